@@ -1,0 +1,29 @@
+"""HR-baseline: the network trained and tested on HR images (Zhu et al. 2019, Table 2); DFD's teacher."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from lrbench.method import Batch, Context, Method
+
+
+class HRBaseline(Method):
+    """Softmax loss on HR images. It sees no LR image, so one run serves every scale."""
+
+    name = "hr-baseline"
+    label = "HR-baseline"
+    view = "hr"
+
+    def __init__(self, config: Any, context: Context, needs: Mapping[str, Method]) -> None:
+        super().__init__(config, context, needs)
+        self.backbone = context.backbone()
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {"recognition": self.cross_entropy(self.backbone(batch.hr), batch.y)}
+
+    def forward(self, hr: Tensor) -> Tensor:
+        """Logits (n, classes) of HR images (n, 3, S, S)."""
+        return self.backbone(hr)

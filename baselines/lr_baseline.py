@@ -1,0 +1,18 @@
+"""LR-baseline: the network trained and tested on LR images (Zhu et al. 2019, Table 1, plain rows)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from lrbench.method import Batch
+from lrbench_baselines.student import Student
+
+
+class LRBaseline(Student):
+    """Softmax loss on LR images. With `init`, the equal-budget control of a student that starts so too."""
+
+    name = "lr-baseline"
+    label = "LR-baseline"
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {"recognition": self.cross_entropy(self.backbone(batch.up), batch.y)}

@@ -1,0 +1,43 @@
+"""An exponential moving average of a method's weights, to be tested in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+from lrbench.method import Method
+
+
+class Average:
+    """w <- decay * w + (1 - decay) * new, over weights and floating buffers; others are copied."""
+
+    def __init__(self, method: Method, decay: float) -> None:
+        self.method, self.decay = method, decay
+        self.weights = {name: value.detach().clone() for name, value in method.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """Take in the method's weights after a step."""
+        for name, value in self.method.state_dict().items():
+            if value.is_floating_point():
+                self.weights[name].lerp_(value, 1 - self.decay)
+            else:
+                self.weights[name].copy_(value)
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Go on from saved averages."""
+        for name, value in weights.items():
+            self.weights[name].copy_(value)
+
+    @contextmanager
+    def swapped(self) -> Iterator[None]:
+        """The method with the averaged weights, for as long as the block lasts."""
+        live = {name: value.detach().clone() for name, value in self.method.state_dict().items()}
+        self.method.load_state_dict(self.weights)
+        try:
+            yield
+        finally:
+            self.method.load_state_dict(live)

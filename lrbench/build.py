@@ -1,0 +1,68 @@
+"""From a spec to its method: built to be trained, or loaded and frozen for another run's use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from safetensors.torch import load
+
+from lrbench import backbones, registry
+from lrbench.method import Context, Method
+from lrbench.record import DataFacts
+from lrbench.seeds import derive
+from lrbench.spec import RunSpec
+from lrbench.store import Store
+
+
+def build(
+    spec: RunSpec,
+    facts: DataFacts,
+    needs: Mapping[str, Method],
+    device: torch.device,
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+) -> Method:
+    """The method of a spec with new weights, drawn from the spec's seed, on the device."""
+    cls = registry.method(spec.method)
+    context = Context(
+        classes=len(facts.classes),
+        side=facts.side,
+        scale=spec.scale,
+        train_images=facts.train_images,
+        recipe=spec.recipe,
+        backbone=lambda: backbones.create(spec.backbone, spec.width, facts.side, len(facts.classes), mean, std),
+        autocast=lambda: torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(spec.seed, "weights", spec.method))
+        method = cls(cls.Config.model_validate(dict(spec.config)), context, needs)
+    frozen = {id(module) for need in needs.values() for module in need.modules()}
+    if any(id(module) in frozen for module in method.modules()):
+        raise TypeError(f"{spec.method} keeps a needed run as a module of its own; read it from self.needs instead")
+    return method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def start_from(method: Method, need: Method) -> None:
+    """Copy the weights that two methods have in common, by name and shape, from `need` into `method`.
+
+    Raises ValueError where there are none.
+    """
+    own = method.state_dict()
+    common = {
+        name: value for name, value in need.state_dict().items() if name in own and value.shape == own[name].shape
+    }
+    if not common:
+        raise ValueError(f"{method.name} has no weight in common with {need.name}")
+    method.load_state_dict(common, strict=False)
+
+
+def load_frozen(spec: RunSpec, store: Store, device: torch.device) -> Method:
+    """A finished run's method: its weights, no gradient, eval mode. It must be in the store."""
+    record = store.get(spec, weights=True)
+    if record is None:
+        raise FileNotFoundError(f"run {spec.id} ({spec.method}) has no weights in {store.root}")
+    needs = {role: load_frozen(need, store, device) for role, need in spec.needs.items()}
+    method = build(spec, record.data, needs, device)
+    method.load_state_dict(load(store.weights(record)))
+    return method.requires_grad_(False).eval()

@@ -1,0 +1,151 @@
+"""The command line: thin. What a command needs is imported when it is called."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from lrbench.errors import UserError, did_you_mean
+
+RESULTS = Path("results/runs")  # below the current folder, unless --results or $LRBENCH_RESULTS says otherwise
+
+
+class Group(click.Group):
+    """A group that names the nearest command for a mistyped one."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise UserError(f"no command '{args[0]}'; {did_you_mean(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
+def main() -> None:
+    """Entry point: every error is one line; status 2 for the user's mistakes, 1 for the machine's."""
+    try:
+        status = cli(standalone_mode=False)
+    except UserError as error:
+        status = _fail(str(error), 2)
+    except click.UsageError as error:
+        status = _fail(f"{error.format_message()} See 'lrbench --help'.", 2)
+    except click.exceptions.Exit as exit:
+        status = exit.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        status = _fail("interrupted; run the same command again to go on from the last finished epoch", 130)
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except OSError as error:
+        place = f" {error.filename}" if error.filename else ""
+        status = _fail(f"cannot write or read{place}: {error.strerror or error}", 1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int) -> int:
+    click.echo(f"lrbench: {message}", err=True)
+    return status
+
+
+results_option = click.option(
+    "--results",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="LRBENCH_RESULTS",
+    default=RESULTS,
+    help=f"Folder of the runs.  [default: $LRBENCH_RESULTS or {RESULTS}]",
+)
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, file_okay=False),
+    envvar="LRBENCH_DATA",
+    default=None,
+    help="Folder of the data sets.  [default: $LRBENCH_DATA or the user's cache]",
+)
+plugin_option = click.option(
+    "--plugin", "plugins", multiple=True, metavar="FILE.py:Class", help="A draft of a method, not installed."
+)
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="lrbench")
+def cli() -> None:
+    """A benchmark harness for recognising low-resolution images."""
+
+
+@cli.command()
+@click.option("--method", required=True, help="See 'lrbench methods'.")
+@click.option("--dataset", required=True, help="See 'lrbench datasets'.")
+@click.option("--scale", type=int, default=4, show_default=True, help="HR side / LR side.")
+@click.option("--backbone", default="resnet18", show_default=True, help="See 'lrbench backbones'.")
+@click.option("--width", type=float, default=1.0, show_default=True, help="Factor on the backbone's channels.")
+@click.option("--seed", "seeds", type=int, multiple=True, default=(0,), show_default=True, help="Repeat for more.")
+@click.option("--recipe", default="paper", show_default=True, help="paper, quick or strong.")
+@click.option("--epochs", type=int, help="Instead of the recipe's.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method: lam=2.")
+@click.option("--degradation", default="pil-bicubic", show_default=True, help="How LR images are made.")
+@click.option("--select", default="none", show_default=True, help="val: test the best epoch on a held-out split.")
+@click.option("--limit-train", type=int, help="Train on a balanced subset.")
+@click.option("--limit-test", type=int, help="Test on a balanced subset.")
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]))
+@click.option("--json", "as_json", is_flag=True, help="Print the records and nothing else.")
+@plugin_option
+@results_option
+@data_option
+def run(settings: tuple[str, ...], seeds: tuple[int, ...], as_json: bool, **options: Any) -> None:
+    """Train and test a method, and first the runs it needs; what is in the store is reused."""
+    from lrbench.session import Request, run
+
+    records = run(Request(settings=_settings(settings), seeds=tuple(dict.fromkeys(seeds)), **options))
+    if as_json:
+        click.echo(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
+    else:
+        from lrbench.table import summary
+
+        click.echo(summary(records))
+
+
+def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """NAME=VALUE pairs; a value is JSON where it reads as JSON, else text."""
+    settings = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UserError(f"--set wants NAME=VALUE, such as lam=2; got '{pair}'")
+        try:
+            settings[name] = json.loads(value)
+        except ValueError:
+            settings[name] = value
+    return settings
+
+
+@cli.group(cls=Group)
+def data() -> None:
+    """Fetch or import data sets."""
+
+
+@data.command("import")
+@click.argument("name")
+@click.argument("path", type=click.Path(path_type=Path))
+@data_option
+def import_(name: str, path: Path, data: Path | None) -> None:
+    """Import NAME from PATH: an .npz with MedMNIST's keys, or a folder of class folders."""
+    from lrbench.datasets import data_root
+    from lrbench.importing import import_dataset
+
+    info = import_dataset(name, path, data_root(data))
+    click.echo(info.summary())
+
+
+@data.command()
+@click.argument("name")
+@data_option
+def fetch(name: str, data: Path | None) -> None:
+    """Download NAME, check it and keep it."""
+    from lrbench.datasets import data_root
+    from lrbench.fetching import fetch
+
+    click.echo(fetch(name, data_root(data)).summary())

@@ -1,0 +1,26 @@
+"""The one error a user sees as a line, and the nearest valid name that goes with it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class UserError(Exception):
+    """The user asked for something that cannot be; the message is one line that says what to do.
+
+    The command line prints it without a traceback and exits with status 2.
+    """
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """The tail of an error line: the nearest of `valid`, or all of them where none is near."""
+    names = list(valid)
+    if near := get_close_matches(name, names, n=1, cutoff=0.5):
+        return f"did you mean '{near[0]}'?"
+    return f"choose from {', '.join(names)}" if names else "there is none"
+
+
+def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
+    """A UserError for a name that is not among the valid ones of its kind."""
+    return UserError(f"no {kind} '{name}'; {did_you_mean(name, valid)}")

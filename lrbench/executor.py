@@ -1,0 +1,131 @@
+"""Runs specs on this machine: what is in the store is reused, what is missing is trained, needs first."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as save_tensors
+from torch.utils.flop_counter import FlopCounterMode
+
+from lrbench import build, checkpoint, pairs, prepare, provenance, registry
+from lrbench.method import Method
+from lrbench.plan import config_of
+from lrbench.progress import Progress
+from lrbench.record import Record
+from lrbench.spec import RunSpec
+from lrbench.store import Store
+from lrbench.train import Training, predict, top1
+
+
+@dataclass
+class Executor:
+    """One process, one device."""
+
+    store: Store
+    data_root: Path
+    device: torch.device
+    progress: Progress
+
+    def run(self, spec: RunSpec, weights: bool = False) -> Record:
+        """The record of a spec's run, trained now if it is not in the store.
+
+        weights: whether its weights must be there too, because another run needs them. Raises OSError
+        where the store cannot be written, UserError where the data is missing.
+        """
+        if record := self._stored(spec, weights):
+            return record
+        needs = {role: self.run(need, weights=True) for role, need in spec.needs.items()}
+        with self.store.training(spec.id):
+            return self._stored(spec, weights) or self._train(spec, needs)
+
+    def _stored(self, spec: RunSpec, weights: bool) -> Record | None:
+        record = self.store.get(spec, weights)
+        if record and record.method_source != registry.source_hash(registry.method(spec.method)):
+            self.progress.note(
+                f"{title(spec)} is reused, but the file of '{spec.method}' has changed since; "
+                "raise its `version` if that moves scores"
+            )
+        return record
+
+    def _train(self, spec: RunSpec, needed: dict[str, Record]) -> Record:
+        started = time.perf_counter()
+        data = prepare.prepare(spec, self.data_root, self.device)
+        needs = {role: build.load_frozen(need, self.store, self.device) for role, need in spec.needs.items()}
+        method = build.build(spec, data.facts, needs, self.device, data.mean, data.std)
+        cls = type(method)
+        role = cls.starts_from(config_of(cls, spec.config))
+        epochs_before = int(needed[role].metrics["epochs_in_weights"] or 0) if role else 0
+        if role:
+            build.start_from(method, needs[role])
+        training = Training(method, spec, data.train, data.val, epochs_before)
+        saved = self.store.read_checkpoint(spec.id, checkpoint.unpack, checkpoint.Damaged)
+        if saved is not None and saved["spec"] == spec.id:
+            training.restore(saved)
+        self.progress.start(spec, title(spec), training.state.epoch, training.images_per_epoch)
+        try:
+            while not training.done:
+                training.one_epoch(self.progress)
+                self.store.write_checkpoint(spec.id, checkpoint.pack(training.snapshot()))
+        finally:
+            self.progress.stop()
+        training.finish()
+        if training.diverged():
+            self.progress.note(f"{title(spec)} diverged: its loss is no longer a number; its score is kept as it is")
+        predicted = predict(method, data.test)
+        state = training.state
+        record = Record(
+            id=spec.id,
+            spec=spec,
+            metrics={
+                "top1": top1(predicted, data.test.y),
+                "train_top1": state.curve[-1]["train_top1"],
+                "val_top1": state.curve[state.best_epoch - 1]["val_top1"] if state.best_epoch else None,
+                "best_epoch": state.best_epoch or None,
+                "epochs": spec.recipe.epochs,
+                "epochs_in_weights": spec.recipe.epochs + epochs_before,
+                "images_per_second": spec.recipe.epochs * training.images_per_epoch / state.seconds,
+                "train_seconds": state.seconds,
+                "wall_seconds": time.perf_counter() - started,
+                "parameters": sum(weight.numel() for weight in method.parameters()),
+                "macs": macs(method, data.test.view(method.view)[:1]),
+                "peak_memory_mib": provenance.peak_memory_mib(self.device),
+            },
+            data=data.facts,
+            env=provenance.environment(self.device),
+            method_source=registry.source_hash(cls),
+            files={},
+        )
+        predictions = {"predicted": predicted.cpu().numpy(), "label": data.test.y.cpu().numpy()}
+        weights = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
+        record = self.store.save(record, curve_csv(state.curve), predictions, save_tensors(weights))
+        self.progress.note(f"{title(spec)}: top-1 {record.top1:.2f} %, {record.metrics['images_per_second']:.0f} images/s")
+        return record
+
+
+def title(spec: RunSpec) -> str:
+    """A run in a few words, for the user."""
+    config = "".join(f" {name}={value}" for name, value in spec.config.items())
+    size = f" x{spec.scale}" if spec.scale else " HR"
+    return f"{spec.method}{config} on {spec.dataset}{size}, {spec.backbone}, seed {spec.seed} [{spec.id}]"
+
+
+@torch.no_grad()
+def macs(method: Method, image: torch.Tensor) -> int:
+    """Multiply-accumulates of one image's test path, uint8 (1, H, W, 3): half of PyTorch's FLOP count."""
+    with FlopCounterMode(display=False) as counter:
+        method.eval()(pairs.to_float(image))
+    return int(counter.get_total_flops()) // 2
+
+
+def curve_csv(curve: list[dict[str, float]]) -> str:
+    """The learning curve as CSV; floats are written so that they read back exactly."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(curve[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(curve)
+    return out.getvalue()

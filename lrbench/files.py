@@ -1,0 +1,50 @@
+"""Files and folders that are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+TEMPORARY = ".tmp-"  # prefix of what is not finished; never read, removed when its owner comes back
+
+
+def write_atomic(path: Path, content: bytes | str) -> None:
+    """Write `content` to `path` through a temporary file beside it, flushed to disk, then renamed.
+
+    Raises OSError (full disk, read-only folder) and leaves neither the temporary file nor a change
+    to what was there before.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder to fill, renamed to `path` when the block ends well and removed when not.
+
+    Raises FileExistsError where `path` is already there.
+    """
+    if path.exists():
+        raise FileExistsError(f"{path} exists")
+    temporary = Path(tempfile.mkdtemp(prefix=TEMPORARY, dir=path.parent))
+    try:
+        yield temporary
+        os.chmod(temporary, 0o755)
+        os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise

@@ -1,0 +1,161 @@
+"""The method contract: what a plugin author reads.
+
+A method is one class in one file and one entry point of the group `lrbench.methods`. It is built with
+its validated config, a context and the runs that it needs; the one training loop calls `loss`, the one
+test loop calls `forward`, and nothing else is asked of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lrbench import schedules
+from lrbench.recipes import Recipe
+
+if TYPE_CHECKING:
+    from lrbench.backbones import Backbone
+
+View = Literal["up", "lr", "hr"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """n training images on the training device. Images are float32 in [0, 1], RGB, channels first.
+
+    hr and up share one crop and one flip. So does lr, rounded to whole LR pixels; it is exact for a
+    method with `view = "lr"`, whose crops are drawn on the LR grid. A method with `view = "hr"` is
+    given no LR image: lr and up are None.
+    """
+
+    hr: Tensor  # (n, 3, S, S)
+    lr: Tensor  # (n, 3, S/scale, S/scale), the native low-resolution image
+    up: Tensor  # (n, 3, S, S), lr enlarged to the network's input by the degradation protocol
+    y: Tensor  # (n,) int64 labels
+    index: Tensor  # (n,) int64 places in the training set, for memory banks
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method may know about the run it is built for."""
+
+    classes: int
+    side: int  # of the HR image and of the network's input, in pixels
+    scale: int | None  # HR side / LR side; None where view is "hr"
+    train_images: int
+    recipe: Recipe
+    backbone: Callable[[], Backbone]  # a new network, randomly initialised
+    autocast: Callable[[], AbstractContextManager[Any]]  # the spec's precision, for a forward pass
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Another run that a method needs, by its method's name.
+
+    It inherits the data set, degradation, backbone, recipe and seed of the run that needs it, unless
+    `overrides` (field of the spec -> value) says otherwise.
+    """
+
+    method: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Config(BaseModel):
+    """Base of every method's config: frozen, and unknown fields are an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+@dataclass
+class Optimizer:
+    """An optimizer and the schedule of its learning rate, stepped together, once a batch."""
+
+    optimizer: torch.optim.Optimizer
+    factor: Callable[[int], float]  # update number, from 0 -> what the peak rate is multiplied by
+
+    def __post_init__(self) -> None:
+        for group in self.optimizer.param_groups:
+            group.setdefault("peak_lr", group["lr"])
+
+    def set_rate(self, done: int) -> None:
+        """Set the learning rate for update number `done`."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["peak_lr"] * self.factor(done)
+
+    def minimize(self, loss: Tensor) -> None:
+        """One step down the gradient of `loss`."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        self.optimizer.step()
+
+
+class Method(nn.Module):
+    """Base class of every method.
+
+    A subclass sets `name`, builds its networks in `__init__` and writes `loss` and `forward`. Needed
+    runs are in `self.needs` and nowhere else: loaded, frozen (no gradient, eval mode) and outside the
+    module tree, so that they are neither optimised nor saved.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str] = ""  # the name in tables; `name` where empty
+    version: ClassVar[str] = "1"  # raise it when the same config no longer gives the same scores
+    view: ClassVar[View] = "up"  # the one image that `forward` gets; "hr" is marked in every report
+    Config: ClassVar[type[Config]] = Config
+
+    def __init__(self, config: Any, context: Context, needs: Mapping[str, Method]) -> None:
+        super().__init__()
+        self.config, self.context, self.needs = config, context, dict(needs)
+
+    @classmethod
+    def needs_of(cls, config: Any) -> dict[str, Needs]:
+        """Role -> another run that must exist before this one is trained."""
+        return {}
+
+    @classmethod
+    def starts_from(cls, config: Any) -> str | None:
+        """The role whose trained weights this one starts from: its epochs count in this one's budget."""
+        return None
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Named terms, scalars, which the loop sums, minimises and logs."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss")
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The test path: logits (n, classes) from the image that `view` names, and from it only.
+
+        image: float32 in [0, 1]; (n, 3, S, S) for "up" and "hr", (n, 3, S/scale, S/scale) for "lr".
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def optimizers(self, updates: int) -> list[Optimizer]:
+        """What `step` updates the weights with, over `updates` steps. SGD as the recipe says."""
+        recipe = self.context.recipe
+        sgd = torch.optim.SGD(
+            [weight for weight in self.parameters() if weight.requires_grad],
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+        return [Optimizer(sgd, lambda done: schedules.factor(recipe.schedule, done, updates))]
+
+    def step(self, batch: Batch, optimizers: list[Optimizer]) -> dict[str, Tensor]:
+        """One update; returns the named terms to log. Override it only to alternate optimizers."""
+        with self.context.autocast():
+            terms = self.loss(batch)
+        optimizers[0].minimize(torch.stack(list(terms.values())).sum())
+        return terms
+
+    def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Softmax loss, mean over the batch, with the recipe's label smoothing."""
+        return F.cross_entropy(logits.float(), y, label_smoothing=self.context.recipe.label_smoothing)

@@ -1,0 +1,98 @@
+"""Training pairs that live on the training device, augmented there a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lrbench.method import Batch, View
+from lrbench.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """The images of one split, uint8, channels last, on the training device.
+
+    hr and up: (n, S, S, 3); lr: (n, s, s, 3). up and lr are None where no LR image may be seen.
+    """
+
+    hr: Tensor
+    lr: Tensor | None
+    up: Tensor | None
+    y: Tensor  # (n,) int64
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def to(self, device: torch.device) -> Pairs:
+        """The same pairs on another device."""
+        move = {name: None if value is None else value.to(device) for name, value in vars(self).items()}
+        return Pairs(**move)
+
+    def first(self, n: int) -> Pairs:
+        """The first `n` pairs."""
+        return Pairs(**{name: None if value is None else value[:n] for name, value in vars(self).items()})
+
+    def view(self, view: View) -> Tensor:
+        """The one kind of image that a method's `forward` gets, whole and not augmented."""
+        images = getattr(self, view)
+        if images is None:
+            raise ValueError(f"these pairs hold no '{view}' images")
+        return images
+
+
+def to_float(images: Tensor) -> Tensor:
+    """uint8 (n, H, W, 3) -> float32 (n, 3, H, W) in [0, 1], channels_last in memory."""
+    return images.permute(0, 3, 1, 2).float().div_(255)
+
+
+def shift_and_flip(images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, reach: int) -> Tensor:
+    """Crop each image, padded with black by `reach`, at its own shift, and mirror some.
+
+    images (n, H, W, C); dy, dx (n,) int64 in [-reach, reach]; flip (n,) bool. The result has the
+    size of `images`: its pixel (0, 0) was at (dy, dx), before the mirror.
+    """
+    n, height, width, _ = images.shape
+    padded = F.pad(images, (0, 0, reach, reach, reach, reach))
+    y = torch.arange(height, device=images.device)
+    x = torch.arange(width, device=images.device)
+    rows = y + (dy + reach)[:, None]
+    cols = torch.where(flip[:, None], x.flip(0), x) + (dx + reach)[:, None]
+    return padded[torch.arange(n, device=images.device)[:, None, None], rows[:, :, None], cols[:, None, :]]
+
+
+def epoch(
+    pairs: Pairs, recipe: Recipe, scale: int | None, on_grid: bool, generator: torch.Generator
+) -> Iterator[Batch]:
+    """One epoch of augmented batches, shuffled; the last, smaller batch is dropped.
+
+    hr and up share crop and flip; lr's crop is theirs in whole LR pixels, rounded, and exact with
+    `on_grid`, which draws crops in multiples of `scale`. All random numbers come from `generator` (on
+    the CPU) before the first batch: nothing in the loop waits for the device.
+    """
+    n, side, device = len(pairs), pairs.hr.shape[1], pairs.hr.device
+    size, stride = min(recipe.batch_size, n), scale if on_grid and scale else 1
+    steps = round(recipe.crop * side) // stride
+    order = torch.randperm(n, generator=generator).to(device)
+    shifts = (torch.randint(-steps, steps + 1, (2, n), generator=generator) * stride).to(device)
+    flips = (torch.rand(n, generator=generator) < (0.5 if recipe.flip else 0.0)).to(device)
+    for start in range(0, n - size + 1, size):
+        index = order[start : start + size]
+        (dy, dx), flip = shifts[:, start : start + size], flips[start : start + size]
+
+        def augment(images: Tensor, unit: int = 1, index=index, dy=dy, dx=dx, flip=flip) -> Tensor:  # type: ignore[no-untyped-def]
+            reach = -(-steps * stride // unit)
+            down = [torch.round(shift / unit).long() for shift in (dy, dx)]
+            return to_float(shift_and_flip(images[index], down[0], down[1], flip, reach))
+
+        yield Batch(
+            hr=augment(pairs.hr),
+            lr=None if pairs.lr is None else augment(pairs.lr, unit=scale or 1),  # type: ignore[arg-type]
+            up=None if pairs.up is None else augment(pairs.up),  # type: ignore[arg-type]
+            y=pairs.y[index],
+            index=index,
+        )

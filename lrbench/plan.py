@@ -1,0 +1,126 @@
+"""From what the user asked for to specs: validated, and complete with all the runs that they need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from lrbench import recipes, registry
+from lrbench.backbones import check_backbone
+from lrbench.datasets import DatasetInfo
+from lrbench.degradation import DEFAULT, DEGRADATIONS, check_scale
+from lrbench.device import Precision
+from lrbench.errors import UserError, did_you_mean, unknown
+from lrbench.method import Method
+from lrbench.spec import RunSpec
+
+SELECT = ("none", "val")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a run shares with the runs it needs. Names are those of the command line."""
+
+    data: DatasetInfo
+    scale: int
+    precision: Precision
+    degradation: str = DEFAULT
+    backbone: str = "resnet18"
+    width: float = 1.0
+    recipe: str = "paper"
+    epochs: int | None = None  # None: the recipe's
+    select: str = "none"
+    limit_train: int | None = None  # None: all
+    limit_test: int | None = None
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raise UserError, naming the nearest valid value, for anything that cannot be run."""
+        check_scale(self.data.side, self.scale)
+        if self.degradation not in DEGRADATIONS:
+            raise unknown("degradation", self.degradation, DEGRADATIONS)
+        if self.select not in SELECT:
+            raise unknown("selection", self.select, SELECT)
+        if self.width <= 0:
+            raise UserError(f"width {self.width} is not positive; the smallest useful one is 0.125")
+        if self.epochs is not None and self.epochs < 1:
+            raise UserError(f"{self.epochs} epochs train nothing; the fewest are 1")
+        check_backbone(self.backbone, self.width)
+        for option, limit, split in (("train", self.limit_train, "train"), ("test", self.limit_test, "test")):
+            least, most = len(self.data.classes), self.data.counts[split]
+            if limit is not None and not least <= limit <= most:
+                raise UserError(
+                    f"--limit-{option} {limit}: {self.data.name} has {most} {split} images of {least} classes; "
+                    f"the nearest valid limit is {min(max(limit, least), most)}"
+                )
+
+
+def plan(name: str, settings: Mapping[str, Any], protocol: Protocol) -> RunSpec:
+    """The spec of one run, with the specs of all that it needs.
+
+    settings: the method's config where it differs from its defaults. Raises UserError.
+    """
+    protocol.check()
+    return _spec(name, settings, protocol, above=())
+
+
+def config_of(cls: type[Method], settings: Mapping[str, Any]) -> BaseModel:
+    """The method's validated config. Raises UserError that names the nearest setting or what is wrong."""
+    known = cls.Config.model_fields
+    for setting in settings:
+        if setting not in known:
+            raise UserError(f"{cls.name} has no setting '{setting}'; {did_you_mean(setting, known)}")
+    try:
+        return cls.Config.model_validate(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        setting = ".".join(map(str, first["loc"])) or "config"
+        raise UserError(f"{cls.name}: {setting}={first['input']!r}: {first['msg']}") from error
+
+
+def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tuple[str, ...]) -> RunSpec:
+    cls = registry.method(name)
+    config = config_of(cls, settings)
+    key = f"{name} {config!r}"
+    if key in above:
+        raise UserError(f"{name} needs itself, through {' -> '.join(above)}")
+    hr_only = cls.view == "hr"
+    return RunSpec(
+        method=name,
+        version=cls.version,
+        config=config.model_dump(mode="json"),
+        dataset=protocol.data.name,
+        fingerprint=protocol.data.fingerprint,
+        degradation=None if hr_only else protocol.degradation,
+        scale=None if hr_only else protocol.scale,
+        backbone=protocol.backbone,
+        width=protocol.width,
+        recipe=recipes.recipe(protocol.recipe, protocol.backbone, protocol.epochs),
+        precision=protocol.precision,
+        select=protocol.select,  # type: ignore[arg-type]
+        limit_train=_unless_all(protocol.limit_train, protocol.data.counts["train"]),
+        limit_test=_unless_all(protocol.limit_test, protocol.data.counts["test"]),
+        seed=protocol.seed,
+        needs={
+            role: _spec(need.method, need.config, _override(protocol, need.overrides), (*above, key))
+            for role, need in cls.needs_of(config).items()
+        },
+    )
+
+
+def _override(protocol: Protocol, overrides: Mapping[str, Any]) -> Protocol:
+    names = [field.name for field in fields(Protocol)]
+    for name in overrides:
+        if name not in names:
+            raise unknown("field of the protocol", name, names)
+    changed = replace(protocol, **overrides)
+    changed.check()
+    return changed
+
+
+def _unless_all(limit: int | None, images: int) -> int | None:
+    """A limit at the whole set is no limit: the same run, the same id."""
+    return None if limit == images else limit

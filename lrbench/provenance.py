@@ -1,0 +1,56 @@
+"""Where a result came from: versions, git revision, device, time."""
+
+from __future__ import annotations
+
+import platform
+import resource
+import subprocess
+import sys
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+from pydantic import JsonValue
+
+from lrbench import device as devices
+
+PACKAGES = ("lrbench", "torch", "torchvision", "timm", "numpy", "pillow")
+
+
+def environment(device: torch.device) -> dict[str, JsonValue]:
+    """What the record keeps of the machine and the code."""
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{package: _version(package) for package in PACKAGES},
+        "git": _git_revision(),
+        "device": devices.describe(device),
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def peak_memory_mib(device: torch.device) -> int:
+    """Most memory held so far: the device's, or this process's on the CPU, in MiB."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) // 2**20
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts in bytes, Linux in KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _git_revision() -> str | None:
+    """The commit of the checkout that lrbench runs from, "+dirty" where its code differs; None for a wheel."""
+    here = Path(__file__).resolve().parent
+    try:
+        call = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+dirty"]
+        done = subprocess.run(call, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None

@@ -1,0 +1,45 @@
+"""The record of a finished run: a typed schema with provenance."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from lrbench.spec import RunSpec
+
+
+class DataFacts(BaseModel):
+    """What the run's data was, after limits and hold-out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classes: tuple[str, ...]
+    side: int = Field(description="of the HR image, in pixels")
+    train_images: int
+    val_images: int
+    test_images: int
+
+
+class Record(BaseModel):
+    """One run, finished. `spec` holds the specs of all the runs it needed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    spec: RunSpec
+    status: Literal["done"] = "done"
+    metrics: dict[str, float | int | None] = Field(
+        description="top1, val_top1, train_top1 (percent); best_epoch; epochs and epochs_in_weights, those of "
+        "the run it starts from included; images_per_second in training; train_seconds; wall_seconds; "
+        "parameters; macs of one forward pass; peak_memory_mib"
+    )
+    data: DataFacts
+    env: dict[str, JsonValue] = Field(description="versions, git revision, device, when; see lrbench.provenance")
+    method_source: str | None = Field(description="sha256 of the method's file")
+    files: dict[str, str] = Field(description="file of this run -> sha256")
+
+    @property
+    def top1(self) -> float:
+        """Test accuracy of the final (or, with select, the chosen) epoch, in percent."""
+        return float(self.metrics["top1"] or 0.0)

@@ -1,0 +1,143 @@
+"""Plugins: found through entry points, loaded when used, each in its own try."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lrbench.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from lrbench.method import Method
+
+METHODS = "lrbench.methods"
+_drafts: dict[str, tuple[type[Method], str]] = {}  # name -> class and where it came from
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One method as `lrbench methods` shows it; `error` says why it cannot be used."""
+
+    name: str
+    origin: str
+    cls: type[Method] | None
+    error: str | None
+
+
+@cache
+def installed(group: str) -> dict[str, list[EntryPoint]]:
+    """Name -> the entry points of that name; more than one is a conflict."""
+    found: dict[str, list[EntryPoint]] = defaultdict(list)
+    for point in entry_points(group=group):
+        if point not in found[point.name]:
+            found[point.name].append(point)
+    return dict(sorted(found.items()))
+
+
+def load(group: str, kind: str, name: str) -> Any:
+    """The object behind an entry point.
+
+    Raises UserError for an unknown name, for a name that two distributions claim, and for a plugin
+    that fails to import.
+    """
+    points = installed(group)
+    if name not in points:
+        raise unknown(kind, name, points)
+    if len(points[name]) > 1:
+        raise UserError(f"two plugins are called '{name}': {' and '.join(map(origin, points[name]))}; uninstall one")
+    try:
+        return points[name][0].load()
+    except Exception as error:  # whatever a plugin's import may raise
+        raise UserError(
+            f"{kind} '{name}' of {origin(points[name][0])} does not load: {type(error).__name__}: {one_line(error)}"
+        ) from error
+
+
+def method(name: str) -> type[Method]:
+    """The class of a method, a draft's or an installed one's. Raises UserError as `load` does."""
+    if name in _drafts and name in installed(METHODS):
+        raise UserError(
+            f"two plugins are called '{name}': {_drafts[name][1]} and {origin(installed(METHODS)[name][0])}; "
+            "give the draft another name"
+        )
+    if name in _drafts:
+        return _drafts[name][0]
+    if name not in installed(METHODS):
+        raise unknown("method", name, [*installed(METHODS), *_drafts])
+    return _checked(load(METHODS, "method", name), name)
+
+
+def methods() -> list[Listing]:
+    """Every method, the broken ones with their error."""
+    listings = []
+    for name, points in installed(METHODS).items():
+        where = " and ".join(map(origin, points))
+        try:
+            listings.append(Listing(name, where, method(name), None))
+        except UserError as error:
+            listings.append(Listing(name, where, None, str(error)))
+    return listings + [Listing(name, where, cls, None) for name, (cls, where) in _drafts.items()]
+
+
+def add_draft(place: str) -> None:
+    """Load a method from "FILE.py:Class" for this process.
+
+    Its `version` becomes the hash of the file: an edited draft is another run, never a stale answer.
+    Raises UserError.
+    """
+    file, _, class_name = place.rpartition(":")
+    path = Path(file)
+    if not file or not path.is_file():
+        raise UserError(f"--plugin wants FILE.py:Class; there is no file '{file or place}'")
+    module_name = f"lrbench_draft_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--plugin wants FILE.py:Class; '{file}' is not a Python file")
+    module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        raise UserError(f"{file} does not load: {type(error).__name__}: {one_line(error)}") from error
+    if not hasattr(module, class_name):
+        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+        raise unknown(f"class in {file}", class_name, classes)
+    cls = _checked(getattr(module, class_name))
+    cls.version = "draft-" + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    _drafts[cls.name] = cls, str(path)
+
+
+def source_hash(cls: type[Method]) -> str | None:
+    """sha256 of the file that a method is written in, to tell when it has changed; None if unknown."""
+    try:
+        return hashlib.sha256(Path(inspect.getfile(cls)).read_bytes()).hexdigest()
+    except (OSError, TypeError):
+        return None
+
+
+def origin(point: EntryPoint) -> str:
+    """The distribution behind an entry point, in words."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message without its line breaks."""
+    return " ".join(str(error).split())
+
+
+def _checked(cls: Any, expected: str | None = None) -> type[Method]:
+    from lrbench.method import Method
+
+    if not (isinstance(cls, type) and issubclass(cls, Method)):
+        raise UserError(f"{cls!r} is not a subclass of lrbench.method.Method")
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str) or expected not in (None, name):
+        raise UserError(f"{cls.__module__}.{cls.__name__}.name is {name!r}; its entry point says {expected!r}")
+    return cls

@@ -1,0 +1,62 @@
+"""One call of `lrbench run`: from the user's words to records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lrbench import datasets, device, registry
+from lrbench.executor import Executor
+from lrbench.plan import Protocol, plan
+from lrbench.progress import ConsoleProgress, Progress
+from lrbench.record import Record
+from lrbench.store import Store
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, in the command line's words."""
+
+    method: str
+    dataset: str
+    results: Path
+    scale: int = 4
+    backbone: str = "resnet18"
+    width: float = 1.0
+    seeds: tuple[int, ...] = (0,)
+    recipe: str = "paper"
+    epochs: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    degradation: str = "pil-bicubic"
+    select: str = "none"
+    limit_train: int | None = None
+    limit_test: int | None = None
+    device: str = "auto"
+    precision: str = "auto"
+    plugins: tuple[str, ...] = ()
+    data: Path | None = None
+
+
+def run(request: Request, progress: Progress | None = None) -> list[Record]:
+    """The records of a request, one a seed. All is checked before anything is trained or written."""
+    progress = progress or ConsoleProgress()
+    for place in request.plugins:
+        registry.add_draft(place)
+    registry.method(request.method)
+    chosen = device.pick(request.device)
+    root = datasets.data_root(request.data)
+    protocol = {
+        "data": datasets.info(request.dataset, root),
+        "precision": device.precision(request.precision, chosen),
+        **{
+            name: getattr(request, name)
+            for name in ("scale", "degradation", "backbone", "width", "recipe", "epochs", "select")
+        },
+        "limit_train": request.limit_train,
+        "limit_test": request.limit_test,
+    }
+    specs = [plan(request.method, request.settings, Protocol(**protocol, seed=seed)) for seed in request.seeds]
+    executor = Executor(Store(request.results, progress.note), root, chosen, progress)
+    return [executor.run(spec) for spec in specs]

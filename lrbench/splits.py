@@ -1,0 +1,96 @@
+"""Subsets and validation splits: the same on every machine, because the images have a canonical order."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+
+from lrbench.errors import UserError
+
+
+def subset(labels: np.ndarray, n: int) -> np.ndarray:
+    """Sorted indices of `n` images, each class in its proportion (largest remainder).
+
+    `labels` (N,) are in canonical order; of each class the first are taken. Raises UserError where `n`
+    is not in 1..N.
+    """
+    total = len(labels)
+    if not 1 <= n <= total:
+        nearest = min(max(n, 1), total)
+        raise UserError(f"limit {n} must lie between 1 and {total}; the nearest is {nearest}")
+    classes, counts = np.unique(labels, return_counts=True)
+    shares = _apportion(counts, n, counts)
+    firsts = [np.flatnonzero(labels == c)[:k] for c, k in zip(classes, shares, strict=True)]
+    return np.sort(np.concatenate(firsts))
+
+
+def hold_out(
+    labels: np.ndarray, groups: np.ndarray | None, fraction: float = 0.1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sorted indices (train, val): `fraction` of the images in val, each class in its proportion.
+
+    `labels` (N,) are in canonical order. Every class keeps at least one training image. Where `groups`
+    (N,) are given, no group is on both sides, and proportions hold as nearly as whole groups allow.
+    Raises UserError where nothing can be held out.
+    """
+    if not 0 < fraction < 1:
+        raise UserError(f"the fraction held out must lie between 0 and 1, not {fraction}")
+    classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
+    room = counts - 1
+    if not room.sum():
+        raise UserError(f"{len(labels)} images of {len(classes)} classes are too few to hold any out")
+    n = min(max(1, round(fraction * len(labels))), int(room.sum()))
+    shares = _apportion(counts, n, room)
+    if groups is None:
+        # The last of each class: a subset takes the first, so a small one shares none with this.
+        parts = [np.flatnonzero(codes == c)[-k:] for c, k in enumerate(shares) if k]
+        val = np.sort(np.concatenate(parts))
+    else:
+        val = np.flatnonzero(np.isin(groups, _choose_groups(codes, groups, counts, shares)))
+    return np.setdiff1d(np.arange(len(labels)), val), val
+
+
+def _apportion(counts: np.ndarray, n: int, room: np.ndarray) -> np.ndarray:
+    """Split `n` in proportion to `counts`, at most `room` each, by largest remainder (first class first).
+
+    All in integers, so that no rounding of floats decides.
+    """
+    exact, total = n * counts.astype(np.int64), int(counts.sum())
+    shares = np.minimum(exact // total, room)
+    by_remainder = np.argsort(-(exact % total), kind="stable")
+    while missing := n - int(shares.sum()):
+        shares[[c for c in by_remainder if shares[c] < room[c]][:missing]] += 1
+    return shares
+
+
+def _choose_groups(
+    codes: np.ndarray, groups: np.ndarray, counts: np.ndarray, target: np.ndarray
+) -> list[int]:
+    """The groups whose images, together, come near `target` images of each class.
+
+    One pass over the groups in the order of a hash of their numbers; a group is taken where it brings
+    the class counts nearer (in squared distance). None may take a class's last training image.
+    """
+    numbers, rows = np.unique(groups, return_inverse=True)
+    table = np.zeros((len(numbers), len(counts)), np.int64)
+    np.add.at(table, (rows, codes), 1)
+    hashes = [hashlib.sha256(number.tobytes()).digest() for number in numbers.astype("<i8")]
+    order = sorted(range(len(numbers)), key=hashes.__getitem__)
+    held = np.zeros_like(counts)
+    chosen: list[int] = []
+    for i in order:
+        if _nearer(held, table[i], target) and (held + table[i] < counts).all():
+            held += table[i]
+            chosen.append(int(numbers[i]))
+    if chosen:
+        return chosen
+    # Every group is larger than the whole of what was asked for: the smallest that may go.
+    allowed = [i for i in order if (table[i] < counts).all()]
+    if not allowed:
+        raise UserError("no group of images can be held out: each has a class's last training image")
+    return [int(numbers[min(allowed, key=lambda i: int(table[i].sum()))])]
+
+
+def _nearer(held: np.ndarray, group: np.ndarray, target: np.ndarray) -> bool:
+    return bool(((held + group - target) ** 2).sum() < ((held - target) ** 2).sum())

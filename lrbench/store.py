@@ -1,0 +1,186 @@
+"""The store: a folder a run, named by the spec's id, written whole or not at all.
+
+    <root>/<id>/record.json  curve.csv  predictions.npz  weights.safetensors
+    <root>/.work/<id>/checkpoint        of a run that is not finished
+    <root>/.locks/<id>                  held by the process that trains it
+
+Reports read records alone, so weights may be left out of what is shared or committed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from pydantic import ValidationError
+
+from lrbench.files import TEMPORARY, new_folder, write_atomic
+from lrbench.record import Record
+from lrbench.spec import RunSpec
+
+RECORD, CURVE, PREDICTIONS, WEIGHTS = "record.json", "curve.csv", "predictions.npz", "weights.safetensors"
+
+
+class Store:
+    """Finished and unfinished runs under one folder. `warn` is told of what is set aside."""
+
+    def __init__(self, root: Path, warn: Callable[[str], None] = lambda message: None) -> None:
+        self.root, self.warn = root, warn
+
+    def get(self, spec: RunSpec, weights: bool = False) -> Record | None:
+        """The finished run of a spec, or None; with `weights`, only if its weights are there too.
+
+        A damaged run is named, set aside under another name, and counts as none.
+        """
+        folder = self.root / spec.id
+        if not folder.exists():
+            return None
+        record = self._read(folder)
+        if record is not None and weights and not (folder / WEIGHTS).exists():
+            return None
+        return record
+
+    def records(self) -> list[Record]:
+        """Every finished run, damaged ones set aside."""
+        folders = sorted(self.root.glob("[0-9a-f]*/")) if self.root.is_dir() else []
+        return [record for folder in folders if (record := self._read(folder)) is not None]
+
+    def weights(self, record: Record) -> bytes:
+        """The weights of a run that `get(spec, weights=True)` returned: a safetensors file's content."""
+        return (self.root / record.id / WEIGHTS).read_bytes()
+
+    def predictions(self, record: Record) -> dict[str, np.ndarray]:
+        """`predicted` and `label` (n,) of the test images, in the data set's canonical order."""
+        with np.load(self.root / record.id / PREDICTIONS) as arrays:
+            return dict(arrays)
+
+    def curve(self, record: Record) -> str:
+        """The learning curve, CSV: a row an epoch."""
+        return (self.root / record.id / CURVE).read_text()
+
+    def save(self, record: Record, curve: str, predictions: dict[str, np.ndarray], weights: bytes) -> Record:
+        """Write a finished run, replacing one whose weights were left out. Raises OSError."""
+        archive = io.BytesIO()
+        np.savez_compressed(archive, allow_pickle=False, **predictions)
+        content = {CURVE: curve.encode(), PREDICTIONS: archive.getvalue(), WEIGHTS: weights}
+        record = record.model_copy(update={"files": {name: _sha256(data) for name, data in content.items()}})
+        folder = self.root / record.id
+        with new_folder(self.root / f".new-{record.id}") as new:
+            for name, data in content.items():
+                write_atomic(new / name, data)
+            write_atomic(new / RECORD, _sign(record))
+        if folder.exists():
+            self._set_aside(folder, "it had no weights and has been trained again")
+        (self.root / f".new-{record.id}").rename(folder)
+        shutil.rmtree(self.work(record.id), ignore_errors=True)
+        return record
+
+    def work(self, run_id: str) -> Path:
+        """The folder of an unfinished run."""
+        return self.root / ".work" / run_id
+
+    def read_checkpoint(self, run_id: str, unpack: Callable[[bytes], Any], damaged: type[Exception]) -> Any | None:
+        """The last checkpoint of an unfinished run, or None; a damaged one is named and set aside."""
+        path = self.work(run_id) / "checkpoint"
+        if not path.exists():
+            return None
+        try:
+            return unpack(path.read_bytes())
+        except damaged as error:
+            self._set_aside(path, str(error))
+            return None
+
+    def write_checkpoint(self, run_id: str, content: bytes) -> None:
+        """Replace the checkpoint of an unfinished run. Raises OSError."""
+        write_atomic(self.work(run_id) / "checkpoint", content)
+
+    @contextmanager
+    def training(self, run_id: str) -> Iterator[None]:
+        """Hold a run for training: another process that wants it waits until this one is done or dead.
+
+        What a killed predecessor left half-written is removed first; a failure before the first
+        checkpoint leaves the store as it was.
+        """
+        created = [path for path in (self.root, *self.root.parents) if not path.exists()]
+        locks, work = self.root / ".locks", self.work(run_id)
+        locks.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(locks / run_id)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            self.warn(f"another process is training {run_id}; waiting for it")
+            lock.acquire()
+        try:
+            for leftover in [*work.glob(TEMPORARY + "*"), self.root / f".new-{run_id}"]:
+                shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
+            work.mkdir(parents=True, exist_ok=True)
+            yield
+        finally:
+            _remove_empty(work, work.parent)
+            lock.release()
+            if not any(self.root.glob("[0-9a-f]*/")) and not work.parent.exists():
+                (locks / run_id).unlink(missing_ok=True)
+                _remove_empty(locks, *created)
+
+    def _read(self, folder: Path) -> Record | None:
+        """The record in a folder if all that it vouches for is there and whole; else set it aside."""
+        try:
+            record = _verified((folder / RECORD).read_bytes())
+            if record.id != folder.name or record.spec.id != record.id:
+                raise ValueError("its id is not that of its spec")
+            for name, digest in record.files.items():
+                path = folder / name
+                if name == WEIGHTS and not path.exists():
+                    continue
+                if _sha256(path.read_bytes()) != digest:
+                    raise ValueError(f"{name} is not what was written")
+        except (ValueError, KeyError, TypeError, ValidationError, FileNotFoundError) as error:
+            self._set_aside(folder, str(error).splitlines()[0])
+            return None
+        return record
+
+    def _set_aside(self, path: Path, why: str) -> None:
+        places = (path.with_name(f".damaged-{path.name}-{number}") for number in range(1, 10_000))
+        place = next(place for place in places if not place.exists())
+        try:
+            path.rename(place)
+            self.warn(f"{path} is set aside as {place.name}: {why}")
+        except OSError as error:
+            self.warn(f"{path} is not read: {why} (and it cannot be set aside: {error.strerror})")
+
+
+def _sign(record: Record) -> bytes:
+    """The record as JSON with the sha256 of its content in front, so that an altered one is noticed."""
+    content = record.model_dump(mode="json")
+    return json.dumps({"sha256": _sha256(_canonical(content)), **content}, indent=1).encode() + b"\n"
+
+
+def _verified(data: bytes) -> Record:
+    content = json.loads(data)
+    if content.pop("sha256") != _sha256(_canonical(content)):
+        raise ValueError(f"{RECORD} is not what was written")
+    return Record.model_validate(content)
+
+
+def _canonical(content: Any) -> bytes:
+    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _remove_empty(*folders: Path) -> None:
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:
+            return

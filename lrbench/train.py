@@ -1,0 +1,148 @@
+"""The training loop, the only one: any method, from its last finished epoch to its last."""
+
+from __future__ import annotations
+
+import math
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrbench import pairs
+from lrbench.averaging import Average
+from lrbench.method import Method, Optimizer
+from lrbench.pairs import Pairs
+from lrbench.progress import Progress
+from lrbench.seeds import derive, generator
+from lrbench.spec import RunSpec
+
+TRAIN_SAMPLE = 1000  # training images on which the curve's train_top1 is measured, not augmented
+EVAL_BATCH = 500
+
+
+@dataclass
+class State:
+    """How far a run has come: everything that a checkpoint holds besides weights and optimizers."""
+
+    epoch: int = 0
+    seconds: float = 0.0
+    curve: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] | None = None  # only with select="val"
+
+
+class Training:
+    """One run being trained. `snapshot` and `restore` carry it over a kill, bit for bit on the CPU."""
+
+    def __init__(self, method: Method, spec: RunSpec, train: Pairs, val: Pairs | None, epochs_before: int) -> None:
+        self.method, self.spec, self.train, self.val = method, spec, train, val
+        self.epochs_before = epochs_before
+        self.device = train.hr.device
+        size = min(spec.recipe.batch_size, len(train))
+        self.updates_per_epoch = len(train) // size
+        self.images_per_epoch = self.updates_per_epoch * size
+        self.optimizers: list[Optimizer] = method.optimizers(self.updates_per_epoch * spec.recipe.epochs)
+        self.average = Average(method, spec.recipe.ema) if spec.recipe.ema else None
+        self.state = State()
+
+    @property
+    def done(self) -> bool:
+        """Whether the last epoch is finished."""
+        return self.state.epoch >= self.spec.recipe.epochs
+
+    def one_epoch(self, progress: Progress) -> None:
+        """Train one epoch, then measure and log it.
+
+        Its random numbers depend on the seed and on how many epochs have gone into the weights, on
+        nothing else: a student trained on from another run sees new crops, and no state is kept.
+        """
+        state, recipe, started = self.state, self.spec.recipe, time.perf_counter()
+        number = self.epochs_before + state.epoch
+        torch.manual_seed(derive(self.spec.seed, "noise", number))
+        batches = pairs.epoch(
+            self.train,
+            recipe,
+            self.spec.scale,
+            on_grid=self.method.view == "lr",
+            generator=generator(self.spec.seed, "batches", number),
+        )
+        totals: dict[str, Tensor] = {}
+        self.method.train()
+        for done, batch in enumerate(batches, start=state.epoch * self.updates_per_epoch):
+            for optimizer in self.optimizers:
+                optimizer.set_rate(done)
+            terms = self.method.step(batch, self.optimizers)
+            if self.average:
+                self.average.update()
+            for name, term in terms.items():  # summed on the device: nothing waits for it within an epoch
+                totals[name] = totals.get(name, 0.0) + term.detach().double()
+            progress.step(len(batch.y))
+        row = {name: total.item() / self.updates_per_epoch for name, total in totals.items()}
+        state.seconds += time.perf_counter() - started
+        state.epoch += 1
+        self._log(row)
+        progress.epoch(state.curve[-1], self.images_per_epoch * state.epoch / state.seconds)
+
+    def _log(self, losses: dict[str, float]) -> None:
+        state, row = self.state, {"epoch": self.state.epoch, "loss": sum(losses.values()), **losses}
+        with self.average.swapped() if self.average else nullcontext():
+            row["train_top1"] = self._top1(self.train.first(TRAIN_SAMPLE))
+            if self.val is not None:
+                row["val_top1"] = self._top1(self.val)
+                if row["val_top1"] > max((past["val_top1"] for past in state.curve), default=-1.0):
+                    state.best_epoch = state.epoch
+                    state.best_weights = {name: value.clone() for name, value in self.method.state_dict().items()}
+        state.curve.append(row)
+
+    def finish(self) -> None:
+        """Put the weights that count in place: the chosen epoch's with select="val", else the last's."""
+        if counted := self.state.best_weights or (self.average and self.average.weights):
+            self.method.load_state_dict(counted)
+
+    def diverged(self) -> bool:
+        """Whether the loss is no longer a number."""
+        return bool(self.state.curve) and not math.isfinite(self.state.curve[-1]["loss"])
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state, as plain values and tensors."""
+        return {
+            "spec": self.spec.id,
+            "state": vars(self.state),
+            "method": dict(self.method.state_dict()),
+            "average": self.average.weights if self.average else None,
+            "optimizers": [one.optimizer.state_dict() for one in self.optimizers],
+        }
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot."""
+        self.state = State(**snapshot["state"])
+        self.method.load_state_dict(snapshot["method"])
+        if self.average:
+            self.average.load(snapshot["average"])
+        for one, saved in zip(self.optimizers, snapshot["optimizers"], strict=True):
+            one.optimizer.load_state_dict(saved)
+            for weight, values in one.optimizer.state.items():
+                for name, value in values.items():
+                    if isinstance(value, Tensor) and value.shape == weight.shape:
+                        # as the optimizer made it: on the weight's device, in the weight's memory order
+                        values[name] = torch.empty_like(weight, requires_grad=False).copy_(value)
+
+    def _top1(self, images: Pairs) -> float:
+        return top1(predict(self.method, images), images.y)
+
+
+@torch.no_grad()
+def predict(method: Method, images: Pairs) -> Tensor:
+    """Predicted classes (n,) int64. `forward` is given one view of the images, never another."""
+    method.eval()
+    chunks = images.view(method.view).split(EVAL_BATCH)
+    with method.context.autocast():
+        return torch.cat([method(pairs.to_float(chunk)).argmax(dim=1) for chunk in chunks])
+
+
+def top1(predicted: Tensor, labels: Tensor) -> float:
+    """Percent of predictions that are right."""
+    return 100 * int((predicted == labels).sum()) / len(labels)
