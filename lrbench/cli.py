@@ -103,9 +103,9 @@ def run(settings: tuple[str, ...], seeds: tuple[int, ...], as_json: bool, **opti
     if as_json:
         click.echo(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
     else:
-        from lrbench.table import summary
+        from lrbench.render import runs
 
-        click.echo(summary(records))
+        click.echo(runs(records), nl=False)
 
 
 def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -122,6 +122,109 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
     return settings
 
 
+@cli.command()
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("lrbench-demo"), show_default=True)
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+def demo(out: Path, device: str) -> None:
+    """Everything in small: HR-baseline, LR-baseline and DFD on digits, a table and a picture."""
+    from lrbench.demo import demo
+    from lrbench.render import markdown
+
+    table, picture = demo(out, device)
+    click.echo(markdown([table]), nl=False)
+    click.echo(f"\nHR / LR pairs and what each method sees in them: {picture}")
+
+
+@cli.command()
+@click.argument("name", required=False)
+@click.option("--format", "style", default="md", show_default=True, help="md, csv, latex or json.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file instead.")
+@plugin_option
+@results_option
+def table(name: str | None, style: str, out: Path | None, plugins: tuple[str, ...], results: Path) -> None:
+    """Fill a published table (1 or 2; default: all) from the runs in the store."""
+    from lrbench import published, registry
+    from lrbench.files import write_atomic
+    from lrbench.render import render
+    from lrbench.store import Store
+    from lrbench.table import fill
+
+    for plugin in plugins:
+        registry.add_draft(plugin)
+    sources = [published.table(one) for one in ([name] if name else registry.installed(published.TABLES))]
+    records = Store(results, _warn).records()
+    text = render([filled for source in sources for filled in fill(source, records)], style)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_atomic(out, text)
+
+
+def _warn(message: str) -> None:
+    click.echo(f"lrbench: {message}", err=True)
+
+
+@cli.group(cls=Group)
+def plot() -> None:
+    """Draw figures from the runs in the store."""
+
+
+@plot.command()
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("curves.png"), show_default=True)
+@plugin_option
+@results_option
+def curves(out: Path, plugins: tuple[str, ...], results: Path) -> None:
+    """Learning curves: losses and accuracy against the epoch."""
+    from lrbench import plots, registry
+    from lrbench.store import Store
+
+    plots.check_suffix(out)
+    for plugin in plugins:
+        registry.add_draft(plugin)
+    plots.save(plots.curves(Store(results, _warn)), out)
+    click.echo(str(out))
+
+
+@cli.command()
+@plugin_option
+def methods(plugins: tuple[str, ...]) -> None:
+    """List the methods, where they come from, and their settings."""
+    from lrbench import registry
+    from lrbench.listing import methods
+
+    for plugin in plugins:
+        registry.add_draft(plugin)
+    click.echo(methods(), nl=False)
+
+
+@cli.command()
+@data_option
+def datasets(data: Path | None) -> None:
+    """List the data sets, those that are here and those that can be fetched."""
+    from lrbench.datasets import data_root
+    from lrbench.listing import datasets
+
+    click.echo(datasets(data_root(data)), nl=False)
+
+
+@cli.command()
+def backbones() -> None:
+    """List the backbones."""
+    from lrbench.listing import backbones
+
+    click.echo(backbones(), nl=False)
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("."), help="Where to put it.")
+def new(name: str, out: Path) -> None:
+    """Write a plugin package with a method of your own, which installs and runs as it is."""
+    from lrbench.scaffold import create
+
+    click.echo(str(create(name, out)))
+
+
 @cli.group(cls=Group)
 def data() -> None:
     """Fetch or import data sets."""
@@ -135,9 +238,9 @@ def import_(name: str, path: Path, data: Path | None) -> None:
     """Import NAME from PATH: an .npz with MedMNIST's keys, or a folder of class folders."""
     from lrbench.datasets import data_root
     from lrbench.importing import import_dataset
+    from lrbench.listing import dataset
 
-    info = import_dataset(name, path, data_root(data))
-    click.echo(info.summary())
+    click.echo(dataset(import_dataset(name, path, data_root(data))))
 
 
 @data.command()
@@ -146,6 +249,7 @@ def import_(name: str, path: Path, data: Path | None) -> None:
 def fetch(name: str, data: Path | None) -> None:
     """Download NAME, check it and keep it."""
     from lrbench.datasets import data_root
-    from lrbench.fetching import fetch
+    from lrbench.fetching import fetch_dataset
+    from lrbench.listing import dataset
 
-    click.echo(fetch(name, data_root(data)).summary())
+    click.echo(dataset(fetch_dataset(name, data_root(data))))

@@ -102,15 +102,16 @@ class Known:
             return f"{info.name} (it has groups of images: leave train_source out)"
         if self.fingerprint is not None and info.fingerprint != self.fingerprint:
             return f"{info.name} (its images or labels differ)"
-        if self.per_class is not None and train_labels is not None:
-            if (np.bincount(train_labels) != self.per_class).any():
-                return f"{info.name} (a class has other than {self.per_class} training images)"
+        counted = () if train_labels is None else np.bincount(train_labels).tolist()
+        if self.per_class is not None and any(n != self.per_class for n in counted):
+            return f"{info.name} (a class has other than {self.per_class} training images)"
         return None
 
     def larger_than(self, info: DatasetInfo) -> bool:
         return sum(info.counts.values()) < sum(self.counts.values())
 
 
+CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 CIFAR100_CLASSES = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
 castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
@@ -122,7 +123,7 @@ tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"""
 
 KNOWN = {
     "cifar10": Known(
-        classes=tuple("airplane automobile bird cat deer dog frog horse ship truck".split()),
+        classes=tuple(CIFAR10_CLASSES.split()),
         counts={"train": 50_000, "test": 10_000},
         fingerprint={
             "train": "6a3b2c04d0a79ce272dcdacaf0bc440275db5a8cbe3717521a28fada2ea0d2ed",
@@ -208,13 +209,13 @@ def save(dataset: Dataset, root: Path) -> None:
 
     Raises UserError where the folder cannot be made or written to, or the disk is full.
     """
-    arrays = {"meta": np.array(json.dumps({"format": FORMAT, **asdict(dataset.info)}))}
+    arrays: dict[str, Any] = {"meta": np.array(json.dumps({"format": FORMAT, **asdict(dataset.info)}))}
     for part, split in dataset.splits.items():
         arrays[f"{part}_images"], arrays[f"{part}_labels"] = split.images, split.labels
         if split.groups is not None:
             arrays[f"{part}_groups"] = split.groups
     buffer = io.BytesIO()
-    np.savez(buffer, allow_pickle=False, **arrays)
+    np.savez(buffer, **arrays)
     path = root / f"{dataset.info.name}.npz"
     try:
         root.mkdir(parents=True, exist_ok=True)
@@ -279,15 +280,13 @@ def _remedy(name: str) -> str:
 def _reading(path: Path, name: str) -> Iterator[Mapping[str, Any]]:
     """The archive at `path`; whatever is wrong with it ends in one line that names it."""
     try:
-        file = open(path, "rb")
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}") from error
-    try:
-        with file:
+        with open(path, "rb") as file:
             archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, Mapping):  # a single array (.npy) under this name
                 raise ValueError("not an archive")
             yield archive
+    except PermissionError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:
         # Of any kind: a flipped bit comes out of zipfile, NumPy or even Python's tokenizer, which reads
         # the arrays' headers, and there is no list of what they raise.
@@ -310,7 +309,9 @@ def _meta(archive: Mapping[str, Any], name: str) -> DatasetInfo:
 def _split(archive: Mapping[str, Any], part: str, meta: DatasetInfo) -> Split:
     """One split of the archive. Any error means that it is not as the meta says."""
     images, labels = archive[f"{part}_images"], archive[f"{part}_labels"]
-    groups = archive[f"{part}_groups"] if f"{part}_groups" in archive else None
+    # The meta says whether there are groups: a damaged name in the archive must not lose them unseen.
+    grouped = part == "train" and "groups" in meta.fingerprint
+    groups = archive[f"{part}_groups"] if grouped else None
     count = meta.counts[part]
     expected = [(images, (count, meta.side, meta.side, 3), np.uint8), (labels, (count,), np.int64)]
     expected += [] if groups is None else [(groups, (count,), np.int64)]

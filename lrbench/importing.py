@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,20 +18,6 @@ from lrbench.errors import UserError
 SMALLEST = 4  # pixels: the smallest side that can still be made smaller
 MOST_CLASSES = 65_536  # a label is at most two bytes of an image's fingerprint
 REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
-
-# What Pillow's decoders raise on a file that is not the image it claims to be.
-UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    EOFError,
-    TypeError,
-    IndexError,
-    KeyError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
 
 
 @dataclass(frozen=True)
@@ -255,14 +239,15 @@ def _image(file: Path) -> np.ndarray:
     """The image as uint8 (S, S, 3)."""
     try:
         with Image.open(file) as image:
-            # Pillow clips these to 0..255 instead of scaling them: most would come out white.
-            if image.mode.startswith(("I", "F")):
-                raise UserError(f"{file} has more than 8 bits a channel; convert it to 8")
-            if image.width != image.height:
-                raise UserError(f"{file} is {image.width}x{image.height}, not square; crop or pad it")
-            return np.asarray(image.convert("RGB"))
-    except UNREADABLE as error:
+            mode, pixels = image.mode, np.asarray(image.convert("RGB"))
+    except Exception as error:  # of any kind: Pillow's decoders raise whatever damaged bytes lead to
         raise UserError(f"{file} cannot be read as an image; repair it or take it out") from error
+    # Pillow clips these to 0..255 instead of scaling them: most would come out white.
+    if mode.startswith(("I", "F")):
+        raise UserError(f"{file} has more than 8 bits a channel; convert it to 8")
+    if pixels.shape[0] != pixels.shape[1]:
+        raise UserError(f"{file} is {_size(pixels)}, not square; crop or pad it")
+    return pixels
 
 
 def _size(image: np.ndarray) -> str:

@@ -69,9 +69,9 @@ class Needs:
 
 
 class Config(BaseModel):
-    """Base of every method's config: frozen, and unknown fields are an error."""
+    """Base of every method's config: frozen; unknown fields, NaN and infinity (no JSON has them) are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 @dataclass

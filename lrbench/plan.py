@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -44,8 +45,8 @@ class Protocol:
             raise unknown("degradation", self.degradation, DEGRADATIONS)
         if self.select not in SELECT:
             raise unknown("selection", self.select, SELECT)
-        if self.width <= 0:
-            raise UserError(f"width {self.width} is not positive; the smallest useful one is 0.125")
+        if not 0 < self.width < math.inf:
+            raise UserError(f"width {self.width} is not a positive number; the smallest useful one is 0.125")
         if self.epochs is not None and self.epochs < 1:
             raise UserError(f"{self.epochs} epochs train nothing; the fewest are 1")
         check_backbone(self.backbone, self.width)

@@ -55,7 +55,7 @@ def load(group: str, kind: str, name: str) -> Any:
         raise UserError(f"two plugins are called '{name}': {' and '.join(map(origin, points[name]))}; uninstall one")
     try:
         return points[name][0].load()
-    except Exception as error:  # whatever a plugin's import may raise
+    except (Exception, SystemExit) as error:  # whatever a plugin's import may raise
         raise UserError(
             f"{kind} '{name}' of {origin(points[name][0])} does not load: {type(error).__name__}: {one_line(error)}"
         ) from error
@@ -104,14 +104,22 @@ def add_draft(place: str) -> None:
     module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UserError(f"{file} does not load: {type(error).__name__}: {one_line(error)}") from error
     if not hasattr(module, class_name):
         classes = [name for name, value in vars(module).items() if isinstance(value, type)]
         raise unknown(f"class in {file}", class_name, classes)
     cls = _checked(getattr(module, class_name))
     cls.version = "draft-" + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    _drafts[cls.name] = cls, str(path)
+    register(cls, str(path))
+
+
+def register(cls: type[Method], origin: str) -> None:
+    """Make a class that is not installed known to this process; `origin` says where it came from.
+
+    Raises UserError for what is not a method.
+    """
+    _drafts[_checked(cls).name] = cls, origin
 
 
 def source_hash(cls: type[Method]) -> str | None:
@@ -138,6 +146,8 @@ def _checked(cls: Any, expected: str | None = None) -> type[Method]:
     if not (isinstance(cls, type) and issubclass(cls, Method)):
         raise UserError(f"{cls!r} is not a subclass of lrbench.method.Method")
     name = getattr(cls, "name", None)
-    if not isinstance(name, str) or expected not in (None, name):
+    if not isinstance(name, str):
+        raise UserError(f"{cls.__module__}.{cls.__name__} has no name; give its class one, as text")
+    if expected not in (None, name):
         raise UserError(f"{cls.__module__}.{cls.__name__}.name is {name!r}; its entry point says {expected!r}")
     return cls

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -22,6 +22,10 @@ class FrozenDict(dict):  # type: ignore[type-arg]
         raise TypeError("a spec does not change; make another with model_copy(update=...)")
 
     __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and unpickled whole: item by item it would refuse."""
+        return type(self), (dict(self),)
 
 
 class RunSpec(BaseModel):
@@ -64,6 +68,11 @@ class RunSpec(BaseModel):
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RunSpec) and self.id == other.id
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> RunSpec:
+        """Another spec, validated, with an id of its own: pydantic's copy would keep the id of this one."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**(values | dict(update or {})))
 
     def walk(self) -> Iterator[RunSpec]:
         """This run and all it needs, each once, needs first."""

@@ -119,7 +119,8 @@ class Store:
             self.warn(f"another process is training {run_id}; waiting for it")
             lock.acquire()
         try:
-            for leftover in [*work.glob(TEMPORARY + "*"), self.root / f".new-{run_id}"]:
+            new = f".new-{run_id}"
+            for leftover in [*work.glob(f"{TEMPORARY}*"), *self.root.glob(f"{TEMPORARY}{new}-*"), self.root / new]:
                 shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
             work.mkdir(parents=True, exist_ok=True)
             yield

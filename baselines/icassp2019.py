@@ -1,0 +1,38 @@
+"""The numbers of Zhu et al., "Low-resolution visual recognition via deep feature distillation", ICASSP 2019."""
+
+from __future__ import annotations
+
+from lrbench.published import PublishedRow, PublishedTable
+
+SOURCE = "Zhu et al., ICASSP 2019"
+PROTOCOL = "width 1, the whole training set, 100 epochs, one number without a spread"
+
+TABLE_1 = PublishedTable(
+    title="Table 1: top-1 accuracy (%) with different backbones",
+    source=SOURCE,
+    protocol=PROTOCOL,
+    columns=(("cifar10", 4, 32), ("cifar10", 2, 32), ("svhn", 4, 32), ("svhn", 2, 32)),
+    rows=(
+        PublishedRow("AlexNet", "lr-baseline", "alexnet", (64.08, 69.10, 81.81, 87.77)),
+        PublishedRow("DFD (AlexNet)", "dfd", "alexnet", (66.23, 71.60, 81.97, 88.35)),
+        PublishedRow("VGG-16", "lr-baseline", "vgg16", (78.41, 88.02, 90.40, 95.52)),
+        PublishedRow("DFD (VGG-16)", "dfd", "vgg16", (79.97, 89.35, 91.11, 95.90)),
+        PublishedRow("ResNet-18", "lr-baseline", "resnet18", (79.86, 89.12, 90.45, 95.55)),
+        PublishedRow("DFD (ResNet-18)", "dfd", "resnet18", (81.26, 90.41, 92.07, 96.02)),
+    ),
+)
+
+TABLE_2 = PublishedTable(
+    title="Table 2: top-1 accuracy (%) beside super-resolution, then classification",
+    source=SOURCE,
+    protocol=PROTOCOL,
+    columns=(("cifar10", 4, 32),),
+    rows=(
+        PublishedRow("HR-baseline", "hr-baseline", "resnet18", (93.38,)),
+        PublishedRow("LR-baseline", "lr-baseline", "resnet18", (79.86,)),
+        PublishedRow("VDSR + ResNet-18", "vdsr", "resnet18", (80.00,)),
+        PublishedRow("ESPCN + ResNet-18", "espcn", "resnet18", (79.41,)),
+        PublishedRow("SRGAN + ResNet-18", "srgan", "resnet18", (79.05,)),
+        PublishedRow("DFD (ResNet-18)", "dfd", "resnet18", (81.26,)),
+    ),
+)

@@ -1,0 +1,176 @@
+"""Records sorted into the cells of a table: what may be averaged or compared, and what may not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lrbench import recipes, registry
+from lrbench.errors import UserError
+from lrbench.record import Record
+from lrbench.spec import RunSpec
+from lrbench.stats import Summary, summarise
+
+
+@dataclass(frozen=True, order=True)
+class Conditions:
+    """What all runs of one table share; the runs of two different ones never meet in it."""
+
+    recipe: str
+    epochs: int
+    width: float
+    train_images: str
+    test_images: str
+    degradation: str
+    precision: str
+    select: str
+    protocol: int
+
+    def __str__(self) -> str:
+        selected = "epoch chosen on a validation split" if self.select == "val" else "final epoch"
+        return (
+            f"recipe {self.recipe}, {self.epochs} epochs, width {self.width:g}, "
+            f"{self.train_images} training and {self.test_images} test images, "
+            f"{self.degradation}, {self.precision}, {selected}"
+        )
+
+
+@dataclass(frozen=True, order=True)
+class Column:
+    """A data set at one resolution. `scale` is None for a data set of which only HR runs are there."""
+
+    dataset: str
+    scale: int | None
+
+    def label(self, side: int) -> str:
+        """Such as "cifar10 8x8", from the HR side in pixels."""
+        size = side // (self.scale or 1)
+        return f"{self.dataset} {size}x{size}"
+
+
+@dataclass(frozen=True, order=True)
+class RowKey:
+    """What is compared: a method with its config (canonical JSON) on a backbone."""
+
+    backbone: str
+    method: str
+    config: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """The runs of one row in one column: seeds of one experiment. `left_out` are of older versions."""
+
+    records: tuple[Record, ...]
+    left_out: int
+
+    @property
+    def top1(self) -> Summary:
+        """Over seeds, in percent."""
+        return summarise([record.top1 for record in self.records])
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that went into the weights, those of the run they started from included."""
+        return int(self.records[0].metrics["epochs_in_weights"] or 0)
+
+
+Cells = dict[tuple[RowKey, Column], Cell]
+
+
+def sort(records: Iterable[Record]) -> dict[Conditions, Cells]:
+    """Conditions -> (row, column) -> cell. An HR run stands in every column of its data set."""
+    lr: dict[Conditions, dict[tuple[RowKey, Column], list[Record]]] = defaultdict(lambda: defaultdict(list))
+    hr: list[Record] = []
+    for record in records:
+        if record.spec.scale is None:
+            hr.append(record)
+        else:
+            lr[conditions(record)][row_key(record.spec), Column(record.spec.dataset, record.spec.scale)].append(record)
+    for record in hr:
+        own = conditions(record)
+        places = [
+            (shared, column)
+            for shared in lr
+            for column in {column for _, column in lr[shared]}
+            if shared.degradation != "-" and _without_degradation(shared) == own and column.dataset == record.spec.dataset
+        ]
+        for shared, column in places or [(own, Column(record.spec.dataset, None))]:
+            lr[shared][row_key(record.spec), column].append(record)
+    return {
+        shared: {key: _cell(found) for key, found in sorted(lr[shared].items(), key=repr)} for shared in sorted(lr)
+    }
+
+
+def conditions(record: Record) -> Conditions:
+    """The conditions that a record was made under."""
+    spec = record.spec
+    name = recipes.name_of(spec.recipe, spec.backbone)
+    return Conditions(
+        recipe=name if name != "custom" else f"custom {_short(spec.recipe.model_dump(mode='json'))}",
+        epochs=spec.recipe.epochs,
+        width=spec.width,
+        train_images="all" if spec.limit_train is None else f"{spec.limit_train:,}",
+        test_images="all" if spec.limit_test is None else f"{spec.limit_test:,}",
+        degradation=spec.degradation or "-",
+        precision=spec.precision,
+        select=spec.select,
+        protocol=spec.protocol,
+    )
+
+
+def row_key(spec: RunSpec) -> RowKey:
+    """The row that a run belongs to."""
+    return RowKey(spec.backbone, spec.method, json.dumps(spec.config, sort_keys=True))
+
+
+def default_config(method: str) -> dict[str, Any]:
+    """A method's config where nothing is set; empty where the method cannot be loaded."""
+    try:
+        return registry.method(method).Config().model_dump(mode="json")
+    except (UserError, ValueError):
+        return {}
+
+
+def name(row: RowKey) -> str:
+    """The method as tables call it, with the settings that differ from its defaults."""
+    defaults = default_config(row.method)
+    changed = [f"{key}={value}" for key, value in json.loads(row.config).items() if defaults.get(key) != value]
+    return " ".join([label(row.method), *changed])
+
+
+def label(method: str) -> str:
+    """A method's name in tables."""
+    try:
+        return registry.method(method).label or method
+    except UserError:
+        return method
+
+
+def variant(spec: RunSpec) -> str:
+    """What seeds of one experiment share: the spec without its seeds, as a hash."""
+
+    def without_seed(node: dict[str, Any]) -> dict[str, Any]:
+        needs = {role: without_seed(need) for role, need in node["needs"].items()}
+        return {key: value for key, value in node.items() if key != "seed"} | {"needs": needs}
+
+    return _short(without_seed(spec.model_dump(mode="json")))
+
+
+def _cell(found: Sequence[Record]) -> Cell:
+    """The runs of the newest version of an experiment: those of older ones are not averaged with them."""
+    newest = variant(max(found, key=lambda record: str(record.env.get("finished"))).spec)
+    kept = [record for record in found if variant(record.spec) == newest]
+    return Cell(tuple(sorted(kept, key=lambda record: record.spec.seed)), len(found) - len(kept))
+
+
+def _without_degradation(shared: Conditions) -> Conditions:
+    return Conditions(**{**vars(shared), "degradation": "-"})
+
+
+def _short(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,54 @@
+"""`lrbench demo`: everything in small, on images that come with a dependency."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lrbench import cells, datasets, plots, registry
+from lrbench.degradation import DEFAULT, degrade
+from lrbench.progress import Progress
+from lrbench.published import PublishedTable
+from lrbench.record import Record
+from lrbench.session import Request, run
+from lrbench.store import Store
+from lrbench.table import FilledTable, fill
+
+DEMO, SHOWN = "lrbench.demo", 10  # the entry-point group of the table that is run, and pairs in the picture
+
+
+def demo(out: Path, device: str, progress: Progress | None = None) -> tuple[FilledTable, Path]:
+    """Train and test the rows of the demo's table, three seeds each, in the folder `out`.
+
+    Returns the table and the file of a picture. Raises OSError where the folder cannot be written.
+    """
+    source: PublishedTable = registry.load(DEMO, "demo", "digits")
+    ((dataset, scale, _),) = source.columns
+    records: list[Record] = []
+    for row in source.rows:
+        records += run(
+            Request(
+                row.method, dataset, out / "runs", scale, row.backbone, 0.25, seeds=(0, 1, 2),
+                recipe="quick", settings=row.settings, device=device,
+            ),
+            progress,
+        )  # fmt: skip
+    picture = out / "pairs.png"
+    plots.save(_pairs(Store(out / "runs"), [record for record in records if record.spec.scale]), picture)
+    (table,) = fill(source, records)
+    return table, picture
+
+
+def _pairs(store: Store, records: Sequence[Record]) -> plots.Figure:
+    """HR / LR pairs with the predictions of the first seed of each method; first, where methods disagree."""
+    first = {record.spec.method: record for record in reversed(records)}
+    predicted = {name: store.predictions(record)["predicted"] for name, record in reversed(first.items())}
+    spec, classes = records[0].spec, records[0].data.classes
+    test = datasets.load(spec.dataset, datasets.data_root(None)).splits["test"]
+    disagree = np.ptp(np.stack(list(predicted.values())), axis=0) > 0
+    shown = np.argsort(~disagree, kind="stable")[:SHOWN]
+    lr, _ = degrade(test.images[shown], spec.scale or 1, spec.degradation or DEFAULT)
+    names = {cells.label(name): [classes[p] for p in values[shown]] for name, values in predicted.items()}
+    return plots.predictions(test.images[shown], lr, [classes[label] for label in test.labels[shown]], names)

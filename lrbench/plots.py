@@ -1,0 +1,120 @@
+"""Figures, drawn without a display."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from lrbench import cells
+from lrbench.cells import Cell, Column, Conditions
+from lrbench.errors import UserError
+from lrbench.files import write_atomic
+from lrbench.record import Record
+from lrbench.store import Store
+
+PANELS = {"loss": "training loss", "train_top1": "top-1 on training images (%)", "val_top1": "top-1, validation (%)"}
+SUFFIXES = (".png", ".pdf", ".svg")
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all. Raises UserError for a suffix that is not one of SUFFIXES."""
+    check_suffix(path)
+    out = io.BytesIO()
+    figure.savefig(out, format=path.suffix[1:], dpi=150, bbox_inches="tight")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, out.getvalue())
+
+
+def check_suffix(path: Path) -> None:
+    """Raise UserError for a file whose suffix is not one of SUFFIXES."""
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"a figure's file ends in one of {', '.join(SUFFIXES)}; got '{path.name}'")
+
+
+def curves(store: Store) -> Figure:
+    """The learning curves of every run in the store: a row of panels for each protocol and column.
+
+    Lines are means over seeds, the band about them their range. Raises UserError where there is no run.
+    """
+    groups: dict[tuple[Conditions, Column], list[tuple[str, Cell]]] = defaultdict(list)
+    for shared, found in cells.sort(store.records()).items():
+        for (row, column), cell in found.items():
+            groups[shared, column].append((f"{cells.name(row)} ({row.backbone})", cell))
+    if not groups:
+        raise UserError(f"there is no run in {store.root}; start with 'lrbench run'")
+    read = {
+        group: [(label, _curves(store, cell.records)) for label, cell in lines] for group, lines in groups.items()
+    }
+    names = [name for name in PANELS if any(name in values for lines in read.values() for _, values in lines)]
+    figure = Figure(figsize=(5.2 * len(names) + 3.2, 3.9 * len(read)), layout="constrained")
+    panels = figure.subplots(len(read), len(names), squeeze=False)
+    for (shared, column), line_of_panels in zip(read, panels, strict=True):
+        lines = read[shared, column]
+        side = groups[shared, column][0][1].records[0].data.side
+        colours = matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, len(lines)))
+        for name, panel in zip(names, line_of_panels, strict=True):
+            for colour, (label, values) in zip(colours, lines, strict=True):
+                if name in values:
+                    _band(panel, values[name], label, colour)
+            panel.set(xlabel="epoch", ylabel=PANELS[name])
+            panel.grid(alpha=0.3)
+        line_of_panels[0].set_title(f"{column.label(side)}\n{shared}", fontsize=8, loc="left")
+        line_of_panels[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7, frameon=False)
+    return figure
+
+
+def _curves(store: Store, records: Sequence[Record]) -> dict[str, np.ndarray]:
+    """Name -> values (seeds, epochs)."""
+    read = [list(csv.DictReader(io.StringIO(store.curve(record)))) for record in records]
+    return {
+        name: np.array([[float(row[name]) for row in rows] for rows in read])
+        for name in PANELS
+        if all(name in rows[0] for rows in read)
+    }
+
+
+def _band(panel, values: np.ndarray, label: str, colour) -> None:  # type: ignore[no-untyped-def]
+    epochs = np.arange(1, values.shape[1] + 1)
+    panel.plot(epochs, values.mean(axis=0), label=label, color=colour, linewidth=1.3)
+    panel.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+
+
+def predictions(
+    hr: np.ndarray, lr: np.ndarray, labels: Sequence[str], predicted: dict[str, Sequence[str]]
+) -> Figure:
+    """Pairs of HR and LR images, uint8 (n, H, W, 3), each with its label and what each method saw in it.
+
+    labels: the true class of each; predicted: method -> the class it predicts for each. Pixels are
+    shown as they are, enlarged by nearest neighbour.
+    """
+    n = len(labels)
+    figure = Figure(figsize=(1.15 * n + 1.2, 3.1 + 0.2 * len(predicted)), layout="constrained")
+    panels = figure.subplots(2, n, squeeze=False)
+    for column in range(n):
+        for line, images in enumerate((hr, lr)):
+            panels[line, column].imshow(images[column], interpolation="nearest")
+            panels[line, column].set(xticks=[], yticks=[])
+        panels[0, column].set_title(f"true {labels[column]}", fontsize=9)
+        for place, (name, classes) in enumerate(predicted.items()):
+            right = classes[column] == labels[column]
+            panels[1, column].annotate(
+                classes[column] if column else f"{name}   {classes[column]}",
+                xy=(0.5, 0),
+                xycoords="axes fraction",
+                xytext=(0 if column else 4, -14 - 14 * place),
+                textcoords="offset points",
+                ha="center" if column else "right",
+                fontsize=9,
+                color="tab:green" if right else "tab:red",
+            )
+    size = f"{hr.shape[1]}x{hr.shape[1]}", f"{lr.shape[1]}x{lr.shape[1]}"
+    panels[0, 0].set_ylabel(f"HR {size[0]}")
+    panels[1, 0].set_ylabel(f"LR {size[1]}")
+    return figure

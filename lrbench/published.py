@@ -1,0 +1,44 @@
+"""Tables of papers, to be filled with our own numbers beside the published ones.
+
+They are plugins, of the entry-point group `lrbench.tables`: `lrbench table NAME` renders NAME.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lrbench import registry
+
+TABLES = "lrbench.tables"
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row: a method on a backbone. `top1` are the published percentages, a column each, or None."""
+
+    label: str
+    method: str
+    backbone: str
+    top1: tuple[float | None, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)  # where they differ from the method's defaults
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """A paper's table. `columns` are (data set, scale, HR side in pixels)."""
+
+    title: str
+    source: str
+    protocol: str  # under which the published numbers were measured
+    columns: tuple[tuple[str, int, int], ...]
+    rows: tuple[PublishedRow, ...]
+
+
+def table(name: str) -> PublishedTable:
+    """The table of that name. Raises UserError, naming the nearest, where there is none."""
+    found = registry.load(TABLES, "table", name)
+    if not isinstance(found, PublishedTable):
+        raise TypeError(f"table '{name}' is not a lrbench.published.PublishedTable")
+    return found
