@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from lrbench_baselines.student import Student
 from torch import Tensor
 
 from lrbench.method import Batch
-from lrbench_baselines.student import Student
 
 
 class LRBaseline(Student):

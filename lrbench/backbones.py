@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -57,7 +58,14 @@ class Backbone(nn.Module):
 class _Stages(Backbone):
     """A backbone that is a chain of stages, each giving one map."""
 
-    def __init__(self, stages: Sequence[nn.Module], dimension: int, classes: int, mean, std) -> None:  # type: ignore[no-untyped-def]
+    def __init__(
+        self,
+        stages: Sequence[nn.Module],
+        dimension: int,
+        classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
         super().__init__(dimension, classes, mean, std)
         self.stages = nn.ModuleList(stages)
 
@@ -85,8 +93,9 @@ def resnet18(width: float, classes: int, mean: Sequence[float], std: Sequence[fl
     )
     stem = nn.Conv2d(3, channels[0], 3, padding=1, bias=False)
     nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
-    first = nn.Sequential(stem, net.bn1, net.act1, net.layer1)
-    return _Stages([first, net.layer2, net.layer3, net.layer4], channels[-1], classes, mean, std)
+    parts = dict(net.named_children())
+    first = nn.Sequential(stem, parts["bn1"], parts["act1"], parts["layer1"])
+    return _Stages([first, *(parts[f"layer{n}"] for n in (2, 3, 4))], channels[-1], classes, mean, std)
 
 
 def vgg16(width: float, classes: int, mean: Sequence[float], std: Sequence[float]) -> Backbone:
@@ -144,7 +153,7 @@ class TimmBackbone(Backbone):
         except TypeError:
             net = timm.create_model(name, num_classes=0)
         super().__init__(_timm_dimension(net, side), classes, mean, std)
-        self.net = net
+        self.net: Any = net  # forward_features and forward_head are timm's, not nn.Module's
 
     def maps(self, x: Tensor) -> list[Tensor]:
         return [self.net.forward_features(self.normalise(x))]

@@ -40,7 +40,7 @@ def build(
     frozen = {id(module) for need in needs.values() for module in need.modules()}
     if any(id(module) in frozen for module in method.modules()):
         raise TypeError(f"{spec.method} keeps a needed run as a module of its own; read it from self.needs instead")
-    return method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def start_from(method: Method, need: Method) -> None:

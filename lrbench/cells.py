@@ -85,7 +85,7 @@ Cells = dict[tuple[RowKey, Column], Cell]
 def sort(records: Iterable[Record]) -> dict[Conditions, Cells]:
     """Conditions -> (row, column) -> cell. An HR run stands in every column of its data set."""
     lr: dict[Conditions, dict[tuple[RowKey, Column], list[Record]]] = defaultdict(lambda: defaultdict(list))
-    hr: list[Record] = []
+    hr: list[Record] = []  # seen by no degradation: one run serves them all
     for record in records:
         if record.spec.scale is None:
             hr.append(record)
@@ -96,14 +96,12 @@ def sort(records: Iterable[Record]) -> dict[Conditions, Cells]:
         places = [
             (shared, column)
             for shared in lr
-            for column in {column for _, column in lr[shared]}
-            if shared.degradation != "-" and _without_degradation(shared) == own and column.dataset == record.spec.dataset
+            for column in {column for _, column in lr[shared] if column.scale}
+            if column.dataset == record.spec.dataset and _on_hr(shared) == own
         ]
         for shared, column in places or [(own, Column(record.spec.dataset, None))]:
             lr[shared][row_key(record.spec), column].append(record)
-    return {
-        shared: {key: _cell(found) for key, found in sorted(lr[shared].items(), key=repr)} for shared in sorted(lr)
-    }
+    return {shared: {key: _cell(found) for key, found in sorted(lr[shared].items(), key=repr)} for shared in sorted(lr)}
 
 
 def conditions(record: Record) -> Conditions:
@@ -168,7 +166,7 @@ def _cell(found: Sequence[Record]) -> Cell:
     return Cell(tuple(sorted(kept, key=lambda record: record.spec.seed)), len(found) - len(kept))
 
 
-def _without_degradation(shared: Conditions) -> Conditions:
+def _on_hr(shared: Conditions) -> Conditions:
     return Conditions(**{**vars(shared), "degradation": "-"})
 
 

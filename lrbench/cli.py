@@ -123,7 +123,9 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
 
 
 @cli.command()
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("lrbench-demo"), show_default=True)
+@click.option(
+    "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("lrbench-demo"), show_default=True
+)
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 def demo(out: Path, device: str) -> None:
     """Everything in small: HR-baseline, LR-baseline and DFD on digits, a table and a picture."""

@@ -236,9 +236,7 @@ def _digits() -> Dataset:
     # The set comes without a split of its own. The canonical order is as good as a shuffle.
     test = subset(pool.labels, 500)
     train = np.setdiff1d(np.arange(len(pool.labels)), test)
-    splits = {
-        part: Split(pool.images[rows], pool.labels[rows]) for part, rows in (("train", train), ("test", test))
-    }
+    splits = {part: Split(pool.images[rows], pool.labels[rows]) for part, rows in (("train", train), ("test", test))}
     return build("digits", classes, splits, "scikit-learn")
 
 

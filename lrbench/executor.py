@@ -103,7 +103,9 @@ class Executor:
         predictions = {"predicted": predicted.cpu().numpy(), "label": data.test.y.cpu().numpy()}
         weights = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
         record = self.store.save(record, curve_csv(state.curve), predictions, save_tensors(weights))
-        self.progress.note(f"{title(spec)}: top-1 {record.top1:.2f} %, {record.metrics['images_per_second']:.0f} images/s")
+        self.progress.note(
+            f"{title(spec)}: top-1 {record.top1:.2f} %, {record.metrics['images_per_second']:.0f} images/s"
+        )
         return record
 
 
@@ -123,9 +125,13 @@ def macs(method: Method, image: torch.Tensor) -> int:
 
 
 def curve_csv(curve: list[dict[str, float]]) -> str:
-    """The learning curve as CSV; floats are written so that they read back exactly."""
+    """The learning curve as CSV; floats are written so that they read back exactly.
+
+    A term that is not in every epoch, of a loss with stages, is empty in the others.
+    """
     out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(curve[0]), lineterminator="\n")
+    columns = dict.fromkeys(name for row in curve for name in row)
+    writer = csv.DictWriter(out, fieldnames=list(columns), lineterminator="\n")
     writer.writeheader()
     writer.writerows(curve)
     return out.getvalue()

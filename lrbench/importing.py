@@ -272,9 +272,7 @@ def _check_sides(splits: Mapping[str, Split]) -> None:
     for part, side in sides.items():
         if side != sides["train"]:
             train = f"{sides['train']}x{sides['train']}"
-            raise UserError(
-                f"the {part} images are {side}x{side}, those of train {train}: make them one size"
-            )
+            raise UserError(f"the {part} images are {side}x{side}, those of train {train}: make them one size")
     if sides["train"] < SMALLEST:
         raise UserError(f"the images are {sides['train']} pixels wide; {SMALLEST} is the least")
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from lrbench.backbones import Backbone
 
 View = Literal["up", "lr", "hr"]
+MISSING: Any = None  # in place of an image that a method must not see
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,14 @@ class Batch:
 
     hr and up share one crop and one flip. So does lr, rounded to whole LR pixels; it is exact for a
     method with `view = "lr"`, whose crops are drawn on the LR grid. A method with `view = "hr"` is
-    given no LR image: lr and up are None.
+    given no LR image: lr and up are missing from its batches.
     """
 
     hr: Tensor  # (n, 3, S, S)
-    lr: Tensor  # (n, 3, S/scale, S/scale), the native low-resolution image
-    up: Tensor  # (n, 3, S, S), lr enlarged to the network's input by the degradation protocol
     y: Tensor  # (n,) int64 labels
     index: Tensor  # (n,) int64 places in the training set, for memory banks
+    lr: Tensor = MISSING  # (n, 3, S/scale, S/scale), the native low-resolution image
+    up: Tensor = MISSING  # (n, 3, S, S), lr enlarged to the network's input by the degradation protocol
 
 
 @dataclass(frozen=True)

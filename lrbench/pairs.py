@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -21,21 +21,23 @@ class Pairs:
     """
 
     hr: Tensor
-    lr: Tensor | None
-    up: Tensor | None
     y: Tensor  # (n,) int64
+    lr: Tensor | None = None
+    up: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.y)
 
     def to(self, device: torch.device) -> Pairs:
         """The same pairs on another device."""
-        move = {name: None if value is None else value.to(device) for name, value in vars(self).items()}
-        return Pairs(**move)
+        return self._each(lambda values: values.to(device))
 
     def first(self, n: int) -> Pairs:
         """The first `n` pairs."""
-        return Pairs(**{name: None if value is None else value[:n] for name, value in vars(self).items()})
+        return self._each(lambda values: values[:n])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Pairs:
+        return Pairs(**{name: change(values) for name, values in vars(self).items() if values is not None})
 
     def view(self, view: View) -> Tensor:
         """The one kind of image that a method's `forward` gets, whole and not augmented."""
@@ -84,15 +86,10 @@ def epoch(
         index = order[start : start + size]
         (dy, dx), flip = shifts[:, start : start + size], flips[start : start + size]
 
-        def augment(images: Tensor, unit: int = 1, index=index, dy=dy, dx=dx, flip=flip) -> Tensor:  # type: ignore[no-untyped-def]
-            reach = -(-steps * stride // unit)
-            down = [torch.round(shift / unit).long() for shift in (dy, dx)]
-            return to_float(shift_and_flip(images[index], down[0], down[1], flip, reach))
-
-        yield Batch(
-            hr=augment(pairs.hr),
-            lr=None if pairs.lr is None else augment(pairs.lr, unit=scale or 1),  # type: ignore[arg-type]
-            up=None if pairs.up is None else augment(pairs.up),  # type: ignore[arg-type]
-            y=pairs.y[index],
-            index=index,
-        )
+        reach = steps * stride
+        images = {"hr": shift_and_flip(pairs.hr[index], dy, dx, flip, reach)}
+        if pairs.up is not None and pairs.lr is not None and scale is not None:
+            images["up"] = shift_and_flip(pairs.up[index], dy, dx, flip, reach)
+            lr_dy, lr_dx = (torch.round(shift / scale).long() for shift in (dy, dx))
+            images["lr"] = shift_and_flip(pairs.lr[index], lr_dy, lr_dx, flip, -(-reach // scale))
+        yield Batch(y=pairs.y[index], index=index, **{view: to_float(image) for view, image in images.items()})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -49,9 +49,7 @@ def curves(store: Store) -> Figure:
             groups[shared, column].append((f"{cells.name(row)} ({row.backbone})", cell))
     if not groups:
         raise UserError(f"there is no run in {store.root}; start with 'lrbench run'")
-    read = {
-        group: [(label, _curves(store, cell.records)) for label, cell in lines] for group, lines in groups.items()
-    }
+    read = {group: [(label, _curves(store, cell.records)) for label, cell in lines] for group, lines in groups.items()}
     names = [name for name in PANELS if any(name in values for lines in read.values() for _, values in lines)]
     figure = Figure(figsize=(5.2 * len(names) + 3.2, 3.9 * len(read)), layout="constrained")
     panels = figure.subplots(len(read), len(names), squeeze=False)
@@ -87,7 +85,7 @@ def _band(panel, values: np.ndarray, label: str, colour) -> None:  # type: ignor
 
 
 def predictions(
-    hr: np.ndarray, lr: np.ndarray, labels: Sequence[str], predicted: dict[str, Sequence[str]]
+    hr: np.ndarray, lr: np.ndarray, labels: Sequence[str], predicted: Mapping[str, Sequence[str]]
 ) -> Figure:
     """Pairs of HR and LR images, uint8 (n, H, W, 3), each with its label and what each method saw in it.
 

@@ -57,12 +57,11 @@ def _prepare(
     parts = _used(loaded.splits, select, limit_train, limit_test)
 
     def pairs(split: Split) -> Pairs:
-        lr, up = degrade(split.images, scale, degradation) if degradation and scale else (None, None)
-        views = {
-            name: None if view is None else torch.from_numpy(view)
-            for name, view in (("hr", split.images), ("lr", lr), ("up", up), ("y", split.labels))
-        }
-        return Pairs(**views).to(device)  # type: ignore[arg-type]
+        hr, y = torch.from_numpy(split.images), torch.from_numpy(split.labels)
+        if degradation is None or scale is None:
+            return Pairs(hr, y).to(device)
+        lr, up = degrade(split.images, scale, degradation)
+        return Pairs(hr, y, torch.from_numpy(lr), torch.from_numpy(up)).to(device)
 
     train, val = pairs(parts["train"]), pairs(parts["val"]) if "val" in parts else None
     pixels = parts["train"].images.reshape(-1, 3) / 255
@@ -74,12 +73,11 @@ def _prepare(
         test_images=len(parts["test"].labels),
     )
     mean, std = pixels.mean(axis=0), np.maximum(pixels.std(axis=0), 1e-3)
-    return Prepared(train, val, pairs(parts["test"]), facts, tuple(mean.tolist()), tuple(std.tolist())), loaded.info.fingerprint
+    prepared = Prepared(train, val, pairs(parts["test"]), facts, tuple(mean.tolist()), tuple(std.tolist()))
+    return prepared, loaded.info.fingerprint
 
 
-def _used(
-    given: dict[str, Split], select: str, limit_train: int | None, limit_test: int | None
-) -> dict[str, Split]:
+def _used(given: dict[str, Split], select: str, limit_train: int | None, limit_test: int | None) -> dict[str, Split]:
     """The splits that a run uses: limits applied, and a validation split only where one is asked for."""
     train, test = given["train"], given["test"]
     used = {"test": test if limit_test is None else _take(test, splits.subset(test.labels, limit_test))}

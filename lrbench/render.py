@@ -166,7 +166,10 @@ def _tex(text: str) -> str:
 
 def _columns_with_published(table: FilledTable) -> set[int]:
     return {
-        number for number in range(len(table.columns)) for row in table.rows if row.entries[number].published is not None
+        number
+        for number in range(len(table.columns))
+        for row in table.rows
+        if row.entries[number].published is not None
     }
 
 

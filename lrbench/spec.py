@@ -15,13 +15,13 @@ from lrbench.recipes import Recipe
 PROTOCOL = 1  # raised when the harness itself changes something that moves scores
 
 
-class FrozenDict(dict):  # type: ignore[type-arg]
+class FrozenDict(dict):
     """A dict that refuses to change, so that a spec cannot drift away from its id."""
 
     def _refuse(self, *_: Any, **__: Any) -> Any:
         raise TypeError("a spec does not change; make another with model_copy(update=...)")
 
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copied and unpickled whole: item by item it would refuse."""

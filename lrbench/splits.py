@@ -25,9 +25,7 @@ def subset(labels: np.ndarray, n: int) -> np.ndarray:
     return np.sort(np.concatenate(firsts))
 
 
-def hold_out(
-    labels: np.ndarray, groups: np.ndarray | None, fraction: float = 0.1
-) -> tuple[np.ndarray, np.ndarray]:
+def hold_out(labels: np.ndarray, groups: np.ndarray | None, fraction: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
     """Sorted indices (train, val): `fraction` of the images in val, each class in its proportion.
 
     `labels` (N,) are in canonical order. Every class keeps at least one training image. Where `groups`
@@ -64,9 +62,7 @@ def _apportion(counts: np.ndarray, n: int, room: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _choose_groups(
-    codes: np.ndarray, groups: np.ndarray, counts: np.ndarray, target: np.ndarray
-) -> list[int]:
+def _choose_groups(codes: np.ndarray, groups: np.ndarray, counts: np.ndarray, target: np.ndarray) -> list[int]:
     """The groups whose images, together, come near `target` images of each class.
 
     One pass over the groups in the order of a hash of their numbers; a group is taken where it brings

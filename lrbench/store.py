@@ -44,14 +44,14 @@ class Store:
         if not folder.exists():
             return None
         record = self._read(folder)
-        if record is not None and weights and not (folder / WEIGHTS).exists():
-            return None
-        return record
+        whole = (folder / WEIGHTS).exists()
+        if record is not None and whole and self.work(spec.id).exists():
+            shutil.rmtree(self.work(spec.id), ignore_errors=True)  # of a process killed between save's last two steps
+        return None if weights and not whole else record
 
     def records(self) -> list[Record]:
         """Every finished run, damaged ones set aside."""
-        folders = sorted(self.root.glob("[0-9a-f]*/")) if self.root.is_dir() else []
-        return [record for folder in folders if (record := self._read(folder)) is not None]
+        return [record for folder in sorted(self._folders()) if (record := self._read(folder)) is not None]
 
     def weights(self, record: Record) -> bytes:
         """The weights of a run that `get(spec, weights=True)` returned: a safetensors file's content."""
@@ -127,9 +127,13 @@ class Store:
         finally:
             _remove_empty(work, work.parent)
             lock.release()
-            if not any(self.root.glob("[0-9a-f]*/")) and not work.parent.exists():
+            if not any(self._folders()) and not work.parent.exists():
                 (locks / run_id).unlink(missing_ok=True)
                 _remove_empty(locks, *created)
+
+    def _folders(self) -> Iterator[Path]:
+        """The folders whose name is an id; whatever else lies in the store is the user's own."""
+        return (path for path in self.root.glob("[0-9a-f]" * 16) if path.is_dir())
 
     def _read(self, folder: Path) -> Record | None:
         """The record in a folder if all that it vouches for is there and whole; else set it aside."""
@@ -144,7 +148,7 @@ class Store:
                 if _sha256(path.read_bytes()) != digest:
                     raise ValueError(f"{name} is not what was written")
         except (ValueError, KeyError, TypeError, ValidationError, FileNotFoundError) as error:
-            self._set_aside(folder, str(error).splitlines()[0])
+            self._set_aside(folder, str(error).partition("\n")[0])
             return None
         return record
 
@@ -166,7 +170,9 @@ def _sign(record: Record) -> bytes:
 
 def _verified(data: bytes) -> Record:
     content = json.loads(data)
-    if content.pop("sha256") != _sha256(_canonical(content)):
+    if not isinstance(content, dict):
+        raise ValueError(f"{RECORD} is not a record")
+    if content.pop("sha256", None) != _sha256(_canonical(content)):
         raise ValueError(f"{RECORD} is not what was written")
     return Record.model_validate(content)
 

@@ -100,9 +100,7 @@ def _published_row(row: PublishedRow, columns: Sequence[Column], published: list
     return _row(row.label, key, columns, [numbers.get(column) for column in columns], found)
 
 
-def _row(
-    label: str, key: RowKey, columns: Sequence[Column], published: Sequence[float | None], found: Cells
-) -> Row:
+def _row(label: str, key: RowKey, columns: Sequence[Column], published: Sequence[float | None], found: Cells) -> Row:
     entries = tuple(Entry(number, found.get((key, column))) for column, number in zip(columns, published, strict=True))
     records = [record for entry in entries if entry.cell for record in entry.cell.records]
     return Row(label, key, entries, hr=any(record.spec.scale is None for record in records))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+from lrbench_baselines import student
 from pydantic import Field
 from torch import Tensor
 
 from lrbench.method import Batch, Needs
-from lrbench_baselines import student
 
 
 class Config(student.Config):

@@ -16,9 +16,7 @@ def real_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     beside = Path(__file__).resolve().parents[2] / "shared" / "data"
     packed = Path(os.environ.get("LRBENCH_TEST_DATA") or beside)
     if not (packed / "unpack").is_file():
-        pytest.skip(
-            f"no real images: {packed} has no unpack; set LRBENCH_TEST_DATA to the folder that has it"
-        )
+        pytest.skip(f"no real images: {packed} has no unpack; set LRBENCH_TEST_DATA to the folder that has it")
     out = tmp_path_factory.mktemp("real")
     subprocess.run([sys.executable, packed / "unpack", out], check=True)
     return out

@@ -177,8 +177,7 @@ def test_a_name_that_is_not_there(read: Callable[[str, Path], object], tmp_path:
     assert "did you mean 'mine'?" in refused(lambda: read("mime", root))
     assert "no data set '../in'" in refused(lambda: read("../in", root))
     assert refused(lambda: read("cifar10", root)) == (
-        f"cifar10 is not in {root}; "
-        "run 'lrbench data fetch cifar10', or 'lrbench data import cifar10 PATH.npz'"
+        f"cifar10 is not in {root}; run 'lrbench data fetch cifar10', or 'lrbench data import cifar10 PATH.npz'"
     )
 
 
@@ -276,9 +275,7 @@ def test_grey_images_become_rgb(shape: tuple[int, ...], tmp_path: Path, root: Pa
         content[f"{part}_images"] = content[f"{part}_images"][..., 0].reshape(-1, *shape)
         content[f"{part}_labels"] = content[f"{part}_labels"][:, None]
     made = import_dataset("grey", npz(tmp_path, content), root)
-    repeated = {
-        key: np.repeat(content[key].reshape(-1, 28, 28, 1), 3, 3) for key in ("train_images", "test_images")
-    }
+    repeated = {key: np.repeat(content[key].reshape(-1, 28, 28, 1), 3, 3) for key in ("train_images", "test_images")}
     assert made.side == 28
     assert made.fingerprint == import_dataset("rgb", npz(tmp_path, {**content, **repeated}), root).fingerprint
 
@@ -346,9 +343,7 @@ def test_an_npz_that_is_refused(changed: Arrays, words: list[str], tmp_path: Pat
 
 
 def test_images_of_three_pixels(tmp_path: Path, root: Path) -> None:
-    assert "3 pixels wide; 4 is the least" in refused(
-        lambda: import_dataset("tiny", npz(tmp_path, side=3), root)
-    )
+    assert "3 pixels wide; 4 is the least" in refused(lambda: import_dataset("tiny", npz(tmp_path, side=3), root))
     assert import_dataset("tiny", npz(tmp_path, side=4), root).side == 4
 
 
@@ -612,9 +607,7 @@ def test_what_arrives_is_not_the_data(
     assert list(root.iterdir()) == []
 
 
-def test_svhn_as_its_files_hold_it(
-    server: str, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_svhn_as_its_files_hold_it(server: str, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Through torchvision with small files: axes in order, label 10 is the digit 0, a part is refused."""
     from scipy.io import savemat
     from torchvision.datasets import SVHN

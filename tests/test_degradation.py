@@ -114,9 +114,7 @@ def test_the_protocols_are_different_benchmarks():
 def test_a_scale_that_does_not_divide_names_the_nearest(side, scale, nearest):
     with pytest.raises(UserError) as error:
         check_scale(side, scale)
-    assert str(error.value) == (
-        f"scale {scale} does not divide {side}-pixel images; the nearest that do: {nearest}"
-    )
+    assert str(error.value) == (f"scale {scale} does not divide {side}-pixel images; the nearest that do: {nearest}")
 
 
 def test_mistakes_are_refused():

@@ -49,7 +49,17 @@ def test_needs_inherit_the_protocol():
             assert getattr(need, field) == getattr(student, field), (role, field)
     assert student.needs["init"].method == "lr-baseline" and student.needs["init"].config == {"init": "scratch"}
     assert student.needs["teacher"].method == "hr-baseline" and student.needs["teacher"].config == {}
-    for name in ("degradation", "backbone", "width", "seed", "select", "limit_train", "limit_test", "scale", "precision"):
+    for name in (
+        "degradation",
+        "backbone",
+        "width",
+        "seed",
+        "select",
+        "limit_train",
+        "limit_test",
+        "scale",
+        "precision",
+    ):
         assert getattr(student, name) == changes[name], name
     assert student.fingerprint == tiny.info().fingerprint and student.dataset == "toys"
 
@@ -86,7 +96,9 @@ def test_limits_at_the_whole_set_are_no_limits():
 
 def test_overrides_change_a_need_and_what_it_needs(draft):
     draft("middle", deep=Needs("hr-baseline"))
-    draft("top", plain=Needs("middle"), other=Needs("middle", overrides={"epochs": 3, "backbone": "alexnet", "seed": 8}))
+    draft(
+        "top", plain=Needs("middle"), other=Needs("middle", overrides={"epochs": 3, "backbone": "alexnet", "seed": 8})
+    )
     top = tiny.spec("top", epochs=5, seed=1)
     for need in (top.needs["other"], top.needs["other"].needs["deep"]):
         assert (need.recipe.epochs, need.recipe.lr, need.backbone, need.seed) == (3, 0.01, "alexnet", 8)

@@ -238,6 +238,16 @@ def test_what_is_unknown_or_impossible_is_refused(wrong):
 
 
 def test_nothing_that_moves_scores_may_be_left_out():
-    for field in ("method", "dataset", "fingerprint", "degradation", "scale", "backbone", "recipe", "precision", "seed"):
+    for field in (
+        "method",
+        "dataset",
+        "fingerprint",
+        "degradation",
+        "scale",
+        "backbone",
+        "recipe",
+        "precision",
+        "seed",
+    ):
         with pytest.raises(ValidationError):
             RunSpec(**{name: value for name, value in STUDENT.items() if name != field})
