@@ -148,6 +148,7 @@ def package(tmp_path_factory):
         "PYTHONPATH": str(root / "site"),
         "LRBENCH_RESULTS": str(root / "runs"),
         "LRBENCH_DATA": str(root / "data"),
+        "OMP_NUM_THREADS": "1",  # these networks are small: on a busy machine threads would wait for one another
     }
     return folder, os.environ | environment
 

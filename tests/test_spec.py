@@ -56,7 +56,7 @@ STUDENT = TEACHER | dict(
     needs={"teacher": TEACHER},
 )
 # The stored runs of everybody are found by such ids: a change here makes all of them stale.
-TEACHER_ID, STUDENT_ID = "GOLDEN1", "GOLDEN2"
+TEACHER_ID, STUDENT_ID = "06c5d46f6da63511", "65d778734f2a7521"
 
 OTHER = dict(
     protocol=2,

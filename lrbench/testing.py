@@ -1,0 +1,307 @@
+"""Does a method keep the contract? What this repository's tests call, and a plugin's own.
+
+    from lrbench.testing import check_method
+
+    def test_contract(tmp_path):
+        check_method("my-method", tmp_path)
+
+Every check is a plain assertion that says what is wrong; pytest is not needed.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from safetensors.torch import load
+from torch import Tensor
+
+from lrbench import datasets, method, pairs, plan, prepare, registry, session
+from lrbench.errors import UserError
+from lrbench.method import Batch, Method, Needs, Optimizer
+from lrbench.progress import Progress
+from lrbench.record import Record
+from lrbench.spec import RunSpec
+from lrbench.store import CURVE, PREDICTIONS, WEIGHTS, Store
+
+SMALL: dict[str, Any] = {
+    "dataset": "digits",
+    "scale": 2,
+    "backbone": "resnet18",
+    "width": 0.125,
+    "recipe": "quick",
+    "epochs": 5,
+    "limit_train": 600,
+    "limit_test": 100,
+    "device": "cpu",
+    "precision": "fp32",
+}
+COLUMNS = {"epoch", "loss", "train_top1", "val_top1"}  # of the curve, beside the loss terms
+
+
+def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Mapping[str, Any] | None = None) -> None:
+    """Train a method, and the runs that it needs, on a few hundred 8x8 digits, and check the contract.
+
+    name_or_class: a name that `lrbench methods` lists, or a class that need not be installed.
+    settings: its config where it differs from the defaults. Takes seconds on one core; writes below
+    `tmp_path` only. Raises AssertionError, with a line that says what is wrong, for a method that does
+    not keep the contract, and lets through what the method itself raises.
+
+    A class whose summed loss need not fall, such as a GAN's, names in an attribute `falls` the column
+    of its learning curve that does: one of its loss terms.
+    """
+    cls = registry.method(name_or_class) if isinstance(name_or_class, str) else name_or_class
+    with registered(cls):
+        check_config(cls)
+        trial = try_out(cls, tmp_path, settings)
+        check_terms(trial)
+        check_learns(trial)
+        check_view(trial)
+        check_logits(trial)
+        check_needs(trial)
+        check_reuse(trial)
+        check_resume(trial)
+
+
+@contextmanager
+def registered(cls: type[Method]) -> Iterator[None]:
+    """A class known by its name for as long as the block lasts; one that is installed is anyway."""
+    before = dict(registry._drafts)
+    if not _is_known(cls):
+        registry.register(cls, f"{cls.__module__}.{cls.__qualname__}")
+    try:
+        yield
+    finally:
+        registry._drafts.clear()
+        registry._drafts.update(before)
+
+
+def _is_known(cls: type[Method]) -> bool:
+    try:
+        return registry.method(cls.name) is cls
+    except UserError:
+        return False
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends a process in the middle of an epoch."""
+
+
+@dataclass
+class Watch(Progress):
+    """What is seen of the last run that was started; each run starts it afresh.
+
+    stop_after: raise Interrupted at the first batch after that many finished epochs.
+    """
+
+    stop_after: int | None = None
+    started: list[str] = field(default_factory=list)  # the ids of the runs that were trained, in order
+    done: int = 0  # epochs
+    method: Method | None = None
+    optimizers: list[Optimizer] = field(default_factory=list)
+    terms: list[dict[str, Any]] = field(default_factory=list)  # what each step returned
+    tested: list[tuple[tuple[Any, ...], dict[str, Any], Any]] = field(default_factory=list)  # args, kwargs, result
+
+    def start(self, spec: RunSpec, title: str, done: int, images: int) -> None:
+        self.started.append(spec.id)
+        self.done, self.method, self.terms, self.tested = done, None, [], []
+
+    def step(self, images: int) -> None:
+        if self.done == self.stop_after:
+            raise Interrupted
+
+    def epoch(self, row: Mapping[str, float], images_per_second: float) -> None:
+        self.done += 1
+        self.tested.clear()  # what is tested after the last epoch is what remains
+
+    @contextmanager
+    def over(self, cls: type[Method]) -> Iterator[None]:
+        """Look at every call of the class's `step`, and of its `forward` outside of training."""
+        forward, step = cls.forward, cls.step
+
+        def seen_step(this: Method, batch: Batch, optimizers: list[Optimizer]) -> Any:
+            terms = step(this, batch, optimizers)
+            self.method, self.optimizers = this, optimizers
+            self.terms.append(terms)
+            return terms
+
+        def seen_forward(this: Method, *args: Any, **kwargs: Any) -> Any:
+            if this is not self.method or this.training or torch.is_grad_enabled():
+                return forward(this, *args, **kwargs)
+            copies = tuple(arg.clone() if isinstance(arg, Tensor) else arg for arg in args)
+            result = forward(this, *args, **kwargs)
+            self.tested.append((copies, kwargs, result))
+            return result
+
+        with patch.object(cls, "step", seen_step), patch.object(cls, "forward", seen_forward):
+            yield
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A finished run of a method, and what was seen of it."""
+
+    cls: type[Method]
+    request: session.Request
+    record: Record
+    watch: Watch
+
+    @property
+    def store(self) -> Store:
+        """Where the run and those it needs are."""
+        return Store(self.request.results)
+
+    @property
+    def curve(self) -> list[dict[str, float]]:
+        """The learning curve, a dict an epoch; a term that an epoch lacks is left out."""
+        rows = csv.DictReader(io.StringIO(self.store.curve(self.record)))
+        return [{name: float(value) for name, value in row.items() if value} for row in rows]
+
+
+def try_out(cls: type[Method], folder: Path, settings: Mapping[str, Any] | None = None, **options: Any) -> Trial:
+    """Train a registered method in a new store below `folder`. options: fields of Request, instead of SMALL's."""
+    results = Path(tempfile.mkdtemp(dir=folder)) / "runs"
+    request = session.Request(method=cls.name, results=results, settings=settings or {}, **(SMALL | options))
+    watch = Watch()
+    with watch.over(cls):
+        [record] = session.run(request, watch)
+    assert watch.started[-1:] == [record.id], f"{cls.name}: nothing was trained for {record.id}"
+    return Trial(cls, request, record, watch)
+
+
+def check_config(cls: type[Method]) -> None:
+    """The config has defaults and a source for each field, survives JSON, and its needs are declared by role."""
+    assert issubclass(cls.Config, method.Config), f"{cls.name}: Config must derive from lrbench.method.Config"
+    for name, about in cls.Config.model_fields.items():
+        assert not about.is_required(), f"{cls.name}: setting '{name}' has no default"
+        assert about.description, f"{cls.name}: setting '{name}' does not say where its default comes from"
+    config = plan.config_of(cls, {})
+    again = plan.config_of(cls, config.model_dump(mode="json"))
+    assert again == config, f"{cls.name}: the config changes on its way through JSON: {config!r} -> {again!r}"
+    needs = cls.needs_of(config)
+    assert all(isinstance(need, Needs) for need in needs.values()), f"{cls.name}: needs_of must give role -> Needs"
+    role = cls.starts_from(config)
+    assert role is None or role in needs, f"{cls.name}: starts_from says '{role}', which is no role in needs_of"
+
+
+def check_terms(trial: Trial) -> None:
+    """Every step gives named scalars, and no name is that of another column of the learning curve."""
+    name = trial.cls.name
+    for terms in trial.watch.terms:
+        assert isinstance(terms, dict) and terms, f"{name}: loss must return a dict of named terms, not {terms!r}"
+        for term, value in terms.items():
+            assert isinstance(term, str) and term, f"{name}: a loss term is called {term!r}"
+            assert term not in COLUMNS, f"{name}: no loss term may be called '{term}', as the curve has a column so"
+            assert isinstance(value, Tensor), f"{name}: loss term '{term}' is a {type(value).__name__}, not a tensor"
+            assert value.shape == (), f"{name}: loss term '{term}' has shape {tuple(value.shape)}; it must be a scalar"
+
+
+def check_learns(trial: Trial) -> None:
+    """The loss, or the column that the class names in `falls`, ends lower than it began."""
+    name, column = trial.cls.name, getattr(trial.cls, "falls", "loss")
+    values = [row[column] for row in trial.curve if column in row]
+    assert values, f"{name}: its learning curve has no column '{column}'"
+    last = sum(values[-2:]) / len(values[-2:])
+    assert last < values[0], f"{name}: '{column}' does not fall: {', '.join(f'{value:.4g}' for value in values)}"
+
+
+def check_view(trial: Trial) -> None:
+    """At test time `forward` got the one view that the class declares of every test image, and nothing else."""
+    name, view = trial.cls.name, trial.cls.view
+    spec, root = trial.record.spec, datasets.data_root(trial.request.data)
+    test = pairs.to_float(prepare.prepare(spec, root, torch.device("cpu")).test.view(view))
+    seen = set()
+    for args, kwargs, _ in trial.watch.tested:
+        assert len(args) == 1 and not kwargs, f"{name}: forward got {len(args)} arguments and {sorted(kwargs)}, not one"
+        shape, expected = tuple(args[0].shape[1:]), tuple(test.shape[1:])
+        assert shape == expected, f"{name}: forward got images {shape}; those of view '{view}' are {expected}"
+        seen |= _bytes(args[0])
+    expected_images = _bytes(test)
+    assert not seen - expected_images, f"{name}: forward was tested on images that are not '{view}' test images"
+    assert seen == expected_images, f"{name}: forward was tested on some of the test images only"
+
+
+def _bytes(images: Tensor) -> set[bytes]:
+    return {image.contiguous().numpy().tobytes() for image in images}
+
+
+def check_logits(trial: Trial) -> None:
+    """`forward` gives finite logits (n, classes)."""
+    name, classes = trial.cls.name, len(trial.record.data.classes)
+    for (images,), _, logits in trial.watch.tested:
+        assert isinstance(logits, Tensor), f"{name}: forward returned a {type(logits).__name__}, not a tensor"
+        shape, expected = tuple(logits.shape), (len(images), classes)
+        assert shape == expected, f"{name}: forward returned {shape}; logits (n, classes) would be {expected}"
+        assert logits.isfinite().all(), f"{name}: forward returned logits that are not finite"
+
+
+def check_needs(trial: Trial) -> None:
+    """The needed runs are as they were stored, frozen, in eval mode, and no part of the method."""
+    trained, name = trial.watch.method, trial.cls.name
+    assert trained is not None, f"{name}: its step was never called"
+    groups = [group for one in trial.watch.optimizers for group in one.optimizer.param_groups]
+    places = {
+        "parameters": _memory(trained.parameters()),
+        "state_dict": _memory(trained.state_dict().values()),
+        "optimizers": _memory(weight for group in groups for weight in group["params"]),
+    }
+    for role, spec in trial.record.spec.needs.items():
+        need, record = trained.needs[role], trial.store.get(spec, weights=True)
+        assert record is not None, f"{name}: the run it needs as '{role}' is not in the store any more"
+        state, stored = need.state_dict(), load(trial.store.weights(record))
+        changed = [key for key, value in state.items() if not torch.equal(value, stored[key])]
+        assert not changed, f"{name}: training changed {', '.join(changed)} of the needed run '{role}'"
+        for key, weight in need.named_parameters():
+            frozen = not weight.requires_grad and weight.grad is None
+            assert frozen, f"{name}: {key} of the needed run '{role}' has a gradient; needed runs are frozen"
+        training = [key or "itself" for key, module in need.named_modules() if module.training]
+        assert not training, f"{name}: the needed run '{role}' was put into training mode ({training[0]})"
+        for place, memory in places.items():
+            shared = memory & _memory(state.values())
+            assert not shared, f"{name}: the needed run '{role}' is in the method's {place}; read it from self.needs"
+
+
+def _memory(tensors: Any) -> set[int]:
+    """Where tensors lie, so that one is known again under another name or as a view."""
+    return {tensor.untyped_storage().data_ptr() for tensor in tensors if tensor.numel()}
+
+
+def check_reuse(trial: Trial) -> None:
+    """Asked for again, the run is reused."""
+    watch = Watch()
+    again = session.run(trial.request, watch)
+    assert not watch.started, f"{trial.cls.name}: asked for a second time, it trains again"
+    assert again == [trial.record], f"{trial.cls.name}: asked for a second time, its record is another one"
+
+
+def check_resume(trial: Trial) -> None:
+    """Interrupted in each epoch and resumed, the run ends bit for bit as the one never interrupted.
+
+    The trial's own run is moved out of its store, and the resumed one takes its place.
+    """
+    name, folder = trial.cls.name, trial.request.results / trial.record.id
+    whole = folder.rename(trial.request.results.with_name("whole"))
+    for done in range(trial.record.spec.recipe.epochs):
+        try:
+            session.run(trial.request, Watch(stop_after=done))
+        except Interrupted:
+            continue
+        raise AssertionError(f"{name}: it was not trained for long enough to be interrupted after {done} epochs")
+    watch = Watch()
+    session.run(trial.request, watch)
+    assert watch.started == [trial.record.id], f"{name}: after the interruptions {watch.started} were trained"
+    differ = [
+        file for file in (CURVE, PREDICTIONS, WEIGHTS) if (folder / file).read_bytes() != (whole / file).read_bytes()
+    ]
+    assert not differ, (
+        f"{name}: interrupted and resumed, it ends with another {', '.join(differ)} than in one go. State belongs in "
+        "parameters, buffers and optimizers; random numbers come from torch's global generator, without one of its own"
+    )
