@@ -35,7 +35,10 @@ class Backbone(nn.Module):
         return (x - self.mean) / self.std
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """x (n, 3, S, S) in [0, 1] -> the feature maps (n, c, h, w) of each stage, shallow to deep."""
+        """x (n, 3, S, S) in [0, 1] -> the feature maps (n, c, h, w) of each stage, shallow to deep.
+
+        timm's models give one, the last, as timm shapes it: (n, tokens, d) for a transformer.
+        """
         raise NotImplementedError
 
     def pool(self, last: Tensor) -> Tensor:

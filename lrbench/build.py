@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from safetensors.torch import load
@@ -37,10 +38,14 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(spec.seed, "weights", spec.method))
         method = cls(cls.Config.model_validate(dict(spec.config)), context, needs)
-    frozen = {id(module) for need in needs.values() for module in need.modules()}
-    if any(id(module) in frozen for module in method.modules()):
-        raise TypeError(f"{spec.method} keeps a needed run as a module of its own; read it from self.needs instead")
+    frozen = {id(tensor) for need in needs.values() for tensor in _tensors(need)}
+    if any(id(tensor) in frozen for tensor in _tensors(method)):
+        raise TypeError(f"{spec.method} keeps a needed run as a part of its own; read it from self.needs instead")
     return method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _tensors(method: Method) -> Iterator[torch.Tensor]:
+    return itertools.chain(method.parameters(), method.buffers())
 
 
 def start_from(method: Method, need: Method) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from lrbench import recipes, registry
 from lrbench.errors import UserError
 from lrbench.record import Record
-from lrbench.spec import RunSpec
+from lrbench.spec import PROTOCOL, RunSpec
 from lrbench.stats import Summary, summarise
 
 
@@ -36,6 +36,7 @@ class Conditions:
             f"recipe {self.recipe}, {self.epochs} epochs, width {self.width:g}, "
             f"{self.train_images} training and {self.test_images} test images, "
             f"{self.degradation}, {self.precision}, {selected}"
+            + (f", version {self.protocol} of the harness" if self.protocol != PROTOCOL else "")
         )
 
 
@@ -147,6 +148,14 @@ def label(method: str) -> str:
         return registry.method(method).label or method
     except UserError:
         return method
+
+
+def sees_hr(method: str) -> bool:
+    """Whether a method is tested on HR images; False where it cannot be loaded."""
+    try:
+        return registry.method(method).view == "hr"
+    except UserError:
+        return False
 
 
 def variant(spec: RunSpec) -> str:

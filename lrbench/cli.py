@@ -16,7 +16,13 @@ RESULTS = Path("results/runs")  # below the current folder, unless --results or 
 
 
 class Group(click.Group):
-    """A group that names the nearest command for a mistyped one."""
+    """A group that names the nearest command for a mistyped one, and shows its help where none is given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
@@ -159,6 +165,7 @@ def table(name: str | None, style: str, out: Path | None, plugins: tuple[str, ..
     if out is None:
         click.echo(text, nl=False)
     else:
+        out.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(out, text)
 
 

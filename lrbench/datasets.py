@@ -207,7 +207,7 @@ def build(name: str, classes: tuple[str, ...], splits: Mapping[str, Split], sour
 def save(dataset: Dataset, root: Path) -> None:
     """Write the data set to its file in `root`, whole or not at all; what was there is replaced.
 
-    Raises UserError where the folder cannot be made or written to, or the disk is full.
+    Raises OSError where the folder cannot be made or written to, or the disk is full.
     """
     arrays: dict[str, Any] = {"meta": np.array(json.dumps({"format": FORMAT, **asdict(dataset.info)}))}
     for part, split in dataset.splits.items():
@@ -216,12 +216,8 @@ def save(dataset: Dataset, root: Path) -> None:
             arrays[f"{part}_groups"] = split.groups
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
-    path = root / f"{dataset.info.name}.npz"
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, buffer.getvalue())
-    except OSError as error:
-        raise UserError(f"cannot write {path}: {error.strerror or error}; name another --data") from error
+    root.mkdir(parents=True, exist_ok=True)
+    write_atomic(root / f"{dataset.info.name}.npz", buffer.getvalue())
 
 
 def _digits() -> Dataset:

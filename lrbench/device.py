@@ -15,7 +15,11 @@ def pick(name: str) -> torch.device:
     """`auto` is CUDA where there is one. Raises UserError where the device asked for is missing."""
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("no CUDA device here; use --device cpu or auto")
-    return torch.device("cuda" if name == "auto" and torch.cuda.is_available() else name.replace("auto", "cpu"))
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda":
+        torch.backends.cudnn.benchmark = True  # shapes never change within a run
+    return torch.device(name)
 
 
 def precision(name: str, device: torch.device) -> Precision:

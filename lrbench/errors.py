@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
+MOST = 20  # names in a line
+
 
 class UserError(Exception):
     """The user asked for something that cannot be; the message is one line that says what to do.
@@ -14,10 +16,12 @@ class UserError(Exception):
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """The tail of an error line: the nearest of `valid`, or all of them where none is near."""
+    """The tail of an error line: the nearest of `valid`, or, where none is near, all of them if they are few."""
     names = list(valid)
     if near := get_close_matches(name, names, n=1, cutoff=0.5):
         return f"did you mean '{near[0]}'?"
+    if len(names) > MOST:
+        return f"none of the {len(names)} that there are is near"
     return f"choose from {', '.join(names)}" if names else "there is none"
 
 

@@ -26,7 +26,7 @@ def fetch_dataset(name: str, root: Path) -> DatasetInfo:
     """Download the known data set `name`, check it, and write it to `root` in canonical order.
 
     Where it is there already and sound, nothing is downloaded. Raises UserError, and leaves nothing
-    behind, where the network fails or what arrives is not the data set.
+    behind, where the network fails or what arrives is not the data set, OSError where it cannot be kept.
     """
     if name in BUILT_IN:
         raise UserError(f"{name} is built in: there is nothing to fetch")
@@ -84,12 +84,8 @@ SOURCES: dict[str, Callable[[Path], tuple[dict[str, Split], str]]] = {
 @contextmanager
 def _folder(root: Path) -> Iterator[Path]:
     """A temporary folder in `root`, on the disk that has room for data, removed in any case."""
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-        folder = tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=root)
-    except OSError as error:
-        raise UserError(f"cannot write to {root}: {error.strerror or error}; name another --data") from error
-    with folder as path:
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=root) as path:
         yield Path(path)
 
 

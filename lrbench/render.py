@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,6 +17,11 @@ from lrbench.table import Entry, FilledTable
 
 DASH = "-"  # what has not been run
 HR_MARK = "†"
+TEX = str.maketrans(
+    {character: "\\" + character for character in "%&_#{}$"}
+    | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "`": "'"}
+    | {HR_MARK: r"$^\dagger$", "±": r"$\pm$"}
+)
 
 
 def render(tables: Sequence[FilledTable], style: str) -> str:
@@ -90,6 +96,13 @@ def _numbers(entry: Entry) -> dict[str, Any]:
 
 
 def _markdown(table: FilledTable) -> str:
+    notes = "".join(f"- {note}\n" for note in _notes(table))
+    text = grid(*_body(table))
+    return f"## {table.source.title}\n\nProtocol: {table.conditions or 'no run yet'}.\n\n{text}\n{notes}"
+
+
+def _body(table: FilledTable) -> tuple[list[str], list[list[str]]]:
+    """The head and the lines that Markdown and LaTeX show, as plain text."""
     head = ["", *(["epochs"] if table.unequal_budgets else [])]
     published = _columns_with_published(table)
     for number, label in enumerate(table.labels):
@@ -104,8 +117,7 @@ def _markdown(table: FilledTable) -> str:
             if number in published:
                 line += [_fixed(entry.published), _fixed(entry.difference, "+")]
         lines.append(line)
-    notes = "".join(f"- {note}\n" for note in _notes(table))
-    return f"## {table.source.title}\n\nProtocol: {table.conditions or 'no run yet'}.\n\n{grid(head, lines)}\n{notes}"
+    return head, lines
 
 
 def _notes(table: FilledTable) -> list[str]:
@@ -127,28 +139,17 @@ def _notes(table: FilledTable) -> list[str]:
 
 
 def _latex(table: FilledTable) -> str:
-    published = _columns_with_published(table)
-    heads, lines = ["Method"], []
-    for number, label in enumerate(table.labels):
-        heads += [label.replace("x", "$\\times$"), *(["published"] if number in published else [])]
-    for row in table.rows:
-        line = [_tex(row.label) + ("$^\\dagger$" if row.hr else "")]
-        for number, entry in enumerate(row.entries):
-            line.append(str(entry.cell.top1).replace("±", "$\\pm$") if entry.cell else "--")
-            if number in published:
-                line.append(_fixed(entry.published))
-        lines.append(" & ".join(line) + r" \\")
-    notes = " ".join(_notes(table)).replace(HR_MARK, "$\\dagger$").replace("±", "$\\pm$")
-    caption = f"{table.source.title}. Protocol: {table.conditions or 'no run yet'}. {notes}"
+    head, lines = _body(table)
+    caption = f"{table.source.title}. Protocol: {table.conditions or 'no run yet'}. {' '.join(_notes(table))}"
     return "\n".join(
         [
             r"\begin{table}",
             rf"\caption{{{_tex(caption)}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
+            rf"\begin{{tabular}}{{l{'r' * (len(head) - 1)}}}",
             r"\toprule",
-            " & ".join([heads[0], *map(_tex, heads[1:])]) + r" \\",
+            _tex_line(["Method", *head[1:]]),
             r"\midrule",
-            *lines,
+            *(_tex_line(["--" if value == DASH else value for value in line]) for line in lines),
             r"\bottomrule",
             r"\end{tabular}",
             r"\end{table}",
@@ -157,11 +158,13 @@ def _latex(table: FilledTable) -> str:
     )
 
 
+def _tex_line(values: Sequence[str]) -> str:
+    return " & ".join(map(_tex, values)) + r" \\"
+
+
 def _tex(text: str) -> str:
-    """Text with LaTeX's special characters escaped; math that is already there is left alone."""
-    for character in "%&_#":
-        text = text.replace(character, "\\" + character)
-    return text.replace("`", "'")
+    """Plain text as LaTeX."""
+    return re.sub(r"(?<=\d)x(?=\d)", r"$\\times$", text.translate(TEX))
 
 
 def _columns_with_published(table: FilledTable) -> set[int]:
@@ -179,6 +182,7 @@ def _fixed(number: float | None, sign: str = "") -> str:
 
 def grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
     """A Markdown table, padded so that it also reads well as plain text."""
+    head, *lines = ([value.replace("|", r"\|") for value in line] for line in (head, *lines))
     widths = [max(len(line[column]) for line in (head, *lines)) for column in range(len(head))]
 
     def row(values: Sequence[str]) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -77,10 +78,12 @@ class Store:
             for name, data in content.items():
                 write_atomic(new / name, data)
             write_atomic(new / RECORD, _sign(record))
+        old = self.root / f"{TEMPORARY}{record.id}-old"
         if folder.exists():
-            self._set_aside(folder, "it had no weights and has been trained again")
+            folder.rename(old)
         (self.root / f".new-{record.id}").rename(folder)
-        shutil.rmtree(self.work(record.id), ignore_errors=True)
+        for finished in (old, self.work(record.id)):
+            shutil.rmtree(finished, ignore_errors=True)
         return record
 
     def work(self, run_id: str) -> Path:
@@ -119,8 +122,8 @@ class Store:
             self.warn(f"another process is training {run_id}; waiting for it")
             lock.acquire()
         try:
-            new = f".new-{run_id}"
-            for leftover in [*work.glob(f"{TEMPORARY}*"), *self.root.glob(f"{TEMPORARY}{new}-*"), self.root / new]:
+            leftovers = self.root.glob(f"{TEMPORARY}*{run_id}*"), self.root.glob(f".new-{run_id}")
+            for leftover in [*work.glob(f"{TEMPORARY}*"), *itertools.chain(*leftovers)]:
                 shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
             work.mkdir(parents=True, exist_ok=True)
             yield

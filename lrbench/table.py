@@ -103,4 +103,5 @@ def _published_row(row: PublishedRow, columns: Sequence[Column], published: list
 def _row(label: str, key: RowKey, columns: Sequence[Column], published: Sequence[float | None], found: Cells) -> Row:
     entries = tuple(Entry(number, found.get((key, column))) for column, number in zip(columns, published, strict=True))
     records = [record for entry in entries if entry.cell for record in entry.cell.records]
-    return Row(label, key, entries, hr=any(record.spec.scale is None for record in records))
+    hr = any(record.spec.scale is None for record in records) or cells.sees_hr(key.method)
+    return Row(label, key, entries, hr)

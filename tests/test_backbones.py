@@ -145,6 +145,17 @@ def test_resnet18_has_the_cifar_stem():
     assert not any(isinstance(module, torch.nn.MaxPool2d) for module in net.modules())
 
 
+def test_alexnet_has_the_known_layers():
+    layers = [module for module in make("alexnet", width=1.0).modules() if isinstance(module, torch.nn.Conv2d)]
+    assert [(c.out_channels, c.kernel_size[0], c.stride[0], c.padding[0]) for c in layers] == [
+        (64, 11, 4, 5),
+        (192, 5, 1, 2),
+        (384, 3, 1, 1),
+        (256, 3, 1, 1),
+        (256, 3, 1, 1),
+    ]
+
+
 def test_timm_models_come_without_a_head_of_their_own():
     net = make("timm:mobilenetv3_small_050")
     assert isinstance(net.net.get_classifier(), torch.nn.Identity)

@@ -261,8 +261,8 @@ def test_a_renamed_file_does_not_pass_for_another(tmp_path: Path, root: Path) ->
 
 def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    line = refused(lambda: import_dataset("mine", npz(tmp_path), tmp_path / "file" / "root"))
-    assert "cannot write" in line and "--data" in line
+    with pytest.raises(OSError):  # the machine's fault, not the user's: the command line exits with 1
+        import_dataset("mine", npz(tmp_path), tmp_path / "file" / "root")
 
 
 # --- import ---------------------------------------------------------------------------------------------

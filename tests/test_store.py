@@ -432,7 +432,7 @@ class Process:
 
     def wait_for(self, *words: str) -> None:
         """Until a line on stderr has all of the words."""
-        while (line := self.queue.get(timeout=60)) is not None:
+        while (line := self.queue.get(timeout=300)) is not None:
             self.lines.append(line)
             if all(word in line for word in words):
                 return
@@ -444,8 +444,8 @@ class Process:
 
     def records(self) -> list[dict[str, Any]]:
         """What it prints, once it is done."""
-        out, _ = self.process.communicate(timeout=120)
-        while (line := self.queue.get(timeout=60)) is not None:
+        out, _ = self.process.communicate(timeout=300)
+        while (line := self.queue.get(timeout=300)) is not None:
             self.lines.append(line)
         assert self.process.returncode == 0, "".join(self.lines)
         return json.loads(out)

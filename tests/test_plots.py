@@ -1,0 +1,138 @@
+"""Figures: a panel for each thing that was measured, a line for each row, a file that is whole or not there."""
+
+import os
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+from safetensors.torch import save as save_tensors
+from test_table import LR, record
+
+from lrbench import plots
+from lrbench.errors import UserError
+from lrbench.store import Store
+
+EPOCHS = 3
+
+
+def put(store, top1, method=LR, val=False, **changes):
+    """A finished run in the store; the accuracies of its curve end at `top1`, its losses at 1."""
+    one = record(method, top1, epochs=EPOCHS, **changes)
+    names = ["epoch", "loss", "recognition", "train_top1", *(["val_top1"] if val else [])]
+    rows = [[n, 1 + EPOCHS - n, 1, top1 - EPOCHS + n, *([top1 + n] if val else [])] for n in range(1, EPOCHS + 1)]
+    curve = "\n".join(",".join(map(str, row)) for row in [names, *rows]) + "\n"
+    return store.save(one, curve, {"predicted": np.zeros(3), "label": np.zeros(3)}, save_tensors({}))
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "runs")
+    store.root.mkdir()
+    return store
+
+
+def titles(figure):
+    return [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
+
+
+def test_curves_have_a_panel_for_each_quantity_and_a_line_for_each_row(store):
+    for seed in (0, 1):
+        put(store, 70.0 + 10 * seed, seed=seed)
+    put(store, 90.0, "dfd", settings={"lam": 0.25})
+    figure = plots.curves(store)
+    loss, top1 = figure.axes
+    assert [axes.get_ylabel() for axes in figure.axes] == ["training loss", "top-1 on training images (%)"]
+    assert {axes.get_xlabel() for axes in figure.axes} == {"epoch"}
+    labels = [text.get_text() for text in top1.get_legend().get_texts()]
+    assert sorted(labels) == ["DFD lam=0.25 (resnet18)", "LR-baseline (resnet18)"]
+    drawn = {line.get_label(): line for line in top1.lines}
+    assert set(drawn) == set(labels) == {line.get_label() for line in loss.lines}
+    assert len({line.get_color().tobytes() for line in top1.lines}) == 2
+    assert drawn["LR-baseline (resnet18)"].get_xdata().tolist() == [1, 2, 3]
+    assert drawn["LR-baseline (resnet18)"].get_ydata().tolist() == [73.0, 74.0, 75.0]  # the seeds' mean
+    heights = [band.get_paths()[0].get_extents().get_points()[:, 1].tolist() for band in top1.collections]
+    assert sorted(heights) == [[68.0, 80.0], [88.0, 90.0]]  # and their range
+    assert titles(figure) == [loss.get_title(loc="left")]
+    assert titles(figure)[0].startswith("cifar10 8x8\nrecipe paper, 3 epochs, width 1")
+
+
+def test_each_protocol_and_resolution_has_panels_of_its_own(store):
+    put(store, 60.0)
+    put(store, 70.0, scale=2)
+    put(store, 50.0, degradation="area")
+    put(store, 80.0, dataset="svhn", select="val", val=True)
+    put(store, 90.0, "hr-baseline")
+    figure = plots.curves(store)
+    assert [title.partition("\n")[0] for title in sorted(titles(figure))] == [
+        "cifar10 16x16",
+        "cifar10 8x8",
+        "cifar10 8x8",
+        "svhn 8x8",
+    ]
+    assert len(figure.axes) == 4 * 3 and figure.axes[2].get_ylabel() == "top-1, validation (%)"
+    rows = {axes[0].get_title(loc="left"): axes for axes in np.array(figure.axes).reshape(4, 3)}
+    for title, (loss, _, val) in rows.items():
+        assert bool(val.lines) == ("validation" in title)
+        shown = {line.get_label() for line in loss.lines}
+        assert ("HR-baseline (resnet18)" in shown) == title.startswith("cifar10")  # one HR run, in every column
+
+
+def test_an_empty_store_has_no_curves(tmp_path):
+    with pytest.raises(UserError, match=r"no run in .*runs; start with 'lrbench run'"):
+        plots.curves(Store(tmp_path / "runs"))
+
+
+def figure_of_pairs(n=4):
+    hr, lr = np.zeros((n, 8, 8, 3), np.uint8), np.full((n, 2, 2, 3), 200, np.uint8)
+    labels = ["cat", "dog", "cat", "owl"][:n]
+    return plots.predictions(hr, lr, labels, {"DFD": labels, "LR-baseline": ["cat"] * n})
+
+
+@pytest.mark.parametrize("n", [1, 4])
+def test_predictions_show_each_pair_and_what_was_seen_in_it(n):
+    figure = figure_of_pairs(n)
+    assert len(figure.axes) == 2 * n
+    above, below = figure.axes[:n], figure.axes[n:]
+    assert [axes.get_title() for axes in above] == ["true cat", "true dog", "true cat", "true owl"][:n]
+    assert (above[0].get_ylabel(), below[0].get_ylabel()) == ("HR 8x8", "LR 2x2")
+    for axes, side in [(above[0], 8), (below[-1], 2)]:
+        [image] = axes.images
+        assert image.get_array().shape == (side, side, 3) and image.get_interpolation() == "nearest"
+    texts = [[text.get_text().split()[-1] for text in axes.texts] for axes in below]
+    assert texts == [["cat", "cat"], ["dog", "cat"], ["cat", "cat"], ["owl", "cat"]][:n]
+    assert [text.get_text().split()[0] for text in below[0].texts] == ["DFD", "LR-baseline"]
+    right = [[text.get_color() == "tab:green" for text in axes.texts] for axes in below]
+    assert right == [[True, True], [True, False], [True, True], [True, False]][:n]
+
+
+@pytest.mark.parametrize("suffix, start", [("png", b"\x89PNG"), ("pdf", b"%PDF"), ("svg", b"<?xml")])
+def test_saved_in_the_format_of_the_suffix(tmp_path, suffix, start):
+    path = tmp_path / "deep" / f"figure.{suffix}"
+    plots.save(figure_of_pairs(1), path)
+    assert path.read_bytes().startswith(start) and os.listdir(path.parent) == [path.name]
+    if suffix == "png":
+        assert imread(path).std() > 0.1  # not a blank page
+
+
+@pytest.mark.parametrize("name", ["figure.jpg", "figure", "figure.PNG.txt"])
+def test_another_suffix_is_refused_before_anything_is_written(tmp_path, name):
+    with pytest.raises(UserError, match=rf"ends in one of .png, .pdf, .svg; got '{name}'"):
+        plots.save(figure_of_pairs(1), tmp_path / "deep" / name)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_figure_is_saved_whole_or_not_at_all(tmp_path, monkeypatch):
+    def full(handle):
+        raise OSError("full disk")
+
+    def broken(out, **_):
+        out.write(b"half a figure")
+        raise ValueError("drawing failed")
+
+    figure, path = figure_of_pairs(1), tmp_path / "figure.png"
+    path.write_text("the one before")
+    for place, name, fault in [(os, "fsync", full), (figure, "savefig", broken)]:
+        with monkeypatch.context() as patch, pytest.raises((OSError, ValueError), match="full disk|drawing failed"):
+            patch.setattr(place, name, fault)
+            plots.save(figure, path)
+        assert os.listdir(tmp_path) == ["figure.png"] and path.read_text() == "the one before"

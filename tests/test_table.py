@@ -1,0 +1,393 @@
+"""From records to tables: what is averaged, what stands side by side, and what is printed."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.stats
+import tiny
+
+from lrbench import cells, published, registry
+from lrbench.errors import UserError
+from lrbench.record import Record
+from lrbench.render import FORMATS, render, runs
+from lrbench.table import fill
+
+# The paper's numbers, as DESIGN section 5 has them: label -> CIFAR-10 8x8, 16x16, SVHN 8x8, 16x16.
+PAPER_1 = {
+    "AlexNet": (64.08, 69.10, 81.81, 87.77),
+    "DFD (AlexNet)": (66.23, 71.60, 81.97, 88.35),
+    "VGG-16": (78.41, 88.02, 90.40, 95.52),
+    "DFD (VGG-16)": (79.97, 89.35, 91.11, 95.90),
+    "ResNet-18": (79.86, 89.12, 90.45, 95.55),
+    "DFD (ResNet-18)": (81.26, 90.41, 92.07, 96.02),
+}
+PAPER_2 = {
+    "HR-baseline": (93.38,),
+    "LR-baseline": (79.86,),
+    "VDSR + ResNet-18": (80.00,),
+    "ESPCN + ResNet-18": (79.41,),
+    "SRGAN + ResNet-18": (79.05,),
+    "DFD (ResNet-18)": (81.26,),
+}
+COLUMNS_1 = ("cifar10 8x8", "cifar10 16x16", "svhn 8x8", "svhn 16x16")
+LR = "lr-baseline"
+
+
+def record(method=LR, top1=80.0, seed=0, settings=None, dataset="cifar10", side=32, finished="2026-01-01", **changes):
+    """A finished run that nobody trained. `changes` are of its protocol; `spec` of the spec that comes of it."""
+    of_spec = changes.pop("spec", {})
+    data = replace(tiny.info(side), name=dataset, counts={"train": 50_000, "test": 10_000})
+    spec = tiny.spec(method, settings, **({"data": data, "width": 1.0, "seed": seed} | changes))
+    spec = spec.model_copy(update=of_spec) if of_spec else spec
+    before = spec.needs["init"].recipe.epochs if "init" in spec.needs else 0
+    metrics = {
+        "top1": top1,
+        "epochs": spec.recipe.epochs,
+        "epochs_in_weights": spec.recipe.epochs + before,
+        "images_per_second": 100.0,
+    }
+    facts = tiny.FACTS.model_copy(update={"side": side})
+    env = {"finished": finished}
+    return Record(id=spec.id, spec=spec, metrics=metrics, data=facts, env=env, method_source=None, files={})
+
+
+def table(records, name="1"):
+    """The only table that comes of the records."""
+    [filled] = fill(published.table(name), records)
+    return filled
+
+
+def row(filled, label):
+    [found] = [row for row in filled.rows if row.label == label]
+    return found
+
+
+def entry(filled, label, column="cifar10 8x8"):
+    return row(filled, label).entries[filled.labels.index(column)]
+
+
+def lines(filled, style="md"):
+    """The grid of a Markdown table: a list of cells for each line, the rule left out."""
+    text = [line for line in render([filled], style).splitlines() if line.startswith("|")]
+    split = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text]
+    return split[:1] + split[2:]
+
+
+@pytest.mark.parametrize("name, paper", [("1", PAPER_1), ("2", PAPER_2)])
+def test_the_published_numbers_are_the_papers(name, paper):
+    filled = table([], name)
+    assert {row.label: tuple(entry.published for entry in row.entries) for row in filled.rows} == paper
+    assert filled.labels == (COLUMNS_1 if name == "1" else COLUMNS_1[:1])
+    assert all(entry.cell is None and entry.difference is None for row in filled.rows for entry in row.entries)
+    head, *body = lines(filled)
+    assert head[1::3] == list(filled.labels) and head[2::3] == ["published"] * len(filled.labels)
+    for line in body:
+        assert line[1::3] == line[3::3] == ["-"] * len(filled.labels)  # not run
+        assert line[2::3] == [f"{number:.2f}" for number in paper[line[0].removesuffix(" †")]]
+    assert "no run yet" in render([filled], "md")
+
+
+def test_which_published_rows_are_of_hr_images():
+    for name in ("1", "2"):
+        assert [row.label for row in table([], name).rows if row.hr] == (["HR-baseline"] if name == "2" else [])
+
+
+def test_a_cell_is_mean_and_sample_deviation_over_seeds():
+    draw = np.random.default_rng(0)
+    scores = {"ResNet-18": draw.normal(80, 1, 4), "DFD (ResNet-18)": draw.normal(81, 1, 3)}
+    methods = {"ResNet-18": LR, "DFD (ResNet-18)": "dfd"}
+    records = [record(methods[one], top1, seed) for one, values in scores.items() for seed, top1 in enumerate(values)]
+    filled = table(reversed(records))
+    grid = {line[0]: line for line in lines(filled)}
+    column = lines(filled)[0].index("cifar10 8x8")
+    for label, values in scores.items():
+        cell, ours = entry(filled, label).cell, PAPER_1[label][0]
+        assert (cell.top1.mean, cell.top1.n) == (pytest.approx(np.mean(values)), len(values))
+        assert cell.top1.sd == pytest.approx(np.std(values, ddof=1)) == pytest.approx(scipy.stats.tstd(values))
+        assert [one.spec.seed for one in cell.records] == list(range(len(values)))
+        assert entry(filled, label).difference == pytest.approx(np.mean(values) - ours)
+        text = f"{np.mean(values):.2f} ± {scipy.stats.tstd(values):.2f} ({len(values)})"
+        assert grid[label][column : column + 3] == [text, f"{ours:.2f}", f"{np.mean(values) - ours:+.2f}"]
+
+
+def test_one_seed_has_no_deviation():
+    assert lines(table([record(top1=79.0)], "2"))[2][-3:] == ["79.00 (1)", "79.86", "-0.86"]
+
+
+CONDITIONS = {
+    "recipe": "quick",
+    "epochs": 50,
+    "width": 0.25,
+    "limit_train": 10_000,
+    "limit_test": 1000,
+    "degradation": "area",
+    "precision": "bf16",
+    "select": "val",
+}
+
+
+@pytest.mark.parametrize("changed", [*CONDITIONS, "harness"])
+@pytest.mark.parametrize("name", ["1", "2"])
+def test_different_conditions_never_meet(name, changed):
+    changes = {"spec": {"protocol": 0}} if changed == "harness" else {changed: CONDITIONS[changed]}
+    records = [record(top1=80.0), record(top1=70.0, **changes), record("dfd", top1=60.0, **changes)]
+    filled = fill(published.table(name), records)
+    assert sorted(sorted(one.top1 for one in all_records(part)) for part in filled) == [[60.0, 70.0], [80.0]]
+    headings = re.findall("Protocol: (.*)", render(filled, "md"))
+    assert len(headings) == 2 and headings[0] != headings[1]
+
+
+def all_records(filled):
+    return [record for row in filled.rows for entry in row.entries if entry.cell for record in entry.cell.records]
+
+
+def test_the_heading_names_the_conditions():
+    changes = CONDITIONS | {"limit_test": None}
+    heading = re.findall("Protocol: (.*)", render([table([record(**changes)])], "md"))
+    assert heading == [
+        "recipe quick, 50 epochs, width 0.25, 10,000 training and all test images, "
+        "area, bf16, epoch chosen on a validation split."
+    ]
+    assert "final epoch" in render([table([record()])], "md")
+
+
+def test_a_recipe_of_ones_own_is_no_known_one():
+    own = [record().spec.recipe.model_copy(update={"lr": lr}) for lr in (0.2, 0.3)]
+    filled = fill(published.table("1"), [record(), *(record(spec={"recipe": recipe}) for recipe in own)])
+    assert len({str(part.conditions) for part in filled}) == 3
+    assert sorted(part.conditions.recipe.partition(" ")[0] for part in filled) == ["custom", "custom", "paper"]
+
+
+def test_alexnets_own_learning_rate_is_the_same_recipe():
+    filled = table([record(), record(backbone="alexnet", top1=60.0)])
+    assert entry(filled, "ResNet-18").cell.top1.mean == 80.0 and entry(filled, "AlexNet").cell.top1.mean == 60.0
+
+
+def test_one_hr_run_stands_in_every_column_of_its_data_set():
+    hr = record("hr-baseline", top1=93.0)
+    others = [record("hr-baseline", top1=1.0, width=0.25), record("hr-baseline", top1=2.0, dataset="mine")]
+    records = [hr, *others]
+    records += [
+        record(scale=scale, degradation=degradation) for scale in (2, 4) for degradation in ("pil-bicubic", "area")
+    ]
+    filled = fill(published.table("1"), [*records, record(dataset="svhn")])
+    by_degradation = {part.conditions.degradation: part for part in filled if part.conditions.width == 1}
+    assert set(by_degradation) == {"pil-bicubic", "area", "-"}  # "-": of a data set with HR runs alone
+    for degradation in ("pil-bicubic", "area"):
+        part = by_degradation[degradation]
+        for column, found in zip(part.labels, row(part, "HR-baseline (resnet18)").entries, strict=True):
+            assert (list(found.cell.records) if found.cell else []) == ([hr] if "cifar10" in column else [])
+        assert [row.label for row in part.rows if row.hr] == ["HR-baseline (resnet18)"]
+        assert "| HR-baseline (resnet18) † |" in render([part], "md")
+        assert "† trained and tested on HR images" in render([part], "md")
+    assert all_records(by_degradation["-"]) == others[1:]
+
+
+def test_hr_runs_alone_make_a_table():
+    filled = table([record("hr-baseline", 90.0, seed) for seed in (0, 1)], "2")
+    assert entry(filled, "HR-baseline", "cifar10 32x32").cell.top1.n == 2
+    assert entry(filled, "HR-baseline").published == 93.38 and entry(filled, "HR-baseline").cell is None
+
+
+def test_the_hr_row_of_table_2_is_filled():
+    filled = table([record("hr-baseline", 93.0), record()], "2")
+    assert entry(filled, "HR-baseline").difference == pytest.approx(-0.38)
+    assert [line[0] for line in lines(filled)][1] == "HR-baseline †"
+
+
+def test_columns_are_those_of_the_data_sets_that_were_run():
+    records = [record(dataset="mine", side=28), record(dataset="mine", side=28, scale=2), record(dataset="svhn")]
+    filled = table(records)
+    assert filled.labels == ("svhn 8x8", "svhn 16x16", "mine 7x7", "mine 14x14")
+    assert entry(filled, "ResNet-18", "mine 7x7").published is None
+    head, *body = lines(filled)
+    assert head == ["", "svhn 8x8", "published", "difference", "svhn 16x16", "published", "difference", *head[-2:]]
+    assert body[4] == ["ResNet-18", "80.00 (1)", "90.45", "-10.45", "-", "95.55", "-", "80.00 (1)", "80.00 (1)"]
+
+
+def test_table_2_takes_only_its_backbone():
+    assert table([record(backbone="alexnet")], "2").conditions is None
+    assert len(fill(published.table("2"), [record(), record(backbone="vgg16", width=0.25)])) == 1
+
+
+def test_other_configs_have_rows_of_their_own():
+    records = [
+        record("dfd", 81.0),
+        record("dfd", 70.0, settings={"lam": 0.25}),
+        record(LR, settings={"init": "teacher"}),
+    ]
+    records += [record("dfd", 71.0, seed=1, settings={"lam": 0.25})]
+    filled = table(records)
+    assert [row.label for row in filled.rows[6:]] == [
+        "DFD lam=0.25 (resnet18)",
+        "LR-baseline init=teacher (resnet18)",
+    ]
+    assert entry(filled, "DFD lam=0.25 (resnet18)").cell.top1.n == 2
+    assert entry(filled, "DFD lam=0.25 (resnet18)").published is None
+    assert entry(filled, "DFD (ResNet-18)").cell.top1.n == 1
+
+
+def test_unequal_budgets_are_said_and_shown():
+    hr = record("hr-baseline", 93.0)
+    records = [hr, record(settings={"init": "scratch"}), record("dfd", settings={"init": "lr-baseline"})]
+    filled = table(records, "2")
+    head, *body = lines(filled)
+    epochs = {line[0]: line[1] for line in body if line[1] != "-"}
+    assert head[1] == "epochs" and sorted(epochs.values()) == ["100", "100", "200"]
+    assert epochs["LR-baseline"] == epochs["HR-baseline †"] == "100"
+    assert "Budgets are unequal" in render([filled], "md")
+    tex = render([filled], "latex")
+    assert "Budgets are unequal" in tex and "Method & epochs & cifar10" in tex and "LR-baseline & 100 & " in tex
+    [student] = [line for line in json.loads(render([filled], "json")) if line["method"] == "dfd" and line["n"]]
+    assert student["epochs_in_weights"] == 200
+
+
+def test_equal_budgets_are_not_worth_a_word():
+    settings = {"init": "teacher"}
+    records = [record("hr-baseline", 93.0), record(settings=settings), record("dfd", settings=settings)]
+    filled = table(records, "2")  # a longer HR run would be no competitor: it does not count
+    assert "epochs" not in lines(filled)[0] and "Budgets" not in render([filled], "md") + render([filled], "latex")
+
+
+def test_older_versions_are_left_out_and_counted():
+    old = [record(top1=10.0, seed=s, finished="2026-01-02", spec={"version": "draft-a"}) for s in (0, 1)]
+    new = [record(top1=80.0 + s, seed=s, finished=f"2026-02-0{s}", spec={"version": "draft-b"}) for s in (2, 3)]
+    filled = table([*new, *old], "2")
+    cell = entry(filled, "LR-baseline").cell
+    assert (cell.top1.mean, cell.top1.n, cell.left_out, filled.left_out) == (82.5, 2, 2, 2)
+    assert "2 run(s) of older versions of these experiments are left out" in render([filled], "md")
+    assert "older versions" not in render([table(new, "2")], "md")
+
+
+def test_a_teachers_older_version_is_left_out_too():
+    def dfd(seed, finished, version):
+        run = record("dfd", seed=seed, finished=finished)
+        teacher = run.spec.needs["teacher"].model_copy(update={"version": version})
+        return record("dfd", seed=seed, finished=finished, spec={"needs": {**run.spec.needs, "teacher": teacher}})
+
+    filled = table([dfd(0, "2026-01-01", "1"), dfd(0, "2026-01-02", "2"), dfd(1, "2026-01-03", "2")], "2")
+    assert entry(filled, "DFD (ResNet-18)").cell.top1.n == 2 and filled.left_out == 1
+
+
+STRANGE = r"50%_better & #1 {x} ^~$ \o/ | `y`"
+
+
+@pytest.fixture
+def strange():
+    """A table with runs of a method that is not installed, whose names are full of special characters."""
+    spec = {"method": STRANGE, "config": {"kind": "a|b_%", "nested": {"x": [1, 2]}}}
+    return table([record(spec=spec), record(dataset="pix_x-2", side=16, spec=spec), record()])
+
+
+@pytest.mark.parametrize("style", FORMATS)
+def test_a_method_that_is_not_installed_still_renders(strange, style):
+    [label] = [row.label for row in strange.rows if row.key.method == STRANGE]
+    assert label == f"{STRANGE} kind=a|b_% nested={{'x': [1, 2]}} (resnet18)"
+    text = render([strange], style)
+    assert "better" in text and "79.86" in text and "80.0" in text
+    assert "90.45" not in text  # no SVHN run, no SVHN column
+
+
+def test_markdown_is_a_valid_grid(strange):
+    for filled in (strange, table([]), table([], "2")):
+        grid = lines(filled)
+        assert len({len(line) for line in grid}) == 1 and len(grid) == 1 + len(filled.rows)
+        widths = {len(line) for line in render([filled], "md").splitlines() if line.startswith("|")}
+        assert len(widths) == 1  # padded: it reads well as plain text too
+    assert STRANGE.replace("|", r"\|") in render([strange], "md")
+
+
+def long_form(filled, style):
+    text = render(filled, style)
+    return json.loads(text) if style == "json" else list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize("style", ["csv", "json"])
+def test_the_long_form_has_every_number(strange, style):
+    read = long_form([strange], style)
+    entries = [(row, entry) for row in strange.rows for entry in row.entries if entry.cell or entry.published]
+    assert len(read) == len(entries)
+    for line, (row, entry) in zip(read, entries, strict=True):
+        assert line["row"] == row.label and line["method"] == row.key.method
+        assert json.loads(line["config"]) == json.loads(row.key.config)
+        assert (line["recipe"], int(line["epochs"]), float(line["width"])) == ("paper", 100, 1.0)
+        for name, value in [
+            ("top1_mean", entry.cell and entry.cell.top1.mean),
+            ("published", entry.published),
+            ("difference", entry.difference),
+        ]:
+            missing = line[name] in ("", None)
+            assert value is None if missing else float(line[name]) == pytest.approx(value, abs=1e-4)
+        assert (line["runs"] or "").split() == [one.id for one in (entry.cell.records if entry.cell else ())]
+
+
+@pytest.mark.parametrize("style", ["csv", "json"])
+def test_the_long_form_without_records_is_the_paper(style):
+    read = long_form([table([], "2")], style)
+    assert [(line["row"], float(line["published"])) for line in read] == [(k, v) for k, (v,) in PAPER_2.items()]
+    assert {line["recipe"] for line in read} <= {"", None} and {line["n"] for line in read} <= {"0", 0}
+    assert [line["tested_on"] for line in read] == ["hr", *["lr"] * 5]
+
+
+def test_csv_keeps_one_header_for_several_tables():
+    records = [record(), record(width=0.25)]
+    text = render(fill(published.table("1"), records) + fill(published.table("2"), records), "csv")
+    read = list(csv.reader(io.StringIO(text)))
+    assert {len(line) for line in read} == {len(read[0])} and sum(line == read[0] for line in read) == 1
+    assert {line[0][:7] for line in read[1:]} == {"Table 1", "Table 2"}
+
+
+def test_latex_is_balanced_and_escaped(strange):
+    for filled in (strange, table([]), table([record("hr-baseline"), record()], "2")):
+        text = render([filled], "latex")
+        plain = text.replace(r"\{", "").replace(r"\}", "")
+        depth = np.cumsum([{"{": 1, "}": -1}.get(character, 0) for character in plain])
+        assert depth.min() >= 0 and depth[-1] == 0
+        assert not re.search(r"(?<!\\)[%#_~]|[±†`]", text)
+        assert len(re.findall(r"(?<!\\)\$", text)) % 2 == 0
+        begun, ended = re.findall(r"\\begin{(\w+)}", text), re.findall(r"\\end{(\w+)}", text)
+        assert begun == ended[::-1] == ["table", "tabular"]
+        columns = len(re.search(r"\\begin{tabular}{(\w+)}", text)[1])
+        body = [line for line in text.splitlines() if line.endswith(r" \\")]
+        assert len(body) == 1 + len(filled.rows)
+        assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in body} == {columns}
+    text = render([strange], "latex")
+    assert r"50\%\_better \& \#1 \{x\} \textasciicircum{}\textasciitilde{}\$ \textbackslash{}o/ | 'y'" in text
+    assert r"pix\_x-2 4$\times$4" in text  # the times sign stands in the size alone
+
+
+@pytest.mark.parametrize(
+    "call, hint",
+    [
+        (lambda: render([], "latx"), "no format 'latx'; did you mean 'latex'?"),
+        (lambda: render([], "markdown"), "no format 'markdown'; choose from md, csv, latex, json"),
+        (lambda: published.table("3"), "no table '3'; choose from 1, 2"),
+    ],
+)
+def test_an_unknown_name_ends_in_the_nearest(call, hint):
+    with pytest.raises(UserError, match=re.escape(hint)):
+        call()
+
+
+def test_what_run_prints():
+    records = [record("dfd", 80.0 + seed, seed) for seed in range(3)]
+    text = runs(records)
+    assert text.startswith("cifar10, resnet18, recipe paper, 100 epochs, width 1, all training and all test images")
+    assert "DFD: 81.00 ± 1.00 (3)" in text and "†" not in text
+    assert all(one.id in text for one in records)
+    one = runs([record("hr-baseline", 93.0)])
+    assert "HR-baseline †" in one and "93.00" in one and "†" in one.splitlines()[-1] and "±" not in one
+
+
+def test_a_drafts_label_and_defaults_are_used(monkeypatch):
+    class Draft(registry.method(LR)):
+        name, label = "drafty", "My draft"
+
+    monkeypatch.setitem(registry._drafts, "drafty", (Draft, "a test"))
+    assert cells.name(cells.row_key(record("drafty").spec)) == "My draft"
+    assert "My draft (resnet18)" in [row.label for row in table([record("drafty")]).rows]
