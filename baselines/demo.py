@@ -8,7 +8,7 @@ TABLE = PublishedTable(
     title="lrbench demo: scikit-learn's digits",
     source="",
     protocol="",
-    columns=(("digits", 4, 8),),
+    columns=(("digits", 2, 8),),
     rows=(
         PublishedRow("HR-baseline", "hr-baseline", "resnet18", (None,)),
         PublishedRow("LR-baseline", "lr-baseline", "resnet18", (None,)),

@@ -103,7 +103,7 @@ def cli() -> None:
 @data_option
 def run(settings: tuple[str, ...], seeds: tuple[int, ...], as_json: bool, **options: Any) -> None:
     """Train and test a method, and first the runs it needs; what is in the store is reused."""
-    from lrbench.session import Request, run
+    from lrbench.session import Request, run, with_needs
 
     records = run(Request(settings=_settings(settings), seeds=tuple(dict.fromkeys(seeds)), **options))
     if as_json:
@@ -111,7 +111,7 @@ def run(settings: tuple[str, ...], seeds: tuple[int, ...], as_json: bool, **opti
     else:
         from lrbench.render import runs
 
-        click.echo(runs(records), nl=False)
+        click.echo(runs(with_needs(records, options["results"])), nl=False)
 
 
 def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:

@@ -54,6 +54,8 @@ class Executor:
 
     def _train(self, spec: RunSpec, needed: dict[str, Record]) -> Record:
         started = time.perf_counter()
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
         data = prepare.prepare(spec, self.data_root, self.device)
         needs = {role: build.load_frozen(need, self.store, self.device) for role, need in spec.needs.items()}
         method = build.build(spec, data.facts, needs, self.device, data.mean, data.std)

@@ -63,8 +63,10 @@ def curves(store: Store) -> Figure:
                     _band(panel, values[name], label, colour)
             panel.set(xlabel="epoch", ylabel=PANELS[name])
             panel.grid(alpha=0.3)
+            panel.set_visible(bool(panel.lines))  # validation, where only another protocol has it
         line_of_panels[0].set_title(f"{column.label(side)}\n{shared}", fontsize=8, loc="left")
-        line_of_panels[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7, frameon=False)
+        shown = [panel for panel in line_of_panels if panel.lines]
+        shown[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7, frameon=False)
     return figure
 
 
@@ -94,25 +96,24 @@ def predictions(
     """
     n = len(labels)
     figure = Figure(figsize=(1.15 * n + 1.2, 3.1 + 0.2 * len(predicted)), layout="constrained")
+    figure.suptitle("Test images, those first on which the methods disagree: right in green, wrong in red", fontsize=9)
     panels = figure.subplots(2, n, squeeze=False)
     for column in range(n):
         for line, images in enumerate((hr, lr)):
             panels[line, column].imshow(images[column], interpolation="nearest")
             panels[line, column].set(xticks=[], yticks=[])
         panels[0, column].set_title(f"true {labels[column]}", fontsize=9)
-        for place, (name, classes) in enumerate(predicted.items()):
-            right = classes[column] == labels[column]
-            panels[1, column].annotate(
-                classes[column] if column else f"{name}   {classes[column]}",
-                xy=(0.5, 0),
-                xycoords="axes fraction",
-                xytext=(0 if column else 4, -14 - 14 * place),
-                textcoords="offset points",
-                ha="center" if column else "right",
-                fontsize=9,
-                color="tab:green" if right else "tab:red",
-            )
-    size = f"{hr.shape[1]}x{hr.shape[1]}", f"{lr.shape[1]}x{lr.shape[1]}"
-    panels[0, 0].set_ylabel(f"HR {size[0]}")
-    panels[1, 0].set_ylabel(f"LR {size[1]}")
+        for line, classes in enumerate(predicted.values()):
+            colour = "tab:green" if classes[column] == labels[column] else "tab:red"
+            _below(panels[1, column], line, 0.5, classes[column], ha="center", color=colour)
+    for line, name in enumerate(predicted):
+        _below(panels[1, 0], line, -0.05, name, ha="right", color="black")
+    for panel, name, images in ((panels[0, 0], "HR", hr), (panels[1, 0], "LR", lr)):
+        panel.set_ylabel(f"{name} {images.shape[1]}x{images.shape[2]}")
     return figure
+
+
+def _below(panel, line: int, x: float, text: str, **style: str) -> None:  # type: ignore[no-untyped-def]
+    """A word below a panel, on a line of its own; x is a fraction of the panel's width."""
+    place = {"xy": (x, 0), "xycoords": "axes fraction", "xytext": (0, -14 - 14 * line), "textcoords": "offset points"}
+    panel.annotate(text, **place, fontsize=9, **style)

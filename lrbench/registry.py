@@ -77,14 +77,14 @@ def method(name: str) -> type[Method]:
 
 def methods() -> list[Listing]:
     """Every method, the broken ones with their error."""
+    places = [(name, " and ".join(map(origin, points))) for name, points in installed(METHODS).items()]
     listings = []
-    for name, points in installed(METHODS).items():
-        where = " and ".join(map(origin, points))
+    for name, where in places + [(name, where) for name, (_, where) in _drafts.items()]:
         try:
             listings.append(Listing(name, where, method(name), None))
         except UserError as error:
             listings.append(Listing(name, where, None, str(error)))
-    return listings + [Listing(name, where, cls, None) for name, (cls, where) in _drafts.items()]
+    return listings
 
 
 def add_draft(place: str) -> None:
@@ -95,8 +95,10 @@ def add_draft(place: str) -> None:
     """
     file, _, class_name = place.rpartition(":")
     path = Path(file)
-    if not file or not path.is_file():
-        raise UserError(f"--plugin wants FILE.py:Class; there is no file '{file or place}'")
+    if not file:
+        raise UserError(f"--plugin wants FILE.py:Class; '{place}' names no class")
+    if not path.is_file():
+        raise UserError(f"--plugin wants FILE.py:Class; there is no file '{file}'")
     module_name = f"lrbench_draft_{path.stem}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:

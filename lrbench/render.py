@@ -194,20 +194,19 @@ def grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 
 def runs(records: Sequence[Record]) -> str:
-    """What `lrbench run` prints: a line a run, and the mean where there are several seeds."""
+    """What `lrbench run` prints: a line a run, the seeds of one experiment together, with their mean below."""
     head = ["run", "seed", "top-1 %", "epochs in weights", "images/s", "id"]
-    lines = []
+    experiments: dict[str, list[Record]] = {}
     for record in records:
-        name = cells.name(cells.row_key(record.spec)) + (f" {HR_MARK}" if record.spec.scale is None else "")
-        metrics = record.metrics
-        speed, epochs = f"{metrics['images_per_second']:.0f}", str(metrics["epochs_in_weights"])
-        lines.append([name, str(record.spec.seed), f"{record.top1:.2f}", epochs, speed, record.id])
-    text = grid(head, lines)
-    wanted = [record for record in records if cells.variant(record.spec) == cells.variant(records[-1].spec)]
-    if len(wanted) > 1:
-        name = cells.name(cells.row_key(wanted[0].spec))
-        text += f"\n{name}: {summarise([record.top1 for record in wanted])}\n"
-    if any(record.spec.scale is None for record in records):
-        text += f"\n{HR_MARK} trained and tested on HR images\n"
-    shared = cells.conditions(records[-1])
-    return f"{records[-1].spec.dataset}, {records[-1].spec.backbone}, {shared}\n\n{text}"
+        experiments.setdefault(cells.variant(record.spec), []).append(record)
+    lines = []
+    for seeds in experiments.values():
+        name = cells.name(cells.row_key(seeds[0].spec)) + (f" {HR_MARK}" if seeds[0].spec.scale is None else "")
+        for record in seeds:
+            speed, epochs = f"{record.metrics['images_per_second']:.0f}", str(record.metrics["epochs_in_weights"])
+            lines.append([name, str(record.spec.seed), f"{record.top1:.2f}", epochs, speed, record.id])
+        if len(seeds) > 1:
+            lines.append([name, "mean", str(summarise([record.top1 for record in seeds])), "", "", ""])
+    wanted = records[-1]
+    notes = f"\n{HR_MARK} trained and tested on HR images\n" if any(r.spec.scale is None for r in records) else ""
+    return f"{wanted.spec.dataset}, {wanted.spec.backbone}, {cells.conditions(wanted)}\n\n{grid(head, lines)}{notes}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,16 @@ class Request:
     precision: str = "auto"
     plugins: tuple[str, ...] = ()
     data: Path | None = None
+
+
+def with_needs(records: Sequence[Record], results: Path) -> list[Record]:
+    """The records and, before them, those of the runs that they needed, each once, where they are still there."""
+    store = Store(results)
+    found: dict[str, Record | None] = {}
+    for record in records:
+        for spec in record.spec.walk():
+            found.setdefault(spec.id, record if spec.id == record.id else store.get(spec))
+    return [record for record in found.values() if record is not None]
 
 
 def run(request: Request, progress: Progress | None = None) -> list[Record]:

@@ -1,6 +1,7 @@
 """Figures: a panel for each thing that was measured, a line for each row, a file that is whole or not there."""
 
 import os
+import warnings
 
 import numpy as np
 import pytest
@@ -62,7 +63,8 @@ def test_each_protocol_and_resolution_has_panels_of_its_own(store):
     put(store, 50.0, degradation="area")
     put(store, 80.0, dataset="svhn", select="val", val=True)
     put(store, 90.0, "hr-baseline")
-    figure = plots.curves(store)
+    with warnings.catch_warnings(action="error"):
+        figure = plots.curves(store)
     assert [title.partition("\n")[0] for title in sorted(titles(figure))] == [
         "cifar10 16x16",
         "cifar10 8x8",
@@ -71,8 +73,10 @@ def test_each_protocol_and_resolution_has_panels_of_its_own(store):
     ]
     assert len(figure.axes) == 4 * 3 and figure.axes[2].get_ylabel() == "top-1, validation (%)"
     rows = {axes[0].get_title(loc="left"): axes for axes in np.array(figure.axes).reshape(4, 3)}
-    for title, (loss, _, val) in rows.items():
-        assert bool(val.lines) == ("validation" in title)
+    for title, (loss, accuracy, val) in rows.items():
+        assert bool(val.lines) == val.get_visible() == ("validation" in title)
+        legend = (val if val.lines else accuracy).get_legend()
+        assert [text.get_text() for text in legend.get_texts()] == [line.get_label() for line in loss.lines]
         shown = {line.get_label() for line in loss.lines}
         assert ("HR-baseline (resnet18)" in shown) == title.startswith("cifar10")  # one HR run, in every column
 

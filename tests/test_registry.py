@@ -207,7 +207,7 @@ def test_an_edited_draft_is_another_run(draft: Path) -> None:
     [
         ("{folder}/missing.py:Theirs", "--plugin wants FILE.py:Class; there is no file '{folder}/missing.py'"),
         ("{folder}:Theirs", "--plugin wants FILE.py:Class; there is no file '{folder}'"),
-        ("{draft}", "--plugin wants FILE.py:Class; there is no file '{draft}'"),
+        ("{draft}", "--plugin wants FILE.py:Class; '{draft}' names no class"),
         ("{draft}:Thers", "no class in {draft} 'Thers'; did you mean 'Theirs'?"),
         ("{draft}:", "no class in {draft} ''; choose from Method, Needs, Theirs"),
         ("{draft}:Needs", "<class 'lrbench.method.Needs'> is not a subclass of lrbench.method.Method"),
