@@ -1,13 +1,10 @@
-"""The data sets: one file each, images in canonical order, known by a fingerprint of their content.
+"""The data sets on this machine: found, listed, read and written.
 
-`<data root>/<name>.npz` is an uncompressed NumPy archive without pickles. Inside a split the images are
-sorted by the sha256 of their bytes and label, so whoever makes the file gets the same arrays: subsets,
-seeds and per-image predictions then mean the same thing on every machine.
+`<data root>/<name>.npz` is an uncompressed NumPy archive without pickles, of images in canonical order.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import os
@@ -22,51 +19,14 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+from lrbench.builtin import BUILT_IN
+from lrbench.dataset import Dataset, DatasetInfo, Split
 from lrbench.errors import UserError, unknown
 from lrbench.files import write_atomic
-from lrbench.splits import subset
+from lrbench.known import KNOWN
 
 FORMAT = 1  # of the file; a file of another format is imported again, not converted
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # what a data set may be called: it becomes a file name
-SPLITS = ("train", "val", "test")
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Images uint8 (n, S, S, 3), RGB in 0..255; labels int64 (n,), 0..C-1.
-
-    `groups`, int64 (n,), numbers what each image was cut from, where images share a source: images of
-    one group must not be on both sides of a validation split. None where every image stands alone.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    groups: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class DatasetInfo:
-    """What a data set is, without its images.
-
-    `side` is the images' height and width in pixels, `counts` the images a split, `fingerprint` the
-    sha256 (hex) of each split's content ("train", "test", "val") and of the training images with their
-    groups ("groups", where there are any); `source` says where it came from.
-    """
-
-    name: str
-    classes: tuple[str, ...]
-    side: int
-    counts: dict[str, int]
-    fingerprint: dict[str, str]
-    source: str
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """A data set with its images: the splits "train", "test" and, where there is one, "val"."""
-
-    info: DatasetInfo
-    splits: dict[str, Split]
 
 
 @dataclass(frozen=True)
@@ -75,71 +35,6 @@ class Missing:
 
     name: str
     why: str
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a published data set must consist of, so that no table calls a part of it the whole."""
-
-    classes: tuple[str, ...]
-    counts: dict[str, int]
-    per_class: int | None = None  # training images of each class, where all have the same number
-    fingerprint: Mapping[str, str] | None = None
-    side: int = 32
-
-    def fault(self, info: DatasetInfo, train_labels: np.ndarray | None = None) -> str | None:
-        """What keeps `info` from being this data set, as the end of "this is not ...", or None.
-
-        `train_labels`, int64 (n,), are looked at only where given.
-        """
-        if info.counts != self.counts:
-            whole = "the whole of " if self.larger_than(info) else ""
-            return f"{whole}{info.name} ({_sizes(info.counts)} images, not {_sizes(self.counts)})"
-        if info.side != self.side or len(info.classes) != len(self.classes):
-            found = f"{info.side}x{info.side} images in {len(info.classes)} classes"
-            return f"{info.name} ({found}, not {self.side}x{self.side} in {len(self.classes)})"
-        if "groups" in info.fingerprint:
-            return f"{info.name} (it has groups of images: leave train_source out)"
-        if self.fingerprint is not None and info.fingerprint != self.fingerprint:
-            return f"{info.name} (its images or labels differ)"
-        counted = () if train_labels is None else np.bincount(train_labels).tolist()
-        if self.per_class is not None and any(n != self.per_class for n in counted):
-            return f"{info.name} (a class has other than {self.per_class} training images)"
-        return None
-
-    def larger_than(self, info: DatasetInfo) -> bool:
-        return sum(info.counts.values()) < sum(self.counts.values())
-
-
-CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
-CIFAR100_CLASSES = """
-apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
-castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
-elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
-man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
-pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
-skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
-tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"""
-
-KNOWN = {
-    "cifar10": Known(
-        classes=tuple(CIFAR10_CLASSES.split()),
-        counts={"train": 50_000, "test": 10_000},
-        fingerprint={
-            "train": "6a3b2c04d0a79ce272dcdacaf0bc440275db5a8cbe3717521a28fada2ea0d2ed",
-            "test": "65a6ffe079453e514083f99356b35e02cbfd581b4951e3937fae188974b79f39",
-        },
-    ),
-    "cifar100": Known(
-        classes=tuple(CIFAR100_CLASSES.split()),
-        counts={"train": 50_000, "test": 10_000},
-        per_class=500,
-    ),
-    "svhn": Known(
-        classes=tuple("0123456789"),  # label 0 is the digit 0, as in torchvision
-        counts={"train": 73_257, "test": 26_032},
-    ),
-}
 
 
 def data_root(given: Path | None) -> Path:
@@ -181,29 +76,6 @@ def available(root: Path) -> list[DatasetInfo | Missing]:
     return [_state(name, root) for name in _names(root)]
 
 
-def build(name: str, classes: tuple[str, ...], splits: Mapping[str, Split], source: str) -> Dataset:
-    """The data set in canonical order, with its fingerprints.
-
-    Each split: uint8 images (n, S, S, 3) and int64 labels 0..C-1, n > 0, as importing checks them.
-    """
-    label_bytes = 1 if len(classes) <= 256 else 2
-    fingerprint, ordered = {}, {}
-    for part in (part for part in SPLITS if part in splits):
-        split = splits[part]
-        images = np.ascontiguousarray(split.images)  # a transposed view has no bytes to hash
-        digests = _digests(images, split.labels, label_bytes)
-        order = _canonical_order(digests, split.groups)
-        fingerprint[part] = _sha256(digests[i] for i in order)
-        if split.groups is not None:
-            numbers = split.groups.astype("<i8")
-            fingerprint["groups"] = _sha256(digests[i] + numbers[i].tobytes() for i in order)
-        groups = None if split.groups is None else split.groups[order]
-        ordered[part] = Split(images[order], split.labels[order], groups)
-    counts = {part: len(split.labels) for part, split in ordered.items()}
-    side = ordered["train"].images.shape[1]
-    return Dataset(DatasetInfo(name, classes, side, counts, fingerprint, source), ordered)
-
-
 def save(dataset: Dataset, root: Path) -> None:
     """Write the data set to its file in `root`, whole or not at all; what was there is replaced.
 
@@ -218,25 +90,6 @@ def save(dataset: Dataset, root: Path) -> None:
     np.savez(buffer, **arrays)
     root.mkdir(parents=True, exist_ok=True)
     write_atomic(root / f"{dataset.info.name}.npz", buffer.getvalue())
-
-
-def _digits() -> Dataset:
-    """scikit-learn's digits: 1,797 grey 8x8 images, 0..16 scaled to 0..255, 500 of them for testing."""
-    from sklearn.datasets import load_digits  # a second to import
-
-    raw = load_digits()
-    grey = np.rint(raw.images * (255 / 16)).astype(np.uint8)
-    everything = Split(np.repeat(grey[..., None], 3, axis=3), raw.target.astype(np.int64))
-    classes = tuple("0123456789")
-    pool = build("digits", classes, {"train": everything}, "").splits["train"]
-    # The set comes without a split of its own. The canonical order is as good as a shuffle.
-    test = subset(pool.labels, 500)
-    train = np.setdiff1d(np.arange(len(pool.labels)), test)
-    splits = {part: Split(pool.images[rows], pool.labels[rows]) for part, rows in (("train", train), ("test", test))}
-    return build("digits", classes, splits, "scikit-learn")
-
-
-BUILT_IN = {"digits": _digits}  # made in memory, never imported
 
 
 @lru_cache
@@ -312,34 +165,3 @@ def _split(archive: Mapping[str, Any], part: str, meta: DatasetInfo) -> Split:
     if any(array.shape != shape or array.dtype != dtype for array, shape, dtype in expected):
         raise ValueError("not the arrays that the meta describes")
     return Split(images, labels, groups)
-
-
-def _digests(images: np.ndarray, labels: np.ndarray, label_bytes: int) -> list[bytes]:
-    """The sha256 of each image's bytes followed by its label's, little-endian."""
-    digests = []
-    for image, label in zip(images, labels.tolist(), strict=True):
-        digest = hashlib.sha256(image)
-        digest.update(label.to_bytes(label_bytes, "little"))
-        digests.append(digest.digest())
-    return digests
-
-
-def _canonical_order(digests: list[bytes], groups: np.ndarray | None) -> list[int]:
-    """Indices that sort the digests; equal ones, the same image twice, by their group."""
-    if groups is None:
-        return sorted(range(len(digests)), key=digests.__getitem__)
-    numbers = groups.tolist()
-    return sorted(range(len(digests)), key=lambda i: (digests[i], numbers[i]))
-
-
-def _sha256(parts: Iterator[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
-
-
-def _sizes(counts: Mapping[str, int]) -> str:
-    """Counts as "50,000 + 10,000": train, then test, then val with its name."""
-    val = f" + {counts['val']:,} val" if "val" in counts else ""
-    return f"{counts['train']:,} + {counts['test']:,}{val}"

@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from lrbench import datasets
-from lrbench.datasets import BUILT_IN, DatasetInfo, Split
+from lrbench.builtin import BUILT_IN
+from lrbench.dataset import DatasetInfo, Split
 from lrbench.errors import UserError, unknown
 from lrbench.files import TEMPORARY
 from lrbench.importing import make

@@ -12,8 +12,11 @@ import numpy as np
 from PIL import Image
 
 from lrbench import datasets
-from lrbench.datasets import BUILT_IN, KNOWN, NAME, SPLITS, Dataset, DatasetInfo, Split
+from lrbench.builtin import BUILT_IN
+from lrbench.dataset import SPLITS, Dataset, DatasetInfo, Split, build
+from lrbench.datasets import NAME
 from lrbench.errors import UserError
+from lrbench.known import KNOWN
 
 SMALLEST = 4  # pixels: the smallest side that can still be made smaller
 MOST_CLASSES = 65_536  # a label is at most two bytes of an image's fingerprint
@@ -57,9 +60,9 @@ def make(name: str, splits: Mapping[str, Split], classes: tuple[str, ...] | None
     _check_labels(splits, named)
     known = KNOWN.get(name)
     if known is None:
-        return datasets.build(name, named, splits, source)
+        return build(name, named, splits, source)
     labelled = known.classes if len(known.classes) == len(named) else named
-    dataset = datasets.build(name, labelled, splits, source)
+    dataset = build(name, labelled, splits, source)
     fault = known.fault(dataset.info, dataset.splits["train"].labels)
     if fault is None and known.fingerprint is None and classes not in (None, known.classes):
         # Other names may mean another order of the labels, and no fingerprint would tell.

@@ -10,7 +10,8 @@ from typing import Any
 from lrbench import datasets as data
 from lrbench import registry
 from lrbench.backbones import BACKBONES, TIMM
-from lrbench.datasets import DatasetInfo, Missing
+from lrbench.dataset import DatasetInfo
+from lrbench.datasets import Missing
 
 
 def methods() -> str:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from lrbench import recipes, registry
 from lrbench.backbones import check_backbone
-from lrbench.datasets import DatasetInfo
+from lrbench.dataset import DatasetInfo
 from lrbench.degradation import DEFAULT, DEGRADATIONS, check_scale
 from lrbench.device import Precision
 from lrbench.errors import UserError, did_you_mean, unknown

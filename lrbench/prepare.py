@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from lrbench import datasets, splits
-from lrbench.datasets import Split
+from lrbench.dataset import Split
 from lrbench.degradation import degrade
 from lrbench.errors import UserError
 from lrbench.pairs import Pairs

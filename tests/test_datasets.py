@@ -17,10 +17,12 @@ import pytest
 from PIL import Image
 
 from lrbench import datasets, fetching
-from lrbench.datasets import KNOWN, Dataset, DatasetInfo, Missing, Split
+from lrbench.dataset import Dataset, DatasetInfo, Split
+from lrbench.datasets import Missing
 from lrbench.errors import UserError
 from lrbench.fetching import fetch_dataset
 from lrbench.importing import import_dataset
+from lrbench.known import KNOWN, Known
 from lrbench.splits import hold_out, subset
 
 Arrays = dict[str, Any]
@@ -514,7 +516,7 @@ def test_content_that_is_not_the_known_one(tmp_path: Path, root: Path) -> None:
 
 
 def test_what_else_a_known_name_refuses(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = datasets.Known(tuple("abcd"), {"train": 40, "test": 20}, per_class=10, side=SIDE)
+    known = Known(tuple("abcd"), {"train": 40, "test": 20}, per_class=10, side=SIDE)
     monkeypatch.setitem(KNOWN, "pets", known)
 
     def line(changed: Arrays) -> str:
@@ -531,7 +533,7 @@ def test_what_else_a_known_name_refuses(tmp_path: Path, root: Path, monkeypatch:
 
 
 def test_known_names_give_known_classes(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = datasets.Known(("cat", "dog"), {"train": 8, "test": 4}, per_class=4, side=SIDE)
+    known = Known(("cat", "dog"), {"train": 8, "test": 4}, per_class=4, side=SIDE)
     monkeypatch.setitem(KNOWN, "pets", known)
     base: Arrays = {"train": 8, "test": 4, "classes": 2}
     assert import_dataset("pets", npz(tmp_path, **base), root).classes == ("cat", "dog")
@@ -622,7 +624,7 @@ def test_svhn_as_its_files_hold_it(server: str, tmp_path: Path, root: Path, monk
         files[part] = [f"{server}/{part}.mat", f"{part}.mat", hashlib.md5(path.read_bytes()).hexdigest()]
     monkeypatch.setattr(SVHN, "split_list", files)
     assert "not the whole of svhn (40 + 20" in refused(lambda: fetch_dataset("svhn", root))
-    known = datasets.Known(KNOWN["svhn"].classes, {"train": 40, "test": 20})
+    known = Known(KNOWN["svhn"].classes, {"train": 40, "test": 20})
     monkeypatch.setitem(KNOWN, "svhn", known)
     fetched = fetch_dataset("svhn", root)
     imported = import_dataset("same", npz(tmp_path, content), root)
@@ -639,7 +641,7 @@ def test_fetch_again_only_where_needed(tmp_path: Path, root: Path, monkeypatch: 
         labels = {part: content[f"{part}_labels"].astype(np.int64) for part in ("train", "test")}
         return {part: Split(content[f"{part}_images"], labels[part]) for part in labels}, "here"
 
-    known = datasets.Known(tuple("abcd"), {"train": 40, "test": 20}, side=SIDE)
+    known = Known(tuple("abcd"), {"train": 40, "test": 20}, side=SIDE)
     monkeypatch.setitem(KNOWN, "pets", known)
     monkeypatch.setitem(fetching.SOURCES, "pets", source)
     first = fetch_dataset("pets", root)

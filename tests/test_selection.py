@@ -16,7 +16,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from lrbench import datasets, executor, pairs, prepare, registry, session, train
-from lrbench.datasets import Split
+from lrbench.dataset import Split
 from lrbench.importing import import_dataset
 from lrbench.method import Method
 from lrbench.pairs import Pairs

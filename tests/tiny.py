@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from lrbench.build import build
-from lrbench.datasets import DatasetInfo
+from lrbench.dataset import DatasetInfo
 from lrbench.method import Batch, Method
 from lrbench.pairs import Pairs
 from lrbench.plan import Protocol, plan
