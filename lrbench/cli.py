@@ -33,7 +33,7 @@ class Group(click.Group):
 def main() -> None:
     """Entry point: every error is one line; status 2 for the user's mistakes, 1 for the machine's."""
     try:
-        status = cli(standalone_mode=False)
+        status = cli(prog_name="lrbench", standalone_mode=False)
     except UserError as error:
         status = _fail(str(error), 2)
     except click.UsageError as error:

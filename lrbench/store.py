@@ -2,7 +2,7 @@
 
     <root>/<id>/record.json  curve.csv  predictions.npz  weights.safetensors
     <root>/.work/<id>/checkpoint        of a run that is not finished
-    <root>/.locks/<id>                  held by the process that trains it
+    <root>/.locks/<id>                  while a process trains it
 
 Reports read records alone, so weights may be left out of what is shared or committed.
 """
@@ -15,14 +15,14 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
+from lrbench import lock
 from lrbench.files import TEMPORARY, new_folder, write_atomic
 from lrbench.record import Record
 from lrbench.spec import RunSpec
@@ -46,8 +46,8 @@ class Store:
             return None
         record = self._read(folder)
         whole = (folder / WEIGHTS).exists()
-        if record is not None and whole and self.work(spec.id).exists():
-            shutil.rmtree(self.work(spec.id), ignore_errors=True)  # of a process killed between save's last two steps
+        if record is not None and whole:
+            self._clear(spec.id)  # of a process killed between save's last steps
         return None if weights and not whole else record
 
     def records(self) -> list[Record]:
@@ -78,12 +78,10 @@ class Store:
             for name, data in content.items():
                 write_atomic(new / name, data)
             write_atomic(new / RECORD, _sign(record))
-        old = self.root / f"{TEMPORARY}{record.id}-old"
         if folder.exists():
-            folder.rename(old)
+            folder.rename(self._old(record.id))
         (self.root / f".new-{record.id}").rename(folder)
-        for finished in (old, self.work(record.id)):
-            shutil.rmtree(finished, ignore_errors=True)
+        self._clear(record.id)
         return record
 
     def work(self, run_id: str) -> Path:
@@ -112,27 +110,33 @@ class Store:
         What a killed predecessor left half-written is removed first; a failure before the first
         checkpoint leaves the store as it was.
         """
-        created = [path for path in (self.root, *self.root.parents) if not path.exists()]
         locks, work = self.root / ".locks", self.work(run_id)
-        locks.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(locks / run_id)
+        created = [path for path in (work, work.parent, locks, self.root, *self.root.parents) if not path.exists()]
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            self.warn(f"another process is training {run_id}; waiting for it")
-            lock.acquire()
-        try:
-            leftovers = self.root.glob(f"{TEMPORARY}*{run_id}*"), self.root.glob(f".new-{run_id}")
-            for leftover in [*work.glob(f"{TEMPORARY}*"), *itertools.chain(*leftovers)]:
-                shutil.rmtree(leftover, ignore_errors=True) if leftover.is_dir() else leftover.unlink(missing_ok=True)
-            work.mkdir(parents=True, exist_ok=True)
-            yield
+            with lock.held(locks / run_id, lambda: self.warn(f"another process is training {run_id}; waiting for it")):
+                self._clear_leftovers(run_id)
+                work.mkdir(parents=True, exist_ok=True)
+                yield
         finally:
-            _remove_empty(work, work.parent)
-            lock.release()
-            if not any(self._folders()) and not work.parent.exists():
-                (locks / run_id).unlink(missing_ok=True)
-                _remove_empty(locks, *created)
+            for folder in created:
+                with suppress(OSError):  # it is in use, or gone already
+                    folder.rmdir()
+
+    def _clear_leftovers(self, run_id: str) -> None:
+        """Remove what a killed predecessor left half-written."""
+        of_run = self.root.glob(f"{TEMPORARY}*{run_id}*"), self.root.glob(f".new-{run_id}")
+        for path in [*self.work(run_id).glob(f"{TEMPORARY}*"), *itertools.chain(*of_run)]:
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+    def _old(self, run_id: str) -> Path:
+        """Where a finished run lies while the one that replaces it is put in its place."""
+        return self.root / f"{TEMPORARY}{run_id}-old"
+
+    def _clear(self, run_id: str) -> None:
+        """Remove what a finished run has no more use for."""
+        for path in (self._old(run_id), self.work(run_id)):
+            if path.exists():
+                shutil.rmtree(path, ignore_errors=True)
 
     def _folders(self) -> Iterator[Path]:
         """The folders whose name is an id; whatever else lies in the store is the user's own."""
@@ -186,11 +190,3 @@ def _canonical(content: Any) -> bytes:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _remove_empty(*folders: Path) -> None:
-    for folder in folders:
-        try:
-            folder.rmdir()
-        except OSError:
-            return

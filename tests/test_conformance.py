@@ -59,9 +59,13 @@ class Toy(Method):
 
 
 class Native(Toy):
-    """Sees the LR image at its own size."""
+    """Sees the LR image at its own size, through noise from torch's own generator."""
 
     view = "lr"
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        noisy = batch.lr + 0.1 * torch.randn_like(batch.lr)
+        return {"recognition": self.cross_entropy(self.backbone(noisy), batch.y)}
 
 
 class Alternating(Toy):
@@ -114,6 +118,12 @@ class TeacherAsParameter(Taught):
     def __init__(self, config: Any, context: Context, needs: Mapping[str, Method]) -> None:
         super().__init__(config, context, needs)
         self.prototypes = next(needs["teacher"].parameters())
+
+
+class TeacherAsBuffer(Taught):
+    def __init__(self, config: Any, context: Context, needs: Mapping[str, Method]) -> None:
+        super().__init__(config, context, needs)
+        self.register_buffer("prototypes", next(needs["teacher"].parameters()).detach())  # its memory, not a copy
 
 
 class TeacherOptimised(Taught):
@@ -226,8 +236,9 @@ class AnotherRunEachTime(Toy):
 @pytest.mark.parametrize(
     ("toy", "complaint"),
     [
-        (TeacherAsModule, "keeps a needed run as a module"),
-        (TeacherAsParameter, "'teacher' is in the method's parameters"),
+        (TeacherAsModule, "keeps a needed run as a part of its own"),
+        (TeacherAsParameter, "keeps a needed run as a part of its own"),
+        (TeacherAsBuffer, "'teacher' is in the method's state_dict"),
         (TeacherOptimised, "'teacher' is in the method's optimizers"),
         (TeacherThawed, "'teacher' has a gradient"),
         (TeacherInTrainingMode, "'teacher' was put into training mode"),

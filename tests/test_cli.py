@@ -1,0 +1,404 @@
+"""The command line, as a user meets it: what is printed where, exit statuses, and what is left on the disk."""
+
+import csv
+import io
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lrbench import cli, demo, registry, session
+from lrbench.store import WEIGHTS, Store
+
+COMMAND = [sys.executable, "-c", "from lrbench.cli import main; main()"]
+PROTOCOL = ["--dataset=digits", "--scale=2", "--width=0.125", "--recipe=quick", "--limit-train=300"]
+PROTOCOL += ["--limit-test=100", "--device=cpu", "--precision=fp32"]
+DFD = ["run", "--method", "dfd", *PROTOCOL, "--epochs", "2"]
+
+
+def process(*args, **options):
+    """The command as a process of its own, finished."""
+    env = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "80"} | options.pop("env", {})
+    return subprocess.run([*COMMAND, *args], env=env, text=True, capture_output=True, timeout=300, **options)
+
+
+class Trained:
+    """A store in which DFD, and so its teacher, was trained by a process of its own."""
+
+    def __init__(self, folder):
+        self.env = {"LRBENCH_RESULTS": str(folder / "runs"), "LRBENCH_DATA": str(folder / "data")}
+        self.results, self.data = folder / "runs", folder / "data"
+        self.data.mkdir()
+        done = process(*DFD, "--json", env=self.env)
+        assert done.returncode == 0, done.stderr
+        self.stdout, self.stderr = done.stdout, done.stderr
+
+    def listing(self):
+        """Every path that the user's mistakes must not touch, with the time of its last change."""
+        return {str(path): path.stat().st_mtime_ns for top in (self.results, self.data) for path in top.rglob("*")}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return Trained(tmp_path_factory.mktemp("cli"))
+
+
+@pytest.fixture
+def lrbench(trained, monkeypatch, capsys, tmp_path):
+    """Calls the command in this process, in an empty folder: arguments -> exit status, stdout, stderr."""
+    for name, value in trained.env.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+
+    def call(*args):
+        monkeypatch.setattr(sys, "argv", ["lrbench", *map(str, args)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return call
+
+
+# --- run ------------------------------------------------------------------------------------------------
+
+
+def test_run_prints_records_as_json_and_nothing_else(trained):
+    [record] = json.loads(trained.stdout)
+    assert re.fullmatch("[0-9a-f]{16}", record["id"]) and record["status"] == "done"
+    assert record["spec"]["method"] == "dfd" and record["spec"]["dataset"] == "digits" and record["spec"]["scale"] == 2
+    assert 0 <= record["metrics"]["top1"] <= 100 and record["metrics"]["images_per_second"] > 0
+    assert {"python", "torch", "device"} <= set(record["env"])
+    stored = {record.spec.method: record for record in Store(trained.results).records()}
+    assert stored.keys() == {"hr-baseline", "dfd"}
+    assert stored["dfd"].model_dump(mode="json") == record
+
+
+def test_progress_goes_to_stderr(trained):
+    lines = trained.stderr.splitlines()
+    for method in ("hr-baseline", "dfd"):
+        [last] = [line for line in lines if line.startswith(method) and "epoch 2/2" in line]
+        assert all(word in last for word in ("loss", "recognition", "train_top1", "images/s"))
+    assert "distillation" in last and "Traceback" not in trained.stderr
+
+
+def test_run_again_trains_nothing_and_prints_the_same(trained, lrbench):
+    before = trained.listing()
+    assert lrbench(*DFD, "--json") == (0, trained.stdout, "")
+    assert trained.listing() == before
+
+
+def test_run_prints_a_table_for_people(trained, lrbench):
+    status, out, err = lrbench(*DFD)
+    [record] = json.loads(trained.stdout)
+    assert (status, err) == (0, "") and record["id"] in out and f"{record['metrics']['top1']:.2f}" in out
+    assert out.startswith("digits, resnet18, recipe quick, 2 epochs, width 0.125, 300 training and 100 test images")
+
+
+def test_a_method_reuses_the_teacher_that_is_there(trained, lrbench):
+    status, out, err = lrbench(
+        *DFD, "--set", "lam=0.5", "--set", "init=teacher", "--seed", "0", "--seed", "0", "--json"
+    )
+    [record] = json.loads(out)
+    teachers = {one.id for one in Store(trained.results).records() if one.spec.method == "hr-baseline"}
+    assert status == 0 and {need["method"] for need in record["spec"]["needs"].values()} == {"hr-baseline"}
+    assert len(teachers) == 1 and not [line for line in err.splitlines() if line.startswith("hr-baseline")]
+    assert record["spec"]["config"]["lam"] == 0.5 and record["metrics"]["epochs_in_weights"] == 4
+
+
+# --- table and plot -------------------------------------------------------------------------------------
+
+
+def test_tables_show_the_run_under_its_protocol(trained, lrbench):
+    [record] = json.loads(trained.stdout)
+    for name in ("1", "2"):
+        status, out, err = lrbench("table", name)
+        assert (status, err) == (0, "") and out.startswith(f"## Table {name}")
+        assert "recipe quick, 2 epochs, width 0.125, 300 training and 100 test images" in out
+        [line] = [line for line in out.splitlines() if line.startswith("| DFD (ResNet-18)")]
+        assert f"{record['metrics']['top1']:.2f} (1)" in line and "digits 4x4" in out and "HR-baseline" in out
+    both = lrbench("table")[1]
+    assert both.count("## Table 1") == both.count("## Table 2") == 1
+
+
+READERS = {
+    "md": lambda text: text.startswith("## Table 2"),
+    "csv": lambda text: [line for line in csv.DictReader(io.StringIO(text)) if line["dataset"] == "digits"],
+    "json": lambda text: [line for line in json.loads(text) if line["dataset"] == "digits"],
+    "latex": lambda text: text.count(r"\begin{table}") == text.count(r"\end{table}") == 1,
+}
+
+
+@pytest.mark.parametrize("style", READERS)
+def test_tables_in_all_formats_and_into_a_file(style, lrbench, tmp_path):
+    status, out, err = lrbench("table", "2", "--format", style)
+    assert (status, err) == (0, "") and READERS[style](out)
+    place = tmp_path / "deep" / f"table.{style}"
+    assert lrbench("table", "2", "--format", style, "--out", place) == (0, "", "")
+    assert place.read_text() == out and os.listdir(place.parent) == [place.name]
+
+
+def test_tables_of_an_empty_store_are_the_papers(lrbench, tmp_path):
+    status, out, err = lrbench("table", "2", "--results", tmp_path / "none")
+    assert (status, err) == (0, "") and "93.38" in out and "no run yet" in out
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("name, start", [("x.png", b"\x89PNG\r\n"), ("deep/x.pdf", b"%PDF-")])
+def test_plot_curves(name, start, lrbench, tmp_path):
+    assert lrbench("plot", "curves", "--out", tmp_path / name) == (0, f"{tmp_path / name}\n", "")
+    assert (tmp_path / name).read_bytes().startswith(start)
+
+
+# --- listings and help ----------------------------------------------------------------------------------
+
+
+def test_methods_are_listed_with_their_settings(lrbench):
+    status, out, err = lrbench("methods")
+    assert (status, err) == (0, "") and "BROKEN" not in out
+    assert {"hr-baseline", "lr-baseline", "dfd"} <= {line.split()[0] for line in out.splitlines() if line[0] != " "}
+    assert "    --set lam=" in out and "Fig. 2" in out and "    --set init=scratch" in out
+
+
+def test_a_draft_is_listed_and_run(lrbench, tmp_path, monkeypatch):
+    monkeypatch.setattr(registry, "_drafts", {})
+    (tmp_path / "draft.py").write_text(
+        "from lrbench import registry\n\n\n"
+        "class Mine(registry.method('lr-baseline')):\n    '''My own idea.'''\n    name = 'mine'\n    label = 'Mine'\n"
+    )
+    assert "mine  [draft.py]  My own idea." in lrbench("methods", "--plugin", "draft.py:Mine")[1]
+    run = ["run", "--method", "mine", "--plugin", "draft.py:Mine", *PROTOCOL, "--epochs", "1", "--results", "own"]
+    [record] = json.loads(lrbench(*run, "--json")[1])
+    assert record["spec"]["version"].startswith("draft-")
+    assert "| Mine (resnet18)" in lrbench("table", "1", "--plugin", "draft.py:Mine", "--results", "own")[1]
+
+
+def test_data_sets_are_listed_with_what_to_do(lrbench):
+    status, out, err = lrbench("datasets")
+    lines = {line.partition(":")[0]: line for line in out.splitlines()}
+    assert (status, err) == (0, "") and {"cifar10", "cifar100", "svhn", "digits"} <= set(lines)
+    assert "lrbench data fetch svhn" in lines["svhn"] and "lrbench data import svhn" in lines["svhn"]
+    assert "1,297 train, 500 test images of 8x8, 10 classes" in lines["digits"]
+
+
+def test_an_imported_data_set_is_listed(lrbench, tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8), dtype=np.uint8)
+    labels = np.arange(20) % 2
+    arrays = {"train_images": images, "train_labels": labels, "test_images": images[:4], "test_labels": labels[:4]}
+    np.savez(tmp_path / "mine.npz", **arrays)
+    line = "mine: 20 train, 4 test images of 8x8, 2 classes, imported from mine.npz\n"
+    assert lrbench("data", "import", "mine", tmp_path / "mine.npz", "--data", tmp_path / "data") == (0, line, "")
+    assert line in lrbench("datasets", "--data", tmp_path / "data")[1]
+
+
+def test_backbones_are_listed(lrbench):
+    status, out, err = lrbench("backbones")
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == ["alexnet", "vgg16", "resnet18", "timm:NAME"]
+
+
+def test_new_writes_a_package(lrbench, tmp_path):
+    status, out, err = lrbench("new", "my-method")
+    assert (status, out, err) == (0, "lrbench-my-method\n", "")
+    assert (tmp_path / "lrbench-my-method" / "pyproject.toml").is_file()
+
+
+@pytest.mark.parametrize("args", [(), ("data",), ("plot",), ("--help",), ("run", "--help")], ids=" ".join)
+def test_help_is_an_answer_and_no_mistake(args, lrbench):
+    status, out, err = lrbench(*args)
+    assert (status, err) == (0, "") and out.startswith("Usage: lrbench") and "--help" in out
+
+
+def test_help_loads_nothing_heavy():
+    code = """
+import sys
+from lrbench.cli import main
+heavy = {"torch", "torchvision", "timm", "numpy", "pydantic", "sklearn", "scipy", "matplotlib", "rich"}
+for args in [["--help"], ["run", "--help"], ["--version"]]:
+    sys.argv = ["lrbench", *args]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code
+print("loaded:", *sorted(heavy & set(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.endswith("loaded:\n") and done.stderr == ""
+    commands = {"backbones", "data", "datasets", "demo", "methods", "new", "plot", "run", "table"}
+    assert commands <= set(re.findall(r"^  (\w+)  ", done.stdout, re.MULTILINE))
+
+
+# --- the user's mistakes --------------------------------------------------------------------------------
+
+MISTAKES = {
+    "run --method dfdd": "did you mean 'dfd'?",
+    "run --dataset digitz": "did you mean 'digits'?",
+    "run --dataset cifar10": "lrbench data import cifar10 PATH.npz",
+    "run --scale 3": "scale 3 does not divide 8-pixel images; the nearest that do: 2, 4",
+    "run --scale 0": "nearest that do: 1",
+    "run --scale two": "'two' is not a valid integer",
+    "run --backbone resnet19": "did you mean 'resnet18'?",
+    "run --backbone timm:resnet19": "did you mean 'resnet18'?",
+    "run --recipe quik": "did you mean 'quick'?",
+    "run --degradation pil-bicubik": "did you mean 'pil-bicubic'?",
+    "run --select vall": "did you mean 'val'?",
+    "run --set lamb=2": "dfd has no setting 'lamb'; did you mean 'lam'?",
+    "run --set lam=abc": "lam='abc': Input should be a valid number",
+    "run --set lam=-1": "lam=-1: Input should be greater than or equal to 0",
+    "run --set lam=nan": "lam='nan': Input should be a finite number",
+    "run --set lam": "--set wants NAME=VALUE, such as lam=2; got 'lam'",
+    "run --set init=techer": "'scratch', 'lr-baseline' or 'teacher'",
+    "run --limit-train 0": "the nearest valid limit is 10",
+    "run --limit-train 5000": "the nearest valid limit is 1297",
+    "run --limit-test 100000": "the nearest valid limit is 500",
+    "run --epochs 0": "the fewest are 1",
+    "run --width 0": "0.125",
+    "run --width nan": "0.125",
+    "run --plugin nothing.py:X": "there is no file 'nothing.py'",
+    "run --plugin nothing": "FILE.py:Class",
+    "run --device cuda": "use --device cpu or auto",
+    "run --device gpu": "'auto', 'cpu', 'cuda'",
+    "run --precision fp16": "'auto', 'fp32', 'bf16'",
+    "run --widht 1": "--width",
+    "run surplus": "surplus",
+    "rum": "no command 'rum'; did you mean 'run'?",
+    "data imprt x y": "did you mean 'import'?",
+    "plot curve": "did you mean 'curves'?",
+    "plot curves --out x.jpg": ".png, .pdf, .svg; got 'x.jpg'",
+    "plot curves --results nowhere": "there is no run in nowhere; start with 'lrbench run'",
+    "table 3": "choose from 1, 2",
+    "table 1 --format latx": "did you mean 'latex'?",
+    "data import mine nowhere.npz": "nowhere.npz does not exist",
+    "data import mine wrong.npz": "train_images in wrong.npz are 8x6, not square",
+    "data import mine multi.npz": "multi.npz has no train_labels",
+    "data import cifar10 part.npz": "such as 'cifar10-partial'",
+    "data import Mine part.npz": "lower-case letters",
+    "data import digits part.npz": "'my-digits'",
+    "data fetch cifar11": "did you mean 'cifar10'?",
+    "new MyMethod": "the nearest name is 'my-method'",
+    "new dfd": "such as 'dfd-2'",
+}
+
+
+@pytest.fixture
+def wrong_files(tmp_path):
+    """What the user tries to import in MISTAKES."""
+    images, labels = np.zeros((4, 8, 8, 3), np.uint8), np.array([0, 1, 0, 1])
+    arrays = {"train_images": images, "train_labels": labels, "test_images": images, "test_labels": labels}
+    np.savez(tmp_path / "part.npz", **arrays)
+    np.savez(tmp_path / "wrong.npz", **(arrays | {"train_images": images[:, :, :6]}))
+    np.savez(tmp_path / "multi.npz", train_images=images, test_images=images, test_labels=labels)
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_line_with_the_nearest_valid_value(mistake, trained, lrbench, wrong_files, tmp_path):
+    if mistake == "run --device cuda" and torch.cuda.is_available():
+        pytest.skip("there is a CUDA device")
+    command, *args = mistake.split()
+    before, files = trained.listing(), set(tmp_path.rglob("*"))
+    status, out, err = lrbench(*(DFD if command == "run" else [command]), *args)
+    assert status == 2 and out == ""
+    assert err.startswith("lrbench: ") and err.count("\n") == 1 and MISTAKES[mistake] in err, err
+    assert trained.listing() == before and set(tmp_path.rglob("*")) == files
+
+
+def test_a_mistake_as_a_process(tmp_path):
+    done = process(*DFD, "--set", "lamb=2", "--results", str(tmp_path / "runs"), "--json")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "lrbench: dfd has no setting 'lamb'; did you mean 'lam'?\n"
+    assert not list(tmp_path.iterdir())
+
+
+# --- the machine's faults -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def read_only(tmp_path):
+    """Where a results folder cannot be written."""
+    if os.geteuid() == 0:
+        return Path("/proc/lrbench-results")  # root may write everywhere else
+    (tmp_path / "runs").mkdir(mode=0o555)
+    return tmp_path / "runs"
+
+
+def test_a_read_only_results_folder(read_only, lrbench):
+    status, out, err = lrbench(*DFD, "--results", read_only)
+    assert (status, out) == (1, "")
+    assert err.startswith(f"lrbench: cannot write or read {read_only}: ") and err.count("\n") == 1
+    assert not read_only.exists() or not list(read_only.iterdir())
+
+
+def test_a_results_folder_that_is_a_file(lrbench, tmp_path):
+    (tmp_path / "file").write_text("")
+    status, out, err = lrbench(*DFD, "--results", tmp_path / "file" / "runs")
+    assert (status, out) == (1, "") and str(tmp_path / "file") in err and err.count("\n") == 1
+
+
+def files(results):
+    """The content of every file below a folder; a lock is empty, and stays."""
+    return {path: path.read_bytes() for path in results.rglob("*") if path.is_file() and ".locks" not in path.parts}
+
+
+def test_a_full_disk(trained):
+    """No file of this process may grow far past the size of the others: the weights do not fit."""
+    before = files(trained.results)
+    largest = max(path.stat().st_size for path in trained.results.glob("*/*") if path.name != WEIGHTS)
+
+    def full():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4 * largest, 4 * largest))
+
+    done = process(*DFD, "--seed", "1", "--json", env=trained.env, preexec_fn=full)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    assert [line for line in done.stderr.splitlines() if line.startswith("lrbench:")] == done.stderr.splitlines()[-1:]
+    assert files(trained.results) == before
+
+
+def test_interrupted_and_started_again(tmp_path, lrbench):
+    results = tmp_path / "runs"
+    call = ["run", "--method", "lr-baseline", *PROTOCOL, "--epochs", "15", "--results", str(results), "--json"]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    running = subprocess.Popen([*COMMAND, *call], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    lines = []
+    for line in running.stderr:
+        lines.append(line)
+        if "epoch 2/15" in line:
+            running.send_signal(signal.SIGINT)
+    assert running.stdout.read() == "" and running.wait(timeout=60) == 130
+    assert lines[-1].startswith("lrbench: interrupted; run the same command again") and "Traceback" not in "".join(
+        lines
+    )
+    assert [path.name for path in results.glob(".work/*/*")] == ["checkpoint"] and not Store(results).records()
+    status, out, err = lrbench(*call)
+    assert status == 0 and re.search("15 epochs of 256 images, going on after [0-9]+$", err, re.MULTILINE)
+    assert "epoch 1/15" not in err and "epoch 15/15" in err
+    assert json.loads(out)[0]["metrics"]["epochs"] == 15 and not list(results.glob(".work/*"))
+
+
+# --- demo -----------------------------------------------------------------------------------------------
+
+
+def test_demo(lrbench, tmp_path, monkeypatch):
+    """All of it but its length: one seed, one epoch, fewer images."""
+
+    def short(request, progress=None):
+        assert request.seeds == (0, 1, 2) and request.recipe == "quick"
+        return session.run(replace(request, seeds=(0,), epochs=1, width=0.125, limit_train=300), progress)
+
+    monkeypatch.setattr(demo, "run", short)
+    status, out, _ = lrbench("demo", "--device", "cpu")
+    assert status == 0 and {path.name for path in (tmp_path / "lrbench-demo").iterdir()} == {"runs", "pairs.png"}
+    rows = {line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")}
+    assert {"HR-baseline †", "LR-baseline", "DFD"} <= rows
+    assert "1 epochs" in out and "digits" in out and out.count("(1)") == 3
+    assert out.endswith("pairs.png\n")
+    assert (tmp_path / "lrbench-demo" / "pairs.png").read_bytes().startswith(b"\x89PNG")

@@ -1,0 +1,145 @@
+"""The smoke benchmark: DFD and what it needs, on small parts of real images, from import to table."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lrbench import published
+from lrbench.importing import import_dataset
+from lrbench.progress import Progress
+from lrbench.render import render
+from lrbench.session import Request, run
+from lrbench.store import Store
+from lrbench.table import fill
+
+pytestmark = pytest.mark.filterwarnings("error")
+
+
+def grey(real):
+    """svhn-partial's photos as a MedMNIST file of grey 28x28 images, labels (n, 1)."""
+    with np.load(real / "svhn-partial.npz") as svhn:
+        arrays = {name: svhn[name] for name in svhn if name.endswith(("_images", "_labels"))}
+    for name, array in arrays.items():
+        images = name.endswith("_images")
+        arrays[name] = array[:, 2:30, 2:30].mean(axis=3).astype(np.uint8) if images else array[:, None]
+    np.savez(real / "grey28.npz", **arrays)
+    return real / "grey28.npz"
+
+
+def folder(real):
+    """Three of CIFAR-10's classes as a folder of PNG class folders: 60 images a class to train on, 20 to test on."""
+    with np.load(real / "cifar10.npz") as cifar10:
+        for split, n in (("train", 60), ("test", 20)):
+            images, labels = cifar10[f"{split}_images"], cifar10[f"{split}_labels"]
+            for label, name in enumerate(["airplane", "automobile", "bird"]):
+                place = real / "pictures" / split / name
+                place.mkdir(parents=True)
+                for row in np.flatnonzero(labels == label)[:n]:
+                    Image.fromarray(images[row]).save(place / f"{row}.png")
+    return real / "pictures"
+
+
+@pytest.fixture(scope="module")
+def root(real_data, tmp_path_factory):
+    """The data sets, imported. `real_data` is shared with other tests: what is made of it lies elsewhere."""
+    made, root = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("data")
+    for name in ("cifar10", "svhn-partial"):
+        (made / f"{name}.npz").symlink_to(real_data / f"{name}.npz")
+        import_dataset(name, made / f"{name}.npz", root)
+    import_dataset("grey28", grey(made), root)
+    import_dataset("pictures", folder(made), root)
+    return root
+
+
+class Trained(Progress):
+    """What is trained: "METHOD DATASET"."""
+
+    def __init__(self):
+        self.runs = []
+
+    def start(self, spec, title, done, images):
+        self.runs.append(f"{spec.method} {spec.dataset}")
+
+
+def dfd(root, results, dataset, scale, **options):
+    """The record of DFD, and what was trained for it."""
+    trained = Trained()
+    alexnet = {"backbone": "alexnet", "width": 0.25, "recipe": "quick", "epochs": 2}
+    small = {"limit_train": 500, "limit_test": 200, "device": "cpu", "precision": "fp32"}
+    request = Request("dfd", dataset, results, scale, data=root, **(alexnet | small | options))
+    [record] = run(request, trained)
+    return record, trained.runs
+
+
+@pytest.fixture(scope="module")
+def benchmark(root, tmp_path_factory):
+    """The store, and (data set, scale) -> what `dfd` returned."""
+    results = tmp_path_factory.mktemp("smoke") / "runs"
+    whole = {"limit_train": None, "limit_test": None}
+    places = {("cifar10", 4): {}, ("cifar10", 2): {}, ("svhn-partial", 4): {"epochs": 1}}
+    places |= {("grey28", 4): {}, ("pictures", 4): whole, ("pictures", 2): whole}
+    return Store(results), {place: dfd(root, results, *place, **changes) for place, changes in places.items()}
+
+
+def test_each_data_set_is_learned_from_its_own_images(benchmark):
+    _, done = benchmark
+    for (dataset, scale), (record, _) in done.items():
+        facts = record.data
+        assert (record.spec.dataset, record.spec.scale) == (dataset, scale)
+        assert facts.side == (28 if dataset == "grey28" else 32)
+        expected = (3, 180, 60) if dataset == "pictures" else (10, 500, 200)
+        assert (len(facts.classes), facts.train_images, facts.test_images) == expected
+        assert 0 <= record.top1 <= 100 and record.metrics["images_per_second"] > 0
+        assert record.metrics["top1"] * facts.test_images / 100 == pytest.approx(
+            round(record.metrics["top1"] * facts.test_images / 100)
+        )
+        assert record.metrics["parameters"] == done["cifar10", 4][0].metrics["parameters"] or dataset == "pictures"
+
+
+def test_a_teacher_is_trained_once_for_all_scales(benchmark):
+    _, done = benchmark
+    teachers = {place: [run for run in trained if run.startswith("hr-")] for place, (_, trained) in done.items()}
+    assert teachers["cifar10", 4] == ["hr-baseline cifar10"] and teachers["cifar10", 2] == []
+    assert teachers["pictures", 4] == ["hr-baseline pictures"] and teachers["pictures", 2] == []
+    for record, trained in done.values():
+        assert trained[-1] == f"dfd {record.spec.dataset}"
+
+
+def test_run_again_it_trains_nothing_and_gives_the_same(benchmark, root):
+    store, done = benchmark
+    assert dfd(root, store.root, "cifar10", 4) == (done["cifar10", 4][0], [])
+
+
+def test_table_1_shows_each_under_its_protocol(benchmark):
+    store, done = benchmark
+    tables = fill(published.table("1"), store.records())
+    shown = {}
+    for table in tables:
+        for row in table.rows:
+            for label, entry in zip(table.labels, row.entries, strict=True):
+                if row.key.method == "dfd" and entry.cell:
+                    shown[label, str(table.conditions)] = (row.label, entry)
+    assert len(shown) == len(done)
+    for (dataset, scale), (record, _) in done.items():
+        size = record.data.side // scale
+        images = "all training and all test" if dataset == "pictures" else "500 training and 200 test"
+        epochs = record.spec.recipe.epochs
+        conditions = f"recipe quick, {epochs} epochs, width 0.25, {images} images, pil-bicubic, fp32, final epoch"
+        label, entry = shown[f"{dataset} {size}x{size}", conditions]
+        assert label == "DFD (AlexNet)" and entry.cell.records == (record,)
+        assert entry.published == {("cifar10", 4): 66.23, ("cifar10", 2): 71.60}.get((dataset, scale))
+    text = render(tables, "md")
+    assert "svhn-partial 8x8" in text and not [label for table in tables for label in table.labels if "svhn " in label]
+    assert [line["top1_mean"] for line in json.loads(render(tables, "json")) if line["method"] == "hr-baseline"]
+
+
+def test_what_was_predicted_is_stored_image_by_image(benchmark):
+    store, done = benchmark
+    for record, _ in done.values():
+        kept = store.predictions(record)
+        assert len(kept["predicted"]) == len(kept["label"]) == record.data.test_images
+        assert 100 * (kept["predicted"] == kept["label"]).mean() == pytest.approx(record.top1)
+    four, two = (store.predictions(done["cifar10", scale][0]) for scale in (4, 2))
+    assert (four["label"] == two["label"]).all()  # the same images at every scale
