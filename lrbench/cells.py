@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +29,7 @@ class Conditions:
     precision: str
     select: str
     protocol: int
+    content: str  # names the data set's content where one name has stood for several; else empty
 
     def __str__(self) -> str:
         selected = "epoch chosen on a validation split" if self.select == "val" else "final epoch"
@@ -37,6 +38,7 @@ class Conditions:
             f"{self.train_images} training and {self.test_images} test images, "
             f"{self.degradation}, {self.precision}, {selected}"
             + (f", version {self.protocol} of the harness" if self.protocol != PROTOCOL else "")
+            + (f", {self.content}" if self.content else "")
         )
 
 
@@ -87,13 +89,19 @@ def sort(records: Iterable[Record]) -> dict[Conditions, Cells]:
     """Conditions -> (row, column) -> cell. An HR run stands in every column of its data set."""
     lr: dict[Conditions, dict[tuple[RowKey, Column], list[Record]]] = defaultdict(lambda: defaultdict(list))
     hr: list[Record] = []  # seen by no degradation: one run serves them all
+    records = list(records)
+    contents = {(record.spec.dataset, _content(record.spec)) for record in records}
+    names = [dataset for dataset, _ in contents]
+    changed = {dataset for dataset in names if names.count(dataset) > 1}  # imported again with other images
     for record in records:
         if record.spec.scale is None:
             hr.append(record)
         else:
-            lr[conditions(record)][row_key(record.spec), Column(record.spec.dataset, record.spec.scale)].append(record)
+            lr[conditions(record, changed)][
+                row_key(record.spec), Column(record.spec.dataset, record.spec.scale)
+            ].append(record)
     for record in hr:
-        own = conditions(record)
+        own = conditions(record, changed)
         places = [
             (shared, column)
             for shared in lr
@@ -105,8 +113,8 @@ def sort(records: Iterable[Record]) -> dict[Conditions, Cells]:
     return {shared: {key: _cell(found) for key, found in sorted(lr[shared].items(), key=repr)} for shared in sorted(lr)}
 
 
-def conditions(record: Record) -> Conditions:
-    """The conditions that a record was made under."""
+def conditions(record: Record, changed: Collection[str] = ()) -> Conditions:
+    """The conditions that a record was made under. changed: data sets of which one name had several contents."""
     spec = record.spec
     name = recipes.name_of(spec.recipe, spec.backbone)
     return Conditions(
@@ -119,7 +127,12 @@ def conditions(record: Record) -> Conditions:
         precision=spec.precision,
         select=spec.select,
         protocol=spec.protocol,
+        content=f"{spec.dataset} with content {_content(spec)}" if spec.dataset in changed else "",
     )
+
+
+def _content(spec: RunSpec) -> str:
+    return _short(dict(spec.fingerprint))
 
 
 def row_key(spec: RunSpec) -> RowKey:

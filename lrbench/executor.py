@@ -66,7 +66,7 @@ class Executor:
             build.start_from(method, needs[role])
         training = Training(method, spec, data.train, data.val, epochs_before)
         saved = self.store.read_checkpoint(spec.id, checkpoint.unpack, checkpoint.Damaged)
-        if saved is not None and saved["spec"] == spec.id:
+        if saved is not None and training.fits(saved):
             training.restore(saved)
         self.progress.start(spec, title(spec), training.state.epoch, training.images_per_epoch)
         try:
@@ -94,7 +94,7 @@ class Executor:
                 "train_seconds": state.seconds,
                 "wall_seconds": time.perf_counter() - started,
                 "parameters": sum(weight.numel() for weight in method.parameters()),
-                "macs": macs(method, data.test.view(method.view)[:1]),
+                "macs": macs(method, data.test.view(cls.view)[:1]),
                 "peak_memory_mib": provenance.peak_memory_mib(self.device),
             },
             data=data.facts,

@@ -82,14 +82,10 @@ class Optimizer:
     optimizer: torch.optim.Optimizer
     factor: Callable[[int], float]  # update number, from 0 -> what the peak rate is multiplied by
 
-    def __post_init__(self) -> None:
-        for group in self.optimizer.param_groups:
-            group.setdefault("peak_lr", group["lr"])
-
     def set_rate(self, done: int) -> None:
-        """Set the learning rate for update number `done`."""
+        """Set the learning rate for update number `done`; the rate that a group was given is its peak."""
         for group in self.optimizer.param_groups:
-            group["lr"] = group["peak_lr"] * self.factor(done)
+            group["lr"] = group.setdefault("peak_lr", group["lr"]) * self.factor(done)
 
     def minimize(self, loss: Tensor) -> None:
         """One step down the gradient of `loss`."""
@@ -110,6 +106,7 @@ class Method(nn.Module):
     label: ClassVar[str] = ""  # the name in tables; `name` where empty
     version: ClassVar[str] = "1"  # raise it when the same config no longer gives the same scores
     view: ClassVar[View] = "up"  # the one image that `forward` gets; "hr" is marked in every report
+    falls: ClassVar[str] = "loss"  # the column of the learning curve that training must bring down
     Config: ClassVar[type[Config]] = Config
 
     def __init__(self, config: Any, context: Context, needs: Mapping[str, Method]) -> None:
@@ -127,7 +124,7 @@ class Method(nn.Module):
         return None
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        """Named terms, scalars, which the loop sums, minimises and logs."""
+        """Named terms, scalars, which the loop sums, minimises and logs; no name of lrbench.train.COLUMNS."""
         raise NotImplementedError(f"{type(self).__name__} has no loss")
 
     def forward(self, image: Tensor) -> Tensor:

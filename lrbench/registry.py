@@ -99,7 +99,8 @@ def add_draft(place: str) -> None:
         raise UserError(f"--plugin wants FILE.py:Class; '{place}' names no class")
     if not path.is_file():
         raise UserError(f"--plugin wants FILE.py:Class; there is no file '{file}'")
-    module_name = f"lrbench_draft_{path.stem}"
+    where = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    module_name = f"lrbench_draft_{path.stem}_{where}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"--plugin wants FILE.py:Class; '{file}' is not a Python file")
@@ -113,6 +114,8 @@ def add_draft(place: str) -> None:
         raise unknown(f"class in {file}", class_name, classes)
     cls = _checked(getattr(module, class_name))
     cls.version = "draft-" + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    if cls.name in _drafts and _drafts[cls.name][1] != str(path):
+        raise UserError(f"two drafts are called '{cls.name}': {_drafts[cls.name][1]} and {path}; rename one")
     register(cls, str(path))
 
 

@@ -31,6 +31,7 @@ from lrbench.progress import Progress
 from lrbench.record import Record
 from lrbench.spec import RunSpec
 from lrbench.store import CURVE, PREDICTIONS, WEIGHTS, Store
+from lrbench.train import COLUMNS
 
 SMALL: dict[str, Any] = {
     "dataset": "digits",
@@ -44,7 +45,6 @@ SMALL: dict[str, Any] = {
     "device": "cpu",
     "precision": "fp32",
 }
-COLUMNS = {"epoch", "loss", "train_top1", "val_top1"}  # of the curve, beside the loss terms
 
 
 def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Mapping[str, Any] | None = None) -> None:
@@ -206,7 +206,7 @@ def check_terms(trial: Trial) -> None:
 
 def check_learns(trial: Trial) -> None:
     """The loss, or the column that the class names in `falls`, ends lower than it began."""
-    name, column = trial.cls.name, getattr(trial.cls, "falls", "loss")
+    name, column = trial.cls.name, trial.cls.falls
     values = [row[column] for row in trial.curve if column in row]
     assert values, f"{name}: its learning curve has no column '{column}'"
     last = sum(values[-2:]) / len(values[-2:])

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from lrbench import pairs
 from lrbench.averaging import Average
+from lrbench.errors import UserError
 from lrbench.method import Method, Optimizer
 from lrbench.pairs import Pairs
 from lrbench.progress import Progress
@@ -21,6 +22,8 @@ from lrbench.spec import RunSpec
 
 TRAIN_SAMPLE = 1000  # training images on which the curve's train_top1 is measured, not augmented
 EVAL_BATCH = 500
+COLUMNS = ("epoch", "loss", "train_top1", "val_top1")  # of the learning curve, beside the loss terms
+SNAPSHOT = 1  # of a checkpoint's form; one of another form is not gone on from
 
 
 @dataclass
@@ -66,7 +69,7 @@ class Training:
             self.train,
             recipe,
             self.spec.scale,
-            on_grid=self.method.view == "lr",
+            on_grid=type(self.method).view == "lr",
             generator=generator(self.spec.seed, "batches", number),
         )
         totals: dict[str, Tensor] = {}
@@ -77,6 +80,8 @@ class Training:
             terms = self.method.step(batch, self.optimizers)
             if self.average:
                 self.average.update()
+            if taken := set(terms).intersection(COLUMNS):
+                raise UserError(f"{self.method.name}: no loss term may be called '{taken.pop()}'")
             for name, term in terms.items():  # summed on the device: nothing waits for it within an epoch
                 totals[name] = totals.get(name, 0.0) + term.detach().double()
             progress.step(len(batch.y))
@@ -109,6 +114,7 @@ class Training:
     def snapshot(self) -> dict[str, Any]:
         """The whole state, as plain values and tensors."""
         return {
+            "snapshot": SNAPSHOT,
             "spec": self.spec.id,
             "state": vars(self.state),
             "method": dict(self.method.state_dict()),
@@ -116,8 +122,12 @@ class Training:
             "optimizers": [one.optimizer.state_dict() for one in self.optimizers],
         }
 
+    def fits(self, snapshot: dict[str, Any]) -> bool:
+        """Whether this run can go on from a snapshot."""
+        return snapshot.get("snapshot") == SNAPSHOT and snapshot.get("spec") == self.spec.id
+
     def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go on from a snapshot."""
+        """Go on from a snapshot that fits."""
         self.state = State(**snapshot["state"])
         self.method.load_state_dict(snapshot["method"])
         if self.average:
@@ -136,11 +146,20 @@ class Training:
 
 @torch.no_grad()
 def predict(method: Method, images: Pairs) -> Tensor:
-    """Predicted classes (n,) int64. `forward` is given one view of the images, never another."""
+    """Predicted classes (n,) int64. `forward` is given one view of the images, never another.
+
+    Raises UserError for a method that returns anything but logits (n, classes).
+    """
     method.eval()
-    chunks = images.view(method.view).split(EVAL_BATCH)
-    with method.context.autocast():
-        return torch.cat([method(pairs.to_float(chunk)).argmax(dim=1) for chunk in chunks])
+    classes, predicted = method.context.classes, []
+    for chunk in images.view(type(method).view).split(EVAL_BATCH):
+        with method.context.autocast():
+            logits = method(pairs.to_float(chunk))
+        if logits.shape != (len(chunk), classes):
+            found, expected = tuple(logits.shape), (len(chunk), classes)
+            raise UserError(f"{method.name}: forward returned {found}; logits (n, classes) would be {expected}")
+        predicted.append(logits.argmax(dim=1))
+    return torch.cat(predicted)
 
 
 def top1(predicted: Tensor, labels: Tensor) -> float:

@@ -254,6 +254,16 @@ def test_equal_budgets_are_not_worth_a_word():
     assert "epochs" not in lines(filled)[0] and "Budgets" not in render([filled], "md") + render([filled], "latex")
 
 
+def test_two_contents_of_one_name_never_meet():
+    before = {"fingerprint": {"train": "aa", "test": "bb"}}
+    old = [record("hr-baseline", spec=before), record(spec=before)]
+    new = record("dfd", top1=90.0, spec={"fingerprint": {"train": "cc", "test": "bb"}})
+    first, second = fill(published.table("2"), [*old, new])
+    shown = [{row.label for row in one.rows for e in row.entries if e.cell} for one in (first, second)]
+    assert {"HR-baseline", "LR-baseline"} in shown and {"DFD (ResNet-18)"} in shown
+    assert str(first.conditions) != str(second.conditions) and "with content" in str(first.conditions)
+
+
 def test_older_versions_are_left_out_and_counted():
     old = [record(top1=10.0, seed=s, finished="2026-01-02", spec={"version": "draft-a"}) for s in (0, 1)]
     new = [record(top1=80.0 + s, seed=s, finished=f"2026-02-0{s}", spec={"version": "draft-b"}) for s in (2, 3)]
