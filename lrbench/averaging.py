@@ -12,18 +12,23 @@ from lrbench.method import Method
 
 
 class Average:
-    """w <- decay * w + (1 - decay) * new, over weights and floating buffers; others are copied."""
+    """w <- d * w + (1 - d) * new, over weights and floating buffers; others are copied.
+
+    d = min(decay, (1 + t) / (10 + t)) after t updates, as TensorFlow's ExponentialMovingAverage has it:
+    without this, a short training would test its random start.
+    """
 
     def __init__(self, method: Method, decay: float) -> None:
         self.method, self.decay = method, decay
         self.weights = {name: value.detach().clone() for name, value in method.state_dict().items()}
 
     @torch.no_grad()
-    def update(self) -> None:
-        """Take in the method's weights after a step."""
+    def update(self, done: int) -> None:
+        """Take in the method's weights after update number `done`, counted from 0."""
+        decay = min(self.decay, (1 + done) / (10 + done))
         for name, value in self.method.state_dict().items():
             if value.is_floating_point():
-                self.weights[name].lerp_(value, 1 - self.decay)
+                self.weights[name].lerp_(value, 1 - decay)
             else:
                 self.weights[name].copy_(value)
 

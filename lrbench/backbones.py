@@ -181,8 +181,19 @@ BACKBONES: dict[str, Callable[[float, int, Sequence[float], Sequence[float]], Ba
 }
 
 
-def check_backbone(name: str, width: float) -> None:
-    """Raise UserError for a backbone that `create` would not make."""
+def check_backbone(name: str, width: float, side: int) -> None:
+    """Raise UserError for a backbone that `create` would not make for images of that side."""
+    _check_name(name, width)
+    if name.startswith(TIMM):
+        try:
+            with torch.device("meta"):
+                TimmBackbone(name.removeprefix(TIMM), side, 2, (0.0,) * 3, (1.0,) * 3)
+        except Exception as error:  # each model has its own words for an image that is too small
+            why = " ".join(str(error).split())
+            raise UserError(f"{name} does not take {side}x{side} images: {why}") from error
+
+
+def _check_name(name: str, width: float) -> None:
     if not name.startswith(TIMM):
         if name not in BACKBONES:
             raise unknown("backbone", name, [*BACKBONES, TIMM + "NAME"])
@@ -197,7 +208,7 @@ def check_backbone(name: str, width: float) -> None:
 
 def create(name: str, width: float, side: int, classes: int, mean: Sequence[float], std: Sequence[float]) -> Backbone:
     """A new backbone for `side` x `side` images with values in [0, 1] of that mean and std a channel."""
-    check_backbone(name, width)
+    _check_name(name, width)
     if name.startswith(TIMM):
         return TimmBackbone(name.removeprefix(TIMM), side, classes, mean, std)
     return BACKBONES[name](width, classes, mean, std)

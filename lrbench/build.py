@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load
 
 from lrbench import backbones, registry
+from lrbench.errors import UserError
 from lrbench.method import Context, Method
 from lrbench.record import DataFacts
 from lrbench.seeds import derive
@@ -49,16 +50,18 @@ def _tensors(method: Method) -> Iterator[torch.Tensor]:
 
 
 def start_from(method: Method, need: Method) -> None:
-    """Copy the weights that two methods have in common, by name and shape, from `need` into `method`.
+    """Copy the weights that two methods have in common, by name, from `need` into `method`.
 
-    Raises ValueError where there are none.
+    Raises UserError where there are none, or where one differs in shape.
     """
     own = method.state_dict()
-    common = {
-        name: value for name, value in need.state_dict().items() if name in own and value.shape == own[name].shape
-    }
+    common = {name: value for name, value in need.state_dict().items() if name in own}
     if not common:
-        raise ValueError(f"{method.name} has no weight in common with {need.name}")
+        raise UserError(f"{method.name} cannot start from {need.name}: no weight has the same name in both")
+    for name, value in common.items():
+        if value.shape != own[name].shape:
+            shapes = f"{tuple(value.shape)}, not {tuple(own[name].shape)}"
+            raise UserError(f"{method.name} cannot start from {need.name}: its {name} has shape {shapes}")
     method.load_state_dict(common, strict=False)
 
 

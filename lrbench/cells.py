@@ -131,6 +131,12 @@ def conditions(record: Record, changed: Collection[str] = ()) -> Conditions:
     )
 
 
+def comparable(one: Record, other: Record) -> bool:
+    """Whether two runs may stand under one heading: same data, backbone and conditions, HR runs included."""
+    same = (one.spec.dataset, one.spec.backbone) == (other.spec.dataset, other.spec.backbone)
+    return same and (conditions(one) == conditions(other) or conditions(one) == _on_hr(conditions(other)))
+
+
 def _content(spec: RunSpec) -> str:
     return _short(dict(spec.fingerprint))
 

@@ -48,6 +48,10 @@ def main() -> None:
     except OSError as error:
         place = f" {error.filename}" if error.filename else ""
         status = _fail(f"cannot write or read{place}: {error.strerror or error}", 1)
+    except (MemoryError, RuntimeError) as error:
+        if not isinstance(error, MemoryError) and type(error).__name__ != "OutOfMemoryError":  # torch's: not imported
+            raise
+        status = _fail("out of memory; a smaller --width or a backbone with fewer channels needs less", 1)
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -93,8 +97,8 @@ def cli() -> None:
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method: lam=2.")
 @click.option("--degradation", default="pil-bicubic", show_default=True, help="How LR images are made.")
 @click.option("--select", default="none", show_default=True, help="val: test the best epoch on a held-out split.")
-@click.option("--limit-train", type=int, help="Train on a balanced subset.")
-@click.option("--limit-test", type=int, help="Test on a balanced subset.")
+@click.option("--limit-train", type=int, help="Train on a stratified subset.")
+@click.option("--limit-test", type=int, help="Test on a stratified subset.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]))
 @click.option("--json", "as_json", is_flag=True, help="Print the records and nothing else.")

@@ -132,9 +132,11 @@ def _reading(path: Path, name: str) -> Iterator[Mapping[str, Any]]:
             if not isinstance(archive, Mapping):  # a single array (.npy) under this name
                 raise ValueError("not an archive")
             yield archive
-    except PermissionError as error:
-        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except MemoryError:
+        raise
     except Exception as error:
+        if isinstance(error, OSError) and error.errno:  # the machine's fault, not the file's
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
         # Of any kind: a flipped bit comes out of zipfile, NumPy or even Python's tokenizer, which reads
         # the arrays' headers, and there is no list of what they raise.
         again = f"make it again with {_remedy(name)}"

@@ -19,6 +19,7 @@ def pick(name: str) -> torch.device:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda":
         torch.backends.cudnn.benchmark = True  # shapes never change within a run
+        torch.backends.cudnn.allow_tf32 = False  # else "fp32" would not be what it says
     return torch.device(name)
 
 

@@ -38,6 +38,9 @@ class Executor:
         where the store cannot be written, UserError where the data is missing.
         """
         if record := self._stored(spec, weights):
+            if weights:  # a method is loaded with its own needs
+                for need in spec.needs.values():
+                    self.run(need, weights=True)
             return record
         needs = {role: self.run(need, weights=True) for role, need in spec.needs.items()}
         with self.store.training(spec.id):
@@ -64,10 +67,14 @@ class Executor:
         epochs_before = int(needed[role].metrics["epochs_in_weights"] or 0) if role else 0
         if role:
             build.start_from(method, needs[role])
-        training = Training(method, spec, data.train, data.val, epochs_before)
+        source = registry.source_hash(cls)
+        training = Training(method, spec, data.train, data.val, epochs_before, source)
+        multiply_accumulates = macs(method, data.test.view(cls.view)[:1])  # before training: its mistakes show now
         saved = self.store.read_checkpoint(spec.id, checkpoint.unpack, checkpoint.Damaged)
         if saved is not None and training.fits(saved):
             training.restore(saved)
+        elif saved is not None:
+            self.progress.note(f"{title(spec)}: its checkpoint is of other code; it starts anew")
         self.progress.start(spec, title(spec), training.state.epoch, training.images_per_epoch)
         try:
             while not training.done:
@@ -85,7 +92,7 @@ class Executor:
             spec=spec,
             metrics={
                 "top1": top1(predicted, data.test.y),
-                "train_top1": state.curve[-1]["train_top1"],
+                "train_top1": state.curve[(state.best_epoch or state.epoch) - 1]["train_top1"],
                 "val_top1": state.curve[state.best_epoch - 1]["val_top1"] if state.best_epoch else None,
                 "best_epoch": state.best_epoch or None,
                 "epochs": spec.recipe.epochs,
@@ -94,16 +101,16 @@ class Executor:
                 "train_seconds": state.seconds,
                 "wall_seconds": time.perf_counter() - started,
                 "parameters": sum(weight.numel() for weight in method.parameters()),
-                "macs": macs(method, data.test.view(cls.view)[:1]),
+                "macs": multiply_accumulates,
                 "peak_memory_mib": provenance.peak_memory_mib(self.device),
             },
             data=data.facts,
             env=provenance.environment(self.device),
-            method_source=registry.source_hash(cls),
+            method_source=source,
             files={},
         )
         predictions = {"predicted": predicted.cpu().numpy(), "label": data.test.y.cpu().numpy()}
-        weights = {name: value.detach().cpu().contiguous() for name, value in method.state_dict().items()}
+        weights = {name: value.detach().cpu().contiguous().clone() for name, value in method.state_dict().items()}
         record = self.store.save(record, curve_csv(state.curve), predictions, save_tensors(weights))
         self.progress.note(
             f"{title(spec)}: top-1 {record.top1:.2f} %, {record.metrics['images_per_second']:.0f} images/s"

@@ -61,7 +61,8 @@ class Needs:
     """Another run that a method needs, by its method's name.
 
     It inherits the data set, degradation, backbone, recipe and seed of the run that needs it, unless
-    `overrides` (field of the spec -> value) says otherwise.
+    `overrides` (field of lrbench.plan.Protocol -> value, such as {"backbone": "vgg16", "epochs": 50})
+    says otherwise.
     """
 
     method: str
@@ -137,14 +138,18 @@ class Method(nn.Module):
     def optimizers(self, updates: int) -> list[Optimizer]:
         """What `step` updates the weights with, over `updates` steps. SGD as the recipe says."""
         recipe = self.context.recipe
+        weights = [weight for weight in self.parameters() if weight.requires_grad]
         sgd = torch.optim.SGD(
-            [weight for weight in self.parameters() if weight.requires_grad],
+            weights,
             lr=recipe.lr,
             momentum=recipe.momentum,
             nesterov=recipe.nesterov,
             weight_decay=recipe.weight_decay,
             fused=True,
         )
+        if recipe.momentum:  # the fused step wants all buffers or none, and a weight's gradient may come later
+            for weight in weights:
+                sgd.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         return [Optimizer(sgd, lambda done: schedules.factor(recipe.schedule, done, updates))]
 
     def step(self, batch: Batch, optimizers: list[Optimizer]) -> dict[str, Tensor]:

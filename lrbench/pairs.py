@@ -78,7 +78,7 @@ def epoch(
     """
     n, side, device = len(pairs), pairs.hr.shape[1], pairs.hr.device
     size, stride = min(recipe.batch_size, n), scale if on_grid and scale else 1
-    steps = round(recipe.crop * side) // stride
+    steps = -(-round(recipe.crop * side) // stride)  # on the grid, at least one LR pixel
     order = torch.randperm(n, generator=generator).to(device)
     shifts = (torch.randint(-steps, steps + 1, (2, n), generator=generator) * stride).to(device)
     flips = (torch.rand(n, generator=generator) < (0.5 if recipe.flip else 0.0)).to(device)

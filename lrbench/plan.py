@@ -49,7 +49,7 @@ class Protocol:
             raise UserError(f"width {self.width} is not a positive number; the smallest useful one is 0.125")
         if self.epochs is not None and self.epochs < 1:
             raise UserError(f"{self.epochs} epochs train nothing; the fewest are 1")
-        check_backbone(self.backbone, self.width)
+        check_backbone(self.backbone, self.width, self.data.side)
         for option, limit, split in (("train", self.limit_train, "train"), ("test", self.limit_test, "test")):
             least, most = len(self.data.classes), self.data.counts[split]
             if limit is not None and not least <= limit <= most:

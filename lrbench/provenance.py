@@ -48,9 +48,18 @@ def _version(package: str) -> str | None:
 def _git_revision() -> str | None:
     """The commit of the checkout that lrbench runs from, "+dirty" where its code differs; None for a wheel."""
     here = Path(__file__).resolve().parent
+    if _git(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
+        return None  # installed, perhaps below somebody else's repository
+    changed = _git(
+        here.parent, "status", "--porcelain", "--untracked-files=no", "--", "lrbench", "baselines", "methods"
+    )
+    revision = _git(here, "rev-parse", "--short=12", "HEAD")
+    return f"{revision}+dirty" if changed else revision
+
+
+def _git(folder: Path, *words: str) -> str | None:
     try:
-        call = ["git", "-C", str(here), "describe", "--always", "--abbrev=12", "--exclude=*", "--dirty=+dirty"]
-        done = subprocess.run(call, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return done.stdout.strip() or None
+    return done.stdout.strip() if done.returncode == 0 else None

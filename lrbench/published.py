@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lrbench import registry
+from lrbench.errors import UserError
 
 TABLES = "lrbench.tables"
 
@@ -35,10 +36,17 @@ class PublishedTable:
     columns: tuple[tuple[str, int, int], ...]
     rows: tuple[PublishedRow, ...]
 
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row.top1) != len(self.columns):
+                raise ValueError(
+                    f"{self.title}: {row.label} has {len(row.top1)} numbers for {len(self.columns)} columns"
+                )
+
 
 def table(name: str) -> PublishedTable:
     """The table of that name. Raises UserError, naming the nearest, where there is none."""
     found = registry.load(TABLES, "table", name)
     if not isinstance(found, PublishedTable):
-        raise TypeError(f"table '{name}' is not a lrbench.published.PublishedTable")
+        raise UserError(f"table '{name}' is not a lrbench.published.PublishedTable")
     return found

@@ -31,12 +31,13 @@ class Record(BaseModel):
     status: Literal["done"] = "done"
     metrics: dict[str, float | int | None] = Field(
         description="top1, val_top1, train_top1 (percent); best_epoch; epochs and epochs_in_weights, those of "
-        "the run it starts from included; images_per_second in training; train_seconds; wall_seconds; "
-        "parameters; macs of one forward pass; peak_memory_mib"
+        "the run it starts from included; images_per_second in training; train_seconds; wall_seconds, of the "
+        "process that finished it; parameters; macs of one forward pass; peak_memory_mib, of the device, or on the "
+        "CPU of the whole process"
     )
     data: DataFacts
     env: dict[str, JsonValue] = Field(description="versions, git revision, device, when; see lrbench.provenance")
-    method_source: str | None = Field(description="sha256 of the method's file")
+    method_source: str | None = Field(description="sha256 of the files of the method and its bases")
     files: dict[str, str] = Field(description="file of this run -> sha256")
 
     @property

@@ -128,11 +128,15 @@ def register(cls: type[Method], origin: str) -> None:
 
 
 def source_hash(cls: type[Method]) -> str | None:
-    """sha256 of the file that a method is written in, to tell when it has changed; None if unknown."""
+    """sha256 of the files that a method and its bases are written in, to tell a change; None if unknown."""
+    from lrbench.method import Method
+
+    bases = [base for base in cls.__mro__ if issubclass(base, Method) and base is not Method]
     try:
-        return hashlib.sha256(Path(inspect.getfile(cls)).read_bytes()).hexdigest()
+        files = [Path(inspect.getfile(base)).read_bytes() for base in bases]
     except (OSError, TypeError):
         return None
+    return hashlib.sha256(b"".join(files)).hexdigest()
 
 
 def origin(point: EntryPoint) -> str:

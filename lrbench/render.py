@@ -199,14 +199,15 @@ def runs(records: Sequence[Record]) -> str:
     experiments: dict[str, list[Record]] = {}
     for record in records:
         experiments.setdefault(cells.variant(record.spec), []).append(record)
-    lines = []
+    wanted, lines = records[-1], []
     for seeds in experiments.values():
         name = cells.name(cells.row_key(seeds[0].spec)) + (f" {HR_MARK}" if seeds[0].spec.scale is None else "")
+        if not cells.comparable(seeds[0], wanted):
+            name += f" ({seeds[0].spec.dataset}, {seeds[0].spec.backbone}, {cells.conditions(seeds[0])})"
         for record in seeds:
             speed, epochs = f"{record.metrics['images_per_second']:.0f}", str(record.metrics["epochs_in_weights"])
             lines.append([name, str(record.spec.seed), f"{record.top1:.2f}", epochs, speed, record.id])
         if len(seeds) > 1:
             lines.append([name, "mean", str(summarise([record.top1 for record in seeds])), "", "", ""])
-    wanted = records[-1]
     notes = f"\n{HR_MARK} trained and tested on HR images\n" if any(r.spec.scale is None for r in records) else ""
     return f"{wanted.spec.dataset}, {wanted.spec.backbone}, {cells.conditions(wanted)}\n\n{grid(head, lines)}{notes}"

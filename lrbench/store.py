@@ -4,7 +4,7 @@
     <root>/.work/<id>/checkpoint        of a run that is not finished
     <root>/.locks/<id>                  while a process trains it
 
-Reports read records alone, so weights may be left out of what is shared or committed.
+Reports need no weights, which may be left out of what is shared or committed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import io
 import itertools
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,13 @@ from lrbench.record import Record
 from lrbench.spec import RunSpec
 
 RECORD, CURVE, PREDICTIONS, WEIGHTS = "record.json", "curve.csv", "predictions.npz", "weights.safetensors"
+
+
+REPLACING = 0.1  # seconds that another process may take to put a run in the place of another
+
+
+class OtherVersion(Exception):
+    """A record that is whole, but not of the form that this version writes."""
 
 
 class Store:
@@ -51,8 +59,8 @@ class Store:
         return None if weights and not whole else record
 
     def records(self) -> list[Record]:
-        """Every finished run, damaged ones set aside."""
-        return [record for folder in sorted(self._folders()) if (record := self._read(folder)) is not None]
+        """Every finished run, damaged ones set aside. Weights are not read: there may be gigabytes of them."""
+        return [record for folder in sorted(self._folders()) if (record := self._read(folder, weights=False))]
 
     def weights(self, record: Record) -> bytes:
         """The weights of a run that `get(spec, weights=True)` returned: a safetensors file's content."""
@@ -142,22 +150,19 @@ class Store:
         """The folders whose name is an id; whatever else lies in the store is the user's own."""
         return (path for path in self.root.glob("[0-9a-f]" * 16) if path.is_dir())
 
-    def _read(self, folder: Path) -> Record | None:
-        """The record in a folder if all that it vouches for is there and whole; else set it aside."""
-        try:
-            record = _verified((folder / RECORD).read_bytes())
-            if record.id != folder.name or record.spec.id != record.id:
-                raise ValueError("its id is not that of its spec")
-            for name, digest in record.files.items():
-                path = folder / name
-                if name == WEIGHTS and not path.exists():
-                    continue
-                if _sha256(path.read_bytes()) != digest:
-                    raise ValueError(f"{name} is not what was written")
-        except (ValueError, KeyError, TypeError, ValidationError, FileNotFoundError) as error:
-            self._set_aside(folder, str(error).partition("\n")[0])
-            return None
-        return record
+    def _read(self, folder: Path, weights: bool = True) -> Record | None:
+        """The record in a folder if it and its files are whole, `weights` among them; else it is set aside."""
+        for again in (True, False):
+            try:
+                return _verified(folder, weights)
+            except OtherVersion:
+                self.warn(f"{folder} is of another version of lrbench and is left out")
+                return None
+            except (ValueError, KeyError, TypeError, FileNotFoundError) as error:
+                if not again:
+                    self._set_aside(folder, str(error).partition("\n")[0])
+            time.sleep(REPLACING)
+        return None
 
     def _set_aside(self, path: Path, why: str) -> None:
         places = (path.with_name(f".damaged-{path.name}-{number}") for number in range(1, 10_000))
@@ -175,13 +180,26 @@ def _sign(record: Record) -> bytes:
     return json.dumps({"sha256": _sha256(_canonical(content)), **content}, indent=1).encode() + b"\n"
 
 
-def _verified(data: bytes) -> Record:
-    content = json.loads(data)
+def _verified(folder: Path, weights: bool) -> Record:
+    content = json.loads((folder / RECORD).read_bytes())
     if not isinstance(content, dict):
         raise ValueError(f"{RECORD} is not a record")
     if content.pop("sha256", None) != _sha256(_canonical(content)):
         raise ValueError(f"{RECORD} is not what was written")
-    return Record.model_validate(content)
+    if content["id"] != folder.name:
+        raise ValueError("its id is not the folder's name")
+    try:
+        record = Record.model_validate(content)
+    except ValidationError as error:
+        raise OtherVersion from error
+    if record.spec.id != record.id:
+        raise OtherVersion
+    for name, digest in record.files.items():
+        if name == WEIGHTS and not (weights and (folder / name).exists()):
+            continue  # not asked for, or left out of what is shared
+        if _sha256((folder / name).read_bytes()) != digest:
+            raise ValueError(f"{name} is not what was written")
+    return record
 
 
 def _canonical(content: Any) -> bytes:

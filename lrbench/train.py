@@ -40,8 +40,17 @@ class State:
 class Training:
     """One run being trained. `snapshot` and `restore` carry it over a kill, bit for bit on the CPU."""
 
-    def __init__(self, method: Method, spec: RunSpec, train: Pairs, val: Pairs | None, epochs_before: int) -> None:
-        self.method, self.spec, self.train, self.val = method, spec, train, val
+    def __init__(
+        self,
+        method: Method,
+        spec: RunSpec,
+        train: Pairs,
+        val: Pairs | None,
+        epochs_before: int,
+        source: str | None = None,
+    ) -> None:
+        """source: a hash of the method's code; a snapshot of other code is not gone on from."""
+        self.method, self.spec, self.train, self.val, self.source = method, spec, train, val, source
         self.epochs_before = epochs_before
         self.device = train.hr.device
         size = min(spec.recipe.batch_size, len(train))
@@ -79,7 +88,7 @@ class Training:
                 optimizer.set_rate(done)
             terms = self.method.step(batch, self.optimizers)
             if self.average:
-                self.average.update()
+                self.average.update(done)
             if taken := set(terms).intersection(COLUMNS):
                 raise UserError(f"{self.method.name}: no loss term may be called '{taken.pop()}'")
             for name, term in terms.items():  # summed on the device: nothing waits for it within an epoch
@@ -114,8 +123,7 @@ class Training:
     def snapshot(self) -> dict[str, Any]:
         """The whole state, as plain values and tensors."""
         return {
-            "snapshot": SNAPSHOT,
-            "spec": self.spec.id,
+            "made by": self._maker,
             "state": vars(self.state),
             "method": dict(self.method.state_dict()),
             "average": self.average.weights if self.average else None,
@@ -124,7 +132,11 @@ class Training:
 
     def fits(self, snapshot: dict[str, Any]) -> bool:
         """Whether this run can go on from a snapshot."""
-        return snapshot.get("snapshot") == SNAPSHOT and snapshot.get("spec") == self.spec.id
+        return bool(snapshot.get("made by") == self._maker)
+
+    @property
+    def _maker(self) -> list[Any]:
+        return [SNAPSHOT, self.spec.id, self.source]
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go on from a snapshot that fits."""

@@ -172,7 +172,14 @@ def test_timm_models_come_without_a_head_of_their_own():
     ],
 )
 def test_what_cannot_be_made_is_refused_in_a_line(name, width, says):
-    for refuse in (lambda: create(name, width, 32, 5, MEAN, STD), lambda: backbones.check_backbone(name, width)):
+    for refuse in (lambda: create(name, width, 32, 5, MEAN, STD), lambda: backbones.check_backbone(name, width, 32)):
         with pytest.raises(UserError) as caught:
             refuse()
         assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_an_image_too_small_for_a_timm_model_is_refused_in_a_line():
+    with pytest.raises(UserError) as caught:
+        backbones.check_backbone("timm:inception_v3", 1.0, 8)
+    assert "does not take 8x8 images" in str(caught.value) and "\n" not in str(caught.value)
+    backbones.check_backbone("timm:resnet10t", 1.0, 32)
