@@ -11,13 +11,14 @@ from torch import Tensor
 from lrbench import method
 from lrbench.method import Context, Method, Needs
 
+Init = Literal["scratch", "lr-baseline", "teacher"]
 START = {"lr-baseline": "lr-baseline", "teacher": "hr-baseline"}  # init -> the run that it starts from
 
 
 class Config(method.Config):
     """Where the weights start. The record counts the epochs that went into them before."""
 
-    init: Literal["scratch", "lr-baseline", "teacher"] = Field(
+    init: Init = Field(
         "scratch", description="ours: random weights, those of the LR-baseline, or those of the HR-baseline"
     )
 

@@ -34,7 +34,7 @@ class Conditions:
     def __str__(self) -> str:
         selected = "epoch chosen on a validation split" if self.select == "val" else "final epoch"
         return (
-            f"recipe {self.recipe}, {self.epochs} epochs, width {self.width:g}, "
+            f"recipe {self.recipe}, {self.epochs} epoch{'s' * (self.epochs != 1)}, width {self.width:g}, "
             f"{self.train_images} training and {self.test_images} test images, "
             f"{self.degradation}, {self.precision}, {selected}"
             + (f", version {self.protocol} of the harness" if self.protocol != PROTOCOL else "")

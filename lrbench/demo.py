@@ -42,13 +42,15 @@ def demo(out: Path, device: str, progress: Progress | None = None) -> tuple[Fill
 
 
 def _pairs(store: Store, records: Sequence[Record]) -> plots.Figure:
-    """HR / LR pairs with the predictions of the first seed of each method; first, where methods disagree."""
-    first = {record.spec.method: record for record in reversed(records)}
-    predicted = {name: store.predictions(record)["predicted"] for name, record in reversed(first.items())}
+    """HR / LR pairs with the predictions of the first seed of each row; first, where methods disagree."""
+    first: dict[str, Record] = {}
+    for record in records:
+        first.setdefault(cells.name(cells.row_key(record.spec)), record)
+    predicted = {name: store.predictions(record)["predicted"] for name, record in first.items()}
     spec, classes = records[0].spec, records[0].data.classes
     test = datasets.load(spec.dataset, datasets.data_root(None)).splits["test"]
     disagree = np.ptp(np.stack(list(predicted.values())), axis=0) > 0
     shown = np.argsort(~disagree, kind="stable")[:SHOWN]
     lr, _ = degrade(test.images[shown], spec.scale or 1, spec.degradation or DEFAULT)
-    names = {cells.label(name): [classes[p] for p in values[shown]] for name, values in predicted.items()}
+    names = {name: [classes[p] for p in values[shown]] for name, values in predicted.items()}
     return plots.predictions(test.images[shown], lr, [classes[label] for label in test.labels[shown]], names)

@@ -407,7 +407,7 @@ def test_demo(lrbench, tmp_path, monkeypatch):
     status, out, _ = lrbench("demo", "--device", "cpu")
     assert status == 0 and {path.name for path in (tmp_path / "lrbench-demo").iterdir()} == {"runs", "pairs.png"}
     rows = {line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")}
-    assert {"HR-baseline †", "LR-baseline", "DFD"} <= rows
-    assert "1 epochs" in out and "digits" in out and out.count("(1)") == 3
+    assert {"HR-baseline †", "LR-baseline", "LR-baseline, trained on", "DFD"} <= rows
+    assert "1 epoch," in out and "digits" in out and out.count("(1)") == 4
     assert out.endswith("pairs.png\n")
     assert (tmp_path / "lrbench-demo" / "pairs.png").read_bytes().startswith(b"\x89PNG")
