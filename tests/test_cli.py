@@ -88,13 +88,13 @@ def test_run_prints_records_as_json_and_nothing_else(trained):
     assert 0 <= record["metrics"]["top1"] <= 100 and record["metrics"]["images_per_second"] > 0
     assert {"python", "torch", "device"} <= set(record["env"])
     stored = {record.spec.method: record for record in Store(trained.results).records()}
-    assert stored.keys() == {"hr-baseline", "dfd"}
+    assert stored.keys() == {"hr-baseline", "lr-baseline", "dfd"}
     assert stored["dfd"].model_dump(mode="json") == record
 
 
 def test_progress_goes_to_stderr(trained):
     lines = trained.stderr.splitlines()
-    for method in ("hr-baseline", "dfd"):
+    for method in ("hr-baseline", "lr-baseline", "dfd"):
         [last] = [line for line in lines if line.startswith(method) and "epoch 2/2" in line]
         assert all(word in last for word in ("loss", "recognition", "train_top1", "images/s"))
     assert "distillation" in last and "Traceback" not in trained.stderr
@@ -374,13 +374,13 @@ def test_a_full_disk(trained):
 
 def test_interrupted_and_started_again(tmp_path, lrbench):
     results = tmp_path / "runs"
-    call = ["run", "--method", "lr-baseline", *PROTOCOL, "--epochs", "15", "--results", str(results), "--json"]
+    call = ["run", "--method", "lr-baseline", *PROTOCOL, "--epochs", "100", "--results", str(results), "--json"]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
     running = subprocess.Popen([*COMMAND, *call], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     lines = []
     for line in running.stderr:
         lines.append(line)
-        if "epoch 2/15" in line:
+        if "epoch 2/100" in line:
             running.send_signal(signal.SIGINT)
     assert running.stdout.read() == "" and running.wait(timeout=60) == 130
     assert lines[-1].startswith("lrbench: interrupted; run the same command again") and "Traceback" not in "".join(
@@ -388,9 +388,9 @@ def test_interrupted_and_started_again(tmp_path, lrbench):
     )
     assert [path.name for path in results.glob(".work/*/*")] == ["checkpoint"] and not Store(results).records()
     status, out, err = lrbench(*call)
-    assert status == 0 and re.search("15 epochs of 256 images, going on after [0-9]+$", err, re.MULTILINE)
-    assert "epoch 1/15" not in err and "epoch 15/15" in err
-    assert json.loads(out)[0]["metrics"]["epochs"] == 15 and not list(results.glob(".work/*"))
+    assert status == 0 and re.search("100 epochs of 256 images, going on after [0-9]+$", err, re.MULTILINE)
+    assert "epoch 1/100" not in err and "epoch 100/100" in err
+    assert json.loads(out)[0]["metrics"]["epochs"] == 100 and not list(results.glob(".work/*"))
 
 
 # --- demo -----------------------------------------------------------------------------------------------

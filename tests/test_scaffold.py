@@ -102,8 +102,9 @@ def draft(tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_drafts", {})
     folder = scaffold.create("drafted", tmp_path)
     registry.add_draft(f"{folder / 'lrbench_drafted.py'}:{scaffold.class_of('drafted')}")
-    yield registry.method("drafted")
-    del sys.modules["lrbench_draft_lrbench_drafted"]
+    cls = registry.method("drafted")
+    yield cls
+    del sys.modules[cls.__module__]
 
 
 def test_the_generated_loss_is_the_equation_in_its_docstring(draft):
