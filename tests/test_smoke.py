@@ -135,8 +135,8 @@ def test_table_1_shows_each_under_its_protocol(benchmark):
     for (dataset, scale), (record, _) in done.items():
         size = record.data.side // scale
         images = "all training and all test" if dataset == "pictures" else "500 training and 200 test"
-        epochs = record.spec.recipe.epochs
-        conditions = f"recipe quick, {epochs} epoch{'s' * (epochs != 1)}, width 0.25, {images} images, pil-bicubic, fp32, final epoch"
+        epochs = f"{record.spec.recipe.epochs} epoch{'s' * (record.spec.recipe.epochs != 1)}"
+        conditions = f"recipe quick, {epochs}, width 0.25, {images} images, pil-bicubic, fp32, final epoch"
         label, entry = shown[f"{dataset} {size}x{size}", conditions]
         assert label == "DFD (AlexNet)" and entry.cell.records == (record,)
         assert entry.published == {("cifar10", 4): 66.23, ("cifar10", 2): 71.60}.get((dataset, scale))
