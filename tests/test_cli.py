@@ -376,7 +376,15 @@ def test_interrupted_and_started_again(tmp_path, lrbench):
     results = tmp_path / "runs"
     call = ["run", "--method", "lr-baseline", *PROTOCOL, "--epochs", "100", "--results", str(results), "--json"]
     env = os.environ | {"OMP_NUM_THREADS": "1"}
-    running = subprocess.Popen([*COMMAND, *call], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    running = subprocess.Popen(
+        [*COMMAND, *call],
+        env=env,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        # a test run in the background of a shell ignores Ctrl-C, and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
     lines = []
     for line in running.stderr:
         lines.append(line)
