@@ -39,6 +39,8 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(spec.seed, "weights", spec.method))
         method = cls(cls.Config.model_validate(dict(spec.config)), context, needs)
+    if not any(weight.requires_grad for weight in method.parameters()):
+        raise UserError(f"{spec.method} has no weights to train: build its networks in __init__, as modules")
     frozen = {id(tensor) for need in needs.values() for tensor in _tensors(need)}
     if any(id(tensor) in frozen for tensor in _tensors(method)):
         raise TypeError(f"{spec.method} keeps a needed run as a part of its own; read it from self.needs instead")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,12 @@ class Request:
     data: Path | None = None
 
 
-def with_needs(records: Sequence[Record], results: Path) -> list[Record]:
-    """The records and, before them, those of the runs that they needed, each once, where they are still there."""
-    store = Store(results)
+def with_needs(records: Sequence[Record], results: Path, warn: Callable[[str], None]) -> list[Record]:
+    """The records and, before them, those of the runs that they needed, each once, where they are still there.
+
+    `warn` is told of one that is damaged.
+    """
+    store = Store(results, warn)
     found: dict[str, Record | None] = {}
     for record in records:
         for spec in record.spec.walk():
