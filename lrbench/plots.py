@@ -11,6 +11,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lrbench import cells
 from lrbench.cells import Cell, Column, Conditions
@@ -62,6 +63,7 @@ def curves(store: Store) -> Figure:
                 if name in values:
                     _band(panel, values[name], label, colour)
             panel.set(xlabel="epoch", ylabel=PANELS[name])
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.grid(alpha=0.3)
             panel.set_visible(bool(panel.lines))  # validation, where only another protocol has it
         line_of_panels[0].set_title(f"{column.label(side)}\n{shared}", fontsize=8, loc="left")
