@@ -7,8 +7,6 @@ from lrbench import backbones
 from lrbench.backbones import BACKBONES, create
 from lrbench.errors import UserError
 
-torch.set_num_threads(1)
-
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 TIMM = ("timm:mobilenetv3_small_050", "timm:resnet10t", "timm:vit_tiny_patch16_224")
 

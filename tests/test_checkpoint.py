@@ -22,8 +22,6 @@ from lrbench.method import Method, Needs
 from lrbench.seeds import derive, generator
 from lrbench.stats import summarise
 
-torch.set_num_threads(1)
-
 
 def same(a, b) -> bool:
     """Equal in value, type and, for tensors, in every bit."""

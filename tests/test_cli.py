@@ -25,15 +25,6 @@ PROTOCOL += ["--limit-test=100", "--device=cpu", "--precision=fp32"]
 DFD = ["run", "--method", "dfd", *PROTOCOL, "--epochs", "2"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Runs this small are slower on several threads, and much slower on a busy machine."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def process(*args, **options):
     """The command as a process of its own, finished."""
     env = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "80"} | options.pop("env", {})

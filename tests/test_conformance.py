@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -17,15 +17,6 @@ from lrbench import method, registry
 from lrbench.errors import UserError
 from lrbench.method import Batch, Context, Method, Needs, Optimizer
 from lrbench.testing import check_method, registered
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks this small only lose by more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def variants() -> list[Any]:

@@ -9,8 +9,6 @@ from scipy.special import log_softmax
 from lrbench import registry
 from lrbench.build import start_from
 
-torch.set_num_threads(1)
-
 
 def array(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().numpy().astype(np.float64)

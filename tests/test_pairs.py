@@ -10,8 +10,6 @@ import torch
 from lrbench.pairs import Pairs, epoch, shift_and_flip, to_float
 from lrbench.seeds import generator
 
-torch.set_num_threads(1)
-
 
 def batches(pairs, recipe, scale=4, on_grid=False, seed=0):
     return list(epoch(pairs, recipe, scale, on_grid, generator(seed, "a test")))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,15 +27,6 @@ from lrbench.testing import check_resume, try_out
 from lrbench.train import Training
 
 SMALL = {"width": 0.125, "recipe": "quick", "limit_train": 400, "limit_test": 100, "precision": "fp32", "device": "cpu"}
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks this small only lose by more."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def request(tmp_path: Path, **options: Any) -> Request:
