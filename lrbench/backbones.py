@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lrbench.errors import UserError, did_you_mean, unknown
 
 TIMM = "timm:"
+NONE = "none"  # what the spec of a run says that has no backbone
 
 
 class Backbone(nn.Module):

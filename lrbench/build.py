@@ -12,6 +12,7 @@ from lrbench import backbones, registry
 from lrbench.errors import UserError
 from lrbench.method import Context, Method
 from lrbench.record import DataFacts
+from lrbench.restorer import magnification
 from lrbench.seeds import derive
 from lrbench.spec import RunSpec
 from lrbench.store import Store
@@ -27,10 +28,11 @@ def build(
 ) -> Method:
     """The method of a spec with new weights, drawn from the spec's seed, on the device."""
     cls = registry.method(spec.method)
+    scale = magnification(spec) or spec.scale
     context = Context(
         classes=len(facts.classes),
-        side=facts.side,
-        scale=spec.scale,
+        side=facts.side // (spec.scale or 1) * (scale or 1),
+        scale=scale,
         train_images=facts.train_images,
         recipe=spec.recipe,
         backbone=lambda: backbones.create(spec.backbone, spec.width, facts.side, len(facts.classes), mean, std),

@@ -90,7 +90,7 @@ def sort(records: Iterable[Record]) -> dict[Conditions, Cells]:
     lr: dict[Conditions, dict[tuple[RowKey, Column], list[Record]]] = defaultdict(lambda: defaultdict(list))
     hr: list[Record] = []  # seen by no degradation: one run serves them all
     records = list(records)
-    contents = {(record.spec.dataset, _content(record.spec)) for record in records}
+    contents = {(record.spec.dataset, content(record.spec)) for record in records}
     names = [dataset for dataset, _ in contents]
     changed = {dataset for dataset in names if names.count(dataset) > 1}  # imported again with other images
     for record in records:
@@ -127,7 +127,7 @@ def conditions(record: Record, changed: Collection[str] = ()) -> Conditions:
         precision=spec.precision,
         select=spec.select,
         protocol=spec.protocol,
-        content=f"{spec.dataset} with content {_content(spec)}" if spec.dataset in changed else "",
+        content=f"{spec.dataset} with content {content(spec)}" if spec.dataset in changed else "",
     )
 
 
@@ -137,7 +137,8 @@ def comparable(one: Record, other: Record) -> bool:
     return same and (conditions(one) == conditions(other) or conditions(one) == _on_hr(conditions(other)))
 
 
-def _content(spec: RunSpec) -> str:
+def content(spec: RunSpec) -> str:
+    """Names the content of the data set that a run saw."""
     return _short(dict(spec.fingerprint))
 
 

@@ -141,10 +141,11 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
 def demo(out: Path, device: str) -> None:
     """Everything in small: HR-baseline, LR-baseline and DFD on digits, a table and a picture."""
     from lrbench.demo import demo
-    from lrbench.render import markdown
+    from lrbench.render import sheet
+    from lrbench.sheet import markdown
 
     table, picture = demo(out, device)
-    click.echo(markdown([table]), nl=False)
+    click.echo(markdown([sheet(table)]), nl=False)
     click.echo(f"\nHR / LR pairs and what each method sees in them: {picture}")
 
 
@@ -155,18 +156,15 @@ def demo(out: Path, device: str) -> None:
 @plugin_option
 @results_option
 def table(name: str | None, style: str, out: Path | None, plugins: tuple[str, ...], results: Path) -> None:
-    """Fill a published table (1 or 2; default: all) from the runs in the store."""
-    from lrbench import published, registry
+    """Fill a published table (1 or 2; default: all), or sr, the quality of SR nets, from the runs in the store."""
+    from lrbench import registry, sheet, tables
     from lrbench.files import write_atomic
-    from lrbench.render import render
     from lrbench.store import Store
-    from lrbench.table import fill
 
     for plugin in plugins:
         registry.add_draft(plugin)
-    sources = [published.table(one) for one in ([name] if name else registry.installed(published.TABLES))]
-    records = Store(results, _warn).records()
-    text = render([filled for source in sources for filled in fill(source, records)], style)
+    sheet.check_style(style)
+    text = sheet.render(tables.sheets(name, Store(results, _warn)), style)
     if out is None:
         click.echo(text, nl=False)
     else:
@@ -196,6 +194,26 @@ def curves(out: Path, plugins: tuple[str, ...], results: Path) -> None:
     for plugin in plugins:
         registry.add_draft(plugin)
     plots.save(plots.curves(Store(results, _warn)), out)
+    click.echo(str(out))
+
+
+@plot.command()
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("fig3.png"), show_default=True)
+@click.option("--sr-scale", type=int, help="Of the SR nets to draw.  [default: what most of them were run at]")
+@click.option("--images", type=click.IntRange(1, 16), default=6, show_default=True, help="Rows.")
+@results_option
+@data_option
+def fig3(out: Path, sr_scale: int | None, images: int, results: Path, data: Path | None) -> None:
+    """Restored test images side by side: LR, bicubic, each SR net of the paper's Fig. 3, HR."""
+    from lrbench import gallery, plots
+    from lrbench.datasets import data_root
+    from lrbench.store import Store
+
+    plots.check_suffix(out)
+    figure, store = gallery.published("fig3"), Store(results, _warn)
+    chosen = gallery.choose(store.records(), figure.methods, sr_scale)
+    shown = gallery.columns(chosen, store, data_root(data))
+    plots.save(gallery.draw(gallery.title(figure, chosen), shown, images), out)
     click.echo(str(out))
 
 

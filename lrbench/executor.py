@@ -12,14 +12,16 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch.utils.flop_counter import FlopCounterMode
 
-from lrbench import build, checkpoint, pairs, prepare, provenance, registry
+from lrbench import build, pairs, prepare, provenance, registry
+from lrbench.backbones import NONE
 from lrbench.method import Method
 from lrbench.plan import config_of
 from lrbench.progress import Progress
 from lrbench.record import Record
+from lrbench.restored import see_through
 from lrbench.spec import RunSpec
 from lrbench.store import Store
-from lrbench.train import Training, predict, top1
+from lrbench.train import Training
 
 
 @dataclass
@@ -61,16 +63,22 @@ class Executor:
             torch.cuda.reset_peak_memory_stats(self.device)
         data = prepare.prepare(spec, self.data_root, self.device)
         needs = {role: build.load_frozen(need, self.store, self.device) for role, need in spec.needs.items()}
+        cls = registry.method(spec.method)
+        config = config_of(cls, spec.config)
+        restorer = cls.restored_by(config)
+        if restorer:
+            data = see_through(data, needs[restorer], needed[restorer], self.store)
         method = build.build(spec, data.facts, needs, self.device, data.mean, data.std)
-        cls = type(method)
-        role = cls.starts_from(config_of(cls, spec.config))
+        role = cls.starts_from(config)
         epochs_before = int(needed[role].metrics["epochs_in_weights"] or 0) if role else 0
         if role:
             build.start_from(method, needs[role])
         source = registry.source_hash(cls)
         training = Training(method, spec, data.train, data.val, epochs_before, source)
-        multiply_accumulates = macs(method, data.test.view(cls.view)[:1])  # before training: its mistakes show now
-        saved = self.store.read_checkpoint(spec.id, checkpoint.unpack, checkpoint.Damaged)
+        cost = macs(method, data.test.view(cls.view)[:1])  # before training: its mistakes show now
+        if restorer:
+            cost += int(needed[restorer].metrics["macs"] or 0)
+        saved = self.store.read_checkpoint(spec.id)
         if saved is not None and training.fits(saved):
             training.restore(saved)
         elif saved is not None:
@@ -79,21 +87,21 @@ class Executor:
         try:
             while not training.done:
                 training.one_epoch(self.progress)
-                self.store.write_checkpoint(spec.id, checkpoint.pack(training.snapshot()))
+                self.store.write_checkpoint(spec.id, training.snapshot())
         finally:
             self.progress.stop()
         training.finish()
         if training.diverged():
             self.progress.note(f"{title(spec)} diverged: its loss is no longer a number; its score is kept as it is")
-        predicted = predict(method, data.test)
-        state = training.state
+        tested = training.task.test(method, data.test)
+        state, score = training.state, training.task.score
         record = Record(
             id=spec.id,
             spec=spec,
             metrics={
-                "top1": top1(predicted, data.test.y),
-                "train_top1": state.curve[(state.best_epoch or state.epoch) - 1]["train_top1"],
-                "val_top1": state.curve[state.best_epoch - 1]["val_top1"] if state.best_epoch else None,
+                **tested.metrics,
+                f"train_{score}": state.curve[(state.best_epoch or state.epoch) - 1][f"train_{score}"],
+                f"val_{score}": state.curve[state.best_epoch - 1][f"val_{score}"] if state.best_epoch else None,
                 "best_epoch": state.best_epoch or None,
                 "epochs": spec.recipe.epochs,
                 "epochs_in_weights": spec.recipe.epochs + epochs_before,
@@ -101,7 +109,7 @@ class Executor:
                 "train_seconds": state.seconds,
                 "wall_seconds": time.perf_counter() - started,
                 "parameters": sum(weight.numel() for weight in method.parameters()),
-                "macs": multiply_accumulates,
+                "macs": cost,
                 "peak_memory_mib": provenance.peak_memory_mib(self.device),
             },
             data=data.facts,
@@ -109,12 +117,10 @@ class Executor:
             method_source=source,
             files={},
         )
-        predictions = {"predicted": predicted.cpu().numpy(), "label": data.test.y.cpu().numpy()}
         weights = {name: value.detach().cpu().contiguous().clone() for name, value in method.state_dict().items()}
-        record = self.store.save(record, curve_csv(state.curve), predictions, save_tensors(weights))
-        self.progress.note(
-            f"{title(spec)}: top-1 {record.top1:.2f} %, {record.metrics['images_per_second']:.0f} images/s"
-        )
+        record = self.store.save(record, curve_csv(state.curve), tested.outputs, save_tensors(weights))
+        value, speed = record.metrics[score], record.metrics["images_per_second"]
+        self.progress.note(f"{title(spec)}: {score} {value:.2f} {training.task.unit}, {speed:.0f} images/s")
         return record
 
 
@@ -122,7 +128,8 @@ def title(spec: RunSpec) -> str:
     """A run in a few words, for the user."""
     config = "".join(f" {name}={value}" for name, value in spec.config.items())
     size = f" x{spec.scale}" if spec.scale else " HR"
-    return f"{spec.method}{config} on {spec.dataset}{size}, {spec.backbone}, seed {spec.seed} [{spec.id}]"
+    backbone = "" if spec.backbone == NONE else f" {spec.backbone},"
+    return f"{spec.method}{config} on {spec.dataset}{size},{backbone} seed {spec.seed} [{spec.id}]"
 
 
 @torch.no_grad()

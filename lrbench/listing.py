@@ -24,7 +24,8 @@ def methods() -> str:
         cls = listing.cls
         lines.append(f"{cls.name}  [{listing.origin}]  {_first_line(cls)}")
         for name, field in cls.Config.model_fields.items():
-            lines.append(f"    --set {name}={_default(field.default)}  {field.description or ''}".rstrip())
+            default = _default(field.get_default(call_default_factory=True))
+            lines.append(f"    --set {name}={default}  {field.description or ''}".rstrip())
     return "".join(line + "\n" for line in lines)
 
 

@@ -124,6 +124,20 @@ class Method(nn.Module):
         """The role whose trained weights this one starts from: its epochs count in this one's budget."""
         return None
 
+    @classmethod
+    def restored_by(cls, config: Any) -> str | None:
+        """The role of an SR net (lrbench.restorer) whose images it sees: `up` is then made from those."""
+        return None
+
+    @classmethod
+    def own_protocol(cls, config: Any) -> Mapping[str, Any]:
+        """Fields of lrbench.plan.Protocol that this run sets for itself; the runs that it needs do not inherit them."""
+        return {}
+
+    @classmethod
+    def check(cls, config: Any, scale: int) -> None:
+        """Raise UserError, naming the nearest valid value, for a config that cannot be run at this scale."""
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Named terms, scalars, which the loop sums, minimises and logs; no name of lrbench.train.COLUMNS."""
         raise NotImplementedError(f"{type(self).__name__} has no loss")

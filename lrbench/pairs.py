@@ -28,6 +28,11 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.y)
 
+    @property
+    def scale(self) -> int | None:
+        """hr side / lr side; None where there are no LR images."""
+        return None if self.lr is None else self.hr.shape[1] // self.lr.shape[1]
+
     def to(self, device: torch.device) -> Pairs:
         """The same pairs on another device."""
         return self._each(lambda values: values.to(device))
@@ -50,6 +55,11 @@ class Pairs:
 def to_float(images: Tensor) -> Tensor:
     """uint8 (n, H, W, 3) -> float32 (n, 3, H, W) in [0, 1], channels_last in memory."""
     return images.permute(0, 3, 1, 2).float().div_(255)
+
+
+def to_uint8(images: Tensor) -> Tensor:
+    """float (n, 3, H, W) in [0, 1] -> uint8 (n, H, W, 3), rounded half to even; values outside are clipped."""
+    return images.float().mul(255).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).contiguous()
 
 
 def shift_and_flip(images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, reach: int) -> Tensor:

@@ -10,12 +10,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from lrbench import recipes, registry
-from lrbench.backbones import check_backbone
+from lrbench.backbones import NONE, check_backbone
 from lrbench.dataset import DatasetInfo
 from lrbench.degradation import DEFAULT, DEGRADATIONS, check_scale
 from lrbench.device import Precision
 from lrbench.errors import UserError, did_you_mean, unknown
 from lrbench.method import Method
+from lrbench.restorer import Restorer
 from lrbench.spec import RunSpec
 
 SELECT = ("none", "val")
@@ -88,23 +89,27 @@ def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tup
     key = f"{name} {config!r}"
     if key in above:
         raise UserError(f"{name} needs itself, through {' -> '.join(above)}")
-    hr_only = cls.view == "hr"
+    cls.check(config, protocol.scale)
+    own = _override(protocol, cls.own_protocol(config))
+    hr_only, restores = cls.view == "hr", issubclass(cls, Restorer)
+    backbone, width = (NONE, 1.0) if restores else (own.backbone, own.width)
+    recipe = recipes.recipe(own.recipe, backbone, own.epochs)
     return RunSpec(
         method=name,
         version=cls.version,
         config=config.model_dump(mode="json"),
-        dataset=protocol.data.name,
-        fingerprint=protocol.data.fingerprint,
-        degradation=None if hr_only else protocol.degradation,
-        scale=None if hr_only else protocol.scale,
-        backbone=protocol.backbone,
-        width=protocol.width,
-        recipe=recipes.recipe(protocol.recipe, protocol.backbone, protocol.epochs),
-        precision=protocol.precision,
-        select=protocol.select,  # type: ignore[arg-type]
-        limit_train=_unless_all(protocol.limit_train, protocol.data.counts["train"]),
-        limit_test=_unless_all(protocol.limit_test, protocol.data.counts["test"]),
-        seed=protocol.seed,
+        dataset=own.data.name,
+        fingerprint=own.data.fingerprint,
+        degradation=None if hr_only else own.degradation,
+        scale=None if hr_only else own.scale,
+        backbone=backbone,
+        width=width,
+        recipe=recipe.without_crop() if restores else recipe,
+        precision=own.precision,
+        select=own.select,  # type: ignore[arg-type]
+        limit_train=_unless_all(own.limit_train, own.data.counts["train"]),
+        limit_test=_unless_all(own.limit_test, own.data.counts["test"]),
+        seed=own.seed,
         needs={
             role: _spec(need.method, need.config, _override(protocol, need.overrides), (*above, key))
             for role, need in cls.needs_of(config).items()

@@ -20,7 +20,13 @@ from lrbench.files import write_atomic
 from lrbench.record import Record
 from lrbench.store import Store
 
-PANELS = {"loss": "training loss", "train_top1": "top-1 on training images (%)", "val_top1": "top-1, validation (%)"}
+PANELS = {
+    "loss": "training loss",
+    "train_top1": "top-1 on training images (%)",
+    "val_top1": "top-1, validation (%)",
+    "train_psnr": "PSNR on training images (dB)",
+    "val_psnr": "PSNR, validation (dB)",
+}
 SUFFIXES = (".png", ".pdf", ".svg")
 
 

@@ -11,10 +11,11 @@ import torch
 
 from lrbench import datasets, splits
 from lrbench.dataset import Split
-from lrbench.degradation import degrade
+from lrbench.degradation import DEGRADATIONS, degrade
 from lrbench.errors import UserError
 from lrbench.pairs import Pairs
 from lrbench.record import DataFacts
+from lrbench.restorer import magnification
 from lrbench.spec import RunSpec
 
 HELD_OUT = 0.1  # of the training images, with select="val", where the data set has no val split of its own
@@ -35,7 +36,7 @@ class Prepared:
 def prepare(spec: RunSpec, root: Path, device: torch.device) -> Prepared:
     """The images of a spec's run. Raises UserError where they are missing or no longer what the spec names."""
     keys = (spec.dataset, spec.degradation, spec.scale, spec.select, spec.limit_train, spec.limit_test)
-    prepared, fingerprint = _prepare(*keys, root, device)
+    prepared, fingerprint = _prepare(*keys, magnification(spec), root, device)
     if fingerprint != spec.fingerprint:
         raise UserError(f"the content of {spec.dataset} in {root} has changed since this run was planned; run it again")
     return prepared
@@ -49,6 +50,7 @@ def _prepare(
     select: str,
     limit_train: int | None,
     limit_test: int | None,
+    magnified: int | None,
     root: Path,
     device: torch.device,
 ) -> tuple[Prepared, dict[str, str]]:
@@ -57,11 +59,14 @@ def _prepare(
     parts = _used(loaded.splits, select, limit_train, limit_test)
 
     def pairs(split: Split) -> Pairs:
-        hr, y = torch.from_numpy(split.images), torch.from_numpy(split.labels)
+        hr, y = split.images, torch.from_numpy(split.labels)
         if degradation is None or scale is None:
-            return Pairs(hr, y).to(device)
-        lr, up = degrade(split.images, scale, degradation)
-        return Pairs(hr, y, torch.from_numpy(lr), torch.from_numpy(up)).to(device)
+            return Pairs(torch.from_numpy(hr), y).to(device)
+        lr, up = degrade(hr, scale, degradation)
+        if magnified and magnified < scale:  # an SR net's pairs, smaller than the HR image
+            protocol, side = DEGRADATIONS[degradation], lr.shape[1] * magnified
+            hr, up = protocol.down(hr, side), protocol.up(lr, side)
+        return Pairs(torch.from_numpy(hr), y, torch.from_numpy(lr), torch.from_numpy(up)).to(device)
 
     train, val = pairs(parts["train"]), pairs(parts["val"]) if "val" in parts else None
     pixels = parts["train"].images.reshape(-1, 3) / 255

@@ -24,17 +24,23 @@ class PublishedRow:
     backbone: str
     top1: tuple[float | None, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)  # where they differ from the method's defaults
+    free: tuple[str, ...] = ()  # settings that the paper leaves open: any value may stand here, in a row of its own
 
 
 @dataclass(frozen=True)
 class PublishedTable:
-    """A paper's table. `columns` are (data set, scale, HR side in pixels)."""
+    """A paper's table. `columns` are (data set, scale, HR side in pixels).
+
+    reference: the method that every other row of a backbone is tested against, at its default settings.
+    """
 
     title: str
     source: str
     protocol: str  # under which the published numbers were measured
     columns: tuple[tuple[str, int, int], ...]
     rows: tuple[PublishedRow, ...]
+    reference: str | None = None
+    notes: tuple[str, ...] = ()  # on the published numbers, below the table
 
     def __post_init__(self) -> None:
         for row in self.rows:

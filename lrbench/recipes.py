@@ -29,6 +29,10 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(ge=0, lt=1)
     ema: float = Field(ge=0, lt=1, description="decay of the averaged weights that are tested; 0 for none")
 
+    def without_crop(self) -> Recipe:
+        """The same recipe for images that are not cropped."""
+        return self.model_copy(update={"crop": 0.0})
+
 
 # name -> field -> (value, source). `lr` may be a table over backbones, with None for all the others.
 RECIPES: dict[str, dict[str, tuple[Any, str]]] = {
@@ -74,8 +78,9 @@ def recipe(name: str, backbone: str, epochs: int | None = None) -> Recipe:
 
 
 def name_of(resolved: Recipe, backbone: str) -> str:
-    """The name under which `resolved` is known, whatever its epochs, or "custom"."""
+    """The name under which `resolved` is known, whatever its epochs and with or without crops, or "custom"."""
     for name in RECIPES:
-        if recipe(name, backbone, resolved.epochs) == resolved:
+        known = recipe(name, backbone, resolved.epochs)
+        if resolved in (known, known.without_crop()):
             return name
     return "custom"

@@ -30,10 +30,11 @@ class Record(BaseModel):
     spec: RunSpec
     status: Literal["done"] = "done"
     metrics: dict[str, float | int | None] = Field(
-        description="top1, val_top1, train_top1 (percent); best_epoch; epochs and epochs_in_weights, those of "
-        "the run it starts from included; images_per_second in training; train_seconds; wall_seconds, of the "
-        "process that finished it; parameters; macs of one forward pass; peak_memory_mib, of the device, or on the "
-        "CPU of the whole process"
+        description="top1, val_top1, train_top1 (percent), or for an SR net psnr, val_psnr, train_psnr (dB), ssim, "
+        "psnr_y, ssim_y and the same of plain enlargement, bicubic_..., see lrbench.quality; best_epoch; epochs and "
+        "epochs_in_weights, those of the run it starts from included; images_per_second in training; train_seconds; "
+        "wall_seconds, of the process that finished it; parameters; macs of one test image, from LR on; "
+        "peak_memory_mib, of the device, or on the CPU of the whole process"
     )
     data: DataFacts
     env: dict[str, JsonValue] = Field(description="versions, git revision, device, when; see lrbench.provenance")
@@ -42,5 +43,10 @@ class Record(BaseModel):
 
     @property
     def top1(self) -> float:
-        """Test accuracy of the final (or, with select, the chosen) epoch, in percent."""
+        """Test accuracy of the final (or, with select, the chosen) epoch, in percent; of a classifier only."""
         return float(self.metrics["top1"] or 0.0)
+
+    @property
+    def restores(self) -> bool:
+        """Whether this is an SR net's run, which has no accuracy."""
+        return "top1" not in self.metrics

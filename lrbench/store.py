@@ -3,6 +3,7 @@
     <root>/<id>/record.json  curve.csv  predictions.npz  weights.safetensors
     <root>/.work/<id>/checkpoint        of a run that is not finished
     <root>/.locks/<id>                  while a process trains it
+    <root>/.images/<key>                that an SR net restored for a classifier; made again where missing
 
 Reports need no weights, which may be left out of what is shared or committed.
 """
@@ -22,8 +23,9 @@ from typing import Any
 
 import numpy as np
 from pydantic import ValidationError
+from torch import Tensor
 
-from lrbench import lock
+from lrbench import checkpoint, lock
 from lrbench.files import TEMPORARY, new_folder, write_atomic
 from lrbench.record import Record
 from lrbench.spec import RunSpec
@@ -67,7 +69,11 @@ class Store:
         return (self.root / record.id / WEIGHTS).read_bytes()
 
     def predictions(self, record: Record) -> dict[str, np.ndarray]:
-        """`predicted` and `label` (n,) of the test images, in the data set's canonical order."""
+        """What the test showed, image by image, in the data set's canonical order.
+
+        `predicted` and `label` (n,) of a classifier; psnr, ssim, psnr_y, ssim_y (n,) of an SR net, and
+        `restored`, its images of the first few.
+        """
         with np.load(self.root / record.id / PREDICTIONS) as arrays:
             return dict(arrays)
 
@@ -96,20 +102,32 @@ class Store:
         """The folder of an unfinished run."""
         return self.root / ".work" / run_id
 
-    def read_checkpoint(self, run_id: str, unpack: Callable[[bytes], Any], damaged: type[Exception]) -> Any | None:
+    def read_checkpoint(self, run_id: str) -> Any | None:
         """The last checkpoint of an unfinished run, or None; a damaged one is named and set aside."""
-        path = self.work(run_id) / "checkpoint"
+        return self._unpack(self.work(run_id) / "checkpoint")
+
+    def write_checkpoint(self, run_id: str, snapshot: Any) -> None:
+        """Replace the checkpoint of an unfinished run. Raises OSError."""
+        write_atomic(self.work(run_id) / "checkpoint", checkpoint.pack(snapshot))
+
+    def read_images(self, key: str) -> Tensor | None:
+        """Images that were kept, uint8 (n, H, W, 3), or None; damaged ones are named and set aside."""
+        images: Tensor | None = self._unpack(self.root / ".images" / key)
+        return images
+
+    def write_images(self, key: str, images: Tensor) -> None:
+        """Keep images that can be made again, but not quickly. Raises OSError."""
+        (self.root / ".images").mkdir(parents=True, exist_ok=True)
+        write_atomic(self.root / ".images" / key, checkpoint.pack(images))
+
+    def _unpack(self, path: Path) -> Any | None:
         if not path.exists():
             return None
         try:
-            return unpack(path.read_bytes())
-        except damaged as error:
+            return checkpoint.unpack(path.read_bytes())
+        except checkpoint.Damaged as error:
             self._set_aside(path, str(error))
             return None
-
-    def write_checkpoint(self, run_id: str, content: bytes) -> None:
-        """Replace the checkpoint of an unfinished run. Raises OSError."""
-        write_atomic(self.work(run_id) / "checkpoint", content)
 
     @contextmanager
     def training(self, run_id: str) -> Iterator[None]:

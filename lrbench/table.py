@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from lrbench import cells
 from lrbench.cells import Cell, Cells, Column, Conditions, RowKey
 from lrbench.published import PublishedRow, PublishedTable
 from lrbench.record import Record
+from lrbench.stats import CHANCE, mcnemar
+
+Predictions = Callable[[Record], Mapping[str, np.ndarray]]  # of a stored run: predicted and label
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A cell beside the reference's, seed by seed, on the same test images."""
+
+    gain: float  # mean over the seeds that both have, in percentage points
+    p: tuple[float, ...]  # of McNemar's test, a seed each
+
+    def __str__(self) -> str:
+        return f"{self.gain:+.2f} ({sum(p < CHANCE for p in self.p)} of {len(self.p)})"
 
 
 @dataclass(frozen=True)
@@ -18,6 +35,7 @@ class Entry:
 
     published: float | None
     cell: Cell | None
+    comparison: Comparison | None = None
 
     @property
     def difference(self) -> float | None:
@@ -63,45 +81,101 @@ class FilledTable:
         return sum(entry.cell.left_out for row in self.rows for entry in row.entries if entry.cell)
 
 
-def fill(source: PublishedTable, records: Iterable[Record]) -> list[FilledTable]:
+def fill(
+    source: PublishedTable, records: Iterable[Record], predictions: Predictions | None = None
+) -> list[FilledTable]:
     """The table once for each set of conditions that runs were made under, or once, empty.
 
     A table of one backbone takes runs of that backbone alone; one of several, or of none, takes all.
+    With `predictions`, rows are tested against the table's reference.
     """
     backbones = {row.backbone for row in source.rows}
-    own = [record for record in records if len(backbones) != 1 or record.spec.backbone in backbones]
+    own = [r for r in records if not r.restores and (len(backbones) != 1 or r.spec.backbone in backbones)]
     sides = {record.spec.dataset: record.data.side for record in own}
-    filled = [_fill(source, shared, found, sides) for shared, found in cells.sort(own).items()]
-    return filled or [_fill(source, None, {}, {})]
+    filled = [_fill(source, shared, found, sides, predictions) for shared, found in cells.sort(own).items()]
+    return filled or [_fill(source, None, {}, {}, None)]
 
 
-def _fill(source: PublishedTable, shared: Conditions | None, found: Cells, sides: dict[str, int]) -> FilledTable:
+def _fill(
+    source: PublishedTable,
+    shared: Conditions | None,
+    found: Cells,
+    sides: dict[str, int],
+    predictions: Predictions | None,
+) -> FilledTable:
     sides = sides | {dataset: side for dataset, _, side in source.columns}
     run = {column for _, column in found}
     datasets = {column.dataset for column in run}
     published = [Column(dataset, scale) for dataset, scale, _ in source.columns]
     columns = [column for column in published if column.dataset in datasets or not run]
     columns += sorted(run - set(columns), key=lambda column: (column.dataset, -(column.scale or 1)))
-    rows = [_published_row(row, columns, published, found) for row in source.rows]
+    rows = [
+        _row(label, key, columns, published, row.top1, found) for row in source.rows for label, key in _keys(row, found)
+    ]
     shown = {row.key for row in rows}
     rows += [
-        _row(f"{cells.name(key)} ({key.backbone})", key, columns, (None,) * len(columns), found)
+        _row(f"{cells.name(key)} ({key.backbone})", key, columns, published, (None,) * len(published), found)
         for key in dict.fromkeys(key for key, _ in found)
         if key not in shown
     ]
+    if source.reference and predictions:
+        rows = [_compared(row, columns, source.reference, found, predictions) for row in rows]
     labels = tuple(column.label(sides[column.dataset]) for column in columns)
     return FilledTable(source, shared, tuple(columns), labels, tuple(rows))
 
 
-def _published_row(row: PublishedRow, columns: Sequence[Column], published: list[Column], found: Cells) -> Row:
+def _keys(row: PublishedRow, found: Cells) -> list[tuple[str, RowKey]]:
+    """The runs that may stand in a published row, each with its label; its default settings where there is none."""
     config = cells.default_config(row.method) | dict(row.settings)
-    key = RowKey(row.backbone, row.method, json.dumps(config, sort_keys=True))
-    numbers = dict(zip(published, row.top1, strict=True))
-    return _row(row.label, key, columns, [numbers.get(column) for column in columns], found)
+    fixed = {name: value for name, value in config.items() if name not in row.free}
+    keys = []
+    for key in dict.fromkeys(key for key, _ in found):
+        own = json.loads(key.config)
+        if (key.backbone, key.method) == (row.backbone, row.method):
+            changed = [f"{name}={own[name]}" for name in row.free if name in own and own[name] != config.get(name)]
+            if {name: value for name, value in own.items() if name not in row.free} == fixed:
+                keys.append((", ".join([row.label, *changed]), key))
+    return keys or [(row.label, RowKey(row.backbone, row.method, json.dumps(config, sort_keys=True)))]
 
 
-def _row(label: str, key: RowKey, columns: Sequence[Column], published: Sequence[float | None], found: Cells) -> Row:
-    entries = tuple(Entry(number, found.get((key, column))) for column, number in zip(columns, published, strict=True))
+def _row(
+    label: str,
+    key: RowKey,
+    columns: Sequence[Column],
+    published: Sequence[Column],
+    top1: Sequence[float | None],
+    found: Cells,
+) -> Row:
+    numbers = dict(zip(published, top1, strict=True))
+    entries = tuple(Entry(numbers.get(column), found.get((key, column))) for column in columns)
     records = [record for entry in entries if entry.cell for record in entry.cell.records]
     hr = any(record.spec.scale is None for record in records) or cells.sees_hr(key.method)
     return Row(label, key, entries, hr)
+
+
+def _compared(row: Row, columns: Sequence[Column], reference: str, found: Cells, predictions: Predictions) -> Row:
+    """The row with each of its cells compared with the reference of its backbone."""
+    key = RowKey(row.key.backbone, reference, json.dumps(cells.default_config(reference), sort_keys=True))
+    if row.hr or row.key == key:
+        return row
+    entries = [
+        replace(entry, comparison=_compare(entry.cell, found.get((key, column)), predictions))
+        for entry, column in zip(row.entries, columns, strict=True)
+    ]
+    return replace(row, entries=tuple(entries))
+
+
+def _compare(cell: Cell | None, reference: Cell | None, predictions: Predictions) -> Comparison | None:
+    if cell is None or reference is None:
+        return None
+    others = {record.spec.seed: record for record in reference.records}
+    pairs = [(record, others[record.spec.seed]) for record in cell.records if record.spec.seed in others]
+    if not pairs:
+        return None
+    p = [mcnemar(*(_right(predictions(record)) for record in pair)) for pair in pairs]
+    return Comparison(statistics.fmean(one.top1 - other.top1 for one, other in pairs), tuple(p))
+
+
+def _right(predictions: Mapping[str, np.ndarray]) -> np.ndarray:
+    right: np.ndarray = predictions["predicted"] == predictions["label"]
+    return right

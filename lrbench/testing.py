@@ -25,10 +25,13 @@ from safetensors.torch import load
 from torch import Tensor
 
 from lrbench import datasets, method, pairs, plan, prepare, registry, session
+from lrbench.build import load_frozen
 from lrbench.errors import UserError
 from lrbench.method import Batch, Method, Needs, Optimizer
 from lrbench.progress import Progress
 from lrbench.record import Record
+from lrbench.restored import see_through
+from lrbench.restorer import Restorer
 from lrbench.spec import RunSpec
 from lrbench.store import CURVE, PREDICTIONS, WEIGHTS, Store
 from lrbench.train import COLUMNS
@@ -65,7 +68,7 @@ def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Ma
         check_terms(trial)
         check_learns(trial)
         check_view(trial)
-        check_logits(trial)
+        check_output(trial)
         check_needs(trial)
         check_reuse(trial)
         check_resume(trial)
@@ -216,8 +219,7 @@ def check_learns(trial: Trial) -> None:
 def check_view(trial: Trial) -> None:
     """At test time `forward` got the one view that the class declares of every test image, and nothing else."""
     name, view = trial.cls.name, trial.cls.view
-    spec, root = trial.record.spec, datasets.data_root(trial.request.data)
-    test = pairs.to_float(prepare.prepare(spec, root, torch.device("cpu")).test.view(view))
+    test = pairs.to_float(_data(trial).test.view(view))
     seen = set()
     for args, kwargs, _ in trial.watch.tested:
         assert len(args) == 1 and not kwargs, f"{name}: forward got {len(args)} arguments and {sorted(kwargs)}, not one"
@@ -229,18 +231,34 @@ def check_view(trial: Trial) -> None:
     assert seen == expected_images, f"{name}: forward was tested on some of the test images only"
 
 
+def _data(trial: Trial) -> prepare.Prepared:
+    """The images of the run, those restored anew that it sees through an SR net."""
+    spec, cpu = trial.record.spec, torch.device("cpu")
+    data = prepare.prepare(spec, datasets.data_root(trial.request.data), cpu)
+    role = trial.cls.restored_by(plan.config_of(trial.cls, spec.config))
+    if role is None:
+        return data
+    record = trial.store.get(spec.needs[role], weights=True)
+    assert record is not None, f"{trial.cls.name}: the SR net it needs as '{role}' is not in the store any more"
+    with tempfile.TemporaryDirectory() as elsewhere:
+        return see_through(data, load_frozen(spec.needs[role], trial.store, cpu), record, Store(Path(elsewhere)))
+
+
 def _bytes(images: Tensor) -> set[bytes]:
     return {image.contiguous().numpy().tobytes() for image in images}
 
 
-def check_logits(trial: Trial) -> None:
-    """`forward` gives finite logits (n, classes)."""
-    name, classes = trial.cls.name, len(trial.record.data.classes)
-    for (images,), _, logits in trial.watch.tested:
-        assert isinstance(logits, Tensor), f"{name}: forward returned a {type(logits).__name__}, not a tensor"
-        shape, expected = tuple(logits.shape), (len(images), classes)
-        assert shape == expected, f"{name}: forward returned {shape}; logits (n, classes) would be {expected}"
-        assert logits.isfinite().all(), f"{name}: forward returned logits that are not finite"
+def check_output(trial: Trial) -> None:
+    """`forward` gives finite logits (n, classes), or for an SR net finite images (n, 3, side, side)."""
+    assert trial.watch.method is not None
+    name, context = trial.cls.name, trial.watch.method.context
+    restores = issubclass(trial.cls, Restorer)
+    kind, expected = ("images", (3, context.side, context.side)) if restores else ("logits", (context.classes,))
+    for (images,), _, output in trial.watch.tested:
+        assert isinstance(output, Tensor), f"{name}: forward returned a {type(output).__name__}, not a tensor"
+        found, wanted = tuple(output.shape), (len(images), *expected)
+        assert found == wanted, f"{name}: forward returned {found}; {kind} would be {wanted}"
+        assert output.isfinite().all(), f"{name}: forward returned {kind} that are not finite"
 
 
 def check_needs(trial: Trial) -> None:

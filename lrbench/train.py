@@ -17,12 +17,14 @@ from lrbench.errors import UserError
 from lrbench.method import Method, Optimizer
 from lrbench.pairs import Pairs
 from lrbench.progress import Progress
+from lrbench.restorer import Restorer
 from lrbench.seeds import derive, generator
 from lrbench.spec import RunSpec
+from lrbench.tasks import task_of
 
-TRAIN_SAMPLE = 1000  # training images on which the curve's train_top1 is measured, not augmented
-EVAL_BATCH = 500
-COLUMNS = ("epoch", "loss", "train_top1", "val_top1")  # of the learning curve, beside the loss terms
+TRAIN_SAMPLE = 1000  # training images that the curve's train_... is measured on, not augmented
+# of the learning curve, beside the loss terms
+COLUMNS = ("epoch", "loss", *(f"{split}_{score}" for score in ("top1", "psnr") for split in ("train", "val")))
 SNAPSHOT = 1  # of a checkpoint's form; one of another form is not gone on from
 
 
@@ -52,7 +54,8 @@ class Training:
         """source: a hash of the method's code; a snapshot of other code is not gone on from."""
         self.method, self.spec, self.train, self.val, self.source = method, spec, train, val, source
         self.epochs_before = epochs_before
-        self.device = train.hr.device
+        self.task = task_of(type(method))
+        self.selects = not isinstance(method, Restorer) or method.selects
         size = min(spec.recipe.batch_size, len(train))
         self.updates_per_epoch = len(train) // size
         self.images_per_epoch = self.updates_per_epoch * size
@@ -77,7 +80,7 @@ class Training:
         batches = pairs.epoch(
             self.train,
             recipe,
-            self.spec.scale,
+            self.train.scale,
             on_grid=type(self.method).view == "lr",
             generator=generator(self.spec.seed, "batches", number),
         )
@@ -103,10 +106,11 @@ class Training:
     def _log(self, losses: dict[str, float]) -> None:
         state, row = self.state, {"epoch": self.state.epoch, "loss": sum(losses.values()), **losses}
         with self.average.swapped() if self.average else nullcontext():
-            row["train_top1"] = self._top1(self.train.first(TRAIN_SAMPLE))
+            row[f"train_{self.task.score}"] = self.task.measure(self.method, self.train.first(TRAIN_SAMPLE))
             if self.val is not None:
-                row["val_top1"] = self._top1(self.val)
-                if row["val_top1"] > max((past["val_top1"] for past in state.curve), default=-1.0):
+                score = f"val_{self.task.score}"
+                row[score] = self.task.measure(self.method, self.val)
+                if self.selects and row[score] > max((past[score] for past in state.curve), default=-1.0):
                     state.best_epoch = state.epoch
                     state.best_weights = {name: value.clone() for name, value in self.method.state_dict().items()}
         state.curve.append(row)
@@ -151,29 +155,3 @@ class Training:
                     if isinstance(value, Tensor) and value.shape == weight.shape:
                         # as the optimizer made it: on the weight's device, in the weight's memory order
                         values[name] = torch.empty_like(weight, requires_grad=False).copy_(value)
-
-    def _top1(self, images: Pairs) -> float:
-        return top1(predict(self.method, images), images.y)
-
-
-@torch.no_grad()
-def predict(method: Method, images: Pairs) -> Tensor:
-    """Predicted classes (n,) int64. `forward` is given one view of the images, never another.
-
-    Raises UserError for a method that returns anything but logits (n, classes).
-    """
-    method.eval()
-    classes, predicted = method.context.classes, []
-    for chunk in images.view(type(method).view).split(EVAL_BATCH):
-        with method.context.autocast():
-            logits = method(pairs.to_float(chunk))
-        if logits.shape != (len(chunk), classes):
-            found, expected = tuple(logits.shape), (len(chunk), classes)
-            raise UserError(f"{method.name}: forward returned {found}; logits (n, classes) would be {expected}")
-        predicted.append(logits.argmax(dim=1))
-    return torch.cat(predicted)
-
-
-def top1(predicted: Tensor, labels: Tensor) -> float:
-    """Percent of predictions that are right."""
-    return 100 * int((predicted == labels).sum()) / len(labels)

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from lrbench import datasets, executor, pairs, prepare, registry, session, train
+from lrbench import datasets, pairs, prepare, registry, session, tasks, train
 from lrbench.dataset import Split
 from lrbench.importing import import_dataset
 from lrbench.method import Method
@@ -59,7 +59,7 @@ class Seen:
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Fills while a run is trained in this test."""
     seen = Seen()
-    epoch, predict, log = pairs.epoch, train.predict, Training._log
+    epoch, predict, log = pairs.epoch, tasks.predict, Training._log
 
     def seen_epoch(images: Pairs, *args: Any, **kwargs: Any) -> Any:
         seen.trained |= images_of(images)
@@ -76,8 +76,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
             seen.averaged.append({name: value.clone() for name, value in training.average.weights.items()})
 
     monkeypatch.setattr(train.pairs, "epoch", seen_epoch)
-    monkeypatch.setattr(train, "predict", seen_predict)
-    monkeypatch.setattr(executor, "predict", seen_predict)
+    monkeypatch.setattr(tasks, "predict", seen_predict)
     monkeypatch.setattr(Training, "_log", seen_log)
     return seen
 
@@ -149,7 +148,7 @@ def test_the_first_of_equal_epochs_is_chosen(
     values: list[float], tmp_path: Path, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     measured = iter([value for val in values for value in (50.0, float(val))])  # train_top1, val_top1, and so on
-    monkeypatch.setattr(Training, "_top1", lambda training, images: next(measured))
+    monkeypatch.setattr(tasks.Classification, "measure", lambda task, method, images: next(measured))
     [record] = session.run(request(tmp_path), Progress())
     best = best_of(values)
     assert (record.metrics["best_epoch"], record.metrics["val_top1"]) == (best, max(values))

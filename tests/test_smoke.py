@@ -9,8 +9,9 @@ from PIL import Image
 from lrbench import published
 from lrbench.importing import import_dataset
 from lrbench.progress import Progress
-from lrbench.render import render
+from lrbench.render import sheet
 from lrbench.session import Request, run
+from lrbench.sheet import render
 from lrbench.store import Store
 from lrbench.table import fill
 
@@ -130,9 +131,10 @@ def test_table_1_shows_each_under_its_protocol(benchmark):
         label, entry = shown[f"{dataset} {size}x{size}", conditions]
         assert label == "DFD (AlexNet)" and entry.cell.records == (record,)
         assert entry.published == {("cifar10", 4): 66.23, ("cifar10", 2): 71.60}.get((dataset, scale))
-    text = render(tables, "md")
+    sheets = [sheet(table) for table in tables]
+    text = render(sheets, "md")
     assert "svhn-partial 8x8" in text and not [label for table in tables for label in table.labels if "svhn " in label]
-    assert [line["top1_mean"] for line in json.loads(render(tables, "json")) if line["method"] == "hr-baseline"]
+    assert [line["top1_mean"] for line in json.loads(render(sheets, "json")) if line["method"] == "hr-baseline"]
 
 
 def test_what_was_predicted_is_stored_image_by_image(benchmark):

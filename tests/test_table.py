@@ -14,7 +14,9 @@ import tiny
 from lrbench import cells, published, registry
 from lrbench.errors import UserError
 from lrbench.record import Record
-from lrbench.render import FORMATS, render, runs
+from lrbench.render import runs, sheet
+from lrbench.sheet import FORMATS
+from lrbench.sheet import render as render_sheets
 from lrbench.table import fill
 
 # The paper's numbers, as DESIGN section 5 has them: label -> CIFAR-10 8x8, 16x16, SVHN 8x8, 16x16.
@@ -60,6 +62,11 @@ def table(records, name="1"):
     """The only table that comes of the records."""
     [filled] = fill(published.table(name), records)
     return filled
+
+
+def render(tables, style):
+    """Filled tables as text."""
+    return render_sheets([sheet(filled) for filled in tables], style)
 
 
 def row(filled, label):

@@ -1,0 +1,83 @@
+"""Super-resolve, then classify (Zhu et al. 2019, section 3.5): a recogniser of the images of a frozen SR net."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from lrbench_baselines import espcn, srgan, srresnet, student, vdsr, zoo
+from torch import Tensor
+
+from lrbench.method import Batch, Needs
+
+
+class SuperResolved(student.Student):
+    """The base: softmax loss on restored images. Its settings beside `init` are those of the SR net."""
+
+    restorer: ClassVar[str]
+
+    @classmethod
+    def needs_of(cls, config: Any) -> dict[str, Needs]:
+        settings = config.model_dump(exclude=set(student.Config.model_fields))
+        return super().needs_of(config) | {"restorer": Needs(cls.restorer, settings)}
+
+    @classmethod
+    def restored_by(cls, config: Any) -> str | None:
+        return "restorer"
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {"recognition": self.cross_entropy(self.backbone(batch.up), batch.y)}
+
+
+class VDSR(SuperResolved):
+    """VDSR's images, then a classifier."""
+
+    name = "vdsr"
+    label = "VDSR"
+    restorer = "sr-vdsr"
+
+    class Config(student.Config, vdsr.Config):
+        """Those of VDSR."""
+
+
+class ESPCN(SuperResolved):
+    """ESPCN's images, then a classifier."""
+
+    name = "espcn"
+    label = "ESPCN"
+    restorer = "sr-espcn"
+
+    class Config(student.Config, espcn.Config):
+        """Those of ESPCN."""
+
+
+class SRResNet(SuperResolved):
+    """SRResNet's images, then a classifier."""
+
+    name = "srresnet"
+    label = "SRResNet"
+    restorer = "sr-srresnet"
+
+    class Config(student.Config, srresnet.Config):
+        """Those of SRResNet."""
+
+
+class SRGAN(SuperResolved):
+    """SRGAN's images, then a classifier."""
+
+    name = "srgan"
+    label = "SRGAN"
+    restorer = "sr-srgan"
+
+    class Config(student.Config, srgan.Config):
+        """Those of SRGAN."""
+
+
+class BasicSR(SuperResolved):
+    """The images of any network that BasicSR registers, then a classifier."""
+
+    name = "basicsr"
+    label = "BasicSR"
+    restorer = "sr-basicsr"
+
+    class Config(student.Config, zoo.Config):
+        """Those of the zoo."""

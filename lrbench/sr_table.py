@@ -1,0 +1,133 @@
+"""The table of restoration quality: every SR net in the store beside plain enlargement."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from lrbench import cells
+from lrbench.record import Record
+from lrbench.sheet import DASH, Sheet
+from lrbench.stats import Summary, summarise
+
+MEASURES = {
+    "psnr": ("PSNR RGB (dB)", 2),
+    "ssim": ("SSIM RGB", 4),
+    "psnr_y": ("PSNR Y (dB)", 2),
+    "ssim_y": ("SSIM Y", 4),
+}
+BICUBIC = "bicubic_"
+
+
+@dataclass(frozen=True, order=True)
+class Test:
+    """What is restored from what: SR nets are compared within one of these only, whatever they were trained on."""
+
+    dataset: str
+    content: str
+    lr_side: int
+    side: int
+    degradation: str
+    test_images: int
+
+    def __str__(self) -> str:
+        sizes = f"{self.lr_side}x{self.lr_side} to {self.side}x{self.side}"
+        return f"{self.dataset} {sizes}, {self.degradation}, {self.test_images:,} test images"
+
+
+def sheets(records: Iterable[Record]) -> list[Sheet]:
+    """A table for each test that SR nets were put to; one without lines where there is none."""
+    groups: dict[Test, list[Record]] = defaultdict(list)
+    for record in records:
+        if record.restores:
+            groups[_test(record)].append(record)
+    found = [_sheet(test, groups[test]) for test in sorted(groups)]
+    return found or [_empty()]
+
+
+def _test(record: Record) -> Test:
+    spec, lr_side = record.spec, record.data.side // (record.spec.scale or 1)
+    return Test(
+        spec.dataset, cells.content(spec), lr_side, lr_side * int(str(spec.config["sr_scale"])),
+        str(spec.degradation), record.data.test_images,
+    )  # fmt: skip
+
+
+def _sheet(test: Test, records: Sequence[Record]) -> Sheet:
+    experiments: dict[str, list[Record]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: (record.spec.method, record.spec.seed)):
+        experiments[cells.variant(record.spec)].append(record)
+    rows = [_Row.bicubic(records[0]), *(_Row.net(found) for found in experiments.values())]
+    notes = [
+        "Means over the test images, rounded to 8 bits, then mean ± sample standard deviation over seeds "
+        "(number of seeds). RGB: the whole image. "
+        f"Y: luma of BT.601, without {test.side // test.lr_side} pixels at each border.",
+        "bicubic: LR enlarged by the degradation protocol's own way up, without any network.",
+        "Epochs are those of all stages; pairs, those that the last stage was trained on.",
+    ]
+    return Sheet(
+        "Restoration quality",
+        str(test),
+        ["", "epochs", "pairs", *(title for title, _ in MEASURES.values())],
+        [row.line() for row in rows],
+        notes,
+        [row.flat(test) for row in rows],
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    label: str
+    method: str | None
+    config: str | None
+    epochs: int | None
+    pairs: int | None
+    measures: dict[str, Summary | None]
+    records: tuple[Record, ...]
+
+    @classmethod
+    def bicubic(cls, record: Record) -> _Row:
+        measures = {name: _over([record], BICUBIC + name) for name in MEASURES}
+        return cls("bicubic", None, None, None, None, measures, ())
+
+    @classmethod
+    def net(cls, records: Sequence[Record]) -> _Row:
+        spec, metrics = records[0].spec, records[0].metrics
+        measures = {name: _over(records, name) for name in MEASURES}
+        config = json.dumps(spec.config, sort_keys=True)
+        label = cells.name(cells.row_key(spec))
+        epochs, pairs = int(metrics["epochs_in_weights"] or 0), records[0].data.train_images
+        return cls(label, spec.method, config, epochs, pairs, measures, tuple(records))
+
+    def line(self) -> list[str]:
+        values = []
+        for name, (_, digits) in MEASURES.items():
+            summary = self.measures[name]
+            text = DASH if summary is None else summary.text(digits) if self.records else f"{summary.mean:.{digits}f}"
+            values.append(text)
+        counts = [DASH if count is None else f"{count:,}" for count in (self.epochs, self.pairs)]
+        return [self.label, *counts, *values]
+
+    def flat(self, test: Test) -> dict[str, object]:
+        numbers: dict[str, float | None] = {}
+        for name, summary in self.measures.items():
+            numbers[f"{name}_mean"] = None if summary is None else round(summary.mean, 5)
+            numbers[f"{name}_sd"] = None if summary is None or summary.sd is None else round(summary.sd, 5)
+        about = {"row": self.label, "method": self.method, "config": self.config}
+        trained = {"epochs_in_weights": self.epochs, "train_images": self.pairs}
+        seeds = {"n": len(self.records), "seeds": " ".join(str(record.spec.seed) for record in self.records)}
+        runs = {"runs": " ".join(record.id for record in self.records)}
+        return {"table": "Restoration quality", **vars(test), **about, **trained, **numbers, **seeds, **runs}
+
+
+def _over(records: Sequence[Record], name: str) -> Summary | None:
+    values = [value for record in records if (value := record.metrics.get(name)) is not None]
+    return summarise(values) if values else None
+
+
+def _empty() -> Sheet:
+    head = ["", *(title for title, _ in MEASURES.values())]
+    note = "No SR net has been run yet; 'lrbench methods' lists them."
+    return Sheet("Restoration quality", "no run yet", head, [], [note], [])
