@@ -20,6 +20,7 @@ IMAGENET_SIDE = 96  # pixels: the paper's HR crops, on which its VGG looks
 class Config(srresnet.Config):
     """The paper's weights; `lr`, `channels` and `blocks` are those of the first stage."""
 
+    gan_epochs: int | None = Field(None, ge=1, description="ours: of the second stage, instead of sr_epochs")
     gan_lr: float = Field(1e-4, gt=0, description="Ledig et al. 2017, section 3.2; a tenth of it in the second half")
     adversarial: float = Field(1e-3, ge=0, description="weight of the adversarial loss, Ledig et al. 2017, Eq. 3")
     vgg: Literal["hr-baseline", "imagenet"] = Field(
@@ -86,6 +87,11 @@ class SRGAN(srresnet.SRResNet):
         if config.vgg == "hr-baseline":
             needs["vgg"] = Needs("hr-baseline", overrides={"backbone": "vgg16"})
         return needs
+
+    @classmethod
+    def own_protocol(cls, config: Any) -> Mapping[str, Any]:
+        own = super().own_protocol(config)
+        return own if config.gan_epochs is None else {**own, "epochs": config.gan_epochs}
 
     @classmethod
     def starts_from(cls, config: Any) -> str | None:

@@ -22,7 +22,7 @@ class Config(restorer.Config):
     lr: float = Field(0.1, gt=0, description="Kim et al. 2016, section 5.2, the first rate; it falls as the recipe's")
     momentum: float = Field(0.9, ge=0, lt=1, description="Kim et al. 2016, section 5.2")
     weight_decay: float = Field(1e-4, ge=0, description="Kim et al. 2016, section 5.2")
-    clip: float = Field(1e-5, gt=0, description="theta of section 3.2, which gives no value: ours, by validation PSNR")
+    clip: float = Field(1e-4, gt=0, description="theta of section 3.2, which gives no value: ours, by validation PSNR")
 
 
 class VDSR(Restorer):
