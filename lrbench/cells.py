@@ -155,11 +155,15 @@ def default_config(method: str) -> dict[str, Any]:
         return {}
 
 
+def changes(row: RowKey) -> list[str]:
+    """A row's settings that differ from its method's defaults, as "lam=0.5"."""
+    defaults = default_config(row.method)
+    return [f"{key}={value}" for key, value in json.loads(row.config).items() if defaults.get(key) != value]
+
+
 def name(row: RowKey) -> str:
     """The method as tables call it, with the settings that differ from its defaults."""
-    defaults = default_config(row.method)
-    changed = [f"{key}={value}" for key, value in json.loads(row.config).items() if defaults.get(key) != value]
-    return " ".join([label(row.method), *changed])
+    return " ".join([label(row.method), *changes(row)])
 
 
 def label(method: str) -> str:

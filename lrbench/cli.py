@@ -183,17 +183,21 @@ def plot() -> None:
 
 @plot.command()
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("curves.png"), show_default=True)
+@click.option("--dataset", "datasets", multiple=True, help="Only this one; repeat for more.  [default: all]")
+@click.option("--method", "methods", multiple=True, help="Only this one; repeat for more.  [default: all]")
 @plugin_option
 @results_option
-def curves(out: Path, plugins: tuple[str, ...], results: Path) -> None:
-    """Learning curves: losses and accuracy against the epoch."""
+def curves(
+    out: Path, datasets: tuple[str, ...], methods: tuple[str, ...], plugins: tuple[str, ...], results: Path
+) -> None:
+    """Learning curves: losses and accuracy, or PSNR of SR nets, against the epoch."""
     from lrbench import plots, registry
     from lrbench.store import Store
 
     plots.check_suffix(out)
     for plugin in plugins:
         registry.add_draft(plugin)
-    plots.save(plots.curves(Store(results, _warn)), out)
+    plots.save(plots.curves(Store(results, _warn), datasets, methods), out)
     click.echo(str(out))
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save as save_tensors
 from torch.utils.flop_counter import FlopCounterMode
 
-from lrbench import build, pairs, prepare, provenance, registry
+from lrbench import build, cells, pairs, prepare, provenance, registry
 from lrbench.backbones import NONE
 from lrbench.method import Method
 from lrbench.plan import config_of
@@ -125,8 +125,8 @@ class Executor:
 
 
 def title(spec: RunSpec) -> str:
-    """A run in a few words, for the user."""
-    config = "".join(f" {name}={value}" for name, value in spec.config.items())
+    """A run in a few words, for the user: its settings where they differ from the defaults."""
+    config = "".join(f" {change}" for change in cells.changes(cells.row_key(spec)))
     size = f" x{spec.scale}" if spec.scale else " HR"
     backbone = "" if spec.backbone == NONE else f" {spec.backbone},"
     return f"{spec.method}{config} on {spec.dataset}{size},{backbone} seed {spec.seed} [{spec.id}]"

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -13,9 +12,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lrbench import cells
-from lrbench.cells import Cell, Column, Conditions
-from lrbench.errors import UserError
+from lrbench import cells, sr_table
+from lrbench.errors import UserError, did_you_mean
 from lrbench.files import write_atomic
 from lrbench.record import Record
 from lrbench.store import Store
@@ -45,37 +43,69 @@ def check_suffix(path: Path) -> None:
         raise UserError(f"a figure's file ends in one of {', '.join(SUFFIXES)}; got '{path.name}'")
 
 
-def curves(store: Store) -> Figure:
-    """The learning curves of every run in the store: a row of panels for each protocol and column.
+def curves(store: Store, datasets: Collection[str] = (), methods: Collection[str] = ()) -> Figure:
+    """The learning curves of the runs in the store: a row of panels for each protocol and column.
 
-    Lines are means over seeds, the band about them their range. Raises UserError where there is no run.
+    SR nets share a row where they restore the same images. datasets, methods: names of those to draw; all
+    where empty. Lines are means over seeds, the band about them their range. Raises UserError where there is
+    no run.
     """
-    groups: dict[tuple[Conditions, Column], list[tuple[str, Cell]]] = defaultdict(list)
-    for shared, found in cells.sort(store.records()).items():
-        for (row, column), cell in found.items():
-            groups[shared, column].append((f"{cells.name(row)} ({row.backbone})", cell))
-    if not groups:
-        raise UserError(f"there is no run in {store.root}; start with 'lrbench run'")
-    read = {group: [(label, _curves(store, cell.records)) for label, cell in lines] for group, lines in groups.items()}
-    names = [name for name in PANELS if any(name in values for lines in read.values() for _, values in lines)]
-    figure = Figure(figsize=(5.2 * len(names) + 3.2, 3.9 * len(read)), layout="constrained")
-    panels = figure.subplots(len(read), len(names), squeeze=False)
-    for (shared, column), line_of_panels in zip(read, panels, strict=True):
-        lines = read[shared, column]
-        side = groups[shared, column][0][1].records[0].data.side
+    groups = _groups(_chosen(store, datasets, methods))
+    read = {heading: [(label, _curves(store, runs)) for label, runs in lines] for heading, lines in groups.items()}
+    drawn = {name for lines in read.values() for _, values in lines for name in values}
+    width = max(len({name for _, values in lines for name in values}) for lines in read.values())
+    names = [name for name in PANELS if name in drawn]
+    figure = Figure(figsize=(5.2 * width + 3.2, 3.9 * len(read)), layout="constrained")
+    panels = figure.subplots(len(read), width, squeeze=False)
+    for (heading, lines), line_of_panels in zip(read.items(), panels, strict=True):
         colours = matplotlib.colormaps["turbo"](np.linspace(0.05, 0.95, len(lines)))
-        for name, panel in zip(names, line_of_panels, strict=True):
+        here = [name for name in names if any(name in values for _, values in lines)]
+        for name, panel in zip(here, line_of_panels, strict=False):
             for colour, (label, values) in zip(colours, lines, strict=True):
                 if name in values:
                     _band(panel, values[name], label, colour)
             panel.set(xlabel="epoch", ylabel=PANELS[name])
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.grid(alpha=0.3)
-            panel.set_visible(bool(panel.lines))  # validation, where only another protocol has it
-        line_of_panels[0].set_title(f"{column.label(side)}\n{shared}", fontsize=8, loc="left")
-        shown = [panel for panel in line_of_panels if panel.lines]
-        shown[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7, frameon=False)
+        line_of_panels[0].set_title(heading, fontsize=8, loc="left")
+        for panel in line_of_panels[len(here) :]:  # where only another row has so many
+            panel.set_visible(False)
+        line_of_panels[len(here) - 1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=7, frameon=False)
     return figure
+
+
+def _chosen(store: Store, datasets: Collection[str], methods: Collection[str]) -> list[Record]:
+    records = store.records()
+    if not records:
+        raise UserError(f"there is no run in {store.root}; start with 'lrbench run'")
+    for kind, wanted, there in (
+        ("data set", datasets, {record.spec.dataset for record in records}),
+        ("method", methods, {record.spec.method for record in records}),
+    ):
+        for name in wanted:
+            if name not in there:
+                raise UserError(f"there is no run of {kind} '{name}'; {did_you_mean(name, sorted(there))}")
+    chosen = [
+        record
+        for record in records
+        if (not datasets or record.spec.dataset in datasets) and (not methods or record.spec.method in methods)
+    ]
+    if not chosen:
+        raise UserError(f"there is no run of {', '.join(methods)} on {', '.join(datasets)} in {store.root}")
+    return chosen
+
+
+def _groups(records: Sequence[Record]) -> dict[str, list[tuple[str, Sequence[Record]]]]:
+    """The heading of a row of panels -> its lines, each with its seeds."""
+    groups: dict[str, list[tuple[str, Sequence[Record]]]] = {}
+    classifiers = [record for record in records if not record.restores]
+    for shared, found in cells.sort(classifiers).items():
+        for (row, column), cell in found.items():
+            heading = f"{column.label(cell.records[0].data.side)}\n{shared}"
+            groups.setdefault(heading, []).append((f"{cells.name(row)} ({row.backbone})", cell.records))
+    for test, experiments in sr_table.group(records).items():
+        groups[str(test)] = [(cells.name(cells.row_key(runs[0].spec)), runs) for runs in experiments]
+    return groups
 
 
 def _curves(store: Store, records: Sequence[Record]) -> dict[str, np.ndarray]:

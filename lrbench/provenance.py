@@ -15,7 +15,7 @@ from pydantic import JsonValue
 
 from lrbench import device as devices
 
-PACKAGES = ("lrbench", "torch", "torchvision", "timm", "numpy", "pillow")
+PACKAGES = ("lrbench", "torch", "torchvision", "timm", "numpy", "pillow", "torchmetrics", "basicsr")
 
 
 def environment(device: torch.device) -> dict[str, JsonValue]:

@@ -39,12 +39,16 @@ class Test:
 
 def sheets(records: Iterable[Record]) -> list[Sheet]:
     """A table for each test that SR nets were put to; one without lines where there is none."""
-    groups: dict[Test, list[Record]] = defaultdict(list)
-    for record in records:
+    return [_sheet(test, experiments) for test, experiments in group(records).items()] or [_empty()]
+
+
+def group(records: Iterable[Record]) -> dict[Test, list[list[Record]]]:
+    """The SR nets among the records: test -> experiments, each a list of its seeds."""
+    found: dict[Test, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
+    for record in sorted(records, key=lambda record: (record.spec.method, record.spec.seed)):
         if record.restores:
-            groups[_test(record)].append(record)
-    found = [_sheet(test, groups[test]) for test in sorted(groups)]
-    return found or [_empty()]
+            found[_test(record)][cells.variant(record.spec)].append(record)
+    return {test: list(found[test].values()) for test in sorted(found)}
 
 
 def _test(record: Record) -> Test:
@@ -55,11 +59,8 @@ def _test(record: Record) -> Test:
     )  # fmt: skip
 
 
-def _sheet(test: Test, records: Sequence[Record]) -> Sheet:
-    experiments: dict[str, list[Record]] = defaultdict(list)
-    for record in sorted(records, key=lambda record: (record.spec.method, record.spec.seed)):
-        experiments[cells.variant(record.spec)].append(record)
-    rows = [_Row.bicubic(records[0]), *(_Row.net(found) for found in experiments.values())]
+def _sheet(test: Test, experiments: Sequence[Sequence[Record]]) -> Sheet:
+    rows = [_Row.bicubic(experiments[0][0]), *(_Row.net(found) for found in experiments)]
     notes = [
         "Means over the test images, rounded to 8 bits, then mean ± sample standard deviation over seeds "
         "(number of seeds). RGB: the whole image. "

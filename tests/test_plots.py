@@ -1,6 +1,7 @@
 """Figures: a panel for each thing that was measured, a line for each row, a file that is whole or not there."""
 
 import os
+import re
 import warnings
 
 import numpy as np
@@ -71,14 +72,39 @@ def test_each_protocol_and_resolution_has_panels_of_its_own(store):
         "cifar10 8x8",
         "svhn 8x8",
     ]
-    assert len(figure.axes) == 4 * 3 and figure.axes[2].get_ylabel() == "top-1, validation (%)"
+    assert len(figure.axes) == 4 * 3
     rows = {axes[0].get_title(loc="left"): axes for axes in np.array(figure.axes).reshape(4, 3)}
     for title, (loss, accuracy, val) in rows.items():
         assert bool(val.lines) == val.get_visible() == ("validation" in title)
+        assert val.get_ylabel() == ("top-1, validation (%)" if val.lines else "")
         legend = (val if val.lines else accuracy).get_legend()
         assert [text.get_text() for text in legend.get_texts()] == [line.get_label() for line in loss.lines]
         shown = {line.get_label() for line in loss.lines}
         assert ("HR-baseline (resnet18)" in shown) == title.startswith("cifar10")  # one HR run, in every column
+
+
+def test_one_data_set_or_method_can_be_drawn_alone(store):
+    for dataset in ("cifar10", "svhn"):
+        put(store, 60.0, dataset=dataset)
+        put(store, 70.0, "dfd", dataset=dataset)
+    assert [title.partition("\n")[0] for title in titles(plots.curves(store, ["svhn"]))] == ["svhn 8x8"]
+    legends = [axes.get_legend() for axes in plots.curves(store, [], ["dfd"]).axes if axes.get_legend()]
+    assert {text.get_text() for legend in legends for text in legend.get_texts()} == {"DFD (resnet18)"}
+
+
+@pytest.mark.parametrize(
+    ("datasets", "methods", "message"),
+    [
+        (["svhm"], [], "no run of data set 'svhm'; did you mean 'svhn'?"),
+        ([], ["dfdd"], "no run of method 'dfdd'; did you mean 'dfd'?"),
+        (["svhn"], ["dfd"], "no run of dfd on svhn"),
+    ],
+)
+def test_curves_of_what_was_not_run(store, datasets, methods, message):
+    put(store, 60.0, dataset="svhn")
+    put(store, 60.0, "dfd")
+    with pytest.raises(UserError, match=re.escape(message)):
+        plots.curves(store, datasets, methods)
 
 
 def test_an_empty_store_has_no_curves(tmp_path):
