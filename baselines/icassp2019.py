@@ -21,6 +21,7 @@ TABLE_1 = PublishedTable(
         PublishedRow("ResNet-18", "lr-baseline", "resnet18", (79.86, 89.12, 90.45, 95.55)),
         PublishedRow("DFD (ResNet-18)", "dfd", "resnet18", (81.26, 90.41, 92.07, 96.02)),
     ),
+    reference="lr-baseline",
 )
 
 # settings of the SR rows that the paper leaves open
@@ -48,5 +49,5 @@ TABLE_2 = PublishedTable(
 FIG_3 = PublishedGallery(
     title="Fig. 3",
     source=SOURCE,
-    methods=("sr-espcn", "sr-vdsr", "sr-srgan"),
+    nets={"ESPCN": "sr-espcn", "VDSR": "sr-vdsr", "SRGAN": "sr-srgan"},
 )

@@ -215,8 +215,8 @@ def fig3(out: Path, sr_scale: int | None, images: int, results: Path, data: Path
 
     plots.check_suffix(out)
     figure, store = gallery.published("fig3"), Store(results, _warn)
-    chosen = gallery.choose(store.records(), figure.methods, sr_scale)
-    shown = gallery.columns(chosen, store, data_root(data))
+    chosen = gallery.choose(store.records(), figure.nets.values(), sr_scale)
+    shown = gallery.columns(chosen, figure.nets, store, data_root(data))
     plots.save(gallery.draw(gallery.title(figure, chosen), shown, images), out)
     click.echo(str(out))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,11 +21,11 @@ FIGURES = "lrbench.figures"
 
 @dataclass(frozen=True)
 class PublishedGallery:
-    """A paper's figure of restored images: the SR nets, by their methods' names, in its order."""
+    """A paper's figure of restored images. `nets` are its columns in order, label -> the SR net's method."""
 
     title: str
     source: str
-    methods: tuple[str, ...]
+    nets: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def published(name: str) -> PublishedGallery:
     return found
 
 
-def choose(records: Sequence[Record], methods: Sequence[str], sr_scale: int | None) -> list[Record]:
+def choose(records: Sequence[Record], methods: Collection[str], sr_scale: int | None) -> list[Record]:
     """The runs to draw: of one test, the one that most of the methods were put to, one run a method.
 
     Of several runs of a method, that with the highest PSNR over training images is drawn, so that the test
@@ -71,10 +71,11 @@ def _rank(record: Record) -> tuple[float, str]:
     return float(record.metrics["train_psnr"] or 0.0), record.id
 
 
-def columns(records: Sequence[Record], store: Store, data_root: Path) -> list[Column]:
+def columns(records: Sequence[Record], nets: Mapping[str, str], store: Store, data_root: Path) -> list[Column]:
     """LR, its plain enlargement, each run's restored images, HR: the first test images, in canonical order.
 
-    records: of one test, as `choose` gives them. Raises UserError where the data set is missing.
+    records: of one test, as `choose` gives them; nets: label -> method. Raises UserError where the data set is
+    missing.
     """
     kept = [store.predictions(record)["restored"] for record in records]
     n, shave = min(map(len, kept)), int(str(records[0].spec.config["sr_scale"]))
@@ -84,12 +85,13 @@ def columns(records: Sequence[Record], store: Store, data_root: Path) -> list[Co
     def enlarged(label: str, restored: torch.Tensor) -> Column:
         return Column(label, restored.numpy(), quality(restored, true, shave)["psnr"].tolist())
 
-    nets = [
-        enlarged(cells.label(record.spec.method), torch.from_numpy(restored[:n]))
-        for record, restored in zip(records, kept, strict=True)
+    labels = {method: label for label, method in nets.items()}
+    restored = [
+        enlarged(labels[record.spec.method], torch.from_numpy(made[:n]))
+        for record, made in zip(records, kept, strict=True)
     ]
     lr = Column("LR", images.view("lr").numpy())
-    return [lr, enlarged("bicubic", plain), *nets, Column("HR", true.numpy())]
+    return [lr, enlarged("bicubic", plain), *restored, Column("HR", true.numpy())]
 
 
 def draw(title: str, shown: Sequence[Column], rows: int) -> Figure:

@@ -31,7 +31,8 @@ class PublishedRow:
 class PublishedTable:
     """A paper's table. `columns` are (data set, scale, HR side in pixels).
 
-    reference: the method that every other row of a backbone is tested against, at its default settings.
+    reference: the method that every other row of a backbone is tested against, at its default settings, and
+    at the row's own (such as `init`), which makes it a control of the same budget.
     """
 
     title: str

@@ -10,7 +10,7 @@ from lrbench.backbones import NONE
 from lrbench.record import Record
 from lrbench.sheet import DASH, HR_MARK, Sheet, fixed, grid
 from lrbench.stats import CHANCE, summarise
-from lrbench.table import Entry, FilledTable
+from lrbench.table import Comparison, Entry, FilledTable
 
 
 def sheet(table: FilledTable) -> Sheet:
@@ -45,7 +45,9 @@ def _numbers(entry: Entry) -> dict[str, Any]:
         "published": entry.published,
         "difference": None if entry.difference is None else round(entry.difference, 4),
         "gain_over_reference": None if entry.comparison is None else round(entry.comparison.gain, 4),
-        "mcnemar_p": "" if entry.comparison is None else " ".join(f"{p:.3g}" for p in entry.comparison.p),
+        "mcnemar_p": _p_values(entry.comparison),
+        "gain_over_control": None if entry.control is None else round(entry.control.gain, 4),
+        "control_mcnemar_p": _p_values(entry.control),
         "epochs_in_weights": None if cell is None else cell.epochs,
         "seeds": " ".join(str(record.spec.seed) for record in records),
         "runs": " ".join(record.id for record in records),
@@ -56,9 +58,11 @@ def _body(table: FilledTable) -> tuple[list[str], list[list[str]]]:
     """The head and the lines that Markdown and LaTeX show, as plain text."""
     head = ["", *(["epochs"] if table.unequal_budgets else [])]
     published, compared = _columns_with_published(table), _columns_compared(table)
+    controlled, reference = compared if table.unequal_budgets else set(), cells.label(str(table.source.reference))
     for number, label in enumerate(table.labels):
         head += [label, *(["published", "difference"] if number in published else [])]
-        head += [f"vs {cells.label(str(table.source.reference))}"] if number in compared else []
+        head += [f"vs {reference}"] if number in compared else []
+        head += ["vs its control"] if number in controlled else []
     lines = []
     for row in table.rows:
         line = [row.label + (f" {HR_MARK}" if row.hr else "")]
@@ -68,8 +72,8 @@ def _body(table: FilledTable) -> tuple[list[str], list[list[str]]]:
             line.append(str(entry.cell.top1) if entry.cell else DASH)
             if number in published:
                 line += [fixed(entry.published), fixed(entry.difference, "+")]
-            if number in compared:
-                line.append(str(entry.comparison or DASH))
+            line += [str(entry.comparison or DASH)] if number in compared else []
+            line += [str(entry.control or DASH)] if number in controlled else []
         lines.append(line)
     return head, lines
 
@@ -90,6 +94,9 @@ def _notes(table: FilledTable) -> list[str]:
             "Budgets are unequal: `epochs` counts all epochs that went into the weights. "
             "Compare rows of the same number only."
         )
+        if _columns_compared(table):
+            reference = cells.label(str(table.source.reference))
+            notes.append(f"Its control: the {reference} of the same budget, which started as the row did (`init`).")
     if any(row.hr for row in table.rows):
         notes.append(f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor.")
     if table.left_out:
@@ -97,6 +104,10 @@ def _notes(table: FilledTable) -> list[str]:
     if table.conditions is None:
         notes.append("Nothing has been run yet; start with `lrbench run --method NAME --dataset NAME`.")
     return notes
+
+
+def _p_values(comparison: Comparison | None) -> str:
+    return "" if comparison is None else " ".join(f"{p:.3g}" for p in comparison.p)
 
 
 def _columns_compared(table: FilledTable) -> set[int]:

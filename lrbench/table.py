@@ -35,7 +35,8 @@ class Entry:
 
     published: float | None
     cell: Cell | None
-    comparison: Comparison | None = None
+    comparison: Comparison | None = None  # with the table's reference
+    control: Comparison | None = None  # with the reference whose training started as this row's did
 
     @property
     def difference(self) -> float | None:
@@ -154,14 +155,18 @@ def _row(
 
 
 def _compared(row: Row, columns: Sequence[Column], reference: str, found: Cells, predictions: Predictions) -> Row:
-    """The row with each of its cells compared with the reference of its backbone."""
-    key = RowKey(row.key.backbone, reference, json.dumps(cells.default_config(reference), sort_keys=True))
-    if row.hr or row.key == key:
+    """The row with each of its cells compared with the reference of its backbone, and with its control."""
+    plain = cells.default_config(reference)
+    own = json.loads(row.key.config)
+    like_row = plain | {name: value for name, value in own.items() if name in plain}
+    keys = [RowKey(row.key.backbone, reference, json.dumps(config, sort_keys=True)) for config in (plain, like_row)]
+    if row.hr or row.key == keys[0]:
         return row
-    entries = [
-        replace(entry, comparison=_compare(entry.cell, found.get((key, column)), predictions))
-        for entry, column in zip(row.entries, columns, strict=True)
-    ]
+    entries = []
+    for entry, column in zip(row.entries, columns, strict=True):
+        others = [found.get((key, column)) if key != row.key else None for key in keys]
+        comparison, control = (_compare(entry.cell, other, predictions) for other in others)
+        entries.append(replace(entry, comparison=comparison, control=control))
     return replace(row, entries=tuple(entries))
 
 
