@@ -10,10 +10,14 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import nn
 
+from lrbench import registry
 from lrbench.errors import UserError, unknown
 
+SUFFIX = "_basicsr"  # of networks that BasicSR registers under another name than their class's
+LARGEST_WINDOW = 8  # pixels: SwinIR's (Liang et al. 2021, section 4.1)
 SHIM = "torchvision.transforms.functional_tensor"  # gone from torchvision; BasicSR wants one function of it
 
 
@@ -28,9 +32,10 @@ def basicsr(module: str) -> ModuleType:
         sys.modules[SHIM] = shim
     try:
         return importlib.import_module(f"basicsr.{module}")
-    except ModuleNotFoundError as error:
-        if error.name != "basicsr":
-            raise UserError(f"BasicSR does not import: {error}; install it with: pip install 'lrbench[sr]'") from error
+    except ImportError as error:
+        missing = isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] == "basicsr"
+        if not missing:  # it is there, but something that it imports is not
+            raise UserError(f"BasicSR does not import: {registry.one_line(error)}") from error
         if sys.version_info >= (3, 13):
             raise UserError(
                 "BasicSR 1.4.2, which nobody maintains, does not build on Python 3.13 and newer; use 3.11 or 3.12"
@@ -39,32 +44,41 @@ def basicsr(module: str) -> ModuleType:
 
 
 def network(arch: str, scale: int, side: int, args: Mapping[str, Any]) -> nn.Module:
-    """A network that BasicSR registers, for RGB images in [0, 1].
+    """A network that BasicSR registers, which makes RGB images of `scale` times the side, in [0, 1].
 
     scale: of the enlargement; side: of the LR image in pixels. They and the three colours are given to the
-    parameters that the network has for them, and SwinIR's `upsampler` is set, where `args` does not say
-    otherwise. Raises UserError for an unknown network or argument.
+    parameters that the network has for them, with SwinIR's `upsampler` and a `window_size` that fits, where
+    `args` does not say otherwise. Raises UserError for an unknown network or argument, and for a network
+    that makes something else.
     """
     cls = arch_class(arch)
     own = inspect.signature(cls).parameters
     known = {
         "num_in_ch": 3, "num_out_ch": 3, "in_chans": 3, "in_channels": 3, "out_channels": 3, "colors": 3,
         "upscale": scale, "scale": scale, "img_size": side, "upsampler": "pixelshuffle",
+        "window_size": max(d for d in range(1, LARGEST_WINDOW + 1) if side % d == 0),
     }  # fmt: skip
-    free = any(parameter.kind is parameter.VAR_KEYWORD for parameter in own.values())
     for name in args:
-        if name not in own and not free:
-            raise unknown(f"argument of BasicSR's {arch}", name, own)
+        if name not in own or own[name].kind is inspect.Parameter.VAR_KEYWORD:
+            raise unknown(f"argument of BasicSR's {arch}", name, [n for n in own if n != "kwargs"])
+    expected = (1, 3, scale * side, scale * side)
     try:
-        return cls(**{name: value for name, value in known.items() if name in own} | dict(args))
-    except Exception as error:  # a network's own words for arguments that it does not take
-        raise UserError(f"BasicSR's {arch} cannot be built: {type(error).__name__}: {error}") from error
+        net = cls(**{name: value for name, value in known.items() if name in own} | dict(args))
+        with torch.no_grad():
+            made = net.eval()(torch.zeros(1, 3, side, side))
+    except Exception as error:  # a network's own words for arguments, or images, that it does not take
+        why = f"{type(error).__name__}: {registry.one_line(error)}"
+        raise UserError(f"BasicSR's {arch} does not enlarge {side}x{side} images by {scale}: {why}") from error
+    found = tuple(made.shape) if isinstance(made, torch.Tensor) else type(made).__name__
+    if found != expected:
+        raise UserError(f"BasicSR's {arch} makes {found} of {side}x{side} images; an SR net makes {expected}")
+    return net.train()
 
 
 def arch_class(arch: str) -> type[nn.Module]:
     """The class of a network that BasicSR registers. Raises UserError, naming the nearest, for another name."""
     basicsr("archs")  # which fills the registry
-    registered = dict(iter(basicsr("utils.registry").ARCH_REGISTRY))
+    registered = {name.removesuffix(SUFFIX): cls for name, cls in basicsr("utils.registry").ARCH_REGISTRY}
     if arch not in registered:
         raise unknown("network of BasicSR", arch, registered)
     found: type[nn.Module] = registered[arch]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from urllib.error import URLError
 
 import torch
@@ -13,15 +14,19 @@ LAYERS = 36  # of torchvision's `features`: up to the ReLU after the 4th convolu
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which torchvision's weights expect
 
 
-def vgg19_features() -> nn.Module:
-    """The frozen network, (n, 3, H, W) in [0, 1] -> (n, 512, H/16, W/16). Raises UserError without its weights."""
+@cache
+def vgg19_features(device: torch.device) -> nn.Module:
+    """The frozen network on a device: (n, 3, H, W) in [0, 1] -> (n, 512, H/16, W/16).
+
+    Raises UserError where its weights cannot be had.
+    """
     from torchvision.models import VGG19_Weights, vgg19
 
     try:
         layers = vgg19(weights=VGG19_Weights.IMAGENET1K_V1).features[:LAYERS]
     except (URLError, OSError, RuntimeError) as error:  # RuntimeError: a file with a wrong checksum
         raise UserError(f"ImageNet's VGG-19 cannot be fetched ({error}); vgg=hr-baseline needs none") from error
-    return Normalised(layers).requires_grad_(False).eval()
+    return Normalised(layers).requires_grad_(False).eval().to(device)
 
 
 class Normalised(nn.Module):

@@ -78,7 +78,6 @@ class SRGAN(srresnet.SRResNet):
         super().__init__(config, context, needs)
         self.discriminator = Discriminator(context.side)
         self.register_buffer("content_scale", torch.zeros(()))
-        self._imagenet = (vgg19_features(),) if config.vgg == "imagenet" else ()  # a tuple: no part of the method
 
     @classmethod
     def needs_of(cls, config: Any) -> dict[str, Needs]:
@@ -100,8 +99,8 @@ class SRGAN(srresnet.SRResNet):
     def content_features(self, image: Tensor) -> Tensor:
         """Images (n, 3, side, side) in [-1, 1] -> maps of the frozen VGG, which sees them at its own size."""
         image = (image + 1) / 2
-        if self._imagenet:
-            return self._imagenet[0].to(image.device)(F.interpolate(image, size=IMAGENET_SIDE, mode="bicubic"))
+        if self.config.vgg == "imagenet":
+            return vgg19_features(image.device)(F.interpolate(image, size=IMAGENET_SIDE, mode="bicubic"))
         vgg = self.needs["vgg"]
         if image.shape[2] != vgg.context.side:
             image = F.interpolate(image, size=vgg.context.side, mode="bicubic")
@@ -123,6 +122,9 @@ class SRGAN(srresnet.SRResNet):
         return self.content_scale * loss
 
     def optimizers(self, updates: int) -> list[Optimizer]:
+        if self.config.vgg == "imagenet":
+            vgg19_features(next(self.parameters()).device)  # fetched before the first step, or refused
+
         def factor(done: int) -> float:
             return 1.0 if 2 * done < updates else 0.1
 

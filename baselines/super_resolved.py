@@ -8,6 +8,7 @@ from lrbench_baselines import espcn, srgan, srresnet, student, vdsr, zoo
 from torch import Tensor
 
 from lrbench.method import Batch, Needs
+from lrbench.restorer import check_sr_scale
 
 
 class SuperResolved(student.Student):
@@ -19,6 +20,10 @@ class SuperResolved(student.Student):
     def needs_of(cls, config: Any) -> dict[str, Needs]:
         settings = config.model_dump(exclude=set(student.Config.model_fields))
         return super().needs_of(config) | {"restorer": Needs(cls.restorer, settings)}
+
+    @classmethod
+    def check(cls, config: Any, scale: int) -> None:
+        check_sr_scale(cls.name, config.sr_scale, scale)
 
     @classmethod
     def restored_by(cls, config: Any) -> str | None:

@@ -90,18 +90,16 @@ def sort(records: Iterable[Record]) -> dict[Conditions, Cells]:
     lr: dict[Conditions, dict[tuple[RowKey, Column], list[Record]]] = defaultdict(lambda: defaultdict(list))
     hr: list[Record] = []  # seen by no degradation: one run serves them all
     records = list(records)
-    contents = {(record.spec.dataset, content(record.spec)) for record in records}
-    names = [dataset for dataset, _ in contents]
-    changed = {dataset for dataset in names if names.count(dataset) > 1}  # imported again with other images
+    twice = changed(records)
     for record in records:
         if record.spec.scale is None:
             hr.append(record)
         else:
-            lr[conditions(record, changed)][
-                row_key(record.spec), Column(record.spec.dataset, record.spec.scale)
-            ].append(record)
+            lr[conditions(record, twice)][row_key(record.spec), Column(record.spec.dataset, record.spec.scale)].append(
+                record
+            )
     for record in hr:
-        own = conditions(record, changed)
+        own = conditions(record, twice)
         places = [
             (shared, column)
             for shared in lr
@@ -113,8 +111,15 @@ def sort(records: Iterable[Record]) -> dict[Conditions, Cells]:
     return {shared: {key: _cell(found) for key, found in sorted(lr[shared].items(), key=repr)} for shared in sorted(lr)}
 
 
-def conditions(record: Record, changed: Collection[str] = ()) -> Conditions:
-    """The conditions that a record was made under. changed: data sets of which one name had several contents."""
+def changed(records: Iterable[Record]) -> set[str]:
+    """The data sets of which one name has had several contents: imported again with other images."""
+    contents = {(record.spec.dataset, content(record.spec)) for record in records}
+    names = [dataset for dataset, _ in contents]
+    return {dataset for dataset in names if names.count(dataset) > 1}
+
+
+def conditions(record: Record, twice: Collection[str] = ()) -> Conditions:
+    """The conditions that a record was made under. twice: data sets of which one name had several contents."""
     spec = record.spec
     name = recipes.name_of(spec.recipe, spec.backbone)
     return Conditions(
@@ -127,7 +132,7 @@ def conditions(record: Record, changed: Collection[str] = ()) -> Conditions:
         precision=spec.precision,
         select=spec.select,
         protocol=spec.protocol,
-        content=f"{spec.dataset} with content {content(spec)}" if spec.dataset in changed else "",
+        content=f"{spec.dataset} with content {content(spec)}" if spec.dataset in twice else "",
     )
 
 

@@ -203,11 +203,12 @@ def curves(
 
 @plot.command()
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("fig3.png"), show_default=True)
+@click.option("--dataset", help="To draw.  [default: what most of the SR nets were run on]")
 @click.option("--sr-scale", type=int, help="Of the SR nets to draw.  [default: what most of them were run at]")
 @click.option("--images", type=click.IntRange(1, 16), default=6, show_default=True, help="Rows.")
 @results_option
 @data_option
-def fig3(out: Path, sr_scale: int | None, images: int, results: Path, data: Path | None) -> None:
+def fig3(out: Path, dataset: str | None, sr_scale: int | None, images: int, results: Path, data: Path | None) -> None:
     """Restored test images side by side: LR, bicubic, each SR net of the paper's Fig. 3, HR."""
     from lrbench import gallery, plots
     from lrbench.datasets import data_root
@@ -215,7 +216,7 @@ def fig3(out: Path, sr_scale: int | None, images: int, results: Path, data: Path
 
     plots.check_suffix(out)
     figure, store = gallery.published("fig3"), Store(results, _warn)
-    chosen = gallery.choose(store.records(), figure.nets.values(), sr_scale)
+    chosen = gallery.choose(store.records(), figure.nets.values(), sr_scale, dataset)
     shown = gallery.columns(chosen, figure.nets, store, data_root(data))
     plots.save(gallery.draw(gallery.title(figure, chosen), shown, images), out)
     click.echo(str(out))

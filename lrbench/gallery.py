@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from lrbench import cells, prepare, registry
+from lrbench import prepare, registry, sr_table
 from lrbench.errors import UserError, did_you_mean
 from lrbench.quality import quality
 from lrbench.record import Record
@@ -45,25 +46,32 @@ def published(name: str) -> PublishedGallery:
     return found
 
 
-def choose(records: Sequence[Record], methods: Collection[str], sr_scale: int | None) -> list[Record]:
-    """The runs to draw: of one test, the one that most of the methods were put to, one run a method.
+def choose(
+    records: Sequence[Record], methods: Collection[str], sr_scale: int | None = None, dataset: str | None = None
+) -> list[Record]:
+    """The runs to draw: of one test, the first by name that most of the methods were put to, one run a method.
 
     Of several runs of a method, that with the highest PSNR over training images is drawn, so that the test
     images do not choose it. Raises UserError where there is none.
     """
-    tests: dict[tuple[object, ...], dict[str, Record]] = {}
-    for record in records:
-        spec = record.spec
-        if record.restores and spec.method in methods and sr_scale in (None, spec.config["sr_scale"]):
-            test = (spec.dataset, cells.content(spec), spec.scale, spec.config["sr_scale"], spec.degradation)
-            drawn = tests.setdefault((*test, spec.limit_test), {})
-            if spec.method not in drawn or _rank(record) > _rank(drawn[spec.method]):
-                drawn[spec.method] = record
-    if not tests:
-        scales = sorted({str(r.spec.config["sr_scale"]) for r in records if r.restores and r.spec.method in methods})
-        wanted = f"; {did_you_mean(str(sr_scale), scales)}" if scales and sr_scale else ""
-        raise UserError(f"there is no run of {', '.join(methods)} to draw{wanted}; start with 'lrbench run'")
-    best = max(tests.values(), key=len)
+    nets = [record for record in records if record.restores and record.spec.method in methods]
+    if not nets:
+        raise UserError(f"there is no run of {', '.join(methods)} to draw; start with 'lrbench run'")
+    for option, wanted, there in (
+        ("--sr-scale", sr_scale, {record.spec.config["sr_scale"] for record in nets}),
+        ("--dataset", dataset, {record.spec.dataset for record in nets}),
+    ):
+        if wanted is not None and wanted not in there:
+            hint = did_you_mean(str(wanted), sorted(map(str, there)))
+            raise UserError(f"{option} {wanted}: there is no such run of {', '.join(methods)}; {hint}")
+    best: dict[str, Record] = {}
+    for _, experiments in sr_table.group(nets).items():
+        drawn: dict[str, Record] = {}
+        for record in itertools.chain(*experiments):
+            spec = record.spec
+            if sr_scale in (None, spec.config["sr_scale"]) and dataset in (None, spec.dataset):
+                drawn[spec.method] = max(record, drawn.get(spec.method, record), key=_rank)
+        best = max(best, drawn, key=len)  # the first of equals
     return [best[method] for method in methods if method in best]
 
 
@@ -113,4 +121,5 @@ def draw(title: str, shown: Sequence[Column], rows: int) -> Figure:
 def title(gallery: PublishedGallery, records: Sequence[Record]) -> str:
     """What the figure shows, and of which runs."""
     seeds: Mapping[int, None] = dict.fromkeys(record.spec.seed for record in records)
-    return f"{gallery.title}: {records[0].spec.dataset}, PSNR (RGB), seed {', '.join(map(str, seeds))}"
+    [test] = sr_table.group(records)
+    return f"{gallery.title}: {test}\nPSNR (RGB) below each; seed {', '.join(map(str, seeds))}"

@@ -25,8 +25,8 @@ def quality(restored: Tensor, true: Tensor, shave: int) -> dict[str, Tensor]:
 def _quality(restored: Tensor, true: Tensor, shave: int) -> dict[str, Tensor]:
     a, b = (images.permute(0, 3, 1, 2).double() for images in (restored, true))
     found = {"psnr": psnr(a, b), "ssim": ssim(a, b)}
-    inner = slice(shave, a.shape[2] - shave)
-    a, b = luma(a)[..., inner, inner], luma(b)[..., inner, inner]
+    rows, columns = (slice(shave, side - shave) for side in a.shape[2:])
+    a, b = luma(a)[..., rows, columns], luma(b)[..., rows, columns]
     if a.numel():
         found |= {"psnr_y": psnr(a, b), "ssim_y": ssim(a, b)}
     return {name: values for name, values in found.items() if values is not None}
@@ -43,24 +43,18 @@ def psnr(a: Tensor, b: Tensor) -> Tensor:
 def ssim(a: Tensor, b: Tensor) -> Tensor | None:
     """SSIM (n,) of images (n, C, H, W) in 0..255 (Wang et al. 2004, Eq. 13), mean over channels.
 
-    None for images that are smaller than the window.
+    Over the places where the window lies within the image. None for images that are smaller than the window.
     """
     if min(a.shape[2:]) < WINDOW:
         return None
     from torchmetrics.functional.image import structural_similarity_index_measure
 
-    found = structural_similarity_index_measure(  # in float32: 25 times as fast, and within 1e-4
-        a.float(),
-        b.float(),
-        gaussian_kernel=True,
-        sigma=1.5,
-        kernel_size=WINDOW,
-        data_range=255.0,
-        k1=0.01,
-        k2=0.03,
-        reduction="none",
-    )
-    return found.reshape(len(a)).double()  # type: ignore[union-attr]
+    _, full = structural_similarity_index_measure(  # in float32: 25 times as fast, and within 1e-4
+        a.float(), b.float(), gaussian_kernel=True, sigma=1.5, kernel_size=WINDOW, data_range=255.0,
+        k1=0.01, k2=0.03, return_full_image=True,
+    )  # fmt: skip
+    border = WINDOW // 2  # where torchmetrics mirrors the image, the window leaves it
+    return full[..., border:-border, border:-border].double().mean(dim=(1, 2, 3))
 
 
 def luma(images: Tensor) -> Tensor:

@@ -58,7 +58,8 @@ def _body(table: FilledTable) -> tuple[list[str], list[list[str]]]:
     """The head and the lines that Markdown and LaTeX show, as plain text."""
     head = ["", *(["epochs"] if table.unequal_budgets else [])]
     published, compared = _columns_with_published(table), _columns_compared(table)
-    controlled, reference = compared if table.unequal_budgets else set(), cells.label(str(table.source.reference))
+    controlled = _columns_controlled(table)
+    reference = cells.label(str(table.source.reference))
     for number, label in enumerate(table.labels):
         head += [label, *(["published", "difference"] if number in published else [])]
         head += [f"vs {reference}"] if number in compared else []
@@ -82,11 +83,14 @@ def _notes(table: FilledTable) -> list[str]:
     notes = ["Ours: top-1 % on the test images, mean ± sample standard deviation over seeds (number of seeds)."]
     if _columns_with_published(table):
         notes.append(f"Published: {table.source.source}; {table.source.protocol}. Difference: ours - published.")
-    if _columns_compared(table):
+    compared, controlled = _columns_compared(table), _columns_controlled(table)
+    if compared | controlled:
+        reference = cells.label(str(table.source.reference))
+        control = f"Its control is the {reference} of the same budget, which started as the row did (`init`). "
         notes.append(
-            f"vs {cells.label(str(table.source.reference))}: mean difference in points over the seeds that both have; "
-            "in brackets, in how many of them it is more than chance, by McNemar's exact test on the stored "
-            f"predictions (p < {CHANCE:g})."
+            f"vs {reference}{' and its control' if controlled else ''}: mean difference in points over the seeds that "
+            "both have; in brackets, in how many of them it is more than chance, by McNemar's exact test on the "
+            f"stored predictions (p < {CHANCE:g}). {control if controlled else ''}".rstrip()
         )
     notes += table.source.notes
     if table.unequal_budgets:
@@ -94,9 +98,6 @@ def _notes(table: FilledTable) -> list[str]:
             "Budgets are unequal: `epochs` counts all epochs that went into the weights. "
             "Compare rows of the same number only."
         )
-        if _columns_compared(table):
-            reference = cells.label(str(table.source.reference))
-            notes.append(f"Its control: the {reference} of the same budget, which started as the row did (`init`).")
     if any(row.hr for row in table.rows):
         notes.append(f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor.")
     if table.left_out:
@@ -108,6 +109,13 @@ def _notes(table: FilledTable) -> list[str]:
 
 def _p_values(comparison: Comparison | None) -> str:
     return "" if comparison is None else " ".join(f"{p:.3g}" for p in comparison.p)
+
+
+def _columns_controlled(table: FilledTable) -> set[int]:
+    """Where a row's control is another run than the reference."""
+    if not table.unequal_budgets:
+        return set()
+    return {number for row in table.rows for number, entry in enumerate(row.entries) if entry.control}
 
 
 def _columns_compared(table: FilledTable) -> set[int]:

@@ -27,12 +27,13 @@ def see_through(data: Prepared, restorer: Method, record: Record, store: Store) 
         lr, side, degradation = pairs.view("lr").cpu(), pairs.hr.shape[1], DEGRADATIONS[str(record.spec.degradation)]
         content = (record.id, record.files[WEIGHTS], str(tuple(lr.shape)), lr.numpy().tobytes())
         key = hashlib.sha256(b"\0".join(x if isinstance(x, bytes) else x.encode() for x in content)).hexdigest()[:16]
-        kept = store.read_images(key)
-        if kept is None:
+
+        def make() -> torch.Tensor:
             small = torch.from_numpy(degradation.up(lr.numpy(), restorer.context.side))
             source = replace(pairs, up=small.to(pairs.hr.device)) if type(restorer).view == "up" else pairs
-            kept = restore(restorer, source).cpu()
-            store.write_images(key, kept)
+            return restore(restorer, source).cpu()
+
+        kept = store.images(key, make)
         up = kept if kept.shape[1] == side else torch.from_numpy(degradation.up(kept.numpy(), side))
         return replace(pairs, up=up.to(pairs.hr.device))
 

@@ -40,11 +40,7 @@ class Restorer(Method):
 
     @classmethod
     def check(cls, config: Any, scale: int) -> None:
-        if scale % config.sr_scale:
-            divisors = [d for d in range(2, scale + 1) if scale % d == 0]
-            nearest = min(divisors, key=lambda d: abs(d - config.sr_scale), default=None)
-            hint = f"the nearest sr_scale is {nearest}" if nearest else "there is nothing to restore"
-            raise UserError(f"{cls.name}: sr_scale={config.sr_scale} does not divide --scale {scale}; {hint}")
+        check_sr_scale(cls.name, config.sr_scale, scale)
 
     @classmethod
     def own_protocol(cls, config: Any) -> Mapping[str, Any]:
@@ -59,6 +55,15 @@ class Restorer(Method):
     def forward(self, image: Tensor) -> Tensor:
         """The restored image, from the one that `view` names, and from it only. Both float32 in [0, 1]."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+
+def check_sr_scale(name: str, sr_scale: int, scale: int) -> None:
+    """Raise UserError, naming the nearest, unless `sr_scale` divides `scale`. name: of the method."""
+    if scale % sr_scale:
+        divisors = [d for d in range(2, scale + 1) if scale % d == 0]
+        nearest = min(divisors, key=lambda d: abs(d - sr_scale), default=None)
+        hint = f"the nearest sr_scale is {nearest}" if nearest else "there is nothing to restore"
+        raise UserError(f"{name}: sr_scale={sr_scale} does not divide --scale {scale}; {hint}")
 
 
 def magnification(spec: RunSpec) -> int | None:

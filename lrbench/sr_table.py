@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from lrbench import cells
 from lrbench.record import Record
@@ -19,6 +19,8 @@ MEASURES = {
     "ssim_y": ("SSIM Y", 4),
 }
 BICUBIC = "bicubic_"
+TITLE = "Restoration quality"
+HEAD = ["", "trained", *(title for title, _ in MEASURES.values())]
 
 
 @dataclass(frozen=True, order=True)
@@ -26,7 +28,7 @@ class Test:
     """What is restored from what: SR nets are compared within one of these only, whatever they were trained on."""
 
     dataset: str
-    content: str
+    content: str  # names the data set's content where one name has stood for several; else empty
     lr_side: int
     side: int
     degradation: str
@@ -34,7 +36,8 @@ class Test:
 
     def __str__(self) -> str:
         sizes = f"{self.lr_side}x{self.lr_side} to {self.side}x{self.side}"
-        return f"{self.dataset} {sizes}, {self.degradation}, {self.test_images:,} test images"
+        content = f", {self.dataset} with content {self.content}" if self.content else ""
+        return f"{self.dataset} {sizes}, {self.degradation}, {self.test_images:,} test images{content}"
 
 
 def sheets(records: Iterable[Record]) -> list[Sheet]:
@@ -44,34 +47,39 @@ def sheets(records: Iterable[Record]) -> list[Sheet]:
 
 def group(records: Iterable[Record]) -> dict[Test, list[list[Record]]]:
     """The SR nets among the records: test -> experiments, each a list of its seeds."""
+    nets = sorted((r for r in records if r.restores), key=lambda r: (r.spec.method, r.spec.seed, r.id))
+    changed = cells.changed(nets)
     found: dict[Test, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in sorted(records, key=lambda record: (record.spec.method, record.spec.seed)):
-        if record.restores:
-            found[_test(record)][cells.variant(record.spec)].append(record)
+    for record in nets:
+        found[_test(record, changed)][cells.variant(record.spec)].append(record)
     return {test: list(found[test].values()) for test in sorted(found)}
 
 
-def _test(record: Record) -> Test:
+def _test(record: Record, changed: Collection[str]) -> Test:
     spec, lr_side = record.spec, record.data.side // (record.spec.scale or 1)
-    return Test(
-        spec.dataset, cells.content(spec), lr_side, lr_side * int(str(spec.config["sr_scale"])),
-        str(spec.degradation), record.data.test_images,
-    )  # fmt: skip
+    side, content = lr_side * int(str(spec.config["sr_scale"])), cells.content(spec) if spec.dataset in changed else ""
+    return Test(spec.dataset, content, lr_side, side, str(spec.degradation), record.data.test_images)
 
 
 def _sheet(test: Test, experiments: Sequence[Sequence[Record]]) -> Sheet:
-    rows = [_Row.bicubic(experiments[0][0]), *(_Row.net(found) for found in experiments)]
+    nets = [_Row.net(found) for found in experiments]
+    shown = [(row.label, row.training) for row in nets]
+    nets = [  # what differs is a version, or a run that was needed
+        replace(row, label=f"{row.label} [{row.records[0].id}]") if shown.count((row.label, row.training)) > 1 else row
+        for row in nets
+    ]
+    rows = [_Row.bicubic(experiments[0][0]), *nets]
     notes = [
         "Means over the test images, rounded to 8 bits, then mean ± sample standard deviation over seeds "
         "(number of seeds). RGB: the whole image. "
         f"Y: luma of BT.601, without {test.side // test.lr_side} pixels at each border.",
         "bicubic: LR enlarged by the degradation protocol's own way up, without any network.",
-        "Epochs are those of all stages; pairs, those that the last stage was trained on.",
+        "Trained: the epochs of all stages, and the pairs of the last one.",
     ]
     return Sheet(
-        "Restoration quality",
+        TITLE,
         str(test),
-        ["", "epochs", "pairs", *(title for title, _ in MEASURES.values())],
+        HEAD,
         [row.line() for row in rows],
         notes,
         [row.flat(test) for row in rows],
@@ -83,15 +91,14 @@ class _Row:
     label: str
     method: str | None
     config: str | None
-    epochs: int | None
-    pairs: int | None
+    training: str | None
     measures: dict[str, Summary | None]
     records: tuple[Record, ...]
 
     @classmethod
     def bicubic(cls, record: Record) -> _Row:
         measures = {name: _over([record], BICUBIC + name) for name in MEASURES}
-        return cls("bicubic", None, None, None, None, measures, ())
+        return cls("bicubic", None, None, None, measures, ())
 
     @classmethod
     def net(cls, records: Sequence[Record]) -> _Row:
@@ -99,8 +106,10 @@ class _Row:
         measures = {name: _over(records, name) for name in MEASURES}
         config = json.dumps(spec.config, sort_keys=True)
         label = cells.name(cells.row_key(spec))
-        epochs, pairs = int(metrics["epochs_in_weights"] or 0), records[0].data.train_images
-        return cls(label, spec.method, config, epochs, pairs, measures, tuple(records))
+        shared = cells.conditions(records[0])
+        training = f"{shared.recipe}, {metrics['epochs_in_weights']} epochs, {records[0].data.train_images:,} pairs"
+        training += f", {shared.precision}" + (", best epoch by validation" if shared.select == "val" else "")
+        return cls(label, spec.method, config, training, measures, tuple(records))
 
     def line(self) -> list[str]:
         values = []
@@ -108,8 +117,7 @@ class _Row:
             summary = self.measures[name]
             text = DASH if summary is None else summary.text(digits) if self.records else f"{summary.mean:.{digits}f}"
             values.append(text)
-        counts = [DASH if count is None else f"{count:,}" for count in (self.epochs, self.pairs)]
-        return [self.label, *counts, *values]
+        return [self.label, self.training or DASH, *values]
 
     def flat(self, test: Test) -> dict[str, object]:
         numbers: dict[str, float | None] = {}
@@ -117,10 +125,15 @@ class _Row:
             numbers[f"{name}_mean"] = None if summary is None else round(summary.mean, 5)
             numbers[f"{name}_sd"] = None if summary is None or summary.sd is None else round(summary.sd, 5)
         about = {"row": self.label, "method": self.method, "config": self.config}
-        trained = {"epochs_in_weights": self.epochs, "train_images": self.pairs}
+        first = self.records[0] if self.records else None
+        trained = {
+            "training": self.training,
+            "epochs_in_weights": first and first.metrics["epochs_in_weights"],
+            "train_images": first and first.data.train_images,
+        }
         seeds = {"n": len(self.records), "seeds": " ".join(str(record.spec.seed) for record in self.records)}
         runs = {"runs": " ".join(record.id for record in self.records)}
-        return {"table": "Restoration quality", **vars(test), **about, **trained, **numbers, **seeds, **runs}
+        return {"table": TITLE, **vars(test), **about, **trained, **numbers, **seeds, **runs}
 
 
 def _over(records: Sequence[Record], name: str) -> Summary | None:
@@ -129,6 +142,5 @@ def _over(records: Sequence[Record], name: str) -> Summary | None:
 
 
 def _empty() -> Sheet:
-    head = ["", *(title for title, _ in MEASURES.values())]
     note = "No SR net has been run yet; 'lrbench methods' lists them."
-    return Sheet("Restoration quality", "no run yet", head, [], [note], [])
+    return Sheet(TITLE, "no run yet", HEAD, [], [note], [])

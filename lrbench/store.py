@@ -3,7 +3,7 @@
     <root>/<id>/record.json  curve.csv  predictions.npz  weights.safetensors
     <root>/.work/<id>/checkpoint        of a run that is not finished
     <root>/.locks/<id>                  while a process trains it
-    <root>/.images/<key>                that an SR net restored for a classifier; made again where missing
+    <root>/.images/<key>/images         that an SR net restored for a classifier; made again where missing
 
 Reports need no weights, which may be left out of what is shared or committed.
 """
@@ -110,15 +110,21 @@ class Store:
         """Replace the checkpoint of an unfinished run. Raises OSError."""
         write_atomic(self.work(run_id) / "checkpoint", checkpoint.pack(snapshot))
 
-    def read_images(self, key: str) -> Tensor | None:
-        """Images that were kept, uint8 (n, H, W, 3), or None; damaged ones are named and set aside."""
-        images: Tensor | None = self._unpack(self.root / ".images" / key)
-        return images
+    def images(self, key: str, make: Callable[[], Tensor]) -> Tensor:
+        """Images, uint8 (n, H, W, 3), that are made once and kept; damaged ones are set aside and made again.
 
-    def write_images(self, key: str, images: Tensor) -> None:
-        """Keep images that can be made again, but not quickly. Raises OSError."""
-        (self.root / ".images").mkdir(parents=True, exist_ok=True)
-        write_atomic(self.root / ".images" / key, checkpoint.pack(images))
+        Another process that wants them waits. Raises OSError.
+        """
+        place = self.root / ".images" / key / "images"
+        with lock.held(self.root / ".locks" / key, lambda: self.warn(f"another process is making images {key}")):
+            kept: Tensor | None = self._unpack(place)
+            if kept is None:
+                place.parent.mkdir(parents=True, exist_ok=True)
+                for leftover in place.parent.glob(f"{TEMPORARY}*"):  # of a killed predecessor
+                    leftover.unlink(missing_ok=True)
+                kept = make()
+                write_atomic(place, checkpoint.pack(kept))
+        return kept
 
     def _unpack(self, path: Path) -> Any | None:
         if not path.exists():
