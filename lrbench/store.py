@@ -116,10 +116,9 @@ class Store:
         Another process that wants them waits. Raises OSError.
         """
         place = self.root / ".images" / key / "images"
-        with lock.held(self.root / ".locks" / key, lambda: self.warn(f"another process is making images {key}")):
+        with lock.held(place.with_name("lock"), lambda: self.warn(f"another process is making images {key}")):
             kept: Tensor | None = self._unpack(place)
             if kept is None:
-                place.parent.mkdir(parents=True, exist_ok=True)
                 for leftover in place.parent.glob(f"{TEMPORARY}*"):  # of a killed predecessor
                     leftover.unlink(missing_ok=True)
                 kept = make()
