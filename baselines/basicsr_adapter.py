@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+import warnings
 from collections.abc import Mapping
 from functools import cache
 from types import ModuleType
@@ -30,6 +31,7 @@ def basicsr(module: str) -> ModuleType:
         shim = ModuleType(SHIM)
         shim.rgb_to_grayscale = rgb_to_grayscale  # type: ignore[attr-defined]
         sys.modules[SHIM] = shim
+    warnings.filterwarnings("ignore", "torch.meshgrid", UserWarning)  # SwinIR's use of it
     try:
         return importlib.import_module(f"basicsr.{module}")
     except ImportError as error:
@@ -51,16 +53,13 @@ def network(arch: str, scale: int, side: int, args: Mapping[str, Any]) -> nn.Mod
     `args` does not say otherwise. Raises UserError for an unknown network or argument, and for a network
     that makes something else.
     """
-    cls = arch_class(arch)
+    cls = checked(arch, args)
     own = inspect.signature(cls).parameters
     known = {
         "num_in_ch": 3, "num_out_ch": 3, "in_chans": 3, "in_channels": 3, "out_channels": 3, "colors": 3,
         "upscale": scale, "scale": scale, "img_size": side, "upsampler": "pixelshuffle",
         "window_size": max(d for d in range(1, LARGEST_WINDOW + 1) if side % d == 0),
     }  # fmt: skip
-    for name in args:
-        if name not in own or own[name].kind is inspect.Parameter.VAR_KEYWORD:
-            raise unknown(f"argument of BasicSR's {arch}", name, [n for n in own if n != "kwargs"])
     expected = (1, 3, scale * side, scale * side)
     try:
         net = cls(**{name: value for name, value in known.items() if name in own} | dict(args))
@@ -75,11 +74,18 @@ def network(arch: str, scale: int, side: int, args: Mapping[str, Any]) -> nn.Mod
     return net.train()
 
 
-def arch_class(arch: str) -> type[nn.Module]:
-    """The class of a network that BasicSR registers. Raises UserError, naming the nearest, for another name."""
+def checked(arch: str, args: Mapping[str, Any]) -> type[nn.Module]:
+    """The class of a network that BasicSR registers.
+
+    Raises UserError, naming the nearest, for another name and for an argument that it does not have.
+    """
     basicsr("archs")  # which fills the registry
     registered = {name.removesuffix(SUFFIX): cls for name, cls in basicsr("utils.registry").ARCH_REGISTRY}
     if arch not in registered:
         raise unknown("network of BasicSR", arch, registered)
-    found: type[nn.Module] = registered[arch]
-    return found
+    cls: type[nn.Module] = registered[arch]
+    own = [name for name, one in inspect.signature(cls).parameters.items() if one.kind is not one.VAR_KEYWORD]
+    for name in args:
+        if name not in own:
+            raise unknown(f"argument of BasicSR's {arch}", name, own)
+    return cls

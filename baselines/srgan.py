@@ -82,10 +82,8 @@ class SRGAN(srresnet.SRResNet):
     @classmethod
     def needs_of(cls, config: Any) -> dict[str, Needs]:
         first = config.model_dump(include=set(srresnet.Config.model_fields))
-        needs = {"init": Needs("sr-srresnet", first)}
-        if config.vgg == "hr-baseline":
-            needs["vgg"] = Needs("hr-baseline", overrides={"backbone": "vgg16"})
-        return needs
+        own_vgg = {"vgg": Needs("hr-baseline", overrides={"backbone": "vgg16"})}
+        return (own_vgg if config.vgg == "hr-baseline" else {}) | {"init": Needs("sr-srresnet", first)}
 
     @classmethod
     def own_protocol(cls, config: Any) -> Mapping[str, Any]:

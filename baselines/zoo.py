@@ -39,7 +39,7 @@ class Zoo(Restorer):
     @classmethod
     def check(cls, config: Any, scale: int) -> None:
         super().check(config, scale)
-        basicsr_adapter.arch_class(config.arch)
+        basicsr_adapter.checked(config.arch, config.args)
 
     def forward(self, lr: Tensor) -> Tensor:
         return self.network(lr).float()

@@ -210,12 +210,12 @@ def curves(
 @data_option
 def fig3(out: Path, dataset: str | None, sr_scale: int | None, images: int, results: Path, data: Path | None) -> None:
     """Restored test images side by side: LR, bicubic, each SR net of the paper's Fig. 3, HR."""
-    from lrbench import gallery, plots
+    from lrbench import gallery, plots, published
     from lrbench.datasets import data_root
     from lrbench.store import Store
 
     plots.check_suffix(out)
-    figure, store = gallery.published("fig3"), Store(results, _warn)
+    figure, store = published.gallery("fig3"), Store(results, _warn)
     chosen = gallery.choose(store.records(), figure.nets.values(), sr_scale, dataset)
     shown = gallery.columns(chosen, figure.nets, store, data_root(data))
     plots.save(gallery.draw(gallery.title(figure, chosen), shown, images), out)

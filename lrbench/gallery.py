@@ -3,30 +3,22 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from lrbench import prepare, registry, sr_table
+from lrbench import cells, prepare, restorer, sr_table
+from lrbench.degradation import DEFAULT
 from lrbench.errors import UserError, did_you_mean
+from lrbench.published import PublishedGallery
 from lrbench.quality import quality
 from lrbench.record import Record
 from lrbench.store import Store
-
-FIGURES = "lrbench.figures"
-
-
-@dataclass(frozen=True)
-class PublishedGallery:
-    """A paper's figure of restored images. `nets` are its columns in order, label -> the SR net's method."""
-
-    title: str
-    source: str
-    nets: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -38,45 +30,51 @@ class Column:
     psnr: Sequence[float] | None = None
 
 
-def published(name: str) -> PublishedGallery:
-    """The figure of that name. Raises UserError, naming the nearest, where there is none."""
-    found = registry.load(FIGURES, "figure", name)
-    if not isinstance(found, PublishedGallery):
-        raise UserError(f"figure '{name}' is not a lrbench.gallery.PublishedGallery")
-    return found
-
-
 def choose(
     records: Sequence[Record], methods: Collection[str], sr_scale: int | None = None, dataset: str | None = None
 ) -> list[Record]:
-    """The runs to draw: of one test, the first by name that most of the methods were put to, one run a method.
+    """The runs to draw, one a method, all of one test: that which most of the methods were put to.
 
-    Of several runs of a method, that with the highest PSNR over training images is drawn, so that the test
-    images do not choose it. Raises UserError where there is none.
+    Of equal tests the default degradation's, then the one on most images, then the first by name; of several runs
+    of a method the plainest, see `_rank`: how well it restores does not choose it. Raises UserError where there
+    is none.
     """
     nets = [record for record in records if record.restores and record.spec.method in methods]
     if not nets:
         raise UserError(f"there is no run of {', '.join(methods)} to draw; start with 'lrbench run'")
-    for option, wanted, there in (
-        ("--sr-scale", sr_scale, {record.spec.config["sr_scale"] for record in nets}),
-        ("--dataset", dataset, {record.spec.dataset for record in nets}),
-    ):
-        if wanted is not None and wanted not in there:
-            hint = did_you_mean(str(wanted), sorted(map(str, there)))
-            raise UserError(f"{option} {wanted}: there is no such run of {', '.join(methods)}; {hint}")
-    best: dict[str, Record] = {}
-    for _, experiments in sr_table.group(nets).items():
-        drawn: dict[str, Record] = {}
+    nets = _with("--dataset", dataset, nets, lambda record: record.spec.dataset)
+    nets = _with("--sr-scale", sr_scale, nets, lambda record: record.spec.config["sr_scale"])
+    drawn: dict[sr_table.Test, dict[str, Record]] = {}
+    for test, experiments in sr_table.group(nets).items():
+        best = drawn.setdefault(test, {})
         for record in itertools.chain(*experiments):
-            spec = record.spec
-            if sr_scale in (None, spec.config["sr_scale"]) and dataset in (None, spec.dataset):
-                drawn[spec.method] = max(record, drawn.get(spec.method, record), key=_rank)
-        best = max(best, drawn, key=len)  # the first of equals
-    return [best[method] for method in methods if method in best]
+            best[record.spec.method] = max(record, best.get(record.spec.method, record), key=_rank)
+    most = max(drawn, key=lambda test: (len(drawn[test]), test.degradation == DEFAULT, test.test_images))
+    return [drawn[most][method] for method in methods if method in drawn[most]]
 
 
-def _rank(record: Record) -> tuple[float, str]:
-    return float(record.metrics["train_psnr"] or 0.0), record.id
+def _with(option: str, wanted: Any, nets: Sequence[Record], value: Callable[[Record], Any]) -> list[Record]:
+    """The nets that an option asks for; all where it is None. Raises UserError where there is none."""
+    kept = [record for record in nets if wanted in (None, value(record))]
+    if not kept:
+        hint = did_you_mean(str(wanted), sorted({str(value(record)) for record in nets}))
+        raise UserError(f"{option} {wanted}: there is no such run to draw; {hint}")
+    return kept
+
+
+def _rank(record: Record) -> tuple[int, int, int, int, str]:
+    """Fewest settings changed; then most training images, most epochs, lowest seed."""
+    epochs = int(record.metrics["epochs_in_weights"] or 0)
+    return -len(_changes(record)), record.data.train_images, epochs, -record.spec.seed, record.id
+
+
+def _changes(record: Record) -> list[str]:
+    """A net's settings that differ from its defaults, but for what all nets have: scale, pairs and epochs."""
+    return [
+        change
+        for change in cells.changes(cells.row_key(record.spec))
+        if change.partition("=")[0] not in restorer.Config.model_fields
+    ]
 
 
 def columns(records: Sequence[Record], nets: Mapping[str, str], store: Store, data_root: Path) -> list[Column]:
@@ -95,7 +93,7 @@ def columns(records: Sequence[Record], nets: Mapping[str, str], store: Store, da
 
     labels = {method: label for label, method in nets.items()}
     restored = [
-        enlarged(labels[record.spec.method], torch.from_numpy(made[:n]))
+        enlarged("\n".join([labels[record.spec.method], *_changes(record)]), torch.from_numpy(made[:n]))
         for record, made in zip(records, kept, strict=True)
     ]
     lr = Column("LR", images.view("lr").numpy())
@@ -119,7 +117,7 @@ def draw(title: str, shown: Sequence[Column], rows: int) -> Figure:
 
 
 def title(gallery: PublishedGallery, records: Sequence[Record]) -> str:
-    """What the figure shows, and of which runs."""
+    """What the figure shows, and of which runs; settings that were changed stand over their columns."""
     seeds: Mapping[int, None] = dict.fromkeys(record.spec.seed for record in records)
     [test] = sr_table.group(records)
     return f"{gallery.title}: {test}\nPSNR (RGB) below each; seed {', '.join(map(str, seeds))}"

@@ -104,7 +104,7 @@ def _groups(records: Sequence[Record]) -> dict[str, list[tuple[str, Sequence[Rec
             heading = f"{column.label(cell.records[0].data.side)}\n{shared}"
             groups.setdefault(heading, []).append((f"{cells.name(row)} ({row.backbone})", cell.records))
     for test, experiments in sr_table.group(records).items():
-        groups[str(test)] = [(cells.name(cells.row_key(runs[0].spec)), runs) for runs in experiments]
+        groups[str(test)] = list(zip(sr_table.labels(experiments), experiments, strict=True))
     return groups
 
 

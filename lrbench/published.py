@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from lrbench import registry
 from lrbench.errors import UserError
 
-TABLES = "lrbench.tables"
+Published = TypeVar("Published")
+TABLES, FIGURES = "lrbench.tables", "lrbench.figures"
 
 
 @dataclass(frozen=True)
@@ -51,9 +52,27 @@ class PublishedTable:
                 )
 
 
+@dataclass(frozen=True)
+class PublishedGallery:
+    """A paper's figure of restored images. `nets` are its columns in order, label -> the SR net's method."""
+
+    title: str
+    source: str
+    nets: Mapping[str, str]
+
+
 def table(name: str) -> PublishedTable:
     """The table of that name. Raises UserError, naming the nearest, where there is none."""
-    found = registry.load(TABLES, "table", name)
-    if not isinstance(found, PublishedTable):
-        raise UserError(f"table '{name}' is not a lrbench.published.PublishedTable")
+    return _load(TABLES, "table", name, PublishedTable)
+
+
+def gallery(name: str) -> PublishedGallery:
+    """The figure of that name. Raises UserError, naming the nearest, where there is none."""
+    return _load(FIGURES, "figure", name, PublishedGallery)
+
+
+def _load(group: str, kind: str, name: str, expected: type[Published]) -> Published:
+    found = registry.load(group, kind, name)
+    if not isinstance(found, expected):
+        raise UserError(f"{kind} '{name}' is not a lrbench.published.{expected.__name__}")
     return found

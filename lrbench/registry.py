@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from lrbench.errors import UserError, unknown
@@ -128,15 +129,34 @@ def register(cls: type[Method], origin: str) -> None:
 
 
 def source_hash(cls: type[Method]) -> str | None:
-    """sha256 of the files that a method and its bases are written in, to tell a change; None if unknown."""
+    """sha256 of the files that a method, its bases and their helpers are written in; None if unknown.
+
+    To tell a change. A helper is a module of the same package that the method's file uses and that holds no
+    method itself.
+    """
     from lrbench.method import Method
 
     bases = [base for base in cls.__mro__ if issubclass(base, Method) and base is not Method]
     try:
-        files = [Path(inspect.getfile(base)).read_bytes() for base in bases]
-    except (OSError, TypeError):
+        files = [Path(inspect.getfile(base)) for base in bases]
+        files += [Path(inspect.getfile(helper)) for helper in _helpers(sys.modules[cls.__module__])]
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    except (OSError, TypeError, KeyError):
         return None
-    return hashlib.sha256(b"".join(files)).hexdigest()
+
+
+def _helpers(module: ModuleType) -> list[ModuleType]:
+    things = vars(module).values()
+    used = {thing.__name__ if inspect.ismodule(thing) else getattr(thing, "__module__", None) for thing in things}
+    package = module.__name__.partition(".")[0]
+    names = sorted(str(name) for name in used if str(name).partition(".")[0] == package and name != module.__name__)
+    return [sys.modules[name] for name in names if not any(map(_is_method, vars(sys.modules[name]).values()))]
+
+
+def _is_method(thing: Any) -> bool:
+    from lrbench.method import Method
+
+    return isinstance(thing, type) and issubclass(thing, Method) and thing is not Method
 
 
 def origin(point: EntryPoint) -> str:

@@ -90,7 +90,8 @@ def _notes(table: FilledTable) -> list[str]:
         notes.append(
             f"vs {reference}{' and its control' if controlled else ''}: mean difference in points over the seeds that "
             "both have; in brackets, in how many of them it is more than chance, by McNemar's exact test on the "
-            f"stored predictions (p < {CHANCE:g}). {control if controlled else ''}".rstrip()
+            f"stored predictions (p < {CHANCE:g}), which compares two trained networks, not two ways of training. "
+            f"{control if controlled else ''}".rstrip()
         )
     notes += table.source.notes
     if table.unequal_budgets:

@@ -61,14 +61,24 @@ def _test(record: Record, changed: Collection[str]) -> Test:
     return Test(spec.dataset, content, lr_side, side, str(spec.degradation), record.data.test_images)
 
 
-def _sheet(test: Test, experiments: Sequence[Sequence[Record]]) -> Sheet:
-    nets = [_Row.net(found) for found in experiments]
-    shown = [(row.label, row.training) for row in nets]
-    nets = [  # what differs is a version, or a run that was needed
+def labels(experiments: Sequence[Sequence[Record]]) -> list[str]:
+    """A name for each of several experiments, which says how it was trained where two would have one name."""
+    rows = _nets(experiments)
+    names = [row.label for row in rows]
+    return [f"{row.label} ({row.training})" if names.count(row.label) > 1 else row.label for row in rows]
+
+
+def _nets(experiments: Sequence[Sequence[Record]]) -> list[_Row]:
+    rows = [_Row.net(found) for found in experiments]
+    shown = [(row.label, row.training) for row in rows]
+    return [  # what differs is a version, or a run that was needed
         replace(row, label=f"{row.label} [{row.records[0].id}]") if shown.count((row.label, row.training)) > 1 else row
-        for row in nets
+        for row in rows
     ]
-    rows = [_Row.bicubic(experiments[0][0]), *nets]
+
+
+def _sheet(test: Test, experiments: Sequence[Sequence[Record]]) -> Sheet:
+    rows = [_Row.bicubic(experiments[0][0]), *_nets(experiments)]
     notes = [
         "Means over the test images, rounded to 8 bits, then mean ± sample standard deviation over seeds "
         "(number of seeds). RGB: the whole image. "
@@ -108,7 +118,7 @@ class _Row:
         label = cells.name(cells.row_key(spec))
         shared = cells.conditions(records[0])
         training = f"{shared.recipe}, {metrics['epochs_in_weights']} epochs, {records[0].data.train_images:,} pairs"
-        training += f", {shared.precision}" + (", best epoch by validation" if shared.select == "val" else "")
+        training += f", {shared.precision}" + (", best epoch by validation" if metrics.get("best_epoch") else "")
         return cls(label, spec.method, config, training, measures, tuple(records))
 
     def line(self) -> list[str]:

@@ -22,11 +22,19 @@ Predictions = Callable[[Record], Mapping[str, np.ndarray]]  # of a stored run: p
 class Comparison:
     """A cell beside the reference's, seed by seed, on the same test images."""
 
-    gain: float  # mean over the seeds that both have, in percentage points
+    gains: tuple[float, ...]  # in percentage points, for each seed that both have
     p: tuple[float, ...]  # of McNemar's test, a seed each
 
+    @property
+    def gain(self) -> float:
+        """Mean over the seeds."""
+        return statistics.fmean(self.gains)
+
     def __str__(self) -> str:
-        return f"{self.gain:+.2f} ({sum(p < CHANCE for p in self.p)} of {len(self.p)})"
+        signs = [gain * self.gain for gain, p in zip(self.gains, self.p, strict=True) if p < CHANCE]
+        against = sum(sign < 0 for sign in signs)
+        counts = f"{len(signs) - against} of {len(self.p)}" + (f", {against} against" if against else "")
+        return f"{self.gain:+.2f} ({counts})"
 
 
 @dataclass(frozen=True)
@@ -178,7 +186,7 @@ def _compare(cell: Cell | None, reference: Cell | None, predictions: Predictions
     if not pairs:
         return None
     p = [mcnemar(*(_right(predictions(record)) for record in pair)) for pair in pairs]
-    return Comparison(statistics.fmean(one.top1 - other.top1 for one, other in pairs), tuple(p))
+    return Comparison(tuple(one.top1 - other.top1 for one, other in pairs), tuple(p))
 
 
 def _right(predictions: Mapping[str, np.ndarray]) -> np.ndarray:

@@ -193,6 +193,12 @@ def check_config(cls: type[Method]) -> None:
     assert all(isinstance(need, Needs) for need in needs.values()), f"{cls.name}: needs_of must give role -> Needs"
     role = cls.starts_from(config)
     assert role is None or role in needs, f"{cls.name}: starts_from says '{role}', which is no role in needs_of"
+    role = cls.restored_by(config)
+    if role is not None:
+        assert role in needs, f"{cls.name}: restored_by says '{role}', which is no role in needs_of"
+        restores = issubclass(registry.method(needs[role].method), Restorer)
+        assert restores, f"{cls.name}: restored_by says '{role}', but {needs[role].method} is not an SR net"
+        assert cls.view == "up", f"{cls.name}: restored images are seen as 'up', and its view is '{cls.view}'"
 
 
 def check_terms(trial: Trial) -> None:

@@ -231,6 +231,30 @@ class AnotherRunEachTime(Toy):
         lam: float = Field(default_factory=random.random, description="ours")
 
 
+class RestoredByNobody(Taught):
+    @classmethod
+    def restored_by(cls, config: Any) -> str | None:
+        return "restorer"
+
+
+class RestoredByAClassifier(Taught):
+    @classmethod
+    def restored_by(cls, config: Any) -> str | None:
+        return "teacher"
+
+
+class RestoredButLooksElsewhere(Toy):
+    view = "lr"
+
+    @classmethod
+    def needs_of(cls, config: Any) -> dict[str, Needs]:
+        return {"restorer": Needs("sr-espcn")}
+
+    @classmethod
+    def restored_by(cls, config: Any) -> str | None:
+        return "restorer"
+
+
 @pytest.mark.parametrize(
     ("toy", "complaint"),
     [
@@ -253,6 +277,9 @@ class AnotherRunEachTime(Toy):
         (SeesMore, "forward got 2 arguments"),
         (NoDefault, "setting 'lam' has no default"),
         (NoSource, "setting 'lam' does not say where its default comes from"),
+        (RestoredByNobody, "restored_by says 'restorer', which is no role in needs_of"),
+        (RestoredByAClassifier, "restored_by says 'teacher', but hr-baseline is not an SR net"),
+        (RestoredButLooksElsewhere, "restored images are seen as 'up', and its view is 'lr'"),
         (AnotherRunEachTime, "asked for a second time, it trains again"),
     ],
 )

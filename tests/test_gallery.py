@@ -7,7 +7,7 @@ from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
 from test_sr_tables import net
 
-from lrbench import datasets, gallery, plots
+from lrbench import datasets, gallery, plots, published
 from lrbench.degradation import DEGRADATIONS
 from lrbench.errors import UserError
 from lrbench.importing import import_dataset
@@ -15,7 +15,7 @@ from lrbench.plan import plan
 from lrbench.record import DataFacts, Record
 from lrbench.store import Store
 
-FIG_3 = gallery.published("fig3")
+FIG_3 = published.gallery("fig3")
 NETS = tuple(FIG_3.nets.values())
 SHOWN = 5  # restored images that are kept with a record here
 CURVE = "epoch,loss,mse,train_psnr\n1,3,3,20\n2,2,2,21\n3,1,1,22\n"
@@ -66,11 +66,27 @@ def test_another_sr_scale_can_be_asked_for():
     assert chosen([*two, four], 2) == chosen([*two, four]) == [one.id for one in two]
 
 
-def test_of_several_runs_of_a_net_the_best_on_training_images_is_drawn():
-    runs = [trained(train_psnr=24.0, psnr=99.0), trained(train_psnr=26.0, psnr=1.0, seed=1)]
-    runs += [trained(train_psnr=25.0, psnr=50.0, seed=2)]
-    for records in (runs, runs[::-1]):
-        assert chosen(records) == [runs[1].id]
+@pytest.mark.parametrize(
+    ("plainer", "other"),
+    [
+        ({}, {"settings": {"lr": 0.5}}),
+        ({}, {"limit_train": 1000}),
+        ({"settings": {"sr_pairs": "all"}, "limit_train": 1000}, {"limit_train": 1000}),
+        ({}, {"epochs": 3}),
+        ({"seed": 1}, {"seed": 2}),
+    ],
+    ids=str,
+)
+def test_of_several_runs_of_a_net_the_plainest_is_drawn_however_well_it_restores(plainer, other):
+    wanted, better = trained(**plainer), trained(train_psnr=99.0, psnr=99.0, **other)
+    for records in ([wanted, better], [better, wanted]):
+        assert chosen(records) == [wanted.id]
+
+
+def test_of_equal_tests_the_default_degradation_then_the_most_images_are_drawn():
+    default, area, small = trained(), trained(degradation="area"), trained(limit_test=100)
+    assert chosen([area, small, default]) == chosen([default, small, area]) == [default.id]
+    assert chosen([area, small]) == [small.id]
 
 
 @pytest.mark.parametrize("records", [[], [trained("sr-srresnet")]], ids=["empty", "another net"])
@@ -86,6 +102,12 @@ def test_of_equal_tests_the_first_by_name_is_drawn_unless_another_is_asked_for()
         assert [one.id for one in gallery.choose(order, NETS, dataset="svhn")] == [records[0].id]
     with pytest.raises(UserError, match=r"--dataset svhm: .*; did you mean 'svhn'"):
         gallery.choose(records, NETS, dataset="svhm")
+
+
+def test_a_data_set_and_an_sr_scale_that_were_not_run_together_are_refused():
+    records = [trained(dataset="svhn"), trained(dataset="digits", settings={"sr_scale": 4})]
+    with pytest.raises(UserError, match=r"--sr-scale 4: there is no such run to draw; .*2"):
+        gallery.choose(records, NETS, 4, "svhn")
 
 
 def test_an_sr_scale_that_was_not_run_is_refused_with_those_that_were():

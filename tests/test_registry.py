@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -238,3 +239,22 @@ def test_a_draft_with_the_name_of_an_installed_method_is_an_error_that_names_bot
     line = refusal(OURS[0])
     assert str(draft) in line and "lrbench" in line
     assert working() == OURS[1:]
+
+
+def test_a_helper_of_a_method_is_part_of_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "helped"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "helper.py").write_text("def lam():\n    return 1\n")
+    (package / "other.py").write_text(
+        "from lrbench.method import Method\n\n\nclass Other(Method):\n    name = 'other'\n"
+    )
+    lines = ["from helped import other", "from helped.helper import lam", "from lrbench.method import Method", ""]
+    (package / "mine.py").write_text("\n".join([*lines, "class Mine(Method):", "    name = 'mine'", ""]))
+    monkeypatch.syspath_prepend(tmp_path)
+    cls = importlib.import_module("helped.mine").Mine
+    before = registry.source_hash(cls)
+    (package / "other.py").write_text("# another method's file is its own affair\n")
+    assert registry.source_hash(cls) == before
+    (package / "helper.py").write_text("def lam():\n    return 2\n")
+    assert registry.source_hash(cls) != before

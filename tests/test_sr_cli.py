@@ -15,7 +15,7 @@ from test_store import finished
 from lrbench import cli
 from lrbench.store import Store
 
-STAGES = ("sr-srresnet", "hr-baseline", "sr-srgan", "srgan")
+STAGES = ("hr-baseline", "sr-srresnet", "sr-srgan", "srgan")
 SRGAN = ["run", "--method", "srgan", "--dataset", "digits", "--scale", "2", "--width", "0.125", "--recipe", "quick"]
 SRGAN += ["--epochs", "2", "--limit-train", "300", "--set", "channels=8", "--set", "blocks=1"]
 SRGAN += ["--device", "cpu", "--precision", "fp32"]  # so that runs are repeatable bit for bit on every machine
@@ -127,7 +127,7 @@ def test_plot_curves(lrbench):
         ([*SRGAN, "--set", "sr_scale=3"], "sr_scale=3 does not divide --scale 2; the nearest sr_scale is 2"),
         ([*SRGAN, "--set", "sr_pairs=al"], "'limit' or 'all'"),
         ([*SRGAN, "--set", "sr_scal=2"], "did you mean 'sr_scale'?"),
-        (["plot", "fig3", "--sr-scale", "4"], "--sr-scale 4: there is no such run of sr-espcn, sr-vdsr, sr-srgan"),
+        (["plot", "fig3", "--sr-scale", "4"], "--sr-scale 4: there is no such run to draw"),
         (["plot", "fig3", "--out", "fig3.jpg"], ".png, .pdf, .svg; got 'fig3.jpg'"),
         (["plot", "fig33"], "did you mean 'fig3'?"),
     ],

@@ -31,7 +31,7 @@ def test_vdsr_plans_its_net_and_then_the_classifier():
 
 def test_srgan_plans_its_first_stage_the_vgg_its_second_stage_and_then_the_classifier():
     spec = tiny.spec("srgan")
-    assert [one.method for one in spec.walk()] == ["sr-srresnet", "hr-baseline", "sr-srgan", "srgan"]
+    assert [one.method for one in spec.walk()] == ["hr-baseline", "sr-srresnet", "sr-srgan", "srgan"]
     found = by_method(spec)
     assert found["hr-baseline"].backbone == "vgg16" and spec.backbone == "resnet18"
     assert set(spec.needs) == {"restorer"} and set(found["sr-srgan"].needs) == {"init", "vgg"}

@@ -18,7 +18,7 @@ from lrbench.render import sheet
 from lrbench.sheet import FORMATS
 from lrbench.sheet import render as render_sheets
 from lrbench.stats import mcnemar
-from lrbench.table import fill
+from lrbench.table import Comparison, fill
 
 MEASURES = ("psnr", "ssim", "psnr_y", "ssim_y")
 PLAIN = {"bicubic_psnr": 21.25, "bicubic_ssim": 0.625, "bicubic_psnr_y": 22.75, "bicubic_ssim_y": 0.6875}
@@ -94,7 +94,7 @@ def test_nets_put_to_different_tests_never_share_a_table(other):
 def test_nets_trained_otherwise_share_a_table_and_no_row(other):
     [one] = sr_table.sheets([net(psnr=20.0), net(psnr=30.0, **other)])
     assert sorted(line[2] for line in one.lines[1:]) == ["20.00 (1)", "30.00 (1)"]
-    assert len({line[1] for line in one.lines[1:]}) == 2
+    assert len({tuple(line[:2]) for line in one.lines[1:]}) == 2
 
 
 def test_what_the_classifier_is_like_moves_no_net_to_another_row():
@@ -112,6 +112,11 @@ def test_epochs_are_those_of_all_stages_and_pairs_those_of_the_run():
         "SRResNet (SR net)": "paper, 30 epochs, 10,000 pairs, fp32",
         "VDSR (SR net) sr_epochs=50 sr_pairs=all": "paper, 50 epochs, 50,000 pairs, fp32",
     }
+
+
+def test_seeds_that_lose_are_counted_apart():
+    assert str(Comparison((3.0, 2.0, -0.5), (0.01, 0.2, 0.03))) == "+1.50 (1 of 3, 1 against)"
+    assert str(Comparison((-3.0, -2.0), (0.01, 0.02))) == "-2.50 (2 of 2)"
 
 
 def test_nets_that_differ_in_what_the_table_does_not_show_are_told_apart_by_their_runs():

@@ -191,7 +191,7 @@ def test_a_basicsr_that_does_not_import_is_one_line(monkeypatch, without_basicsr
 
     monkeypatch.setattr(basicsr_adapter.importlib, "import_module", fail)
     with pytest.raises(UserError, match=re.escape(str(error))) as caught:
-        basicsr_adapter.arch_class("EDSR")
+        basicsr_adapter.checked("EDSR", {})
     assert "\n" not in str(caught.value)
 
 
