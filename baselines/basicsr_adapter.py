@@ -42,7 +42,9 @@ def basicsr(module: str) -> ModuleType:
             raise UserError(
                 "BasicSR 1.4.2, which nobody maintains, does not build on Python 3.13 and newer; use 3.11 or 3.12"
             ) from error
-        raise UserError("this needs BasicSR; install it with: pip install 'lrbench[sr]'") from error
+        raise UserError(
+            "this needs BasicSR; install it with: pip install 'lrbench[sr]', or in a checkout: pip install -e '.[sr]'"
+        ) from error
 
 
 def network(arch: str, scale: int, side: int, args: Mapping[str, Any]) -> nn.Module:

@@ -18,7 +18,11 @@ from lrbench.restorer import Restorer
 class Config(restorer.Config):
     """Which network, and its own arguments; scale, channels of the image and its size are filled in."""
 
-    arch: str = Field("EDSR", description="EDSR, RCAN, RRDBNet, SRVGGNetCompact, MSRResNet, SwinIR, ...")
+    arch: str = Field(
+        "EDSR",
+        description="EDSR, RCAN, RRDBNet, SRVGGNetCompact, MSRResNet, SwinIR, ...",
+        json_schema_extra={"shown": True},
+    )
     args: dict[str, JsonValue] = Field(default_factory=dict, description='such as {"num_block": 8}; else BasicSR\'s')
     objective: Literal["l1", "mse"] = Field("l1", description="Lim et al. 2017 (EDSR), section 4.2")
     lr: float = Field(5e-4, gt=0, description="ours, of Adam: EDSR's 1e-4 is for 300,000 updates")

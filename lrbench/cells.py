@@ -161,9 +161,24 @@ def default_config(method: str) -> dict[str, Any]:
 
 
 def changes(row: RowKey) -> list[str]:
-    """A row's settings that differ from its method's defaults, as "lam=0.5"."""
-    defaults = default_config(row.method)
-    return [f"{key}={value}" for key, value in json.loads(row.config).items() if defaults.get(key) != value]
+    """A row's settings that differ from its method's defaults, as --set takes them: "lam=0.5".
+
+    So are those of a field that is always to be shown: one whose `json_schema_extra` says {"shown": True}.
+    """
+    defaults, shown = default_config(row.method), _always_shown(row.method)
+    return [
+        f"{key}={value if isinstance(value, str) else json.dumps(value)}"
+        for key, value in json.loads(row.config).items()
+        if key in shown or defaults.get(key) != value
+    ]
+
+
+def _always_shown(method: str) -> set[str]:
+    try:
+        fields = registry.method(method).Config.model_fields
+    except UserError:
+        return set()
+    return {name for name, field in fields.items() if field.json_schema_extra == {"shown": True}}
 
 
 def name(row: RowKey) -> str:

@@ -217,6 +217,9 @@ def fig3(out: Path, dataset: str | None, sr_scale: int | None, images: int, resu
     plots.check_suffix(out)
     figure, store = published.gallery("fig3"), Store(results, _warn)
     chosen = gallery.choose(store.records(), figure.nets.values(), sr_scale, dataset)
+    for method in figure.nets.values():
+        if method not in [record.spec.method for record in chosen]:
+            _warn(f"{method} has no column: it was not run on what the others were")
     shown = gallery.columns(chosen, figure.nets, store, data_root(data))
     plots.save(gallery.draw(gallery.title(figure, chosen), shown, images), out)
     click.echo(str(out))

@@ -18,8 +18,10 @@ class UserError(Exception):
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """The tail of an error line: the nearest of `valid`, or, where none is near, all of them if they are few."""
     names = list(valid)
-    if near := get_close_matches(name, names, n=1, cutoff=0.5):
-        return f"did you mean '{near[0]}'?"
+    lower = {one.lower(): one for one in reversed(names)}
+    near = get_close_matches(name, names, n=1, cutoff=0.5) or get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    if near:
+        return f"did you mean '{lower.get(near[0], near[0])}'?"
     if len(names) > MOST:
         return f"none of the {len(names)} that there are is near"
     return f"choose from {', '.join(names)}" if names else "there is none"

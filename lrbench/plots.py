@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -26,6 +27,7 @@ PANELS = {
     "val_psnr": "PSNR, validation (dB)",
 }
 SUFFIXES = (".png", ".pdf", ".svg")
+LEGEND = 48  # characters in a line of it
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -63,7 +65,7 @@ def curves(store: Store, datasets: Collection[str] = (), methods: Collection[str
         for name, panel in zip(here, line_of_panels, strict=False):
             for colour, (label, values) in zip(colours, lines, strict=True):
                 if name in values:
-                    _band(panel, values[name], label, colour)
+                    _band(panel, values[name], textwrap.fill(label, LEGEND), colour)
             panel.set(xlabel="epoch", ylabel=PANELS[name])
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.grid(alpha=0.3)
@@ -120,7 +122,8 @@ def _curves(store: Store, records: Sequence[Record]) -> dict[str, np.ndarray]:
 
 def _band(panel, values: np.ndarray, label: str, colour) -> None:  # type: ignore[no-untyped-def]
     epochs = np.arange(1, values.shape[1] + 1)
-    panel.plot(epochs, values.mean(axis=0), label=label, color=colour, linewidth=1.3)
+    marker = "o" if len(epochs) == 1 else None  # a line of one point is not seen
+    panel.plot(epochs, values.mean(axis=0), label=label, color=colour, linewidth=1.3, marker=marker, markersize=4)
     panel.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
 
 

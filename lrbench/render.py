@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lrbench import cells
-from lrbench.backbones import NONE
+from lrbench import cells, sr_table
 from lrbench.record import Record
 from lrbench.sheet import DASH, HR_MARK, Sheet, fixed, grid
 from lrbench.stats import CHANCE, summarise
@@ -144,8 +143,7 @@ def runs(records: Sequence[Record]) -> str:
     for seeds in experiments.values():
         name = cells.name(cells.row_key(seeds[0].spec)) + (f" {HR_MARK}" if seeds[0].spec.scale is None else "")
         if not cells.comparable(seeds[0], wanted):
-            about = (seeds[0].spec.dataset, seeds[0].spec.backbone, str(cells.conditions(seeds[0])))
-            name += f" ({', '.join(word for word in about if word != NONE)})"
+            name += f" ({_about(seeds[0])})"
         for record in seeds:
             values = [fixed(record.metrics.get(score)) for score in shown]
             speed, epochs = f"{record.metrics['images_per_second']:.0f}", str(record.metrics["epochs_in_weights"])
@@ -154,8 +152,15 @@ def runs(records: Sequence[Record]) -> str:
             means = [_mean([record.metrics.get(score) for record in seeds]) for score in shown]
             lines.append([name, "mean", *means, "", "", ""])
     notes = f"\n{HR_MARK} trained and tested on HR images\n" if any(r.spec.scale is None for r in records) else ""
-    about = (wanted.spec.dataset, wanted.spec.backbone, str(cells.conditions(wanted)))
-    return f"{', '.join(word for word in about if word != NONE)}\n\n{grid(head, lines)}{notes}"
+    return f"{_about(wanted)}\n\n{grid(head, lines)}{notes}"
+
+
+def _about(record: Record) -> str:
+    """What a run was made on, and how."""
+    spec = record.spec
+    if record.restores:
+        return f"{spec.dataset}, {spec.degradation}, {sr_table.training(record)}"
+    return f"{spec.dataset}, {spec.backbone}, {cells.conditions(record)}"
 
 
 def _mean(values: Sequence[float | None]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from lrbench import cells
+from lrbench.quality import WINDOW
 from lrbench.record import Record
 from lrbench.sheet import DASH, Sheet
 from lrbench.stats import Summary, summarise
@@ -61,6 +62,14 @@ def _test(record: Record, changed: Collection[str]) -> Test:
     return Test(spec.dataset, content, lr_side, side, str(spec.degradation), record.data.test_images)
 
 
+def training(record: Record) -> str:
+    """How an SR net was trained, in words: the epochs of all stages, the pairs of the last."""
+    shared, epochs = cells.conditions(record), record.metrics["epochs_in_weights"]
+    selected = ", best epoch by validation" if record.metrics.get("best_epoch") else ""
+    plural = "s" * (epochs != 1)
+    return f"{shared.recipe}, {epochs} epoch{plural}, {record.data.train_images:,} pairs, {shared.precision}{selected}"
+
+
 def labels(experiments: Sequence[Sequence[Record]]) -> list[str]:
     """A name for each of several experiments, which says how it was trained where two would have one name."""
     rows = _nets(experiments)
@@ -86,6 +95,8 @@ def _sheet(test: Test, experiments: Sequence[Sequence[Record]]) -> Sheet:
         "bicubic: LR enlarged by the degradation protocol's own way up, without any network.",
         "Trained: the epochs of all stages, and the pairs of the last one.",
     ]
+    if any(value is None for row in rows for value in row.measures.values()):
+        notes.append(f"{DASH}: the images are too small; SSIM's window has {WINDOW} pixels.")
     return Sheet(
         TITLE,
         str(test),
@@ -112,14 +123,11 @@ class _Row:
 
     @classmethod
     def net(cls, records: Sequence[Record]) -> _Row:
-        spec, metrics = records[0].spec, records[0].metrics
+        spec = records[0].spec
         measures = {name: _over(records, name) for name in MEASURES}
         config = json.dumps(spec.config, sort_keys=True)
         label = cells.name(cells.row_key(spec))
-        shared = cells.conditions(records[0])
-        training = f"{shared.recipe}, {metrics['epochs_in_weights']} epochs, {records[0].data.train_images:,} pairs"
-        training += f", {shared.precision}" + (", best epoch by validation" if metrics.get("best_epoch") else "")
-        return cls(label, spec.method, config, training, measures, tuple(records))
+        return cls(label, spec.method, config, training(records[0]), measures, tuple(records))
 
     def line(self) -> list[str]:
         values = []

@@ -141,7 +141,8 @@ def _keys(row: PublishedRow, found: Cells) -> list[tuple[str, RowKey]]:
     for key in dict.fromkeys(key for key, _ in found):
         own = json.loads(key.config)
         if (key.backbone, key.method) == (row.backbone, row.method):
-            changed = [f"{name}={own[name]}" for name in row.free if name in own and own[name] != config.get(name)]
+            shown = {change.partition("=")[0]: change for change in cells.changes(key)}
+            changed = [shown[name] for name in row.free if name in shown and own[name] != config.get(name)]
             if {name: value for name, value in own.items() if name not in row.free} == fixed:
                 keys.append((", ".join([row.label, *changed]), key))
     return keys or [(row.label, RowKey(row.backbone, row.method, json.dumps(config, sort_keys=True)))]

@@ -164,6 +164,7 @@ def test_timm_models_come_without_a_head_of_their_own():
     ("name", "width", "says"),
     [
         ("resnet19", 1.0, "no backbone 'resnet19'; did you mean 'resnet18'?"),
+        ("RESNET18", 1.0, "no backbone 'RESNET18'; did you mean 'resnet18'?"),
         ("", 1.0, "timm:NAME"),
         ("timm:resnet999", 1.0, "timm has no model 'resnet999'; did you mean 'resnet"),
         ("timm:resnet10t", 0.5, "leave --width at 1"),

@@ -13,7 +13,7 @@ import pytest
 import scipy.stats
 from test_table import LR, entry, lines, record, render, row, table
 
-from lrbench import published, sr_table
+from lrbench import cells, published, sr_table
 from lrbench.render import sheet
 from lrbench.sheet import FORMATS
 from lrbench.sheet import render as render_sheets
@@ -112,6 +112,12 @@ def test_epochs_are_those_of_all_stages_and_pairs_those_of_the_run():
         "SRResNet (SR net)": "paper, 30 epochs, 10,000 pairs, fp32",
         "VDSR (SR net) sr_epochs=50 sr_pairs=all": "paper, 50 epochs, 50,000 pairs, fp32",
     }
+
+
+def test_which_network_of_basicsrs_is_always_said_and_settings_are_written_as_set_takes_them():
+    one = record("basicsr", settings={"args": {"num_feat": 8}})
+    assert cells.name(cells.row_key(one.spec)) == 'BasicSR arch=EDSR args={"num_feat": 8}'
+    assert cells.name(cells.row_key(record("basicsr").spec)) == "BasicSR arch=EDSR"
 
 
 def test_seeds_that_lose_are_counted_apart():

@@ -304,7 +304,7 @@ def strange():
 @pytest.mark.parametrize("style", FORMATS)
 def test_a_method_that_is_not_installed_still_renders(strange, style):
     [label] = [row.label for row in strange.rows if row.key.method == STRANGE]
-    assert label == f"{STRANGE} kind=a|b_% nested={{'x': [1, 2]}} (resnet18)"
+    assert label == f'{STRANGE} kind=a|b_% nested={{"x": [1, 2]}} (resnet18)'
     text = render([strange], style)
     assert "better" in text and "79.86" in text and "80.0" in text
     assert "90.45" not in text  # no SVHN run, no SVHN column
