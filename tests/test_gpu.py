@@ -27,6 +27,17 @@ def test_a_student_learns_on_the_device(tmp_path: Path, precision: str) -> None:
     assert record.metrics["peak_memory_mib"]
 
 
+def test_images_are_restored_on_the_device(tmp_path: Path) -> None:
+    settings = {"channels": 16, "blocks": 2}
+    request = session.Request(
+        "srgan", "digits", tmp_path, scale=2, width=0.25, recipe="quick", device="cuda", settings=settings
+    )
+    (record,) = session.run(request, Progress())
+    assert record.top1 > 80
+    quality = next(one.metrics for one in session.with_needs([record], tmp_path, print) if one.restores)
+    assert quality["psnr"] > quality["bicubic_psnr"]
+
+
 def test_batches_are_those_of_the_cpu() -> None:
     here = tiny.pairs()
     there = here.to(torch.device("cuda"))
