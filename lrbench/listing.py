@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +13,44 @@ from lrbench import registry
 from lrbench.backbones import BACKBONES, TIMM
 from lrbench.dataset import DatasetInfo
 from lrbench.datasets import Missing
+from lrbench.method import Method
 
 
 def methods() -> str:
-    """Each method with its origin, what it needs by default, and its settings; a broken one with its error."""
+    """Each method with its origin and its settings; a broken one with its error.
+
+    Settings that a method takes over from another's config as they are, are named by that method only.
+    """
+    listings = registry.methods()
     lines = []
-    for listing in registry.methods():
+    for listing in listings:
         if listing.cls is None:
             lines.append(f"{listing.name}  [{listing.origin}]  BROKEN: {listing.error}")
             continue
         cls = listing.cls
         lines.append(f"{cls.name}  [{listing.origin}]  {_first_line(cls)}")
+        base, shared = _taken_over(cls, [one.cls for one in listings if one.cls])
+        if shared:
+            lines.append(
+                f"    the settings of {base}" + (", and:" if len(shared) < len(cls.Config.model_fields) else "")
+            )
         for name, field in cls.Config.model_fields.items():
-            default = _default(field.get_default(call_default_factory=True))
-            lines.append(f"    --set {name}={default}  {field.description or ''}".rstrip())
+            if name not in shared:
+                default = _default(field.get_default(call_default_factory=True))
+                lines.append(f"    --set {name}={default}  {field.description or ''}".rstrip())
     return "".join(line + "\n" for line in lines)
+
+
+def _taken_over(cls: type[Method], others: Sequence[type[Method]]) -> tuple[str, set[str]]:
+    """The method whose config is a base of this one's and gives it most settings, two at least, and those."""
+    own, found = cls.Config.model_fields, ("", set[str]())
+    for other in others:
+        theirs = other.Config.model_fields
+        if other.Config is not cls.Config and issubclass(cls.Config, other.Config):
+            same = {name for name in theirs if repr(own[name]) == repr(theirs[name])}
+            if same == set(theirs) and len(same) > max(1, len(found[1])):
+                found = other.name, same
+    return found
 
 
 def datasets(root: Path) -> str:

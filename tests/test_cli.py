@@ -169,6 +169,15 @@ def test_methods_are_listed_with_their_settings(lrbench):
     assert "    --set lam=" in out and "Fig. 2" in out and "    --set init=scratch" in out
 
 
+def test_settings_taken_over_from_another_method_are_listed_there(lrbench):
+    listed = re.split(r"^(?=\S)", lrbench("methods")[1], flags=re.MULTILINE)
+    by_name = {one.split()[0]: one.splitlines()[1:] for one in listed if one}
+    first, *rest = by_name["vdsr"]
+    assert first == "    the settings of sr-vdsr, and:" and [line.split("=")[0] for line in rest] == ["    --set init"]
+    assert any(line.startswith("    --set clip=0.0001") for line in by_name["sr-vdsr"])
+    assert any(line.startswith("    --set init=lr-baseline") for line in by_name["dfd"])  # another default
+
+
 def test_a_draft_is_listed_and_run(lrbench, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_drafts", {})
     (tmp_path / "draft.py").write_text(
