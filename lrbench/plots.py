@@ -67,6 +67,8 @@ def curves(store: Store, datasets: Collection[str] = (), methods: Collection[str
                 if name in values:
                     _band(panel, values[name], textwrap.fill(label, LEGEND), colour)
             panel.set(xlabel="epoch", ylabel=PANELS[name])
+            if name == "loss" and _far_apart([values[name] for _, values in lines if name in values]):
+                panel.set_yscale("log")  # losses of different kinds
             panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.grid(alpha=0.3)
         line_of_panels[0].set_title(heading, fontsize=8, loc="left")
@@ -118,6 +120,11 @@ def _curves(store: Store, records: Sequence[Record]) -> dict[str, np.ndarray]:
         for name in PANELS
         if all(name in rows[0] for rows in read)
     }
+
+
+def _far_apart(values: Sequence[np.ndarray]) -> bool:
+    lowest, highest = min(one.min() for one in values), max(one.max() for one in values)
+    return bool(0 < 100 * lowest < highest < np.inf)
 
 
 def _band(panel, values: np.ndarray, label: str, colour) -> None:  # type: ignore[no-untyped-def]

@@ -83,6 +83,16 @@ def test_each_protocol_and_resolution_has_panels_of_its_own(store):
         assert ("HR-baseline (resnet18)" in shown) == title.startswith("cifar10")  # one HR run, in every column
 
 
+def test_losses_that_are_far_apart_are_drawn_on_a_log_axis(store):
+    put(store, 60.0)
+    assert plots.curves(store).axes[0].get_yscale() == "linear"
+    far = put(store, 70.0, "dfd")
+    rewritten = store.curve(far).replace("\n1,3,", "\n1,400,")
+    assert rewritten != store.curve(far)
+    store.save(far, rewritten, store.predictions(far), save_tensors({}))
+    assert [axes.get_yscale() for axes in plots.curves(store).axes] == ["log", "linear"]
+
+
 def test_one_data_set_or_method_can_be_drawn_alone(store):
     for dataset in ("cifar10", "svhn"):
         put(store, 60.0, dataset=dataset)
