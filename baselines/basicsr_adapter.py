@@ -14,8 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrbench import registry
-from lrbench.errors import UserError, unknown
+from lrbench.errors import UserError, one_line, unknown
 
 SUFFIX = "_basicsr"  # of networks that BasicSR registers under another name than their class's
 LARGEST_WINDOW = 8  # pixels: SwinIR's (Liang et al. 2021, section 4.1)
@@ -37,7 +36,7 @@ def basicsr(module: str) -> ModuleType:
     except ImportError as error:
         missing = isinstance(error, ModuleNotFoundError) and str(error.name).partition(".")[0] == "basicsr"
         if not missing:  # it is there, but something that it imports is not
-            raise UserError(f"BasicSR does not import: {registry.one_line(error)}") from error
+            raise UserError(f"BasicSR does not import: {one_line(error)}") from error
         if sys.version_info >= (3, 13):
             raise UserError(
                 "BasicSR 1.4.2, which nobody maintains, does not build on Python 3.13 and newer; use 3.11 or 3.12"
@@ -68,7 +67,7 @@ def network(arch: str, scale: int, side: int, args: Mapping[str, Any]) -> nn.Mod
         with torch.no_grad():
             made = net.eval()(torch.zeros(1, 3, side, side))
     except Exception as error:  # a network's own words for arguments, or images, that it does not take
-        why = f"{type(error).__name__}: {registry.one_line(error)}"
+        why = f"{type(error).__name__}: {one_line(error)}"
         raise UserError(f"BasicSR's {arch} does not enlarge {side}x{side} images by {scale}: {why}") from error
     found = tuple(made.shape) if isinstance(made, torch.Tensor) else type(made).__name__
     if found != expected:

@@ -70,7 +70,7 @@ class SRGAN(srresnet.SRResNet):
     name = "sr-srgan"
     label = "SRGAN (SR net)"
     falls = "content"  # the two networks work against each other
-    selects = False
+    selects = False  # PSNR does not measure what it is for
     Config = Config
     content_scale: Tensor
 

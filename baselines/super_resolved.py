@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from lrbench_baselines import espcn, srgan, srresnet, student, vdsr, zoo
-from torch import Tensor
+from lrbench_baselines.lr_baseline import LRBaseline
 
-from lrbench.method import Batch, Needs
+from lrbench.method import Needs
 from lrbench.restorer import check_sr_scale
 
 
-class SuperResolved(student.Student):
-    """The base: softmax loss on restored images. Its settings beside `init` are those of the SR net."""
+class SuperResolved(LRBaseline):
+    """The base: the LR-baseline, on restored images. Its settings beside `init` are those of the SR net."""
 
     restorer: ClassVar[str]
 
@@ -28,9 +28,6 @@ class SuperResolved(student.Student):
     @classmethod
     def restored_by(cls, config: Any) -> str | None:
         return "restorer"
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        return {"recognition": self.cross_entropy(self.backbone(batch.up), batch.y)}
 
 
 class VDSR(SuperResolved):

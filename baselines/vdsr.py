@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from lrbench import restorer, schedules
+from lrbench import restorer
 from lrbench.method import Batch, Context, Method, Optimizer
 from lrbench.restorer import Restorer
 
@@ -53,17 +53,14 @@ class VDSR(Restorer):
         return {"residual": error.square().sum(dim=(1, 2, 3)).mean() / 2}
 
     def optimizers(self, updates: int) -> list[Optimizer]:
-        config, schedule = self.config, self.context.recipe.schedule
+        config = self.config
         sgd = torch.optim.SGD(self.parameters(), config.lr, config.momentum, weight_decay=config.weight_decay)
-        return [Optimizer(sgd, lambda done: schedules.factor(schedule, done, updates))]
+        return [self.scheduled(sgd, updates)]
 
     def step(self, batch: Batch, optimizers: list[Optimizer]) -> dict[str, Tensor]:
         """Adjustable gradient clipping, section 3.2: to [-theta / gamma, theta / gamma] at learning rate gamma."""
-        sgd = optimizers[0].optimizer
+        [sgd] = optimizers
         with self.context.autocast():
             terms = self.loss(batch)
-        sgd.zero_grad(set_to_none=True)
-        terms["residual"].backward()
-        nn.utils.clip_grad_value_(self.parameters(), self.config.clip / sgd.param_groups[0]["lr"])
-        sgd.step()
+        sgd.minimize(terms["residual"], clip=self.config.clip / sgd.optimizer.param_groups[0]["lr"])
         return terms

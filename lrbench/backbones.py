@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lrbench.errors import UserError, did_you_mean, unknown
+from lrbench.errors import UserError, did_you_mean, one_line, unknown
 
 TIMM = "timm:"
 NONE = "none"  # what the spec of a run says that has no backbone
@@ -190,8 +190,7 @@ def check_backbone(name: str, width: float, side: int) -> None:
             with torch.device("meta"):
                 TimmBackbone(name.removeprefix(TIMM), side, 2, (0.0,) * 3, (1.0,) * 3)
         except Exception as error:  # each model has its own words for an image that is too small
-            why = " ".join(str(error).split())
-            raise UserError(f"{name} does not take {side}x{side} images: {why}") from error
+            raise UserError(f"{name} does not take {side}x{side} images: {one_line(error)}") from error
 
 
 def _check_name(name: str, width: float) -> None:

@@ -30,3 +30,8 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
     """A UserError for a name that is not among the valid ones of its kind."""
     return UserError(f"no {kind} '{name}'; {did_you_mean(name, valid)}")
+
+
+def one_line(error: BaseException) -> str:
+    """An error's message without its line breaks."""
+    return " ".join(str(error).split())

@@ -88,10 +88,13 @@ class Optimizer:
         for group in self.optimizer.param_groups:
             group["lr"] = group.setdefault("peak_lr", group["lr"]) * self.factor(done)
 
-    def minimize(self, loss: Tensor) -> None:
-        """One step down the gradient of `loss`."""
+    def minimize(self, loss: Tensor, clip: float | None = None) -> None:
+        """One step down the gradient of `loss`, each element of which is clipped to [-clip, clip]."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if clip is not None:
+            for group in self.optimizer.param_groups:
+                nn.utils.clip_grad_value_(group["params"], clip)
         self.optimizer.step()
 
 
@@ -108,6 +111,7 @@ class Method(nn.Module):
     version: ClassVar[str] = "1"  # raise it when the same config no longer gives the same scores
     view: ClassVar[View] = "up"  # the one image that `forward` gets; "hr" is marked in every report
     falls: ClassVar[str] = "loss"  # the column of the learning curve that training must bring down
+    selects: ClassVar[bool] = True  # False: its last epoch counts, whatever --select says
     Config: ClassVar[type[Config]] = Config
 
     def __init__(self, config: Any, context: Context, needs: Mapping[str, Method]) -> None:
@@ -164,7 +168,12 @@ class Method(nn.Module):
         if recipe.momentum:  # the fused step wants all buffers or none, and a weight's gradient may come later
             for weight in weights:
                 sgd.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
-        return [Optimizer(sgd, lambda done: schedules.factor(recipe.schedule, done, updates))]
+        return [self.scheduled(sgd, updates)]
+
+    def scheduled(self, optimizer: torch.optim.Optimizer, updates: int) -> Optimizer:
+        """An optimizer whose rate goes as the recipe's schedule says, over `updates` steps."""
+        schedule = self.context.recipe.schedule
+        return Optimizer(optimizer, lambda done: schedules.factor(schedule, done, updates))
 
     def step(self, batch: Batch, optimizers: list[Optimizer]) -> dict[str, Tensor]:
         """One update; returns the named terms to log. Override it only to alternate optimizers."""

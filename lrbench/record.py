@@ -34,8 +34,7 @@ class Record(BaseModel):
         "psnr_y, ssim_y and the same of plain enlargement, bicubic_..., see lrbench.quality; best_epoch; epochs and "
         "epochs_in_weights, those of the run it starts from included; images_per_second in training; train_seconds; "
         "wall_seconds, of the process that finished it; parameters that this run trained; macs of one test image, from "
-        "LR on; "
-        "peak_memory_mib, of the device, or on the CPU of the whole process"
+        "LR on; peak_memory_mib, of the device, or on the CPU of the whole process"
     )
     data: DataFacts
     env: dict[str, JsonValue] = Field(description="versions, git revision, device, when; see lrbench.provenance")

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lrbench.errors import UserError, unknown
+from lrbench.errors import UserError, one_line, unknown
 
 if TYPE_CHECKING:
     from lrbench.method import Method
@@ -162,11 +162,6 @@ def _is_method(thing: Any) -> bool:
 def origin(point: EntryPoint) -> str:
     """The distribution behind an entry point, in words."""
     return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-
-
-def one_line(error: BaseException) -> str:
-    """An error's message without its line breaks."""
-    return " ".join(str(error).split())
 
 
 def _checked(cls: Any, expected: str | None = None) -> type[Method]:

@@ -9,7 +9,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from lrbench import method, registry, schedules
+from lrbench import method, registry
 from lrbench.errors import UserError
 from lrbench.method import Method, Optimizer, View
 from lrbench.spec import RunSpec
@@ -37,7 +37,6 @@ class Restorer(Method):
     """
 
     view: ClassVar[View] = "lr"  # or "up", for a net that works on the enlarged image
-    selects: ClassVar[bool] = True  # False: its last epoch counts; PSNR does not measure what it is for
     Config = Config
 
     @classmethod
@@ -52,7 +51,7 @@ class Restorer(Method):
     def optimizers(self, updates: int) -> list[Optimizer]:
         """Adam at the config's `lr`, which falls as the recipe's schedule says."""
         adam = torch.optim.Adam(self.parameters(), lr=self.config.lr, fused=True)
-        return [Optimizer(adam, lambda done: schedules.factor(self.context.recipe.schedule, done, updates))]
+        return [self.scheduled(adam, updates)]
 
     def forward(self, image: Tensor) -> Tensor:
         """The restored image, from the one that `view` names, and from it only. Both float32 in [0, 1]."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -123,11 +122,9 @@ class _Row:
 
     @classmethod
     def net(cls, records: Sequence[Record]) -> _Row:
-        spec = records[0].spec
+        key = cells.row_key(records[0].spec)
         measures = {name: _over(records, name) for name in MEASURES}
-        config = json.dumps(spec.config, sort_keys=True)
-        label = cells.name(cells.row_key(spec))
-        return cls(label, spec.method, config, training(records[0]), measures, tuple(records))
+        return cls(cells.name(key), key.method, key.config, training(records[0]), measures, tuple(records))
 
     def line(self) -> list[str]:
         values = []

@@ -16,6 +16,7 @@ from lrbench.record import Record
 from lrbench.stats import CHANCE, mcnemar
 
 Predictions = Callable[[Record], Mapping[str, np.ndarray]]  # of a stored run: predicted and label
+Right = Callable[[Record], np.ndarray]  # of a stored run: bool (n,), image by image
 
 
 @dataclass(frozen=True)
@@ -101,7 +102,8 @@ def fill(
     backbones = {row.backbone for row in source.rows}
     own = [r for r in records if not r.restores and (len(backbones) != 1 or r.spec.backbone in backbones)]
     sides = {record.spec.dataset: record.data.side for record in own}
-    filled = [_fill(source, shared, found, sides, predictions) for shared, found in cells.sort(own).items()]
+    right = None if predictions is None else _remembering(predictions)
+    filled = [_fill(source, shared, found, sides, right) for shared, found in cells.sort(own).items()]
     return filled or [_fill(source, None, {}, {}, None)]
 
 
@@ -110,7 +112,7 @@ def _fill(
     shared: Conditions | None,
     found: Cells,
     sides: dict[str, int],
-    predictions: Predictions | None,
+    right: Right | None,
 ) -> FilledTable:
     sides = sides | {dataset: side for dataset, _, side in source.columns}
     run = {column for _, column in found}
@@ -127,8 +129,8 @@ def _fill(
         for key in dict.fromkeys(key for key, _ in found)
         if key not in shown
     ]
-    if source.reference and predictions:
-        rows = [_compared(row, columns, source.reference, found, predictions) for row in rows]
+    if source.reference and right:
+        rows = [_compared(row, columns, source.reference, found, right) for row in rows]
     labels = tuple(column.label(sides[column.dataset]) for column in columns)
     return FilledTable(source, shared, tuple(columns), labels, tuple(rows))
 
@@ -163,7 +165,7 @@ def _row(
     return Row(label, key, entries, hr)
 
 
-def _compared(row: Row, columns: Sequence[Column], reference: str, found: Cells, predictions: Predictions) -> Row:
+def _compared(row: Row, columns: Sequence[Column], reference: str, found: Cells, right: Right) -> Row:
     """The row with each of its cells compared with the reference of its backbone, and with its control."""
     plain = cells.default_config(reference)
     own = json.loads(row.key.config)
@@ -173,23 +175,33 @@ def _compared(row: Row, columns: Sequence[Column], reference: str, found: Cells,
         return row
     entries = []
     for entry, column in zip(row.entries, columns, strict=True):
-        others = [found.get((key, column)) if key != row.key else None for key in keys]
-        comparison, control = (_compare(entry.cell, other, predictions) for other in others)
+        comparisons = {  # of one key, where the row starts as the reference does
+            key: _compare(entry.cell, found.get((key, column)), right) for key in dict.fromkeys(keys) if key != row.key
+        }
+        comparison, control = (comparisons.get(key) for key in keys)
         entries.append(replace(entry, comparison=comparison, control=control))
     return replace(row, entries=tuple(entries))
 
 
-def _compare(cell: Cell | None, reference: Cell | None, predictions: Predictions) -> Comparison | None:
+def _compare(cell: Cell | None, reference: Cell | None, right: Right) -> Comparison | None:
     if cell is None or reference is None:
         return None
     others = {record.spec.seed: record for record in reference.records}
     pairs = [(record, others[record.spec.seed]) for record in cell.records if record.spec.seed in others]
     if not pairs:
         return None
-    p = [mcnemar(*(_right(predictions(record)) for record in pair)) for pair in pairs]
+    p = [mcnemar(right(one), right(other)) for one, other in pairs]
     return Comparison(tuple(one.top1 - other.top1 for one, other in pairs), tuple(p))
 
 
-def _right(predictions: Mapping[str, np.ndarray]) -> np.ndarray:
-    right: np.ndarray = predictions["predicted"] == predictions["label"]
+def _remembering(predictions: Predictions) -> Right:
+    """Which test images a run got right; each run's predictions are read once, however often it is compared."""
+    known: dict[str, np.ndarray] = {}
+
+    def right(record: Record) -> np.ndarray:
+        if record.id not in known:
+            read = predictions(record)
+            known[record.id] = read["predicted"] == read["label"]
+        return known[record.id]
+
     return right

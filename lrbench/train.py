@@ -17,7 +17,6 @@ from lrbench.errors import UserError
 from lrbench.method import Method, Optimizer
 from lrbench.pairs import Pairs
 from lrbench.progress import Progress
-from lrbench.restorer import Restorer
 from lrbench.seeds import derive, generator
 from lrbench.spec import RunSpec
 from lrbench.tasks import task_of
@@ -55,7 +54,6 @@ class Training:
         self.method, self.spec, self.train, self.val, self.source = method, spec, train, val, source
         self.epochs_before = epochs_before
         self.task = task_of(type(method))
-        self.selects = not isinstance(method, Restorer) or method.selects
         size = min(spec.recipe.batch_size, len(train))
         self.updates_per_epoch = len(train) // size
         self.images_per_epoch = self.updates_per_epoch * size
@@ -110,7 +108,7 @@ class Training:
             if self.val is not None:
                 score = f"val_{self.task.score}"
                 row[score] = self.task.measure(self.method, self.val)
-                if self.selects and row[score] > max((past[score] for past in state.curve), default=-1.0):
+                if self.method.selects and row[score] > max((past[score] for past in state.curve), default=-1.0):
                     state.best_epoch = state.epoch
                     state.best_weights = {name: value.clone() for name, value in self.method.state_dict().items()}
         state.curve.append(row)

@@ -58,6 +58,11 @@ def lrbench(trained, monkeypatch, capsys, tmp_path):
     for name, value in trained.env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
+    return caller(monkeypatch, capsys)
+
+
+def caller(monkeypatch, capsys):
+    """What calls the command in this process: arguments -> exit status, stdout, stderr."""
 
     def call(*args):
         monkeypatch.setattr(sys, "argv", ["lrbench", *map(str, args)])

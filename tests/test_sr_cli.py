@@ -5,14 +5,12 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
-from test_cli import COMMAND, process
+from test_cli import COMMAND, caller, process
 from test_store import finished
 
-from lrbench import cli
 from lrbench.store import Store
 
 STAGES = ("hr-baseline", "sr-srresnet", "sr-srgan", "srgan")
@@ -48,15 +46,7 @@ def lrbench(trained, monkeypatch, capsys, tmp_path):
     """Calls the command in this process, in an empty folder: arguments -> exit status, stdout, stderr."""
     monkeypatch.setenv("LRBENCH_RESULTS", str(trained.results))
     monkeypatch.chdir(tmp_path)
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["lrbench", *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return call
+    return caller(monkeypatch, capsys)
 
 
 def cells(text):
