@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from lrbench import cells, sr_table
+from lrbench.compare import Comparison
 from lrbench.record import Record
 from lrbench.sheet import DASH, HR_MARK, Sheet, fixed, grid
 from lrbench.stats import CHANCE, summarise
-from lrbench.table import Comparison, Entry, FilledTable
+from lrbench.table import Entry, FilledTable
 
 
 def sheet(table: FilledTable) -> Sheet:
@@ -108,7 +109,7 @@ def _notes(table: FilledTable) -> list[str]:
 
 
 def _p_values(comparison: Comparison | None) -> str:
-    return "" if comparison is None else " ".join(f"{p:.3g}" for p in comparison.p)
+    return "" if comparison is None else " ".join(f"{p:.3g}" for p in comparison.mcnemar)
 
 
 def _columns_controlled(table: FilledTable) -> set[int]:

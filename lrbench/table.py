@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -11,31 +10,11 @@ import numpy as np
 
 from lrbench import cells
 from lrbench.cells import Cell, Cells, Column, Conditions, RowKey
+from lrbench.compare import Comparison, Right, compare
 from lrbench.published import PublishedRow, PublishedTable
 from lrbench.record import Record
-from lrbench.stats import CHANCE, mcnemar
 
 Predictions = Callable[[Record], Mapping[str, np.ndarray]]  # of a stored run: predicted and label
-Right = Callable[[Record], np.ndarray]  # of a stored run: bool (n,), image by image
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A cell beside the reference's, seed by seed, on the same test images."""
-
-    gains: tuple[float, ...]  # in percentage points, for each seed that both have
-    p: tuple[float, ...]  # of McNemar's test, a seed each
-
-    @property
-    def gain(self) -> float:
-        """Mean over the seeds."""
-        return statistics.fmean(self.gains)
-
-    def __str__(self) -> str:
-        signs = [gain * self.gain for gain, p in zip(self.gains, self.p, strict=True) if p < CHANCE]
-        against = sum(sign < 0 for sign in signs)
-        counts = f"{len(signs) - against} of {len(self.p)}" + (f", {against} against" if against else "")
-        return f"{self.gain:+.2f} ({counts})"
 
 
 @dataclass(frozen=True)
@@ -184,14 +163,7 @@ def _compared(row: Row, columns: Sequence[Column], reference: str, found: Cells,
 
 
 def _compare(cell: Cell | None, reference: Cell | None, right: Right) -> Comparison | None:
-    if cell is None or reference is None:
-        return None
-    others = {record.spec.seed: record for record in reference.records}
-    pairs = [(record, others[record.spec.seed]) for record in cell.records if record.spec.seed in others]
-    if not pairs:
-        return None
-    p = [mcnemar(right(one), right(other)) for one, other in pairs]
-    return Comparison(tuple(one.top1 - other.top1 for one, other in pairs), tuple(p))
+    return compare(cell.records, reference.records, right) if cell and reference else None
 
 
 def _remembering(predictions: Predictions) -> Right:

@@ -18,7 +18,7 @@ from lrbench.render import sheet
 from lrbench.sheet import FORMATS
 from lrbench.sheet import render as render_sheets
 from lrbench.stats import mcnemar
-from lrbench.table import Comparison, fill
+from lrbench.table import fill
 
 MEASURES = ("psnr", "ssim", "psnr_y", "ssim_y")
 PLAIN = {"bicubic_psnr": 21.25, "bicubic_ssim": 0.625, "bicubic_psnr_y": 22.75, "bicubic_ssim_y": 0.6875}
@@ -121,8 +121,8 @@ def test_which_network_of_basicsrs_is_always_said_and_settings_are_written_as_se
 
 
 def test_seeds_that_lose_are_counted_apart():
-    assert str(Comparison((3.0, 2.0, -0.5), (0.01, 0.2, 0.03))) == "+1.50 (1 of 3, 1 against)"
-    assert str(Comparison((-3.0, -2.0), (0.01, 0.02))) == "-2.50 (2 of 2)"
+    assert str(Comparison((0, 1, 2), (3.0, 2.0, -0.5), (0.01, 0.2, 0.03))) == "+1.50 (1 of 3, 1 against)"
+    assert str(Comparison((0, 1), (-3.0, -2.0), (0.01, 0.02))) == "-2.50 (2 of 2)"
 
 
 def test_nets_that_differ_in_what_the_table_does_not_show_are_told_apart_by_their_runs():
@@ -317,7 +317,7 @@ def test_the_gain_is_over_the_seeds_that_both_have(stored):
 
 def test_there_is_a_p_for_each_shared_seed(stored):
     found = entry(stored.fill(), "DFD (ResNet-18)").comparison
-    assert found.p == pytest.approx((2 / 2**3, 2 / 2**20))  # 3 and 20 images, all of them gained
+    assert found.mcnemar == pytest.approx((2 / 2**3, 2 / 2**20))  # 3 and 20 images, all of them gained
     assert str(found) == "+2.88 (1 of 2)"
 
 
@@ -377,7 +377,7 @@ def test_the_control_of_a_row_started_as_it_did(stored):
     filled = stored.fill()
     dfd = entry(filled, "DFD (ResNet-18)")
     assert dfd.control.gain == pytest.approx((10 - 5) / 2 / N * 100) and dfd.comparison.gain == pytest.approx(2.875)
-    assert dfd.control.p == pytest.approx((2 / 2**10, 2 / 2**5))
+    assert dfd.control.mcnemar == pytest.approx((2 / 2**10, 2 / 2**5))
     head, *body = lines(filled)
     assert head[5:7] == ["vs LR-baseline", "vs its control"]
     assert {line[0]: line[6] for line in body}["DFD (ResNet-18)"] == "+0.62 (1 of 2)"
