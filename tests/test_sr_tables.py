@@ -14,6 +14,7 @@ import scipy.stats
 from test_table import LR, entry, lines, record, render, row, table
 
 from lrbench import cells, published, sr_table
+from lrbench.compare import Comparison
 from lrbench.render import sheet
 from lrbench.sheet import FORMATS
 from lrbench.sheet import render as render_sheets
