@@ -15,6 +15,12 @@ from lrbench.record import Record
 from lrbench.spec import PROTOCOL, RunSpec
 from lrbench.stats import Summary, summarise
 
+SELECTED = {
+    "none": "final epoch",
+    "val": "epoch chosen on a validation split",
+    "held-out": "final epoch, validation images held out",
+}
+
 
 @dataclass(frozen=True, order=True)
 class Conditions:
@@ -32,7 +38,7 @@ class Conditions:
     content: str  # names the data set's content where one name has stood for several; else empty
 
     def __str__(self) -> str:
-        selected = "epoch chosen on a validation split" if self.select == "val" else "final epoch"
+        selected = SELECTED[self.select]
         return (
             f"recipe {self.recipe}, {self.epochs} epoch{'s' * (self.epochs != 1)}, width {self.width:g}, "
             f"{self.train_images} training and {self.test_images} test images, "

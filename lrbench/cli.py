@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lrbench.errors import UserError, did_you_mean
+from lrbench.errors import RunError, UserError, did_you_mean
 
 RESULTS = Path("results/runs")  # below the current folder, unless --results or $LRBENCH_RESULTS says otherwise
 
@@ -36,6 +36,8 @@ def main() -> None:
         status = cli(prog_name="lrbench", standalone_mode=False)
     except UserError as error:
         status = _fail(str(error), 2)
+    except RunError as error:
+        status = _fail(str(error), 1)
     except click.UsageError as error:
         status = _fail(f"{error.format_message()} See 'lrbench --help'.", 2)
     except click.exceptions.Exit as exit:
@@ -97,7 +99,12 @@ def cli() -> None:
 @click.option("--epochs", type=int, help="Instead of the recipe's.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method: lam=2.")
 @click.option("--degradation", default="pil-bicubic", show_default=True, help="How LR images are made.")
-@click.option("--select", default="none", show_default=True, help="val: test the best epoch on a held-out split.")
+@click.option(
+    "--select",
+    default="none",
+    show_default=True,
+    help="val: test the epoch that is best on held-out training images; held-out: test the last, measure them.",
+)
 @click.option("--limit-train", type=int, help="Train on a stratified subset.")
 @click.option("--limit-test", type=int, help="Test on a stratified subset.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
@@ -147,6 +154,72 @@ def demo(out: Path, device: str) -> None:
     table, picture = demo(out, device)
     click.echo(markdown([sheet(table)]), nl=False)
     click.echo(f"\nHR / LR pairs and what each method sees in them: {picture}")
+
+
+@cli.command()
+@click.argument("suite")
+@click.option("--seeds", type=click.IntRange(min=1), help="How many, from 0.  [default: the suite's]")
+@click.option("--dataset", "datasets", multiple=True, metavar="NAME|OLD=NEW", help="Instead of the suite's, or of one.")
+@click.option("--scale", type=int, multiple=True, help="Instead of the suite's; repeat for more.")
+@click.option("--backbone", multiple=True, help="Instead of the suite's; repeat for more.")
+@click.option("--width", type=float, multiple=True, help="Instead of the suite's.")
+@click.option("--recipe", multiple=True, help="Instead of the suite's.")
+@click.option("--epochs", type=int, multiple=True, help="Instead of the recipe's.")
+@click.option("--degradation", multiple=True, help="Instead of the suite's.")
+@click.option("--limit-train", type=int, multiple=True, help="Train on a stratified subset.")
+@click.option("--limit-test", type=int, multiple=True, help="Test on a stratified subset.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the methods that have it.")
+@click.option(
+    "--select",
+    type=click.Choice(["none", "val"]),
+    help="val: choose what a figure sweeps (lambda), and nothing else, on held-out training images.",
+)
+@click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at once, on each machine.")
+@click.option("--address", help="Of a running Ray cluster, or auto.  [default: one of its own]")
+@click.option("--gpus-per-run", "gpus", type=float, help="With Ray.  [default: 1 on a GPU, 0 on a CPU]")
+@click.option("--dry-run", is_flag=True, help="Print what would be trained, and about how long it takes.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Of tables and figures.  [results/SUITE]")
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]))
+@plugin_option
+@results_option
+@data_option
+def reproduce(
+    suite: str,
+    seeds: int | None,
+    datasets: tuple[str, ...],
+    settings: tuple[str, ...],
+    select: str | None,
+    dry_run: bool,
+    out: Path | None,
+    plugins: tuple[str, ...],
+    results: Path,
+    data: Path | None,
+    **options: Any,
+) -> None:
+    """Make the runs of SUITE (table1, table2, fig2, fig3, paper, smoke or FILE.toml), then its tables and figures."""
+    from lrbench import reproduce as session
+    from lrbench.schedule import State
+    from lrbench.suite import Overrides
+
+    resources = {name: options.pop(name) for name in ("executor", "jobs", "address", "gpus", "device", "precision")}
+    fields: dict[str, list[Any]] = {name: list(values) for name, values in options.items() if values}
+    if named := [name for name in datasets if "=" not in name]:
+        fields["dataset"] = named
+    if select:
+        fields["select"] = ["held-out" if select == "val" else select]
+    renamed = dict(name.split("=", 1) for name in datasets if "=" in name)
+    overrides = Overrides(fields, renamed, _settings(settings), seeds)
+    ordered = session.order(suite, overrides, session.Resources(**resources), results, data, plugins, _warn)
+    if dry_run:
+        click.echo(session.preview(ordered), nl=False)
+        return
+    out = out or Path("results") / Path(suite).stem
+    schedule = session.carry_out(ordered, out, _warn)
+    click.echo(f"{session.outcome(schedule)}tables and figures: {out}")
+    if schedule.count(State.FAILED):
+        raise click.exceptions.Exit(1)
 
 
 @cli.command()

@@ -13,11 +13,11 @@ Precision = Literal["fp32", "bf16"]
 
 def pick(name: str) -> torch.device:
     """`auto` is CUDA where there is one. Raises UserError where the device asked for is missing."""
-    if name == "cuda" and not torch.cuda.is_available():
+    if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError("no CUDA device here; use --device cpu or auto")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
-    if name == "cuda":
+    if name.startswith("cuda"):
         torch.backends.cudnn.benchmark = True  # shapes never change within a run
         torch.backends.cudnn.allow_tf32 = False  # else "fp32" would not be what it says
     return torch.device(name)

@@ -1,4 +1,4 @@
-"""The one error a user sees as a line, and the nearest valid name that goes with it."""
+"""The errors that a user sees as a line, and the nearest valid name that goes with it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ class UserError(Exception):
     """The user asked for something that cannot be; the message is one line that says what to do.
 
     The command line prints it without a traceback and exits with status 2.
+    """
+
+
+class RunError(Exception):
+    """A run cannot be finished, though nothing is wrong with what was asked; the message is one line.
+
+    The command line prints it without a traceback and exits with status 1.
     """
 
 

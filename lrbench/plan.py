@@ -19,7 +19,7 @@ from lrbench.method import Method
 from lrbench.restorer import Restorer
 from lrbench.spec import RunSpec
 
-SELECT = ("none", "val")
+SELECT = ("none", "val", "held-out")
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from lrbench.record import DataFacts
 from lrbench.restorer import magnification
 from lrbench.spec import RunSpec
 
-HELD_OUT = 0.1  # of the training images, with select="val", where the data set has no val split of its own
+HELD_OUT = 0.1  # of the training images, unless select="none", where the data set has no val split of its own
 
 
 @dataclass(frozen=True)
@@ -88,9 +88,9 @@ def _used(given: dict[str, Split], select: str, limit_train: int | None, limit_t
     used = {"test": test if limit_test is None else _take(test, splits.subset(test.labels, limit_test))}
     if limit_train is not None:
         train = _take(train, splits.subset(train.labels, limit_train))
-    if select == "val" and "val" in given:
+    if select != "none" and "val" in given:
         used["val"] = given["val"]
-    elif select == "val":
+    elif select != "none":
         kept, held = splits.hold_out(train.labels, train.groups, HELD_OUT)
         used["val"], train = _take(train, held), _take(train, kept)
     return used | {"train": train}

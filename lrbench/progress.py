@@ -29,6 +29,9 @@ class Progress:
     def stop(self) -> None:
         """The run is over, well or not."""
 
+    def finished(self, summary: str) -> None:
+        """The run is finished and in the store."""
+
 
 class ConsoleProgress(Progress):
     """A bar a run on a terminal; a line an epoch where stderr is a file."""
@@ -39,6 +42,9 @@ class ConsoleProgress(Progress):
 
     def note(self, message: str) -> None:
         self.console.print(message, markup=False, soft_wrap=True)
+
+    def finished(self, summary: str) -> None:
+        self.note(summary)
 
     def start(self, spec: RunSpec, title: str, done: int, images: int) -> None:
         self.title, self.epochs = title, spec.recipe.epochs

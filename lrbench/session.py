@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from lrbench import datasets, device, registry
-from lrbench.executor import Executor
 from lrbench.plan import Protocol, plan
 from lrbench.progress import ConsoleProgress, Progress
 from lrbench.record import Record
+from lrbench.runner import Runner
 from lrbench.store import Store
 
 
@@ -71,5 +71,5 @@ def run(request: Request, progress: Progress | None = None) -> list[Record]:
         "limit_test": request.limit_test,
     }
     specs = [plan(request.method, request.settings, Protocol(**protocol, seed=seed)) for seed in request.seeds]
-    executor = Executor(Store(request.results, progress.note), root, chosen, progress)
-    return [executor.run(spec) for spec in specs]
+    runner = Runner(Store(request.results, progress.note), root, chosen, progress)
+    return [runner.run(spec) for spec in specs]

@@ -51,7 +51,11 @@ class RunSpec(BaseModel):
     width: float = Field(gt=0)
     recipe: Recipe
     precision: Literal["fp32", "bf16"]
-    select: Literal["none", "val"] = "none"
+    select: Literal["none", "val", "held-out"] = Field(
+        "none",
+        description="val: the best epoch on held-out training images is tested; held-out: they are held out and "
+        "measured, to choose settings by, and the last epoch is tested",
+    )
     limit_train: int | None = None
     limit_test: int | None = None
     seed: int

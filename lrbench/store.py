@@ -16,7 +16,7 @@ import itertools
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,18 @@ class OtherVersion(Exception):
 class Store:
     """Finished and unfinished runs under one folder. `warn` is told of what is set aside."""
 
-    def __init__(self, root: Path, warn: Callable[[str], None] = lambda message: None) -> None:
-        self.root, self.warn = root, warn
+    def __init__(
+        self,
+        root: Path,
+        warn: Callable[[str], None] = lambda message: None,
+        shown: Collection[str] | None = None,
+    ) -> None:
+        """shown: the ids that `records` is confined to; None for all."""
+        self.root, self.warn, self.shown = root, warn, shown
+
+    def only(self, ids: Collection[str]) -> Store:
+        """The same store, whose `records` are those of some runs."""
+        return Store(self.root, self.warn, frozenset(ids))
 
     def get(self, spec: RunSpec, weights: bool = False) -> Record | None:
         """The finished run of a spec, or None; with `weights`, only if its weights are there too.
@@ -171,7 +181,8 @@ class Store:
 
     def _folders(self) -> Iterator[Path]:
         """The folders whose name is an id; whatever else lies in the store is the user's own."""
-        return (path for path in self.root.glob("[0-9a-f]" * 16) if path.is_dir())
+        found = (path for path in self.root.glob("[0-9a-f]" * 16) if path.is_dir())
+        return (path for path in found if self.shown is None or path.name in self.shown)
 
     def _read(self, folder: Path, weights: bool = True) -> Record | None:
         """The record in a folder if it and its files are whole, `weights` among them; else it is set aside."""

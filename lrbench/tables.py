@@ -12,13 +12,18 @@ from lrbench.table import fill
 SR = "sr"
 
 
+def names() -> list[str]:
+    """Of all tables."""
+    return [*registry.installed(published.TABLES), SR]
+
+
 def sheets(name: str | None, store: Store) -> list[Sheet]:
     """A table by name, or all published ones, filled from a store, once for each protocol. Raises UserError."""
-    names = registry.installed(published.TABLES)
     if name == SR:
         return sr_table.sheets(store.records())
-    if name is not None and name not in names:
-        raise unknown("table", name, [*names, SR])
-    sources = [published.table(one) for one in ([name] if name else names)]
+    if name is not None and name not in names():
+        raise unknown("table", name, names())
+    wanted = [name] if name else registry.installed(published.TABLES)
+    sources = [published.table(one) for one in wanted]
     records = store.records()
     return [sheet(filled) for source in sources for filled in fill(source, records, store.predictions)]

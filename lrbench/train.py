@@ -108,10 +108,14 @@ class Training:
             if self.val is not None:
                 score = f"val_{self.task.score}"
                 row[score] = self.task.measure(self.method, self.val)
-                if self.method.selects and row[score] > max((past[score] for past in state.curve), default=-1.0):
+                if self._selects and row[score] > max((past[score] for past in state.curve), default=-1.0):
                     state.best_epoch = state.epoch
                     state.best_weights = {name: value.clone() for name, value in self.method.state_dict().items()}
         state.curve.append(row)
+
+    @property
+    def _selects(self) -> bool:
+        return self.spec.select == "val" and self.method.selects
 
     def finish(self) -> None:
         """Put the weights that count in place: the chosen epoch's with select="val", else the last's."""

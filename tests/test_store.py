@@ -81,7 +81,7 @@ LOCKS = ".locks/"  # a process that is killed while it holds a lock leaves the e
 
 
 def put(store: Store, seed: int = 0) -> Record:
-    """Save such a run as the executor does."""
+    """Save such a run as the runner does."""
     record = record_of(seed)
     with store.training(record.id):
         return store.save(record, CURVE_TEXT, PREDICTED, save(TENSORS))

@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lrbench import build, cells, pairs, prepare, provenance, registry
 from lrbench.backbones import NONE
+from lrbench.errors import RunError
 from lrbench.method import Method
 from lrbench.plan import config_of
 from lrbench.progress import Progress
@@ -25,7 +26,7 @@ from lrbench.train import Training
 
 
 @dataclass
-class Executor:
+class Runner:
     """One process, one device."""
 
     store: Store
@@ -37,7 +38,8 @@ class Executor:
         """The record of a spec's run, trained now if it is not in the store.
 
         weights: whether its weights must be there too, because another run needs them. Raises OSError
-        where the store cannot be written, UserError where the data is missing.
+        where the store cannot be written, UserError where the data is missing, RunError where a loss is no longer
+        a number.
         """
         if record := self._stored(spec, weights):
             if weights:  # a method is loaded with its own needs
@@ -87,12 +89,12 @@ class Executor:
         try:
             while not training.done:
                 training.one_epoch(self.progress)
+                if training.diverged():
+                    raise RunError(f"{title(spec)} diverged in epoch {training.state.epoch}: its loss is not a number")
                 self.store.write_checkpoint(spec.id, training.snapshot())
         finally:
             self.progress.stop()
         training.finish()
-        if training.diverged():
-            self.progress.note(f"{title(spec)} diverged: its loss is no longer a number; its score is kept as it is")
         tested = training.task.test(method, data.test)
         state, score = training.state, training.task.score
         record = Record(
@@ -120,7 +122,7 @@ class Executor:
         weights = {name: value.detach().cpu().contiguous().clone() for name, value in method.state_dict().items()}
         record = self.store.save(record, curve_csv(state.curve), tested.outputs, save_tensors(weights))
         value, speed = record.metrics[score], record.metrics["images_per_second"]
-        self.progress.note(f"{title(spec)}: {score} {value:.2f} {training.task.unit}, {speed:.0f} images/s")
+        self.progress.finished(f"{title(spec)}: {score} {value:.2f} {training.task.unit}, {speed:.0f} images/s")
         return record
 
 

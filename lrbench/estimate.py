@@ -1,0 +1,103 @@
+"""How long runs will take: from the records of runs like them, else from a short probe."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import statistics
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+import torch
+
+from lrbench import build, device
+from lrbench.dataset import DatasetInfo
+from lrbench.method import Method
+from lrbench.pairs import Pairs
+from lrbench.prepare import HELD_OUT
+from lrbench.progress import Progress
+from lrbench.record import DataFacts, Record
+from lrbench.restorer import magnification
+from lrbench.spec import RunSpec
+from lrbench.train import Training
+
+UPDATES = 3  # of a probe, on one batch of noise; the first warms up, the quickest of the others counts
+Kind = tuple[str, ...]  # what runs of one speed have in common
+
+
+@dataclass
+class Estimate:
+    """Speeds, in training images a second, by kind of run; `info` says how large a data set is."""
+
+    info: Callable[[str], DatasetInfo]
+    speeds: dict[Kind, list[float]] = field(default_factory=dict)
+
+    def learn(self, spec: RunSpec, images_per_second: float) -> None:
+        """A run of this spec has gone at this speed."""
+        self.speeds.setdefault(_kind(spec), []).append(images_per_second)
+
+    def learn_all(self, records: Iterable[Record], on: torch.device) -> None:
+        """The speeds of finished runs on a device like this one."""
+        here = device.describe(on).partition(",")[0]  # a CPU's threads may be divided otherwise
+        for record in records:
+            if str(record.env.get("device")).partition(",")[0] == here:
+                self.learn(record.spec, float(record.metrics["images_per_second"] or 0))
+
+    def probe(self, spec: RunSpec, on: torch.device) -> None:
+        """Measure the speed of a run that none is known of: a few updates on noise."""
+        if _kind(spec) not in self.speeds:
+            self.learn(spec, _measure(spec, self.info(spec.dataset), on))
+
+    def seconds(self, spec: RunSpec, epochs: int | None = None) -> float | None:
+        """Of training for so many epochs (None: all of them); None where the speed is not known."""
+        known = self.speeds.get(_kind(spec))
+        if not known:
+            return None
+        images = spec.limit_train or self.info(spec.dataset).counts["train"]
+        if spec.select != "none" and "val" not in self.info(spec.dataset).counts:
+            images = round(images * (1 - HELD_OUT))
+        return images * (spec.recipe.epochs if epochs is None else epochs) / statistics.median(known)
+
+
+def words(seconds: float) -> str:
+    """A time to be read: "40 s", "12 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _kind(spec: RunSpec) -> Kind:
+    # a weight, such as lam=0.5, changes no speed; a number of layers or a name may
+    config = json.dumps({k: v for k, v in spec.config.items() if not isinstance(v, float)}, sort_keys=True)
+    return spec.method, config, spec.backbone, str(spec.width), str(spec.scale), spec.precision, spec.dataset
+
+
+def _measure(spec: RunSpec, info: DatasetInfo, on: torch.device) -> float:
+    images = spec.recipe.batch_size
+    facts = DataFacts(classes=info.classes, side=info.side, train_images=images, val_images=0, test_images=images)
+    method = _untrained(spec, facts, on)
+    training = Training(method, spec, _noise(spec, info, images).to(on), None, 0)
+    seconds = [0.0]
+    for _ in range(UPDATES):
+        training.one_epoch(Progress())
+        seconds.append(training.state.seconds)
+    return images / min(after - before for before, after in itertools.pairwise(seconds[1:]))
+
+
+def _untrained(spec: RunSpec, facts: DataFacts, on: torch.device) -> Method:
+    needs = {role: _untrained(need, facts, on).requires_grad_(False).eval() for role, need in spec.needs.items()}
+    return build.build(spec, facts, needs, on)
+
+
+def _noise(spec: RunSpec, info: DatasetInfo, images: int) -> Pairs:
+    draw = torch.Generator().manual_seed(0)
+
+    def noise(side: int) -> torch.Tensor:
+        return torch.randint(256, (images, side, side, 3), generator=draw, dtype=torch.uint8)
+
+    labels = torch.randint(len(info.classes), (images,), generator=draw)
+    if spec.scale is None:
+        return Pairs(noise(info.side), labels)
+    small = info.side // spec.scale
+    side = small * (magnification(spec) or spec.scale)
+    return Pairs(noise(side), labels, noise(small), noise(side))

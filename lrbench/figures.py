@@ -1,0 +1,42 @@
+"""The figures that can be drawn by name: the learning curves, and those of papers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from lrbench import gallery, plots, published, registry
+from lrbench.store import Store
+
+CURVES = "curves"
+
+
+def names() -> list[str]:
+    """Of all figures."""
+    return [CURVES, *registry.installed(published.FIGURES)]
+
+
+def draw(name: str, store: Store, data: Path, note: Callable[[str], None]) -> Figure:
+    """A figure of the runs in a store, as it is drawn when nothing is chosen. Raises UserError."""
+    if name == CURVES:
+        return plots.curves(store)
+    return draw_gallery(published.gallery(name), store, data, note)
+
+
+def draw_gallery(
+    figure: published.PublishedGallery,
+    store: Store,
+    data: Path,
+    note: Callable[[str], None],
+    sr_scale: int | None = None,
+    dataset: str | None = None,
+    images: int = 6,
+) -> Figure:
+    """Restored test images side by side; `note` is told of a net that has no column. Raises UserError."""
+    chosen = gallery.choose(store.records(), figure.nets.values(), sr_scale, dataset)
+    for method in figure.nets.values():
+        if method not in [record.spec.method for record in chosen]:
+            note(f"{method} has no column: it was not run on what the others were")
+    return gallery.draw(gallery.title(figure, chosen), gallery.columns(chosen, figure.nets, store, data), images)

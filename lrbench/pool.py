@@ -1,0 +1,103 @@
+"""Worker processes on this machine: each trains one run at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import SpawnProcess
+
+import torch
+
+from lrbench.executors import Event, Executor, Handle, Place
+from lrbench.spec import RunSpec
+
+PATIENCE = 5.0  # seconds that a worker has to end when it is told to
+
+
+@dataclass
+class _Worker:
+    process: SpawnProcess
+    pipe: Connection
+    run: str | None = None  # what it trains
+
+
+class Pool(Executor):
+    """`slots` worker processes, one or several a GPU; on the CPU the cores are divided among them.
+
+    A worker that dies fails its run and is replaced. Workers end with the process that started them.
+    """
+
+    def __init__(self, place: Place, slots: int) -> None:
+        self.slots, self.place = slots, place
+        self.workers: list[_Worker | None] = [None] * slots
+
+    def start(self, spec: RunSpec) -> None:
+        number, worker = next((n, w) for n, w in enumerate(self.workers) if w is None or w.run is None)
+        if worker is None or not worker.process.is_alive():
+            worker = self.workers[number] = self._new(number)
+        worker.run = spec.id
+        worker.pipe.send(spec.model_dump_json())
+
+    def wait(self, handle: Handle, timeout: float) -> None:
+        busy = {worker.pipe: number for number, worker in enumerate(self.workers) if worker and worker.run}
+        for pipe in wait(list(busy), timeout):
+            number = busy[pipe]  # type: ignore[index]
+            worker = self.workers[number]
+            assert worker is not None
+            try:
+                event: Event = worker.pipe.recv()
+            except (EOFError, OSError):
+                event = Event(worker.run or "", "failed", text=_death(worker.process))
+                self.workers[number] = None
+            if event.kind in ("done", "failed"):
+                worker.run = None
+            handle(event)
+
+    def close(self) -> None:
+        living = [worker.process for worker in self.workers if worker]
+        for process in living:
+            process.terminate()
+        for process in living:
+            process.join(PATIENCE)
+            process.kill()
+        self.workers = [None] * self.slots
+
+    def _new(self, number: int) -> _Worker:
+        ours, theirs = multiprocessing.Pipe()
+        device = self.place.device
+        if device == "cuda":
+            device = f"cuda:{number % torch.cuda.device_count()}"
+        place = replace(self.place, device=device, threads=max(1, (os.cpu_count() or 1) // self.slots))
+        process = multiprocessing.get_context("spawn").Process(target=_work, args=(place, theirs), daemon=True)
+        process.start()
+        theirs.close()  # so that its death ends the pipe
+        return _Worker(process, ours)
+
+
+def _death(process: SpawnProcess) -> str:
+    process.join(PATIENCE)
+    code = process.exitcode
+    if code is not None and code < 0:
+        name = signal.Signals(-code).name
+        return f"its worker was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
+    return f"its worker ended with status {code}"
+
+
+def _work(place: Place, pipe: Connection) -> None:
+    """A worker: trains what comes through the pipe, and tells through it what happens, until it is ended."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    place.enter()
+    while True:
+        place.train(RunSpec.model_validate_json(pipe.recv()), pipe.send)
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

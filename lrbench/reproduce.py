@@ -1,0 +1,125 @@
+"""One call of `lrbench reproduce`: from a suite to its runs, tables and figures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+
+from lrbench import datasets, device, outputs, registry
+from lrbench.board import Board
+from lrbench.estimate import Estimate, words
+from lrbench.executors import Executor, Here, Place
+from lrbench.graph import Graph, graph
+from lrbench.plan import Protocol
+from lrbench.pool import Pool
+from lrbench.runner import title
+from lrbench.schedule import Schedule, State
+from lrbench.sheet import grid
+from lrbench.store import Store
+from lrbench.suite import Overrides, Suite, load, specs
+
+Note = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a suite is run with. address, gpus: of Ray only; `jobs` runs at once share a machine's cores."""
+
+    executor: str = "local"
+    jobs: int = 1
+    address: str | None = None
+    gpus: float | None = None  # None: a whole one where there are any
+    device: str = "auto"
+    precision: str = "auto"
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """A suite that is ready to run: everything that the user said has been checked, nothing has been written."""
+
+    suite: Suite
+    graph: Graph
+    estimate: Estimate
+    resources: Resources
+    place: Place
+    store: Store
+
+
+def order(
+    name: str,
+    overrides: Overrides,
+    resources: Resources,
+    results: Path,
+    data: Path | None,
+    plugins: tuple[str, ...],
+    note: Note,
+) -> Ordered:
+    """The runs of a suite, by name or file. Raises UserError."""
+    for plugin in plugins:
+        registry.add_draft(plugin)
+    suite, root, chosen = load(name), datasets.data_root(data), device.pick(resources.device)
+    outputs.check(suite)
+    precision = device.precision(resources.precision, chosen)
+    info = cache(lambda dataset: datasets.info(dataset, root))
+    store = Store(results, note)
+    wanted = specs(suite, overrides, lambda dataset: Protocol(info(dataset), 4, precision), note)
+    place = Place(results, root, chosen.type, None, plugins)
+    return Ordered(suite, graph(wanted, store), Estimate(info), resources, place, store)
+
+
+def preview(ordered: Ordered) -> str:
+    """The graph as text: what is there, what is to be trained, what is shared, and for how long."""
+    graph, on = ordered.graph, device.pick(ordered.resources.device)
+    ordered.estimate.learn_all(ordered.store.records(), on)
+    lines, total = [], 0.0
+    for run, spec in graph.specs.items():
+        missing = run in graph.missing
+        if missing:
+            ordered.estimate.probe(spec, on)
+        seconds = ordered.estimate.seconds(spec) if missing else None
+        total += seconds or 0
+        shared = len(graph.used_by(run))
+        needs = " ".join(f"{role} {need.id[:8]}" for role, need in spec.needs.items())
+        state = "train" if missing else "there"
+        lines.append([title(spec), state, words(seconds) if seconds else "-", needs or "-", str(shared or "-")])
+    head = ["run", "state", "about", "needs", "needed by"]
+    summary = (
+        f"{ordered.suite.title}: {len(graph.specs)} runs, {len(graph.there)} there, {len(graph.missing)} to train, "
+        f"about {words(total)} of training on this device"
+    )
+    return f"{grid(head, lines)}\n{summary}\n"
+
+
+def carry_out(ordered: Ordered, out: Path, note: Note) -> Schedule:
+    """Train what is missing, then write the suite's tables and figures of what there is to `out`."""
+    schedule = Schedule(ordered.graph)
+    if ordered.graph.missing:
+        ordered.estimate.learn_all(ordered.store.records(), device.pick(ordered.resources.device))
+        with Board(schedule, ordered.estimate) as board, _executor(ordered) as executor:
+            schedule.run(executor, board)
+    outputs.write(ordered.suite, ordered.store.only(ordered.graph.specs), out, ordered.place.data, note)
+    return schedule
+
+
+def outcome(schedule: Schedule) -> str:
+    """How it ended, in words: a line, and one for each run that failed."""
+    counts = {state: schedule.count(state) for state in (State.DONE, State.THERE, State.FAILED, State.BLOCKED)}
+    lines = [", ".join(f"{number} {state}" for state, number in counts.items() if number)]
+    lines += [
+        f"{title(schedule.graph.specs[run])} {schedule.states[run]}: {why}" for run, why in schedule.causes.items()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _executor(ordered: Ordered) -> Executor:
+    resources, place = ordered.resources, ordered.place
+    if resources.executor == "ray":
+        from lrbench.cluster import Cluster
+
+        threads = max(1, (os.cpu_count() or 1) // resources.jobs)
+        gpus = resources.gpus if resources.gpus is not None else float(place.device == "cuda")
+        return Cluster(replace(place, threads=threads), resources.address, gpus, threads)
+    return Here(place) if resources.jobs == 1 else Pool(place, resources.jobs)

@@ -1,0 +1,149 @@
+"""Suites: files to grids to specs, overrides, and the mistakes that are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+from lrbench import registry, suite
+from lrbench.errors import UserError
+from lrbench.graph import graph
+from lrbench.plan import Protocol
+from lrbench.spec import RunSpec
+from lrbench.store import Store
+from lrbench.suite import Overrides
+
+GRID = """
+title = "Mine"
+seeds = 2
+tables = ["1"]
+
+[[runs]]
+method = ["lr-baseline", "dfd"]
+dataset = "toys"
+backbone = ["resnet18", "alexnet"]
+width = 0.125
+set.init = ["scratch", "teacher"]
+
+[[runs]]
+method = "lr-baseline"
+dataset = "toys"
+width = 0.125
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(GRID)
+    return path
+
+
+def specs(path: Path, notes: list[str] | None = None, **overrides: object) -> list[RunSpec]:
+    def on(dataset: str) -> Protocol:
+        assert dataset == "toys", "the data set was not renamed"
+        return tiny.protocol(data=tiny.info(32))
+
+    given = Overrides(**overrides)  # type: ignore[arg-type]
+    return suite.specs(suite.load(str(path)), given, on, (notes if notes is not None else []).append)
+
+
+def test_a_grid_is_the_product_of_its_axes_and_shared_runs_are_one(mine: Path) -> None:
+    found = specs(mine)
+    assert len(found) == len({spec.id for spec in found}) == 2 * 2 * 2 * 2  # the second grid adds nothing
+    assert {(s.method, s.backbone, s.config["init"], s.seed) for s in found} == {
+        (method, backbone, init, seed)
+        for method in ("lr-baseline", "dfd")
+        for backbone in ("resnet18", "alexnet")
+        for init in ("scratch", "teacher")
+        for seed in (0, 1)
+    }
+    assert [spec.seed for spec in found] == [0] * 8 + [1] * 8, "all of the first seed come first"
+
+
+def test_the_command_line_overrides_fields_settings_and_seeds(mine: Path) -> None:
+    found = specs(mine, fields={"epochs": [3], "backbone": ["resnet18"]}, settings={"lam": 0.5}, seeds=1)
+    assert {(s.recipe.epochs, s.backbone, s.seed) for s in found} == {(3, "resnet18", 0)}
+    assert {s.config.get("lam") for s in found if s.method == "dfd"} == {0.5}
+    assert all("lam" not in s.config for s in found if s.method == "lr-baseline")
+
+
+def test_a_data_set_may_stand_in_for_another(mine: Path) -> None:
+    mine.write_text(GRID.replace('"toys"', '["svhn", "toys"]'))
+    assert {spec.dataset for spec in specs(mine, renamed={"svhn": "toys"})} == {"toys"}
+
+
+def test_a_limit_above_the_whole_is_the_whole(mine: Path) -> None:
+    notes: list[str] = []
+    assert {spec.limit_train for spec in specs(mine, notes, fields={"limit_train": [1000]})} == {None}
+    assert notes == ["toys has 40 train images: all of them are used"]
+    assert {spec.limit_train for spec in specs(mine, fields={"limit_train": [20]})} == {20}
+
+
+def test_suites_include_others_and_themselves_never(tmp_path: Path, mine: Path) -> None:
+    both = tmp_path / "both.toml"
+    both.write_text(f'title = "Both"\ninclude = ["{mine}"]\nfigures = ["curves"]\ntables = ["1", "2"]\n')
+    loaded = suite.load(str(both))
+    assert (loaded.title, loaded.tables, loaded.figures, len(loaded.runs)) == ("Both", ["1", "2"], ["curves"], 2)
+    mine.write_text(f'title = "Mine"\ninclude = ["{both}"]\n')
+    with pytest.raises(UserError, match="includes itself"):
+        suite.load(str(both))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (("method =", "metod ="), "did you mean 'method'"),
+        (("title =", "titel ="), "did you mean 'title'"),
+        (('"Mine"', "Mine"), "is not TOML"),
+        (("width = 0.125", 'width = "wide"'), r"runs.0.width.0: .*number"),
+        (('["lr-baseline", "dfd"]', '"dfx"'), "did you mean 'dfd'"),
+        (("set.init", "set.initial"), "did you mean 'init'"),
+        (("seeds = 2", "seeds = 0"), "no seed"),
+    ],
+)
+def test_a_mistake_is_named(mine: Path, change: tuple[str, str], message: str) -> None:
+    mine.write_text(GRID.replace(*change, 1))
+    with pytest.raises(UserError, match=message) as error:
+        specs(mine)
+    assert "\n" not in str(error.value)
+
+
+def test_a_setting_that_no_method_has_is_named(mine: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'lam'"):
+        specs(mine, settings={"lambda": 1})
+
+
+def test_an_unknown_suite_is_named() -> None:
+    with pytest.raises(UserError, match="did you mean 'table1'"):
+        suite.load("tabel1")
+
+
+@pytest.mark.parametrize("name", sorted(registry.installed(suite.SUITES)))
+def test_every_suite_that_ships_can_be_planned(name: str) -> None:
+    loaded = suite.load(name)
+    found = suite.specs(loaded, Overrides(), lambda dataset: tiny.protocol(data=tiny.info(32)), lambda note: None)
+    assert found
+    assert loaded.tables or loaded.figures
+
+
+def test_the_paper_is_the_union_of_its_parts_and_shares_runs() -> None:
+    def ids(name: str) -> set[str]:
+        on = tiny.protocol(data=tiny.info(32))
+        return {s.id for s in suite.specs(suite.load(name), Overrides(), lambda dataset: on, lambda note: None)}
+
+    parts = [ids(name) for name in ("table1", "table2", "fig2", "fig3")]
+    assert ids("paper") == set.union(*parts)
+    assert len(ids("paper")) < sum(map(len, parts))
+
+
+def test_the_graph_holds_what_is_needed_first_and_once(tmp_path: Path, mine: Path) -> None:
+    found = graph(specs(mine, seeds=1), Store(tmp_path / "runs"))
+    assert set(found.missing) == set(found.specs), "an empty store"
+    places = {run: place for place, run in enumerate(found.missing)}
+    assert all(places[need] < places[run] for run in found.specs for need in found.needs(run))
+    teachers = [run for run, spec in found.specs.items() if spec.method == "hr-baseline"]
+    assert len(teachers) == 2, "one a backbone"
+    assert all(len(found.used_by(teacher)) == 3 for teacher in teachers)
