@@ -21,6 +21,7 @@ class Config(srresnet.Config):
     """The paper's weights; `lr`, `channels` and `blocks` are those of the first stage."""
 
     gan_epochs: int | None = Field(None, ge=1, description="ours: of the second stage, instead of sr_epochs")
+    gan_batch: int = Field(16, ge=1, description="images a step of the second stage, Ledig et al. 2017, section 3.2")
     gan_lr: float = Field(1e-4, gt=0, description="Ledig et al. 2017, section 3.2; a tenth of it in the second half")
     adversarial: float = Field(1e-3, ge=0, description="weight of the adversarial loss, Ledig et al. 2017, Eq. 3")
     vgg: Literal["hr-baseline", "imagenet"] = Field(
@@ -87,8 +88,8 @@ class SRGAN(srresnet.SRResNet):
 
     @classmethod
     def own_protocol(cls, config: Any) -> Mapping[str, Any]:
-        own = super().own_protocol(config)
-        return own if config.gan_epochs is None else {**own, "epochs": config.gan_epochs}
+        own = {**super().own_protocol(config), "batch_size": config.gan_batch}
+        return own if config.gan_epochs is None else own | {"epochs": config.gan_epochs}
 
     @classmethod
     def starts_from(cls, config: Any) -> str | None:

@@ -34,6 +34,7 @@ class Protocol:
     width: float = 1.0
     recipe: str = "paper"
     epochs: int | None = None  # None: the recipe's
+    batch_size: int | None = None  # None: the recipe's
     select: str = "none"
     limit_train: int | None = None  # None: all
     limit_test: int | None = None
@@ -93,7 +94,7 @@ def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tup
     own = _override(protocol, cls.own_protocol(config))
     hr_only, restores = cls.view == "hr", issubclass(cls, Restorer)
     backbone, width = (NONE, 1.0) if restores else (own.backbone, own.width)
-    recipe = recipes.recipe(own.recipe, backbone, own.epochs)
+    recipe = recipes.recipe(own.recipe, backbone, own.epochs, own.batch_size)
     return RunSpec(
         method=name,
         version=cls.version,

@@ -63,8 +63,8 @@ RECIPES["strong"] = RECIPES["paper"] | {
 }
 
 
-def recipe(name: str, backbone: str, epochs: int | None = None) -> Recipe:
-    """The named recipe, resolved for a backbone; `epochs` overrides its length.
+def recipe(name: str, backbone: str, epochs: int | None = None, batch_size: int | None = None) -> Recipe:
+    """The named recipe, resolved for a backbone; `epochs` and `batch_size` override its own.
 
     Raises UserError for an unknown name.
     """
@@ -72,15 +72,15 @@ def recipe(name: str, backbone: str, epochs: int | None = None) -> Recipe:
         raise unknown("recipe", name, RECIPES)
     values = {field: value for field, (value, _) in RECIPES[name].items()}
     values["lr"] = values["lr"].get(backbone, values["lr"][None])
-    if epochs is not None:
-        values["epochs"] = epochs
+    own = {"epochs": epochs, "batch_size": batch_size}
+    values |= {field: value for field, value in own.items() if value is not None}
     return Recipe(**values)
 
 
 def name_of(resolved: Recipe, backbone: str) -> str:
-    """The name under which `resolved` is known, whatever its epochs and with or without crops, or "custom"."""
+    """The name under which `resolved` is known, whatever its epochs and batch, with or without crops, or "custom"."""
     for name in RECIPES:
-        known = recipe(name, backbone, resolved.epochs)
+        known = recipe(name, backbone, resolved.epochs, resolved.batch_size)
         if resolved in (known, known.without_crop()):
             return name
     return "custom"

@@ -122,7 +122,7 @@ def _read(path: Path) -> Suite:
     try:
         return Suite.model_validate(content)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")  # a mistyped name explains more
         place = ".".join(str(part) for part in first["loc"])
         if first["type"] == "extra_forbidden":
             known = Grid.model_fields if first["loc"][0] == "runs" else Suite.model_fields
