@@ -1,0 +1,146 @@
+"""The schedule: needs first, a failed run once more, the rest in spite of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+from lrbench.board import Board
+from lrbench.estimate import Estimate, words
+from lrbench.executors import Event, Executor, Handle
+from lrbench.graph import graph
+from lrbench.schedule import Schedule, State
+from lrbench.spec import RunSpec
+from lrbench.store import Store
+
+
+class Scripted(Executor):
+    """Ends runs in the order they were begun; those in `failing` fail as often as it says."""
+
+    def __init__(self, slots: int = 1, failing: dict[str, int] | None = None) -> None:
+        self.slots, self.failing = slots, dict(failing or {})
+        self.begun: list[str] = []
+        self.running: list[RunSpec] = []
+        self.most = 0
+
+    def start(self, spec: RunSpec) -> None:
+        self.begun.append(spec.id)
+        self.running.append(spec)
+        self.most = max(self.most, len(self.running))
+
+    def wait(self, handle: Handle, timeout: float) -> None:
+        spec = self.running.pop(0)
+        handle(Event(spec.id, "started"))
+        handle(Event(spec.id, "epoch", 1, 100.0, {"train_top1": 50.0}))
+        if self.failing.get(spec.id, 0):
+            self.failing[spec.id] -= 1
+            handle(Event(spec.id, "failed", text="no luck"))
+        else:
+            handle(Event(spec.id, "done", 100, row={"top1": 60.0}))
+
+    def close(self) -> None:
+        self.running.clear()
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> tuple[Schedule, dict[str, str]]:
+    """DFD from the LR-baseline on two backbones; names -> ids of the first one's runs."""
+    specs = [tiny.spec("dfd", backbone=backbone, data=tiny.info(32)) for backbone in ("resnet18", "alexnet")]
+    names = {role: need.id for role, need in specs[0].needs.items()} | {"dfd": specs[0].id, "other": specs[1].id}
+    return Schedule(graph(specs, Store(tmp_path))), names
+
+
+def run(schedule: Schedule, executor: Scripted) -> list[Event]:
+    seen: list[Event] = []
+    schedule.run(executor, lambda event: seen.append(event) if event else None)
+    return seen
+
+
+def test_every_run_is_trained_once_after_its_needs(runs: tuple[Schedule, dict[str, str]]) -> None:
+    schedule, _ = runs
+    executor = Scripted(slots=3)
+    run(schedule, executor)
+    assert sorted(executor.begun) == sorted(schedule.graph.specs)
+    order = {one: place for place, one in enumerate(executor.begun)}
+    assert all(order[need] < order[one] for one in order for need in schedule.graph.needs(one))
+    assert set(schedule.states.values()) == {State.DONE}
+    assert 1 < executor.most <= 3
+
+
+def test_a_run_that_fails_once_is_tried_again(runs: tuple[Schedule, dict[str, str]]) -> None:
+    schedule, names = runs
+    executor = Scripted(failing={names["teacher"]: 1})
+    run(schedule, executor)
+    assert executor.begun.count(names["teacher"]) == 2
+    assert set(schedule.states.values()) == {State.DONE}
+    assert not schedule.causes
+
+
+def test_a_run_that_fails_twice_stops_only_what_needs_it(runs: tuple[Schedule, dict[str, str]]) -> None:
+    schedule, names = runs
+    executor = Scripted(slots=2, failing={names["teacher"]: 9})
+    run(schedule, executor)
+    assert executor.begun.count(names["teacher"]) == 2
+    assert names["dfd"] not in executor.begun
+    assert schedule.states[names["teacher"]] is State.FAILED
+    assert schedule.causes[names["teacher"]] == "no luck"
+    assert schedule.states[names["dfd"]] is State.BLOCKED
+    assert names["teacher"] in schedule.causes[names["dfd"]]
+    assert schedule.states[names["init"]] is schedule.states[names["other"]] is State.DONE
+
+
+def test_the_board_says_what_happens_in_lines(
+    runs: tuple[Schedule, dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    schedule, names = runs
+    with Board(schedule, Estimate(lambda name: tiny.info(32))) as board:
+        schedule.run(Scripted(failing={names["teacher"]: 9, names["init"]: 1}), board)
+    said = capsys.readouterr().err
+    assert "failed and is tried again: no luck" in said
+    assert "FAILED: no luck" in said
+    assert "top-1 60.00 %" in said
+    assert f"({len(schedule.graph.missing)} of {len(schedule.graph.missing)};" in said
+    assert "\x1b" not in said
+
+
+def test_a_need_without_weights_is_trained_again_only_for_a_run_that_is_missing(tmp_path: Path) -> None:
+    spec = tiny.spec("dfd", {"init": "scratch"})
+    teacher = spec.needs["teacher"]
+
+    class Shelf(Store):
+        """Has some runs, without weights."""
+
+        have: set[str] = set()
+
+        def get(self, spec: RunSpec, weights: bool = False):  # type: ignore[no-untyped-def]
+            return spec if spec.id in self.have and not weights else None
+
+    store = Shelf(tmp_path)
+    store.have = {teacher.id, spec.id}
+    assert graph([spec], store).missing == ()
+    store.have = {teacher.id}
+    assert graph([spec], store).missing == (teacher.id, spec.id)
+
+
+def test_time_is_estimated_from_runs_alike() -> None:
+    known = Estimate(lambda name: tiny.info())
+    spec = tiny.spec("dfd", {"lam": 0.5}, epochs=10)
+    assert known.seconds(spec) is None
+    known.learn(tiny.spec("dfd", {"lam": 2.0}, epochs=3), 100.0)
+    assert known.seconds(spec) == pytest.approx(40 * 10 / 100), "a weight changes no speed"
+    assert known.seconds(spec, 5) == pytest.approx(2)
+    assert known.seconds(tiny.spec("dfd", {"lam": 0.5}, width=0.25)) is None
+    assert [words(seconds) for seconds in (0.4, 89, 600, 9000)] == ["0 s", "89 s", "10 min", "2.5 h"]
+
+
+@pytest.mark.parametrize("method", ["hr-baseline", "dfd", "sr-espcn", "vdsr"])
+def test_a_probe_measures_a_speed(method: str) -> None:
+    import torch
+
+    known = Estimate(lambda name: tiny.info(32))
+    spec = tiny.spec(method, data=tiny.info(32), backbone="alexnet", width=0.125)
+    known.probe(spec, torch.device("cpu"))
+    seconds = known.seconds(spec)
+    assert seconds is not None and 0 < seconds < 1000
