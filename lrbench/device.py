@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 import torch
@@ -35,6 +36,13 @@ def precision(name: str, device: torch.device) -> Precision:
 def _cpu_has_bf16() -> bool:
     """AVX-512 with bf16 arithmetic; AVX-512 without it only converts, and is slower than fp32."""
     return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+
+
+def memory(device: torch.device) -> int:
+    """Bytes of the device's memory, or of the machine's for the CPU."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[1]
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def describe(device: torch.device) -> str:

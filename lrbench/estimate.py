@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 import torch
 
 from lrbench import build, device
+from lrbench.cohort import one_epoch
 from lrbench.dataset import DatasetInfo
 from lrbench.method import Method
 from lrbench.pairs import Pairs
 from lrbench.prepare import HELD_OUT
-from lrbench.progress import Progress
 from lrbench.record import DataFacts, Record
 from lrbench.restorer import magnification
 from lrbench.spec import RunSpec
@@ -79,7 +79,7 @@ def _measure(spec: RunSpec, info: DatasetInfo, on: torch.device) -> float:
     training = Training(method, spec, _noise(spec, info, images).to(on), None, 0)
     seconds = [0.0]
     for _ in range(UPDATES):
-        training.one_epoch(Progress())
+        one_epoch([training])
         seconds.append(training.state.seconds)
     return images / min(after - before for before, after in itertools.pairwise(seconds[1:]))
 

@@ -62,7 +62,7 @@ class Place:
         progress = _Telling(spec.id, handle)
         store = Store(self.results, progress.note)
         try:
-            record = Runner(store, self.data, devices.pick(self.device), progress).run(spec)
+            record = Runner(store, self.data, devices.pick(self.device), lambda _: progress).run(spec)
         except Exception as error:  # whatever a method may raise: other runs go on
             with suppress(OSError):
                 place = store.work(spec.id)

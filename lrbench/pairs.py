@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -77,9 +77,22 @@ def shift_and_flip(images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, reach: 
     return padded[torch.arange(n, device=images.device)[:, None, None], rows[:, :, None], cols[:, None, :]]
 
 
-def epoch(
-    pairs: Pairs, recipe: Recipe, scale: int | None, on_grid: bool, generator: torch.Generator
-) -> Iterator[Batch]:
+class Epoch(Sequence[Batch]):
+    """The augmented batches of one epoch, in order; each is made when it is asked for, and made alike again."""
+
+    def __init__(self, make: Callable[[int], Batch], batches: int) -> None:
+        self.make, self.batches = make, batches
+
+    def __len__(self) -> int:
+        return self.batches
+
+    def __getitem__(self, place: int) -> Batch:  # type: ignore[override]
+        if not 0 <= place < self.batches:
+            raise IndexError(place)
+        return self.make(place)
+
+
+def epoch(pairs: Pairs, recipe: Recipe, scale: int | None, on_grid: bool, generator: torch.Generator) -> Epoch:
     """One epoch of augmented batches, shuffled; the last, smaller batch is dropped.
 
     hr and up share crop and flip; lr's crop is theirs in whole LR pixels, rounded, and exact with
@@ -92,14 +105,16 @@ def epoch(
     order = torch.randperm(n, generator=generator).to(device)
     shifts = (torch.randint(-steps, steps + 1, (2, n), generator=generator) * stride).to(device)
     flips = (torch.rand(n, generator=generator) < (0.5 if recipe.flip else 0.0)).to(device)
-    for start in range(0, n - size + 1, size):
-        index = order[start : start + size]
-        (dy, dx), flip = shifts[:, start : start + size], flips[start : start + size]
+    reach = steps * stride
 
-        reach = steps * stride
+    def make(place: int) -> Batch:
+        here = slice(place * size, (place + 1) * size)
+        index, (dy, dx), flip = order[here], shifts[:, here], flips[here]
         images = {"hr": shift_and_flip(pairs.hr[index], dy, dx, flip, reach)}
         if pairs.up is not None and pairs.lr is not None and scale is not None:
             images["up"] = shift_and_flip(pairs.up[index], dy, dx, flip, reach)
             lr_dy, lr_dx = (torch.round(shift / scale).long() for shift in (dy, dx))
             images["lr"] = shift_and_flip(pairs.lr[index], lr_dy, lr_dx, flip, -(-reach // scale))
-        yield Batch(y=pairs.y[index], index=index, **{view: to_float(image) for view, image in images.items()})
+        return Batch(y=pairs.y[index], index=index, **{view: to_float(image) for view, image in images.items()})
+
+    return Epoch(make, n // size)

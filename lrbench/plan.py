@@ -84,6 +84,13 @@ def config_of(cls: type[Method], settings: Mapping[str, Any]) -> BaseModel:
         raise UserError(f"{cls.name}: {setting}={first['input']!r}: {first['msg']}") from error
 
 
+def epochs_before(spec: RunSpec) -> int:
+    """Epochs that have gone into the weights that a run starts from."""
+    cls = registry.method(spec.method)
+    role = cls.starts_from(config_of(cls, spec.config))
+    return 0 if role is None else spec.needs[role].recipe.epochs + epochs_before(spec.needs[role])
+
+
 def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tuple[str, ...]) -> RunSpec:
     cls = registry.method(name)
     config = config_of(cls, settings)

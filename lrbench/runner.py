@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save as save_tensors
-from torch.utils.flop_counter import FlopCounterMode
 
-from lrbench import build, cells, pairs, prepare, provenance, registry
-from lrbench.backbones import NONE
-from lrbench.errors import RunError
-from lrbench.method import Method
-from lrbench.plan import config_of
+from lrbench import cohort, device, registry
+from lrbench.frozen import Frozen
+from lrbench.job import Job, title
 from lrbench.progress import Progress
 from lrbench.record import Record
-from lrbench.restored import see_through
 from lrbench.spec import RunSpec
 from lrbench.store import Store
 from lrbench.train import Training
 
+MEMORY = 0.25  # the part of it that the weights of runs trained side by side may take
+Ended = Callable[[RunSpec, Record | Exception], None]
+
 
 @dataclass
 class Runner:
-    """One process, one device."""
+    """One process, one device. `progress` gives whom to tell of a run."""
 
     store: Store
     data_root: Path
     device: torch.device
-    progress: Progress
+    progress: Callable[[RunSpec], Progress]
 
     def run(self, spec: RunSpec, weights: bool = False) -> Record:
         """The record of a spec's run, trained now if it is not in the store.
@@ -41,115 +38,102 @@ class Runner:
         where the store cannot be written, UserError where the data is missing, RunError where a loss is no longer
         a number.
         """
-        if record := self._stored(spec, weights):
-            if weights:  # a method is loaded with its own needs
-                for need in spec.needs.values():
-                    self.run(need, weights=True)
-            return record
-        needs = {role: self.run(need, weights=True) for role, need in spec.needs.items()}
-        with self.store.training(spec.id):
-            return self._stored(spec, weights) or self._train(spec, needs)
+        records: list[Record] = []
+
+        def ended(_: RunSpec, end: Record | Exception) -> None:
+            if isinstance(end, Exception):
+                raise end
+            records.append(end)
+
+        self.run_together([spec], ended, weights)
+        return records[0]
+
+    def run_together(self, specs: Sequence[RunSpec], ended: Ended, weights: bool = False) -> None:
+        """Runs of one company (see lrbench.cohort), side by side as far as memory goes; in all else as `run`.
+
+        `ended` is told of each record, or why a run failed: unless it raises then, the others go on.
+        """
+
+        def still_missing(specs: Sequence[RunSpec]) -> list[RunSpec]:
+            missing = []
+            for spec in specs:
+                with _failing_alone(spec, ended):
+                    if record := self._stored(spec, weights):
+                        ended(spec, record)
+                    else:
+                        missing.append(spec)
+            return missing
+
+        ready = []
+        for spec in specs:
+            with _failing_alone(spec, ended):
+                if weights or self.store.get(spec) is None:  # a method is loaded with its own needs
+                    for need in spec.needs.values():
+                        self.run(need, weights=True)
+                ready.append(spec)
+        if not (missing := still_missing(ready)):
+            return
+        with ExitStack() as locks:
+            for spec in sorted(missing, key=lambda spec: spec.id):  # in one order: no deadlock between two processes
+                locks.enter_context(self.store.training(spec.id))
+            missing = still_missing(missing)  # another process may have trained one meanwhile
+            while missing:
+                missing = self._train(missing, ended)
 
     def _stored(self, spec: RunSpec, weights: bool) -> Record | None:
         record = self.store.get(spec, weights)
         if record and record.method_source != registry.source_hash(registry.method(spec.method)):
-            self.progress.note(
+            self.progress(spec).note(
                 f"{title(spec)} is reused, but the file of '{spec.method}' has changed since; "
                 "raise its `version` if that moves scores"
             )
         return record
 
-    def _train(self, spec: RunSpec, needed: dict[str, Record]) -> Record:
-        started = time.perf_counter()
+    def _train(self, specs: Sequence[RunSpec], ended: Ended) -> list[RunSpec]:
+        """Train the first of some runs, and with it as many more as memory allows; returns the others."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        data = prepare.prepare(spec, self.data_root, self.device)
-        needs = {role: build.load_frozen(need, self.store, self.device) for role, need in spec.needs.items()}
-        cls = registry.method(spec.method)
-        config = config_of(cls, spec.config)
-        restorer = cls.restored_by(config)
-        if restorer:
-            data = see_through(data, needs[restorer], needed[restorer], self.store)
-        method = build.build(spec, data.facts, needs, self.device, data.mean, data.std)
-        role = cls.starts_from(config)
-        epochs_before = int(needed[role].metrics["epochs_in_weights"] or 0) if role else 0
-        if role:
-            build.start_from(method, needs[role])
-        source = registry.source_hash(cls)
-        training = Training(method, spec, data.train, data.val, epochs_before, source)
-        cost = macs(method, data.test.view(cls.view)[:1])  # before training: its mistakes show now
-        if restorer:
-            cost += int(needed[restorer].metrics["macs"] or 0)
-        saved = self.store.read_checkpoint(spec.id)
-        if saved is not None and training.fits(saved):
-            training.restore(saved)
-        elif saved is not None:
-            self.progress.note(f"{title(spec)}: its checkpoint is of other code; it starts anew")
-        self.progress.start(spec, title(spec), training.state.epoch, training.images_per_epoch)
+        frozen, budget = Frozen(self.store, self.device, shared=len(specs) > 1), MEMORY * device.memory(self.device)
+        jobs: dict[Training, Job] = {}
+        left = list(specs)
+        while left and (not jobs or sum(job.size for job in jobs.values()) * (len(jobs) + 1) / len(jobs) < budget):
+            spec = left.pop(0)
+            with _failing_alone(spec, ended):
+                job = Job(spec, self.store, self.data_root, frozen, self.progress(spec))
+                jobs[job.training] = job
+        company = len(jobs)
+
+        def failed(training: Training, error: Exception) -> None:
+            jobs.pop(training).progress.stop()
+            ended(training.spec, error)
+
         try:
-            while not training.done:
-                training.one_epoch(self.progress)
-                if training.diverged():
-                    raise RunError(f"{title(spec)} diverged in epoch {training.state.epoch}: its loss is not a number")
-                self.store.write_checkpoint(spec.id, training.snapshot())
+            while jobs:
+                behind = min(training.epoch for training in jobs)  # after a break some may be ahead: these wait
+                members = [training for training in jobs if training.epoch == behind and not training.done]
+                if members:
+                    cohort.one_epoch(members, lambda training, images: jobs[training].progress.step(images), failed)
+                for training, job in list(jobs.items()):
+                    try:
+                        if training in members:
+                            job.keep()
+                        record = job.finish(company) if training.done else None
+                    except Exception as error:
+                        failed(training, error)
+                        continue
+                    if record:
+                        del jobs[training]
+                        ended(training.spec, record)
         finally:
-            self.progress.stop()
-        training.finish()
-        tested = training.task.test(method, data.test)
-        state, score = training.state, training.task.score
-        record = Record(
-            id=spec.id,
-            spec=spec,
-            metrics={
-                **tested.metrics,
-                f"train_{score}": state.curve[(state.best_epoch or state.epoch) - 1][f"train_{score}"],
-                f"val_{score}": state.curve[state.best_epoch - 1][f"val_{score}"] if state.best_epoch else None,
-                "best_epoch": state.best_epoch or None,
-                "epochs": spec.recipe.epochs,
-                "epochs_in_weights": spec.recipe.epochs + epochs_before,
-                "images_per_second": spec.recipe.epochs * training.images_per_epoch / state.seconds,
-                "train_seconds": state.seconds,
-                "wall_seconds": time.perf_counter() - started,
-                "parameters": sum(weight.numel() for weight in method.parameters()),
-                "macs": cost,
-                "peak_memory_mib": provenance.peak_memory_mib(self.device),
-            },
-            data=data.facts,
-            env=provenance.environment(self.device),
-            method_source=source,
-            files={},
-        )
-        weights = {name: value.detach().cpu().contiguous().clone() for name, value in method.state_dict().items()}
-        record = self.store.save(record, curve_csv(state.curve), tested.outputs, save_tensors(weights))
-        value, speed = record.metrics[score], record.metrics["images_per_second"]
-        self.progress.finished(f"{title(spec)}: {score} {value:.2f} {training.task.unit}, {speed:.0f} images/s")
-        return record
+            for job in jobs.values():
+                job.progress.stop()
+        return left
 
 
-def title(spec: RunSpec) -> str:
-    """A run in a few words, for the user: its settings where they differ from the defaults."""
-    config = "".join(f" {change}" for change in cells.changes(cells.row_key(spec)))
-    size = f" x{spec.scale}" if spec.scale else " HR"
-    backbone = "" if spec.backbone == NONE else f" {spec.backbone},"
-    return f"{spec.method}{config} on {spec.dataset}{size},{backbone} seed {spec.seed} [{spec.id}]"
-
-
-@torch.no_grad()
-def macs(method: Method, image: torch.Tensor) -> int:
-    """Multiply-accumulates of one image's test path, uint8 (1, H, W, 3): half of PyTorch's FLOP count."""
-    with FlopCounterMode(display=False) as counter:
-        method.eval()(pairs.to_float(image))
-    return int(counter.get_total_flops()) // 2
-
-
-def curve_csv(curve: list[dict[str, float]]) -> str:
-    """The learning curve as CSV; floats are written so that they read back exactly.
-
-    A term that is not in every epoch, of a loss with stages, is empty in the others.
-    """
-    out = io.StringIO()
-    columns = dict.fromkeys(name for row in curve for name in row)
-    writer = csv.DictWriter(out, fieldnames=list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(curve)
-    return out.getvalue()
+@contextmanager
+def _failing_alone(spec: RunSpec, ended: Ended) -> Iterator[None]:
+    """Whatever a method raises is its own run's end."""
+    try:
+        yield
+    except Exception as error:
+        ended(spec, error)

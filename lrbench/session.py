@@ -71,5 +71,5 @@ def run(request: Request, progress: Progress | None = None) -> list[Record]:
         "limit_test": request.limit_test,
     }
     specs = [plan(request.method, request.settings, Protocol(**protocol, seed=seed)) for seed in request.seeds]
-    runner = Runner(Store(request.results, progress.note), root, chosen, progress)
+    runner = Runner(Store(request.results, progress.note), root, chosen, lambda spec: progress)
     return [runner.run(spec) for spec in specs]

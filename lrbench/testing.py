@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ from lrbench.progress import Progress
 from lrbench.record import Record
 from lrbench.restored import see_through
 from lrbench.restorer import Restorer
+from lrbench.runner import Runner
 from lrbench.spec import RunSpec
 from lrbench.store import CURVE, PREDICTIONS, WEIGHTS, Store
 from lrbench.train import COLUMNS
@@ -71,6 +73,7 @@ def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Ma
         check_output(trial)
         check_needs(trial)
         check_reuse(trial)
+        check_together(trial)
         check_resume(trial)
 
 
@@ -306,6 +309,38 @@ def check_reuse(trial: Trial) -> None:
     assert again == [trial.record], f"{trial.cls.name}: asked for a second time, its record is another one"
 
 
+def check_together(trial: Trial) -> None:
+    """Trained side by side with another run, which shares its needed runs, it ends bit for bit as alone.
+
+    The other is of the same method under another name, and so with other weights; it has each batch first.
+    """
+    cls, spec = trial.cls, trial.record.spec
+    twin = type(f"{cls.__name__}Twin", (cls,), {"name": f"{cls.name}-twin", "__module__": cls.__module__})
+    results, ends = trial.request.results.with_name("together"), []
+    for need in spec.walk():
+        if need != spec:
+            shutil.copytree(trial.request.results / need.id, results / need.id)
+    with registered(twin):
+        pair = [spec.model_copy(update={"method": twin.name}), spec]
+        runner = Runner(
+            Store(results), datasets.data_root(trial.request.data), torch.device("cpu"), lambda _: Progress()
+        )
+        runner.run_together(pair, lambda _, end: ends.append(end))
+    for end in ends:
+        assert isinstance(end, Record), f"{cls.name}: side by side with another run, it fails: {end!r}"
+    differ = _differ(trial.request.results / spec.id, results / spec.id)
+    assert not differ, (
+        f"{cls.name}: side by side with another run, it ends with another {', '.join(differ)} than alone. "
+        "State belongs to the method's own object, not to its class or module"
+    )
+
+
+def _differ(one: Path, other: Path) -> list[str]:
+    """The files of a run that are not equal in two folders."""
+    names = (CURVE, PREDICTIONS, WEIGHTS)
+    return [name for name in names if (one / name).read_bytes() != (other / name).read_bytes()]
+
+
 def check_resume(trial: Trial) -> None:
     """Interrupted in each epoch and resumed, the run ends bit for bit as the one never interrupted.
 
@@ -322,9 +357,7 @@ def check_resume(trial: Trial) -> None:
     watch = Watch()
     session.run(trial.request, watch)
     assert watch.started == [trial.record.id], f"{name}: after the interruptions {watch.started} were trained"
-    differ = [
-        file for file in (CURVE, PREDICTIONS, WEIGHTS) if (folder / file).read_bytes() != (whole / file).read_bytes()
-    ]
+    differ = _differ(whole, folder)
     assert not differ, (
         f"{name}: interrupted and resumed, it ends with another {', '.join(differ)} than in one go. State belongs in "
         "parameters, buffers and optimizers; random numbers come from torch's global generator, without one of its own"

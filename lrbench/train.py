@@ -1,9 +1,8 @@
-"""The training loop, the only one: any method, from its last finished epoch to its last."""
+"""One run being trained, of any method: its state, an update, what is logged. The loop is in lrbench.cohort."""
 
 from __future__ import annotations
 
 import math
-import time
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,10 +13,9 @@ from torch import Tensor
 from lrbench import pairs
 from lrbench.averaging import Average
 from lrbench.errors import UserError
-from lrbench.method import Method, Optimizer
-from lrbench.pairs import Pairs
-from lrbench.progress import Progress
-from lrbench.seeds import derive, generator
+from lrbench.method import Batch, Method, Optimizer
+from lrbench.pairs import Epoch, Pairs
+from lrbench.seeds import Stream, derive, generator
 from lrbench.spec import RunSpec
 from lrbench.tasks import task_of
 
@@ -66,40 +64,55 @@ class Training:
         """Whether the last epoch is finished."""
         return self.state.epoch >= self.spec.recipe.epochs
 
-    def one_epoch(self, progress: Progress) -> None:
-        """Train one epoch, then measure and log it.
+    @property
+    def epoch(self) -> int:
+        """How many epochs have gone into the weights, those of the run they started from included.
 
-        Its random numbers depend on the seed and on how many epochs have gone into the weights, on
-        nothing else: a student trained on from another run sees new crops, and no state is kept.
+        The random numbers of the next one depend on the seed and on this, on nothing else: a student trained
+        on from another run sees new crops, and no state is kept.
         """
-        state, recipe, started = self.state, self.spec.recipe, time.perf_counter()
-        number = self.epochs_before + state.epoch
-        torch.manual_seed(derive(self.spec.seed, "noise", number))
-        batches = pairs.epoch(
+        return self.epochs_before + self.state.epoch
+
+    def batches(self) -> Epoch:
+        """Those of the next epoch."""
+        return pairs.epoch(
             self.train,
-            recipe,
+            self.spec.recipe,
             self.train.scale,
             on_grid=type(self.method).view == "lr",
-            generator=generator(self.spec.seed, "batches", number),
+            generator=generator(self.spec.seed, "batches", self.epoch),
         )
-        totals: dict[str, Tensor] = {}
+
+    def begin_epoch(self) -> None:
+        """Get ready for the next epoch's batches."""
+        self.noise = Stream(derive(self.spec.seed, "noise", self.epoch), self.train.y.device)
+        self.totals: dict[str, Tensor] = {}
         self.method.train()
-        for done, batch in enumerate(batches, start=state.epoch * self.updates_per_epoch):
-            for optimizer in self.optimizers:
-                optimizer.set_rate(done)
+
+    def update(self, place: int, batch: Batch) -> None:
+        """Train on the batch at `place` in the epoch."""
+        done = self.state.epoch * self.updates_per_epoch + place
+        for optimizer in self.optimizers:
+            optimizer.set_rate(done)
+        with self.noise.current():
             terms = self.method.step(batch, self.optimizers)
-            if self.average:
-                self.average.update(done)
-            if taken := set(terms).intersection(COLUMNS):
-                raise UserError(f"{self.method.name}: no loss term may be called '{taken.pop()}'")
-            for name, term in terms.items():  # summed on the device: nothing waits for it within an epoch
-                totals[name] = totals.get(name, 0.0) + term.detach().double()
-            progress.step(len(batch.y))
-        row = {name: total.item() / self.updates_per_epoch for name, total in totals.items()}
-        state.seconds += time.perf_counter() - started
-        state.epoch += 1
-        self._log(row)
-        progress.epoch(state.curve[-1], self.images_per_epoch * state.epoch / state.seconds)
+        if self.average:
+            self.average.update(done)
+        if taken := set(terms).intersection(COLUMNS):
+            raise UserError(f"{self.method.name}: no loss term may be called '{taken.pop()}'")
+        for name, term in terms.items():  # summed on the device: nothing waits for it within an epoch
+            self.totals[name] = self.totals.get(name, 0.0) + term.detach().double()
+
+    def end_epoch(self, seconds: float) -> None:
+        """Measure and log the epoch, which took so long."""
+        self.state.seconds += seconds
+        self.state.epoch += 1
+        self._log({name: total.item() / self.updates_per_epoch for name, total in self.totals.items()})
+
+    @property
+    def images_per_second(self) -> float:
+        """So far."""
+        return self.images_per_epoch * self.state.epoch / self.state.seconds
 
     def _log(self, losses: dict[str, float]) -> None:
         state, row = self.state, {"epoch": self.state.epoch, "loss": sum(losses.values()), **losses}

@@ -99,7 +99,15 @@ class Alternating(Toy):
         return {"recognition": recognition, "memory": memory, "criticism": criticism}
 
 
-@pytest.mark.parametrize("toy", [Native, Alternating])
+class Untidy(Toy):
+    """Writes into its batch, which is its own business."""
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        batch.up.add_(0.1 * torch.randn_like(batch.up)).clamp_(0, 1)
+        return super().loss(batch)
+
+
+@pytest.mark.parametrize("toy", [Native, Alternating, Untidy])
 def test_an_unusual_method_keeps_the_contract(toy: type[Method], tmp_path: Path) -> None:
     check_method(toy, tmp_path)
 
@@ -171,6 +179,18 @@ class CountsInPython(Toy):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         self.steps += 1
         return {"recognition": super().loss(batch)["recognition"] * (1 + 1 / self.steps)}
+
+
+class CountsOnItsClass(Toy):
+    shared = {"steps": 0}
+
+    def optimizers(self, updates: int) -> list[Optimizer]:
+        self.shared["steps"] = 0
+        return super().optimizers(updates)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        self.shared["steps"] += 1
+        return {"recognition": super().loss(batch)["recognition"] * (1 + 1 / self.shared["steps"])}
 
 
 class BankNotSaved(Alternating):
@@ -267,6 +287,7 @@ class RestoredButLooksElsewhere(Toy):
         (TeacherChanged, "training changed .* of the needed run 'teacher'"),
         (OwnRandomNumbers, "interrupted and resumed, it ends with another"),
         (CountsInPython, "interrupted and resumed, it ends with another"),
+        (CountsOnItsClass, "side by side with another run, it ends with another"),
         (BankNotSaved, "interrupted and resumed, it ends with another"),
         (LearnsNothing, "'loss' does not fall: 2.3"),
         (FallsElsewhere, "its learning curve has no column 'distillation'"),

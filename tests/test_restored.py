@@ -13,12 +13,12 @@ from test_store import listing
 from lrbench import session
 from lrbench.build import load_frozen
 from lrbench.degradation import DEGRADATIONS
+from lrbench.job import macs
 from lrbench.pairs import to_float
 from lrbench.prepare import Prepared, prepare
 from lrbench.record import Record
 from lrbench.registry import method as method_class
 from lrbench.restored import see_through
-from lrbench.runner import macs
 from lrbench.session import Request
 from lrbench.store import WEIGHTS, Store
 from lrbench.tasks import predict

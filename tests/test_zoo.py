@@ -15,8 +15,8 @@ from lrbench_baselines import basicsr_adapter
 
 from lrbench.build import build
 from lrbench.errors import UserError
+from lrbench.job import macs
 from lrbench.quality import luma, quality
-from lrbench.runner import macs
 from lrbench.tasks import restore
 
 needs_basicsr = pytest.mark.skipif(

@@ -1,0 +1,67 @@
+"""The training loop, the only one: runs side by side, each batch made once for all of them; mostly for one run."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import torch
+
+from lrbench import registry
+from lrbench.method import Batch
+from lrbench.plan import config_of, epochs_before
+from lrbench.restorer import magnification
+from lrbench.spec import RunSpec
+from lrbench.train import Training
+
+Step = Callable[[Training, int], None]
+Failed = Callable[[Training, Exception], None]
+
+
+def _alone(_: Training, error: Exception) -> None:
+    raise error
+
+
+def one_epoch(members: Sequence[Training], step: Step = lambda *_: None, failed: Failed = _alone) -> None:
+    """Train the next epoch of runs in one company, see `company`, that have equally many epochs behind them.
+
+    On the CPU each ends bit-identical to one that is trained alone. `step` is told of a member and the images of
+    each of its batches; `failed` of a member that raised: unless it raises too, the others go on without that one.
+    The time is shared out equally: where networks and images are shared, it is nobody's own.
+    """
+    started, going, device = time.perf_counter(), list(members), members[0].train.y.device
+    batches = members[0].batches()
+    for member in members:
+        member.begin_epoch()
+    for place in range(len(batches)):
+        batch = batches[place]
+        for member in list(going):
+            versions = _versions(batch)
+            try:
+                member.update(place, batch)
+                step(member, len(batch.y))
+            except Exception as error:  # whatever a method may raise
+                going.remove(member)
+                failed(member, error)
+            if len(members) > 1 and _versions(batch) != versions:  # it has written into its images
+                batch = batches[place]
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    seconds = (time.perf_counter() - started) / len(members)
+    for member in going:
+        member.end_epoch(seconds)
+
+
+def company(spec: RunSpec) -> tuple[object, ...]:
+    """What runs must have in common to be trained side by side: images, their order and their augmentation."""
+    cls = registry.method(spec.method)
+    restorer = cls.restored_by(config_of(cls, spec.config))
+    data = (spec.dataset, tuple(spec.fingerprint.items()), spec.select, spec.limit_train, spec.limit_test)
+    images = (spec.degradation, spec.scale, magnification(spec), spec.needs[restorer].id if restorer else None)
+    augmented = (cls.view == "lr", spec.recipe.batch_size, spec.recipe.crop, spec.recipe.flip)
+    return *data, *images, *augmented, spec.seed, epochs_before(spec)
+
+
+def _versions(batch: Batch) -> list[int]:
+    """They tell whether somebody has written into a tensor."""
+    return [tensor._version for tensor in vars(batch).values() if tensor is not None]

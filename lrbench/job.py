@@ -1,0 +1,140 @@
+"""One run, from the images that it needs to its record."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as save_tensors
+from torch.utils.flop_counter import FlopCounterMode
+
+from lrbench import build, cells, pairs, prepare, provenance, registry
+from lrbench.backbones import NONE
+from lrbench.errors import RunError
+from lrbench.frozen import Frozen
+from lrbench.method import Method
+from lrbench.plan import config_of, epochs_before
+from lrbench.progress import Progress
+from lrbench.record import Record
+from lrbench.restored import see_through
+from lrbench.spec import RunSpec
+from lrbench.store import Store
+from lrbench.train import Training
+
+COPIES = 4  # of a run's weights, in memory: themselves, their gradients, an optimizer's memory, one being saved
+
+
+class Job:
+    """A run that is being trained. The runs that it needs are in the store, with their weights."""
+
+    def __init__(self, spec: RunSpec, store: Store, data_root: Path, frozen: Frozen, progress: Progress) -> None:
+        """Begins it, or goes on from its last checkpoint. Raises UserError for a method or data that cannot be run."""
+        self.spec, self.store, self.progress = spec, store, progress
+        self.device, self.started = frozen.device, time.perf_counter()
+        data = prepare.prepare(spec, data_root, self.device)
+        needs = {role: frozen.get(need) for role, need in spec.needs.items()}
+        cls = registry.method(spec.method)
+        config = config_of(cls, spec.config)
+        restorer = cls.restored_by(config)
+        if restorer:
+            data = see_through(data, needs[restorer], self._record(restorer), store)
+        method = build.build(spec, data.facts, needs, self.device, data.mean, data.std)
+        if role := cls.starts_from(config):
+            build.start_from(method, needs[role])
+        self.data, self.method, self.source = data, method, registry.source_hash(cls)
+        self.training = Training(method, spec, data.train, data.val, epochs_before(spec), self.source)
+        self.macs = macs(method, data.test.view(cls.view)[:1])  # before training: its mistakes show now
+        if restorer:
+            self.macs += int(self._record(restorer).metrics["macs"] or 0)
+        saved = store.read_checkpoint(spec.id)
+        if saved is not None and self.training.fits(saved):
+            self.training.restore(saved)
+        elif saved is not None:
+            progress.note(f"{title(spec)}: its checkpoint is of other code; it starts anew")
+        progress.start(spec, title(spec), self.training.state.epoch, self.training.images_per_epoch)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds between two updates, about."""
+        return COPIES * sum(tensor.nbytes for tensor in self.method.state_dict().values())
+
+    def keep(self) -> None:
+        """Write down the epoch that has just been trained. Raises RunError where its loss is no number, OSError."""
+        training = self.training
+        self.progress.epoch(training.state.curve[-1], training.images_per_second)
+        if training.diverged():
+            raise RunError(f"{title(self.spec)} diverged in epoch {training.state.epoch}: its loss is not a number")
+        self.store.write_checkpoint(self.spec.id, training.snapshot())
+
+    def finish(self, company: int) -> Record:
+        """Test the trained method and save its record. company: how many runs were trained side by side."""
+        spec, training, method = self.spec, self.training, self.method
+        self.progress.stop()
+        training.finish()
+        tested = training.task.test(method, self.data.test)
+        state, score = training.state, training.task.score
+        record = Record(
+            id=spec.id,
+            spec=spec,
+            metrics={
+                **tested.metrics,
+                f"train_{score}": state.curve[(state.best_epoch or state.epoch) - 1][f"train_{score}"],
+                f"val_{score}": state.curve[state.best_epoch - 1][f"val_{score}"] if state.best_epoch else None,
+                "best_epoch": state.best_epoch or None,
+                "epochs": spec.recipe.epochs,
+                "epochs_in_weights": training.epoch,
+                "images_per_second": training.images_per_second,
+                "side_by_side": company,
+                "train_seconds": state.seconds,
+                "wall_seconds": time.perf_counter() - self.started,
+                "parameters": sum(weight.numel() for weight in method.parameters()),
+                "macs": self.macs,
+                "peak_memory_mib": provenance.peak_memory_mib(self.device),
+            },
+            data=self.data.facts,
+            env=provenance.environment(self.device),
+            method_source=self.source,
+            files={},
+        )
+        weights = {name: value.detach().cpu().contiguous().clone() for name, value in method.state_dict().items()}
+        record = self.store.save(record, curve_csv(state.curve), tested.outputs, save_tensors(weights))
+        value, speed = record.metrics[score], record.metrics["images_per_second"]
+        self.progress.finished(f"{title(spec)}: {score} {value:.2f} {training.task.unit}, {speed:.0f} images/s")
+        return record
+
+    def _record(self, role: str) -> Record:
+        record = self.store.get(self.spec.needs[role])
+        assert record is not None, f"run {self.spec.needs[role].id} was there when it was loaded"
+        return record
+
+
+def title(spec: RunSpec) -> str:
+    """A run in a few words, for the user: its settings where they differ from the defaults."""
+    config = "".join(f" {change}" for change in cells.changes(cells.row_key(spec)))
+    size = f" x{spec.scale}" if spec.scale else " HR"
+    backbone = "" if spec.backbone == NONE else f" {spec.backbone},"
+    return f"{spec.method}{config} on {spec.dataset}{size},{backbone} seed {spec.seed} [{spec.id}]"
+
+
+@torch.no_grad()
+def macs(method: Method, image: torch.Tensor) -> int:
+    """Multiply-accumulates of one image's test path, uint8 (1, H, W, 3): half of PyTorch's FLOP count."""
+    with FlopCounterMode(display=False) as counter:
+        method.eval()(pairs.to_float(image))
+    return int(counter.get_total_flops()) // 2
+
+
+def curve_csv(curve: list[dict[str, float]]) -> str:
+    """The learning curve as CSV; floats are written so that they read back exactly.
+
+    A term that is not in every epoch, of a loss with stages, is empty in the others.
+    """
+    out = io.StringIO()
+    columns = dict.fromkeys(name for row in curve for name in row)
+    writer = csv.DictWriter(out, fieldnames=list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(curve)
+    return out.getvalue()

@@ -1,0 +1,261 @@
+"""Runs trained side by side: each as alone, each batch and each teacher's answer made once, each fails alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from lrbench_baselines.lr_baseline import LRBaseline
+from torch import Tensor
+
+from lrbench import backbones, datasets, device, pairs, plan, registry
+from lrbench.cohort import company
+from lrbench.errors import RunError
+from lrbench.frozen import remember_answers
+from lrbench.method import Batch
+from lrbench.plan import Protocol
+from lrbench.progress import Progress
+from lrbench.record import Record
+from lrbench.runner import Runner
+from lrbench.spec import RunSpec
+from lrbench.store import CURVE, PREDICTIONS, WEIGHTS, Store
+from lrbench.testing import registered
+
+CPU = torch.device("cpu")
+LAMBDAS = (0.1, 1.0, 10.0)
+
+
+class Faulty(LRBaseline):
+    """Works until its 7th batch."""
+
+    name = "faulty"
+    why: Exception | None = None
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        self.seen = getattr(self, "seen", 0) + 1
+        terms = super().loss(batch)
+        if self.seen < 7:
+            return terms
+        if self.why:
+            raise self.why
+        return {name: term * float("nan") for name, term in terms.items()}
+
+
+def spec(method: str = "dfd", settings: dict[str, Any] | None = None, **changes: Any) -> RunSpec:
+    protocol = {"scale": 2, "precision": "fp32", "width": 0.125, "recipe": "quick", "epochs": 3, "limit_train": 500}
+    return plan.plan(
+        method, settings or {}, Protocol(**({"data": datasets.info("digits", Path())} | protocol | changes))
+    )
+
+
+def dfds() -> list[RunSpec]:
+    return [spec(settings={"lam": lam, "init": "scratch"}) for lam in LAMBDAS]
+
+
+def runner(folder: Path, progress: Callable[[RunSpec], Progress] = lambda _: Progress()) -> Runner:
+    return Runner(Store(folder), Path(), CPU, progress)
+
+
+def together(folder: Path, specs: Sequence[RunSpec], **options: Any) -> dict[str, Record | Exception]:
+    ends: dict[str, Record | Exception] = {}
+    runner(folder, **options).run_together(specs, lambda spec, end: ends.update({spec.id: end}))
+    return ends
+
+
+def files(folder: Path, run: RunSpec) -> list[bytes]:
+    return [(folder / run.id / name).read_bytes() for name in (CURVE, PREDICTIONS, WEIGHTS)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the DFD runs, each trained alone."""
+    folder = tmp_path_factory.mktemp("alone")
+    for one in [*dfds(), spec("lr-baseline")]:
+        runner(folder).run(one)
+    return folder
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often batches were made, and how often a network's maps were, with and without a gradient, in training."""
+    seen: Counter[str] = Counter()
+    make, maps = pairs.Epoch.__getitem__, backbones._Stages.maps
+
+    def counted_batch(self: pairs.Epoch, place: int) -> Batch:
+        batch = make(self, place)  # raises at the end
+        seen["batch"] += 1
+        return batch
+
+    def counted_maps(self: backbones.Backbone, x: Tensor) -> list[Tensor]:
+        seen["student" if self.training else "teacher" if torch.is_grad_enabled() else "test"] += 1
+        return maps(self, x)
+
+    monkeypatch.setattr(pairs.Epoch, "__getitem__", counted_batch)
+    monkeypatch.setattr(backbones._Stages, "maps", counted_maps)
+    return seen
+
+
+def test_side_by_side_each_run_is_as_alone_and_what_they_share_is_made_once(
+    alone: Path, tmp_path: Path, calls: Counter[str]
+) -> None:
+    teacher = dfds()[0].needs["teacher"]
+    runner(tmp_path).run(teacher)
+    calls.clear()
+    runs = [*dfds(), spec("lr-baseline")]
+    ends = together(tmp_path, runs)
+    for run in runs:
+        end = ends[run.id]
+        assert isinstance(end, Record)
+        assert files(tmp_path, run) == files(alone, run)
+        assert end.metrics["side_by_side"] == len(runs)
+    batches = 3 * (500 // 128)
+    assert (calls["batch"], calls["teacher"], calls["student"]) == (batches, batches, 4 * batches)
+
+
+def test_without_company_a_record_says_so(alone: Path) -> None:
+    assert [record.metrics["side_by_side"] for record in Store(alone).records()] == [1] * 5
+
+
+@pytest.mark.parametrize("why", [None, RuntimeError("broken")])
+def test_a_run_fails_alone(why: Exception | None, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Faulty, "why", why)
+    with registered(Faulty):
+        faulty, *others = spec("faulty"), *dfds()[:2]
+        ends = together(tmp_path, [faulty, *others])
+    assert isinstance(ends[faulty.id], RuntimeError if why else RunError)
+    for run in others:
+        assert isinstance(ends[run.id], Record)
+        assert files(tmp_path, run) == files(alone, run)
+    assert not (tmp_path / faulty.id).exists()
+
+
+class Break(Exception):
+    pass
+
+
+class Breaking(Progress):
+    """Ends the process, as it were, in the second epoch of a run."""
+
+    def __init__(self) -> None:
+        self.epochs = 0
+
+    def epoch(self, row: Any, images_per_second: float) -> None:
+        self.epochs += 1
+
+    def step(self, images: int) -> None:
+        if self.epochs == 1:
+            raise Break
+
+
+def test_runs_that_are_ahead_wait_for_those_behind(alone: Path, tmp_path: Path) -> None:
+    """One goes on after its first epoch, one starts, one is finished."""
+    first, second, third = dfds()
+    runner(tmp_path).run(first.needs["teacher"])
+    ends = together(tmp_path, [first], progress=lambda _: Breaking())
+    assert isinstance(ends[first.id], Break)
+    runner(tmp_path).run(third)
+    started: dict[str, int] = {}
+
+    class Told(Progress):
+        def start(self, spec: RunSpec, title: str, done: int, images: int) -> None:
+            started[spec.id] = done
+
+    ends = together(tmp_path, [first, second, third], progress=lambda _: Told())
+    assert started == {first.id: 1, second.id: 0}
+    for run in (first, second, third):
+        assert isinstance(ends[run.id], Record)
+        assert files(tmp_path, run) == files(alone, run)
+
+
+def test_as_many_at_once_as_there_is_memory_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [spec("lr-baseline", {"init": init}, epochs=1) for init in ("scratch",)]
+    runs += [spec(settings={"lam": lam, "init": "scratch"}, epochs=1) for lam in LAMBDAS]
+    runner(tmp_path).run(runs[1].needs["teacher"])
+    weights = (tmp_path / runs[1].needs["teacher"].id / WEIGHTS).stat().st_size
+    monkeypatch.setattr(device, "memory", lambda _: 4 * 2.5 * 4 * weights)  # a quarter is for two of them
+    ends = together(tmp_path, runs)
+    sizes = [end.metrics["side_by_side"] for end in ends.values() if isinstance(end, Record)]
+    assert sizes == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"scale": 4},
+        {"degradation": "area"},
+        {"limit_train": 400},
+        {"select": "held-out"},
+        {"settings": {"init": "lr-baseline"}},
+    ],
+)
+def test_company_is_kept_by_runs_of_the_same_batches_only(change: dict[str, Any]) -> None:
+    scratch = {"settings": {"init": "scratch"}}
+    one = company(spec(**scratch))
+    assert one == company(spec("lr-baseline")) == company(spec(**scratch, width=0.25, epochs=9))
+    assert one != company(spec(**(scratch | change)))
+
+
+@pytest.fixture
+def asked() -> Iterator[tuple[Any, list[Tensor]]]:
+    """A frozen network that remembers its answers, and the images that it really looked at."""
+    need = tiny.method("hr-baseline").requires_grad_(False).eval()
+    looked: list[Tensor] = []
+    need.backbone.stages[0].register_forward_hook(lambda module, args, output: looked.append(args[0]))
+    remember_answers(need)
+    yield need, looked
+
+
+def test_a_question_is_answered_once(asked: tuple[Any, list[Tensor]]) -> None:
+    need, looked = asked
+    image = tiny.batch().hr
+    with torch.no_grad():
+        expected = need.backbone.head(need.backbone.features(image.clone()))
+    looked.clear()
+    answers = [need.backbone.features(image) for _ in range(3)]
+    assert len(looked) == 1
+    assert torch.equal(need.backbone.head(answers[2]), expected)
+    assert torch.equal(need(image), expected), "through another door it is the same question"
+    assert len(looked) == 1
+
+
+def test_it_is_asked_again_where_anything_has_changed(asked: tuple[Any, list[Tensor]]) -> None:
+    need, looked = asked
+    image = tiny.batch().hr
+    first = need.backbone.features(image).clone()
+    need.backbone.features(tiny.batch(seed=1).hr)
+    assert torch.equal(need.backbone.features(image), first)
+    assert len(looked) == 3, "only the last question is kept"
+    need.backbone.features(image).zero_()
+    assert torch.equal(need.backbone.features(image), first), "an answer that was written into is no answer"
+    image.mul_(0.5)
+    assert not torch.equal(need.backbone.features(image), first)
+    exact = need.backbone.features(image).clone()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not torch.equal(need.backbone.features(image), exact)
+    before = len(looked)
+    wanted = image.clone().requires_grad_()
+    for _ in range(2):
+        need.backbone.features(wanted).sum().backward()
+    assert len(looked) == before + 2, "each backward has a graph of its own"
+
+
+def test_a_writer_into_its_batch_disturbs_nobody(alone: Path, tmp_path: Path) -> None:
+    class Writer(LRBaseline):
+        name = "writer"
+
+        def loss(self, batch: Batch) -> dict[str, Tensor]:
+            batch.hr.zero_(), batch.up.zero_()
+            return super().loss(batch)
+
+    with registered(Writer):
+        assert registry.method("writer") is Writer
+        runs = [spec("writer"), *dfds()[:1]]
+        ends = together(tmp_path, runs)
+    assert all(isinstance(end, Record) for end in ends.values())
+    assert files(tmp_path, runs[1]) == files(alone, runs[1])
