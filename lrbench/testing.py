@@ -315,7 +315,7 @@ def check_together(trial: Trial) -> None:
     The other is of the same method under another name, and so with other weights; it has each batch first.
     """
     cls, spec = trial.cls, trial.record.spec
-    twin = type(f"{cls.__name__}Twin", (cls,), {"name": f"{cls.name}-twin", "__module__": cls.__module__})
+    twin: Any = type(f"{cls.__name__}Twin", (cls,), {"name": f"{cls.name}-twin", "__module__": cls.__module__})
     results, ends = trial.request.results.with_name("together"), []
     for need in spec.walk():
         if need != spec:
