@@ -92,11 +92,11 @@ class Board:
         counts = {state: self.schedule.count(state) for state in State}
         line = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
         running = Table("running", "epoch", "accuracy", "images/s", box=None, pad_edge=False)
-        for run, event in self.latest.items():
+        for run, event in list(self.latest.items()):  # this is another thread, which rich draws in
             spec = self.schedule.graph.specs[run]
             speed = f"{event.images_per_second:.0f}" if event.images_per_second else ""
             running.add_row(Text(title(spec)), f"{event.epoch}/{spec.recipe.epochs}", _score(event), speed)
-        recent = [Text(one, overflow="ellipsis", no_wrap=True) for one in self.recent]
+        recent = [Text(one, overflow="ellipsis", no_wrap=True) for one in list(self.recent)]
         return Group(Text(f"{line}; {self.time_left()}", style="bold"), running, *recent)
 
 

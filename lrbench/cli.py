@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lrbench.errors import RunError, UserError, did_you_mean
+from lrbench.errors import OUT_OF_MEMORY, RunError, UserError, did_you_mean, out_of_memory
 
 RESULTS = Path("results/runs")  # below the current folder, unless --results or $LRBENCH_RESULTS says otherwise
 
@@ -51,10 +51,9 @@ def main() -> None:
         place = f" {error.filename}" if error.filename else ""
         status = _fail(f"cannot write or read{place}: {error.strerror or error}", 1)
     except (MemoryError, RuntimeError) as error:
-        # torch's words, on a GPU and on a CPU; torch itself is not imported here
-        if not (isinstance(error, MemoryError) or "out of memory" in str(error) or "allocate memory" in str(error)):
+        if not out_of_memory(error):
             raise
-        status = _fail("out of memory; a smaller --width or a backbone with fewer channels needs less", 1)
+        status = _fail(OUT_OF_MEMORY, 1)
     sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -177,7 +176,9 @@ def demo(out: Path, device: str) -> None:
 @click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at once, on each machine.")
 @click.option("--address", help="Of a running Ray cluster, or auto.  [default: one of its own]")
-@click.option("--gpus-per-run", "gpus", type=float, help="With Ray.  [default: 1 on a GPU, 0 on a CPU]")
+@click.option(
+    "--gpus-per-run", "gpus", type=click.FloatRange(0, 1), help="With Ray; 0.25: four on a GPU.  [default: 1]"
+)
 @click.option("--dry-run", is_flag=True, help="Print what would be trained, and about how long it takes.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Of tables and figures.  [results/SUITE]")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))

@@ -3,40 +3,53 @@
 from __future__ import annotations
 
 import os
+import socket
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from lrbench.errors import UserError, one_line
-from lrbench.executors import Event, Executor, Handle, Place
+from lrbench.executors import LONG, Event, Executor, Handle, Place
 from lrbench.spec import RunSpec
 
+TIMEOUT = 5.0  # seconds that a cluster has to answer
 OBJECT_STORE = 100 * 2**20  # bytes; only ids and a few words travel, the runs are in the store
 
 
 class Cluster(Executor):
     """Tasks wait in Ray for a place: all runs that are ready are begun at once.
 
-    gpus: of a run, such as 0.25 for four on a GPU; cpus: of a run, which are also its threads.
     address: of a running cluster ("auto" for the one on this machine); None to start one here, ended by `close`.
+    gpus: of a run, such as 0.25 for four on a GPU. jobs: runs that share the cores of the largest machine; a run's
+    cores are its threads.
     """
 
     slots = 10_000
 
-    def __init__(self, place: Place, address: str | None, gpus: float, cpus: int) -> None:
+    def __init__(self, place: Place, address: str | None, gpus: float, jobs: int) -> None:
+        """Raises UserError where there is no Ray, no such cluster, or no machine in it for such a run."""
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         try:
             import ray
             from ray.util.queue import Queue
         except ImportError as error:
             raise UserError("--executor ray needs Ray; install it with: pip install 'lrbench[ray]'") from error
+        if address is not None:
+            _check(address)
         quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
         if address is None:
             quiet |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
         try:
             ray.init(address=address or "local", **quiet)
-        except ConnectionError as error:
-            raise UserError(f"there is no Ray cluster at '{address}': {one_line(error)}") from error
-        self.ray, self.place = ray, place
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            where = "does not start here" if address is None else f"does not answer at '{address}'"
+            raise UserError(f"Ray {where}: {one_line(error)[:LONG]}") from error
+        machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
+        if gpus and gpus > max(machine.get("GPU", 0) for machine in machines):
+            ray.shutdown()
+            raise UserError(f"no machine of the Ray cluster has {gpus:g} of a GPU for a run; leave --gpus-per-run out")
+        cpus = max(1, int(max(machine.get("CPU", 0) for machine in machines)) // jobs)
+        self.ray, self.place = ray, replace(place, threads=cpus)
         self.told = Queue(actor_options={"num_cpus": 0})
         # a run that dies is tried again by the schedule, which also reports it
         self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_train)
@@ -60,7 +73,8 @@ class Cluster(Executor):
                 event = self.ray.get(reference)
                 self.finished[run] = reference
             except self.ray.exceptions.RayError as error:
-                event = Event(run, "failed", text=f"its Ray task died: {type(error).__name__}: {one_line(error)}"[:300])
+                why = f"{type(error).__name__}: {one_line(error)[:LONG]}"
+                event = Event(run, "failed", text=f"its Ray task died: {why}")
             handle(event)
 
     def close(self) -> None:
@@ -68,6 +82,19 @@ class Cluster(Executor):
             with suppress(self.ray.exceptions.RayError):
                 self.ray.cancel(reference, force=True)
         self.ray.shutdown()
+
+
+def _check(address: str) -> None:
+    """Raise UserError where nothing listens at HOST:PORT: Ray would try for most of a minute, then end this process."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto":
+        return
+    if not host or not port.isdecimal():
+        raise UserError(f"--address {address} is not HOST:PORT, as `ray start` prints it, nor auto")
+    try:
+        socket.create_connection((host, int(port)), TIMEOUT).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"no Ray cluster answers at {address}: {error}; start one with: ray start --head") from error
 
 
 def _train(place: Place, spec: str, told: Any, *needs: Event) -> Event:

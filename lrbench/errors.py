@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 MOST = 20  # names in a line
+OUT_OF_MEMORY = "out of memory; a smaller --width or a backbone with fewer channels needs less"
 
 
 class UserError(Exception):
@@ -37,6 +38,13 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
 def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
     """A UserError for a name that is not among the valid ones of its kind."""
     return UserError(f"no {kind} '{name}'; {did_you_mean(name, valid)}")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether memory has run out, in Python's or in torch's words, on a GPU or on a CPU; torch need not be loaded."""
+    if isinstance(error, MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and any(w in str(error) for w in ("out of memory", "allocate memory"))
 
 
 def one_line(error: BaseException) -> str:

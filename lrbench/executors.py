@@ -14,12 +14,15 @@ import torch
 
 from lrbench import device as devices
 from lrbench import registry
-from lrbench.errors import RunError, UserError, one_line
+from lrbench.errors import OUT_OF_MEMORY, RunError, UserError, one_line, out_of_memory
 from lrbench.files import write_atomic
 from lrbench.progress import Progress
 from lrbench.runner import Runner
 from lrbench.spec import RunSpec
 from lrbench.store import Store
+
+TRACEBACK = "traceback"  # of a run that failed: a file beside its checkpoint
+LONG = 300  # characters of an error's message, of which a library's may have thousands
 
 
 @dataclass(frozen=True)
@@ -64,12 +67,12 @@ class Place:
         try:
             record = Runner(store, self.data, devices.pick(self.device), lambda _: progress).run(spec)
         except Exception as error:  # whatever a method may raise: other runs go on
+            place = store.work(spec.id)
             with suppress(OSError):
-                place = store.work(spec.id)
                 place.mkdir(parents=True, exist_ok=True)
-                write_atomic(place / "traceback", traceback.format_exc())
+                write_atomic(place / TRACEBACK, traceback.format_exc())
             torch.cuda.empty_cache()
-            handle(Event(spec.id, "failed", text=_cause(error)))
+            handle(Event(spec.id, "failed", text=_cause(error, place / TRACEBACK)))
         else:
             handle(Event(spec.id, "done", spec.recipe.epochs, row=record.metrics))
 
@@ -135,7 +138,10 @@ class _Telling(Progress):
         self.handle(Event(self.run, "epoch", int(row["epoch"]), images_per_second, dict(row)))
 
 
-def _cause(error: Exception) -> str:
-    """Why a run failed, in one line."""
-    known = isinstance(error, (RunError, UserError))
-    return one_line(error) if known else f"{type(error).__name__}: {one_line(error)}"[:300]
+def _cause(error: Exception, more: Path) -> str:
+    """Why a run failed, in one line; `more` says where."""
+    if out_of_memory(error):
+        return OUT_OF_MEMORY
+    if isinstance(error, (RunError, UserError)):
+        return one_line(error)
+    return f"{type(error).__name__}: {one_line(error)[:LONG]} (traceback: {more})"

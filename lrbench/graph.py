@@ -26,6 +26,10 @@ class Graph:
         """Ids of the runs that a run needs."""
         return [need.id for need in self.specs[run].needs.values()]
 
+    def below(self, run: str) -> set[str]:
+        """Ids of all that a run needs, and that those need: a method is loaded with all of them."""
+        return {spec.id for spec in self.specs[run].walk()} - {run}
+
     def used_by(self, run: str) -> list[str]:
         """Ids of the runs of this graph that need a run."""
         return [other for other in self.specs if run in self.needs(other)]

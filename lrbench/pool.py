@@ -6,7 +6,10 @@ import multiprocessing
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
@@ -40,7 +43,8 @@ class Pool(Executor):
         if worker is None or not worker.process.is_alive():
             worker = self.workers[number] = self._new(number)
         worker.run = spec.id
-        worker.pipe.send(spec.model_dump_json())
+        with suppress(OSError):  # it has just died, which `wait` will see
+            worker.pipe.send(spec.model_dump_json())
 
     def wait(self, handle: Handle, timeout: float) -> None:
         busy = {worker.pipe: number for number, worker in enumerate(self.workers) if worker and worker.run}
@@ -71,11 +75,23 @@ class Pool(Executor):
         device = self.place.device
         if device == "cuda":
             device = f"cuda:{number % torch.cuda.device_count()}"
-        place = replace(self.place, device=device, threads=max(1, (os.cpu_count() or 1) // self.slots))
+        place = replace(self.place, device=device, threads=max(1, torch.get_num_threads() // self.slots))
         process = multiprocessing.get_context("spawn").Process(target=_work, args=(place, theirs), daemon=True)
-        process.start()
+        with _without_interrupts():
+            process.start()
         theirs.close()  # so that its death ends the pipe
         return _Worker(process, ours)
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """What is started here never sees Ctrl-C, which reaches the whole group of processes: the parent ends it."""
+    resource_tracker.ensure_running()  # which would let signals through again once it has been started
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _death(process: SpawnProcess) -> str:
@@ -89,7 +105,6 @@ def _death(process: SpawnProcess) -> str:
 
 def _work(place: Place, pipe: Connection) -> None:
     """A worker: trains what comes through the pipe, and tells through it what happens, until it is ended."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us
     threading.Thread(target=_end_with_parent, daemon=True).start()
     place.enter()
     while True:

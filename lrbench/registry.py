@@ -115,7 +115,7 @@ def add_draft(place: str) -> None:
         raise unknown(f"class in {file}", class_name, classes)
     cls = _checked(getattr(module, class_name))
     cls.version = "draft-" + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-    if cls.name in _drafts and _drafts[cls.name][1] != str(path):
+    if cls.name in _drafts and Path(_drafts[cls.name][1]).resolve() != path.resolve():
         raise UserError(f"two drafts are called '{cls.name}': {_drafts[cls.name][1]} and {path}; rename one")
     register(cls, str(path))
 

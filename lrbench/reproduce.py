@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from lrbench import datasets, device, outputs, registry
 from lrbench.board import Board
+from lrbench.errors import UserError
 from lrbench.estimate import Estimate, words
 from lrbench.executors import Executor, Here, Place
 from lrbench.graph import Graph, graph
@@ -34,6 +35,13 @@ class Resources:
     gpus: float | None = None  # None: a whole one where there are any
     device: str = "auto"
     precision: str = "auto"
+
+    def check(self) -> None:
+        """Raise UserError for what the executor has no use for."""
+        if self.executor != "ray":
+            for option, value in (("--address", self.address), ("--gpus-per-run", self.gpus)):
+                if value is not None:
+                    raise UserError(f"{option} is of Ray; add --executor ray")
 
 
 @dataclass(frozen=True)
@@ -60,13 +68,15 @@ def order(
     """The runs of a suite, by name or file. Raises UserError."""
     for plugin in plugins:
         registry.add_draft(plugin)
+    resources.check()
     suite, root, chosen = load(name), datasets.data_root(data), device.pick(resources.device)
     outputs.check(suite)
     precision = device.precision(resources.precision, chosen)
     info = cache(lambda dataset: datasets.info(dataset, root))
     store = Store(results, note)
     wanted = specs(suite, overrides, lambda dataset: Protocol(info(dataset), 4, precision), note)
-    place = Place(results, root, chosen.type, None, plugins)
+    # elsewhere the current folder is another
+    place = Place(results.absolute(), root.absolute(), chosen.type, None, tuple(map(os.path.abspath, plugins)))
     return Ordered(suite, graph(wanted, store), Estimate(info), resources, place, store)
 
 
@@ -119,7 +129,6 @@ def _executor(ordered: Ordered) -> Executor:
     if resources.executor == "ray":
         from lrbench.cluster import Cluster
 
-        threads = max(1, (os.cpu_count() or 1) // resources.jobs)
         gpus = resources.gpus if resources.gpus is not None else float(place.device == "cuda")
-        return Cluster(replace(place, threads=threads), resources.address, gpus, threads)
+        return Cluster(place, resources.address, gpus, resources.jobs)
     return Here(place) if resources.jobs == 1 else Pool(place, resources.jobs)

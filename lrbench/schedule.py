@@ -34,6 +34,7 @@ class Schedule:
         self._tries: Counter[str] = Counter()
         self._waiting = dict.fromkeys(graph.missing)
         self._begun: set[str] = set()
+        self._below = {run: graph.below(run) for run in graph.missing}
 
     def run(self, executor: Executor, watch: Callable[[Event | None], None]) -> None:
         """Train what is missing. `watch` is called after every event, and with None now and then."""
@@ -55,7 +56,7 @@ class Schedule:
         return sum(state in states for state in self.states.values())
 
     def _ready(self, run: str) -> bool:
-        return all(self.states[need] in (State.THERE, State.DONE) for need in self.graph.needs(run))
+        return all(self.states[need] in (State.THERE, State.DONE) for need in self._below[run])
 
     def _take(self, event: Event) -> None:
         if event.kind == "started":
@@ -75,9 +76,7 @@ class Schedule:
                 self._block(event.run)
 
     def _block(self, failed: str) -> None:
-        for run in self.graph.used_by(failed):
-            if self.states[run] is State.WAITING:
-                self.states[run] = State.BLOCKED
-                self.causes[run] = f"needs {failed}, which failed"
-                self._waiting.pop(run, None)
-                self._block(run)
+        for run in [run for run in self._waiting if failed in self._below[run]]:
+            del self._waiting[run]
+            self.states[run] = State.BLOCKED
+            self.causes[run] = f"needs {failed}, which failed"
