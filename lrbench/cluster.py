@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -24,7 +26,7 @@ class Cluster(Executor):
     cores are its threads.
     """
 
-    slots = 10_000
+    slots = sys.maxsize
 
     def __init__(self, place: Place, address: str | None, gpus: float, jobs: int) -> None:
         """Raises UserError where there is no Ray, no such cluster, or no machine in it for such a run."""
@@ -56,7 +58,8 @@ class Cluster(Executor):
         self.running: dict[Any, str] = {}  # object reference -> run
         self.finished: dict[str, Any] = {}  # run -> object reference
 
-    def start(self, spec: RunSpec) -> None:
+    def start(self, specs: Sequence[RunSpec]) -> None:
+        [spec] = specs  # there are always more slots than runs
         needs = [self.finished[need.id] for need in spec.needs.values() if need.id in self.finished]
         task = self.task.options(name=f"{spec.method} {spec.id}")
         self.running[task.remote(self.place, spec.model_dump_json(), self.told, *needs)] = spec.id
@@ -109,5 +112,5 @@ def _train(place: Place, spec: str, told: Any, *needs: Event) -> Event:
             with suppress(Exception):  # words by the way; no run is lost for them
                 told.put(event)
 
-    place.train(RunSpec.model_validate_json(spec), handle)
+    place.train([RunSpec.model_validate_json(spec)], handle)
     return ended[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ from lrbench import registry
 from lrbench.errors import OUT_OF_MEMORY, RunError, UserError, one_line, out_of_memory
 from lrbench.files import write_atomic
 from lrbench.progress import Progress
+from lrbench.record import Record
 from lrbench.runner import Runner
 from lrbench.spec import RunSpec
 from lrbench.store import Store
@@ -60,31 +61,46 @@ class Place:
         for plugin in self.plugins:
             registry.add_draft(plugin)
 
-    def train(self, spec: RunSpec, handle: Handle) -> None:
-        """Train a run whose needs are finished; `handle` is told of all that happens, last of its end."""
-        progress = _Telling(spec.id, handle)
-        store = Store(self.results, progress.note)
+    def train(self, specs: Sequence[RunSpec], handle: Handle) -> None:
+        """Train runs of one company, whose needs are finished; `handle` is told of all that happens.
+
+        The last that it is told of each is its end.
+        """
+        ends: set[str] = set()
+        store = Store(self.results, lambda text: handle(Event("", "note", text=text)))
+
+        def ended(spec: RunSpec, end: Record | Exception) -> None:
+            ends.add(spec.id)
+            if isinstance(end, Record):
+                handle(Event(spec.id, "done", spec.recipe.epochs, row=end.metrics))
+            else:
+                place = store.work(spec.id) / TRACEBACK
+                with suppress(OSError):
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    write_atomic(place, "".join(traceback.format_exception(end)))
+                handle(Event(spec.id, "failed", text=_cause(end, place)))
+
+        runner = Runner(store, self.data, devices.pick(self.device), lambda spec: _Telling(spec.id, handle))
         try:
-            record = Runner(store, self.data, devices.pick(self.device), lambda _: progress).run(spec)
-        except Exception as error:  # whatever a method may raise: other runs go on
-            place = store.work(spec.id)
-            with suppress(OSError):
-                place.mkdir(parents=True, exist_ok=True)
-                write_atomic(place / TRACEBACK, traceback.format_exc())
-            torch.cuda.empty_cache()
-            handle(Event(spec.id, "failed", text=_cause(error, place / TRACEBACK)))
-        else:
-            handle(Event(spec.id, "done", spec.recipe.epochs, row=record.metrics))
+            runner.run_together(specs, ended)
+        except Exception as error:  # of the store, say; what a method raises is its own run's end
+            for spec in specs:
+                if spec.id not in ends:
+                    ended(spec, error)
+        torch.cuda.empty_cache()
 
 
 class Executor(ABC):
-    """Trains runs, `slots` at once. A context manager: at its end, well or not, nothing goes on."""
+    """Trains runs in `slots` places at once. A context manager: at its end, well or not, nothing goes on."""
 
     slots: int
 
     @abstractmethod
-    def start(self, spec: RunSpec) -> None:
-        """Begin a run whose needs are in the store with their weights; at most `slots` are begun and not ended."""
+    def start(self, specs: Sequence[RunSpec]) -> None:
+        """Begin runs of one company side by side, in a slot that is free: one where all earlier runs have ended.
+
+        Their needs are in the store, with their weights.
+        """
 
     @abstractmethod
     def wait(self, handle: Handle, timeout: float) -> None:
@@ -102,7 +118,7 @@ class Executor(ABC):
 
 
 class Here(Executor):
-    """In this process, one run after the other; `wait` returns when it has ended."""
+    """In this process; `wait` returns when what was begun has ended."""
 
     slots = 1
 
@@ -111,12 +127,12 @@ class Here(Executor):
         self.waiting: list[RunSpec] = []
         place.enter()
 
-    def start(self, spec: RunSpec) -> None:
-        self.waiting.append(spec)
+    def start(self, specs: Sequence[RunSpec]) -> None:
+        self.waiting = list(specs)
 
     def wait(self, handle: Handle, timeout: float) -> None:
-        if self.waiting:
-            self.place.train(self.waiting.pop(), handle)
+        begun, self.waiting = self.waiting, []
+        self.place.train(begun, handle)
 
     def close(self) -> None:
         self.waiting.clear()

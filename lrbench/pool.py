@@ -1,4 +1,4 @@
-"""Worker processes on this machine: each trains one run at a time."""
+"""Worker processes on this machine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from multiprocessing import resource_tracker
@@ -25,41 +25,43 @@ PATIENCE = 5.0  # seconds that a worker has to end when it is told to
 class _Worker:
     process: SpawnProcess
     pipe: Connection
-    run: str | None = None  # what it trains
+    runs: set[str]  # what it trains
 
 
 class Pool(Executor):
     """`slots` worker processes, one or several a GPU; on the CPU the cores are divided among them.
 
-    A worker that dies fails its run and is replaced. Workers end with the process that started them.
+    A worker that dies fails its runs and is replaced. Workers end with the process that started them.
     """
 
     def __init__(self, place: Place, slots: int) -> None:
         self.slots, self.place = slots, place
         self.workers: list[_Worker | None] = [None] * slots
 
-    def start(self, spec: RunSpec) -> None:
-        number, worker = next((n, w) for n, w in enumerate(self.workers) if w is None or w.run is None)
+    def start(self, specs: Sequence[RunSpec]) -> None:
+        number, worker = next((n, w) for n, w in enumerate(self.workers) if w is None or not w.runs)
         if worker is None or not worker.process.is_alive():
             worker = self.workers[number] = self._new(number)
-        worker.run = spec.id
+        worker.runs.update(spec.id for spec in specs)
         with suppress(OSError):  # it has just died, which `wait` will see
-            worker.pipe.send(spec.model_dump_json())
+            worker.pipe.send([spec.model_dump_json() for spec in specs])
 
     def wait(self, handle: Handle, timeout: float) -> None:
-        busy = {worker.pipe: number for number, worker in enumerate(self.workers) if worker and worker.run}
+        busy = {worker.pipe: number for number, worker in enumerate(self.workers) if worker and worker.runs}
         for pipe in wait(list(busy), timeout):
             number = busy[pipe]  # type: ignore[index]
             worker = self.workers[number]
             assert worker is not None
             try:
-                event: Event = worker.pipe.recv()
+                events: list[Event] = [worker.pipe.recv()]
             except (EOFError, OSError):
-                event = Event(worker.run or "", "failed", text=_death(worker.process))
+                why = _death(worker.process)
+                events = [Event(run, "failed", text=why) for run in sorted(worker.runs)]
                 self.workers[number] = None
-            if event.kind in ("done", "failed"):
-                worker.run = None
-            handle(event)
+            for event in events:
+                if event.kind in ("done", "failed"):
+                    worker.runs.discard(event.run)
+                handle(event)
 
     def close(self) -> None:
         living = [worker.process for worker in self.workers if worker]
@@ -80,7 +82,7 @@ class Pool(Executor):
         with _without_interrupts():
             process.start()
         theirs.close()  # so that its death ends the pipe
-        return _Worker(process, ours)
+        return _Worker(process, ours, set())
 
 
 @contextmanager
@@ -108,7 +110,7 @@ def _work(place: Place, pipe: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     place.enter()
     while True:
-        place.train(RunSpec.model_validate_json(pipe.recv()), pipe.send)
+        place.train([RunSpec.model_validate_json(spec) for spec in pipe.recv()], pipe.send)
 
 
 def _end_with_parent() -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import StrEnum
 
+from lrbench.cohort import company
 from lrbench.executors import Event, Executor
 from lrbench.graph import Graph
 
@@ -33,8 +34,9 @@ class Schedule:
         self.causes: dict[str, str] = {}  # of failed and blocked runs
         self._tries: Counter[str] = Counter()
         self._waiting = dict.fromkeys(graph.missing)
-        self._begun: set[str] = set()
+        self._begun: list[set[str]] = []  # runs that are trained side by side and have not ended
         self._below = {run: graph.below(run) for run in graph.missing}
+        self._company = {run: company(graph.specs[run]) for run in graph.missing}
 
     def run(self, executor: Executor, watch: Callable[[Event | None], None]) -> None:
         """Train what is missing. `watch` is called after every event, and with None now and then."""
@@ -44,10 +46,11 @@ class Schedule:
             watch(event)
 
         while self._waiting or self._begun:
-            for run in [run for run in self._waiting if self._ready(run)][: executor.slots - len(self._begun)]:
-                del self._waiting[run]
-                self._begun.add(run)
-                executor.start(self.graph.specs[run])
+            for runs in self._next(executor.slots - len(self._begun)):
+                for run in runs:
+                    del self._waiting[run]
+                self._begun.append(set(runs))
+                executor.start([self.graph.specs[run] for run in runs])
             executor.wait(handle, TICK)
             watch(None)
 
@@ -55,17 +58,35 @@ class Schedule:
         """How many runs are in one of some states."""
         return sum(state in states for state in self.states.values())
 
+    def _next(self, slots: int) -> Iterator[list[str]]:
+        """Runs to begin now, for so many slots: in one company (see lrbench.cohort) where all slots have enough to do.
+
+        A run that has failed is tried again alone.
+        """
+        ready = [run for run in self._waiting if self._ready(run)]
+        while ready and slots:
+            first = ready[0]
+            like = [run for run in ready if not self._tries[run] and self._company[run] == self._company[first]]
+            runs = like[: -(-len(ready) // slots)] if first in like else [first]
+            yield runs
+            ready, slots = [run for run in ready if run not in runs], slots - 1
+
     def _ready(self, run: str) -> bool:
         return all(self.states[need] in (State.THERE, State.DONE) for need in self._below[run])
+
+    def _end(self, run: str) -> None:
+        for runs in self._begun:
+            runs.discard(run)
+        self._begun = [runs for runs in self._begun if runs]
 
     def _take(self, event: Event) -> None:
         if event.kind == "started":
             self.states[event.run] = State.RUNNING
         elif event.kind == "done":
-            self._begun.discard(event.run)
+            self._end(event.run)
             self.states[event.run] = State.DONE
         elif event.kind == "failed":
-            self._begun.discard(event.run)
+            self._end(event.run)
             self._tries[event.run] += 1
             if self._tries[event.run] < ATTEMPTS:
                 self.states[event.run] = State.WAITING

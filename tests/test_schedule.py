@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -22,13 +23,16 @@ class Scripted(Executor):
     def __init__(self, slots: int = 1, failing: dict[str, int] | None = None) -> None:
         self.slots, self.failing = slots, dict(failing or {})
         self.begun: list[str] = []
+        self.tasks: list[list[str]] = []
         self.running: list[RunSpec] = []
         self.most = 0
 
-    def start(self, spec: RunSpec) -> None:
-        self.begun.append(spec.id)
-        self.running.append(spec)
-        self.most = max(self.most, len(self.running))
+    def start(self, specs: Sequence[RunSpec]) -> None:
+        self.tasks.append([spec.id for spec in specs])
+        self.begun += self.tasks[-1]
+        self.running += specs
+        going = {spec.id for spec in self.running}
+        self.most = max(self.most, sum(bool(going.intersection(task)) for task in self.tasks))
 
     def wait(self, handle: Handle, timeout: float) -> None:
         spec = self.running.pop(0)
@@ -89,6 +93,31 @@ def test_a_run_that_fails_twice_stops_only_what_needs_it(runs: tuple[Schedule, d
     assert schedule.states[names["dfd"]] is State.BLOCKED
     assert names["teacher"] in schedule.causes[names["dfd"]]
     assert schedule.states[names["init"]] is schedule.states[names["other"]] is State.DONE
+
+
+def test_runs_of_one_company_are_begun_together_where_every_slot_has_enough_to_do(tmp_path: Path) -> None:
+    students = [tiny.spec("dfd", {"lam": lam, "init": "scratch"}, data=tiny.info(32)) for lam in (0.1, 1.0, 10.0)]
+    elsewhere = tiny.spec("lr-baseline", data=tiny.info(32), seed=1)
+    teacher, ids = students[0].needs["teacher"].id, [student.id for student in students]
+    for slots, expected in (
+        (1, [[elsewhere.id], [teacher], ids]),
+        (2, [[elsewhere.id], [teacher], ids[:2], ids[2:]]),
+        (9, [[elsewhere.id], [teacher], *([one] for one in ids)]),
+    ):
+        executor = Scripted(slots)
+        run(Schedule(graph([elsewhere, *students], Store(tmp_path))), executor)
+        assert executor.tasks == expected, slots
+
+
+def test_a_run_that_has_failed_is_tried_again_alone(tmp_path: Path) -> None:
+    students = [tiny.spec("dfd", {"lam": lam, "init": "scratch"}, data=tiny.info(32)) for lam in (0.1, 1.0, 10.0)]
+    teacher, ids = students[0].needs["teacher"].id, [student.id for student in students]
+    executor = Scripted(failing={ids[1]: 1, ids[2]: 1})
+    schedule = Schedule(graph(students, Store(tmp_path)))
+    run(schedule, executor)
+    assert executor.tasks[:2] == [[teacher], ids]
+    assert sorted(executor.tasks[2:]) == sorted([[ids[1]], [ids[2]]])
+    assert set(schedule.states.values()) == {State.DONE}
 
 
 def test_the_board_says_what_happens_in_lines(
