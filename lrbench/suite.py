@@ -143,6 +143,10 @@ def specs(
     protocol: data set -> a protocol on it with the device's precision. A limit above what a data set has is its
     whole; `note` is told so. Raises UserError.
     """
+    named = {name for grid in suite.runs for name in grid.dataset}
+    for name in overrides.renamed:
+        if name not in named:
+            raise UserError(f"this suite has no data set '{name}' to replace; {did_you_mean(name, sorted(named))}")
     grids = [_overridden(grid, overrides) for grid in suite.runs]
     methods = {name: registry.method(name) for grid in grids for name in grid.method}
     for setting in overrides.settings:
