@@ -164,7 +164,7 @@ def specs(
             own = {
                 name: value for name, value in overrides.settings.items() if name in methods[method].Config.model_fields
             }
-            base = protocol(values.pop("dataset"))
+            base = _on(protocol, values.pop("dataset"), named)
             for limit, split in (("limit_train", "train"), ("limit_test", "test")):
                 most = base.data.counts[split]
                 if values[limit] is not None and values[limit] > most:
@@ -175,6 +175,16 @@ def specs(
     for one in sorted(told):
         note(one)
     return list(found.values())
+
+
+def _on(protocol: Callable[[str], Protocol], dataset: str, named: set[str]) -> Protocol:
+    """named: the data sets that the suite itself names."""
+    try:
+        return protocol(dataset)
+    except UserError as error:
+        if dataset not in named:
+            raise
+        raise UserError(f"{error}; or put another in its place: --dataset {dataset}=NAME") from error
 
 
 def _overridden(grid: Grid, overrides: Overrides) -> Grid:
