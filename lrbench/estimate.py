@@ -21,7 +21,9 @@ from lrbench.restorer import magnification
 from lrbench.spec import RunSpec
 from lrbench.train import Training
 
-UPDATES = 3  # of a probe, on one batch of noise; the first warms up, the quickest of the others counts
+FIRST = 16  # images of a probe's first batch
+LONG = 10.0  # seconds that a whole batch may take, by the speed of the first: else it is not tried
+UPDATES = 3  # on one batch of noise; the first warms up, the quickest of the others counts
 Kind = tuple[str, ...]  # what runs of one speed have in common
 
 
@@ -73,7 +75,13 @@ def _kind(spec: RunSpec) -> Kind:
 
 
 def _measure(spec: RunSpec, info: DatasetInfo, on: torch.device) -> float:
-    images = spec.recipe.batch_size
+    """Images a second. Of few images where a whole batch takes long: a probe is short."""
+    few = min(FIRST, spec.recipe.batch_size)
+    speed = _try(spec, info, on, few)
+    return speed if spec.recipe.batch_size / speed > LONG else _try(spec, info, on, spec.recipe.batch_size)
+
+
+def _try(spec: RunSpec, info: DatasetInfo, on: torch.device, images: int) -> float:
     facts = DataFacts(classes=info.classes, side=info.side, train_images=images, val_images=0, test_images=images)
     method = _untrained(spec, facts, on)
     training = Training(method, spec, _noise(spec, info, images).to(on), None, 0)

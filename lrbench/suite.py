@@ -143,6 +143,10 @@ def specs(
     protocol: data set -> a protocol on it with the device's precision. A limit above what a data set has is its
     whole; `note` is told so. Raises UserError.
     """
+    named = {name for grid in suite.runs for name in grid.dataset}
+    for name in overrides.renamed:
+        if name not in named:
+            raise UserError(f"this suite has no data set '{name}' to replace; {did_you_mean(name, sorted(named))}")
     grids = [_overridden(grid, overrides) for grid in suite.runs]
     methods = {name: registry.method(name) for grid in grids for name in grid.method}
     for setting in overrides.settings:
@@ -160,7 +164,7 @@ def specs(
             own = {
                 name: value for name, value in overrides.settings.items() if name in methods[method].Config.model_fields
             }
-            base = protocol(values.pop("dataset"))
+            base = _on(protocol, values.pop("dataset"), named)
             for limit, split in (("limit_train", "train"), ("limit_test", "test")):
                 most = base.data.counts[split]
                 if values[limit] is not None and values[limit] > most:
@@ -171,6 +175,16 @@ def specs(
     for one in sorted(told):
         note(one)
     return list(found.values())
+
+
+def _on(protocol: Callable[[str], Protocol], dataset: str, named: set[str]) -> Protocol:
+    """named: the data sets that the suite itself names."""
+    try:
+        return protocol(dataset)
+    except UserError as error:
+        if dataset not in named:
+            raise
+        raise UserError(f"{error}; or put another in its place: --dataset {dataset}=NAME") from error
 
 
 def _overridden(grid: Grid, overrides: Overrides) -> Grid:

@@ -48,6 +48,16 @@ class Scripted(Executor):
         self.running.clear()
 
 
+class Partly(Store):
+    """Has the runs in `have`, those in `whole` with their weights."""
+
+    have: set[str] = set()
+    whole: set[str] = set()
+
+    def get(self, spec: RunSpec, weights: bool = False):  # type: ignore[no-untyped-def]
+        return spec if spec.id in (self.whole if weights else self.have | self.whole) else None
+
+
 @pytest.fixture
 def runs(tmp_path: Path) -> tuple[Schedule, dict[str, str]]:
     """DFD from the LR-baseline on two backbones; names -> ids of the first one's runs."""
@@ -138,19 +148,29 @@ def test_a_need_without_weights_is_trained_again_only_for_a_run_that_is_missing(
     spec = tiny.spec("dfd", {"init": "scratch"})
     teacher = spec.needs["teacher"]
 
-    class Shelf(Store):
-        """Has some runs, without weights."""
-
-        have: set[str] = set()
-
-        def get(self, spec: RunSpec, weights: bool = False):  # type: ignore[no-untyped-def]
-            return spec if spec.id in self.have and not weights else None
-
-    store = Shelf(tmp_path)
+    store = Partly(tmp_path)
     store.have = {teacher.id, spec.id}
     assert graph([spec], store).missing == ()
     store.have = {teacher.id}
     assert graph([spec], store).missing == (teacher.id, spec.id)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_a_need_that_is_there_needs_itself_is_waited_for(tmp_path: Path, fails: bool) -> None:
+    """A student starts from one that started from another, whose weights are lost."""
+    spec = tiny.spec("lr-baseline", {"init": "lr-baseline"})
+    first = next(need for need in spec.walk() if not need.needs)
+    student = tiny.spec("espcn", data=tiny.info(32))
+    middle = spec.model_copy(update={"needs": {"init": first}})
+    last = student.model_copy(update={"needs": {"init": middle}})
+    store = Partly(tmp_path)
+    store.whole = {middle.id}
+    schedule = Schedule(graph([last], store))
+    assert schedule.graph.missing == (first.id, last.id)
+    executor = Scripted(slots=2, failing={first.id: 9} if fails else {})
+    run(schedule, executor)
+    assert executor.begun == ([first.id] * 2 if fails else [first.id, last.id])
+    assert schedule.states[last.id] is (State.BLOCKED if fails else State.DONE)
 
 
 def test_time_is_estimated_from_runs_alike() -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import tiny
 
-from lrbench import registry, suite
+from lrbench import datasets, registry, suite
 from lrbench.errors import UserError
 from lrbench.graph import graph
 from lrbench.plan import Protocol
@@ -73,6 +74,24 @@ def test_the_command_line_overrides_fields_settings_and_seeds(mine: Path) -> Non
 def test_a_data_set_may_stand_in_for_another(mine: Path) -> None:
     mine.write_text(GRID.replace('"toys"', '["svhn", "toys"]'))
     assert {spec.dataset for spec in specs(mine, renamed={"svhn": "toys"})} == {"toys"}
+
+
+def test_a_data_set_that_is_missing_is_named_with_the_way_round_it(tmp_path: Path, mine: Path) -> None:
+    mine.write_text(GRID.replace('"toys"', '"svhn"'))
+
+    def on(dataset: str) -> Protocol:
+        return replace(tiny.protocol(), data=datasets.info(dataset, tmp_path))
+
+    with pytest.raises(UserError, match=r"lrbench data fetch svhn.*--dataset svhn=NAME"):
+        suite.specs(suite.load(str(mine)), Overrides(), on, print)
+    with pytest.raises(UserError, match="did you mean 'digits'") as error:
+        suite.specs(suite.load(str(mine)), Overrides(renamed={"svhn": "digit"}), on, print)
+    assert "--dataset" not in str(error.value)
+
+
+def test_a_data_set_that_the_suite_does_not_have_cannot_be_replaced(mine: Path) -> None:
+    with pytest.raises(UserError, match="did you mean 'toys'"):
+        specs(mine, renamed={"toy": "digits"})
 
 
 def test_a_limit_above_the_whole_is_the_whole(mine: Path) -> None:
