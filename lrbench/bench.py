@@ -146,6 +146,11 @@ def noise_info(images: int) -> DatasetInfo:
     return DatasetInfo("noise", tuple(map(str, range(CLASSES))), SIDE, counts, {"train": "", "test": ""}, "chance")
 
 
+def title(spec: RunSpec) -> str:
+    """A case in a few words."""
+    return f"{spec.method}, {spec.backbone}, width {spec.width:g}"
+
+
 def contenders(spec: RunSpec) -> list[type[Contender]]:
     """Who takes part, in the order of each round."""
     covered = [Reference] if reference.covers(registry.method(spec.method)) else []
@@ -158,7 +163,7 @@ def time(job: Job, rounds: int, note: Callable[[str], None]) -> Result:
     Before it, each is measured in a process of its own. `note` is told what goes on.
     """
     spec, taking_part = job.spec, contenders(job.spec)
-    note(f"{spec.method}, {spec.backbone} at width {spec.width:g}: {', '.join(one.name for one in taking_part)}")
+    note(f"{title(spec)}: {', '.join(one.name for one in taking_part)}")
     apart = {one.name: alone(one, job) for one in taking_part if one.trains}
     case = job.case()
     seconds = interleaved([one(case) for one in taking_part], rounds)

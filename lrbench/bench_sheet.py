@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lrbench import machine as machines
-from lrbench.bench import Result, Spread
+from lrbench.bench import Result, Spread, title
 from lrbench.sheet import DASH, Sheet
 
 TRAINING = ("bare", "lrbench", "reference")
 MACHINE = ("gpu", "cpu", "cores", "threads", "load_average", "torch", "lrbench", "git", "finished")
-HEAD = ("method, backbone, width", "bare", "lrbench", "reference", "lrbench / bare", "lrbench / reference",
+HEAD = ("case", "bare", "lrbench", "reference", "lrbench / bare", "lrbench / reference",
         "evaluation", "first step, s", "peak memory, MiB")  # fmt: skip
 
 
@@ -78,7 +78,7 @@ def _line(result: Result) -> list[str]:
     spec = result.spec
     peaks = [result.alone.get(name) for name in TRAINING]
     return [
-        f"{spec.method}, {spec.backbone}, {spec.width:g}",
+        title(spec),
         *(_text(result.speed(name) if name in result.seconds else None, ",.0f") for name in TRAINING),
         _text(result.ratio("bare"), ".3f"),
         _text(result.ratio("reference"), ".2f"),

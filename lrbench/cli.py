@@ -246,24 +246,47 @@ def reproduce(
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]))
 @click.option("--json", "as_json", is_flag=True, help="Print the machine and every slice, as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a line a case, as CSV.")
+@click.option(
+    "--growth",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Instead: how the first case's cost grows with images, width, batch and records; a table and plots, put here.",
+)
 @plugin_option
 @data_option
-def bench(rounds: int, settings: tuple[str, ...], as_json: bool, as_csv: bool, **options: Any) -> None:
+def bench(
+    rounds: int, settings: tuple[str, ...], as_json: bool, as_csv: bool, growth: Path | None, **options: Any
+) -> None:
     """Time the training loop against the bare step, its limit, and against the usual loop of public code."""
     from lrbench import bench, bench_sheet, machine
     from lrbench.sheet import render
 
     if as_json and as_csv:
         raise UserError("--json or --csv, not both")
-    jobs = bench.jobs(bench.Request(settings=_settings(settings), **options))
+    if growth and (as_json or as_csv):
+        raise UserError("--growth prints a table and writes growth.csv; leave --json and --csv out")
+    request = bench.Request(settings=_settings(settings), **options)
+    jobs = bench.jobs(request)
     here = machine.describe(jobs[0].device, jobs[0].threads)
     if warning := machine.warning(here):
         _warn(warning)
+    if growth:
+        _growth(request, here, growth)
+        return
     results = [bench.time(job, rounds, _warn) for job in jobs]
     if as_json:
         click.echo(bench_sheet.as_json(results, here), nl=False)
     else:
         click.echo(render([bench_sheet.sheet(results, here)], "csv" if as_csv else "md"), nl=False)
+
+
+def _growth(request: Any, machine: dict[str, Any], out: Path) -> None:
+    from lrbench import bench, growth, growth_report
+    from lrbench.sheet import markdown
+
+    title = bench.title(bench.jobs(request)[0].spec)
+    curves = growth.curves(growth.measure(request, _warn))
+    growth_report.write(curves, title, machine, out)
+    click.echo(markdown([growth_report.sheet(curves, title, machine)]), nl=False)
 
 
 @cli.command()

@@ -268,7 +268,7 @@ def test_json_csv_and_table_say_the_same(capsys, monkeypatch):
     (line,) = csv.DictReader(io.StringIO(printed(capsys, monkeypatch, "--method=dfd", "--csv")))
     assert set(line) == set(found) - {"seconds"} | set(bench_sheet.MACHINE)
     table = printed(capsys, monkeypatch, "--method=dfd")
-    assert "lrbench / reference" in table and "dfd, resnet18, 0.125" in table
+    assert "lrbench / reference" in table and "dfd, resnet18, width 0.125" in table
 
 
 def test_a_process_of_its_own_tells_first_step_and_memory():
