@@ -224,6 +224,73 @@ def reproduce(
 
 
 @cli.command()
+@click.option(
+    "--method", "methods", multiple=True, help="Repeat for more.  [default: a plain run and one with a teacher]"
+)
+@click.option(
+    "--backbone", "backbones", multiple=True, default=("resnet18",), show_default=True, help="Repeat for more."
+)
+@click.option(
+    "--width", "widths", type=float, multiple=True, default=(1.0,), show_default=True, help="Repeat for more."
+)
+@click.option("--dataset", help="Time it on these images.  [default: noise, 32x32]")
+@click.option("--scale", type=int, default=4, show_default=True, help="HR side / LR side.")
+@click.option("--batch", type=click.IntRange(min=1), default=128, show_default=True, help="Images a step.")
+@click.option("--images", type=click.IntRange(min=1), help="A slice.  [default: 1024 on a CPU, 12800 on a GPU]")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Slices of each contender.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the methods that have it.")
+@click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
+@click.option("--threads", type=click.IntRange(min=1), help="Of the CPU.  [default: PyTorch's]")
+@click.option(
+    "--workers", type=click.IntRange(min=0), help="Of the reference's loader.  [default: a core each, up to 8]"
+)
+@click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]))
+@click.option("--json", "as_json", is_flag=True, help="Print the machine and every slice, as JSON.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print a line a case, as CSV.")
+@click.option(
+    "--growth",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Instead: how the first case's cost grows with images, width, batch and records; a table and plots, put here.",
+)
+@plugin_option
+@data_option
+def bench(
+    rounds: int, settings: tuple[str, ...], as_json: bool, as_csv: bool, growth: Path | None, **options: Any
+) -> None:
+    """Time the training loop against the bare step, its limit, and against the usual loop of public code."""
+    from lrbench import bench, bench_sheet, machine
+    from lrbench.sheet import render
+
+    if as_json and as_csv:
+        raise UserError("--json or --csv, not both")
+    if growth and (as_json or as_csv):
+        raise UserError("--growth prints a table and writes growth.csv; leave --json and --csv out")
+    request = bench.Request(settings=_settings(settings), **options)
+    jobs = bench.jobs(request)
+    here = machine.describe(jobs[0].device, jobs[0].threads)
+    if warning := machine.warning(here):
+        _warn(warning)
+    if growth:
+        _growth(request, here, growth)
+        return
+    results = [bench.time(job, rounds, _warn) for job in jobs]
+    if as_json:
+        click.echo(bench_sheet.as_json(results, here), nl=False)
+    else:
+        click.echo(render([bench_sheet.sheet(results, here)], "csv" if as_csv else "md"), nl=False)
+
+
+def _growth(request: Any, machine: dict[str, Any], out: Path) -> None:
+    from lrbench import bench, growth, growth_report
+    from lrbench.sheet import markdown
+
+    title = bench.title(bench.jobs(request)[0].spec)
+    curves = growth.curves(growth.measure(request, _warn))
+    growth_report.write(curves, title, machine, out)
+    click.echo(markdown([growth_report.sheet(curves, title, machine)]), nl=False)
+
+
+@cli.command()
 @click.argument("name", required=False)
 @click.option("--format", "style", default="md", show_default=True, help="md, csv, latex or json.")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file instead.")

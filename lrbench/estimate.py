@@ -10,14 +10,11 @@ from dataclasses import dataclass, field
 
 import torch
 
-from lrbench import build, device
+from lrbench import device, standin
 from lrbench.cohort import one_epoch
 from lrbench.dataset import DatasetInfo
-from lrbench.method import Method
-from lrbench.pairs import Pairs
 from lrbench.prepare import HELD_OUT
-from lrbench.record import DataFacts, Record
-from lrbench.restorer import magnification
+from lrbench.record import Record
 from lrbench.spec import RunSpec
 from lrbench.train import Training
 
@@ -82,30 +79,10 @@ def _measure(spec: RunSpec, info: DatasetInfo, on: torch.device) -> float:
 
 
 def _try(spec: RunSpec, info: DatasetInfo, on: torch.device, images: int) -> float:
-    facts = DataFacts(classes=info.classes, side=info.side, train_images=images, val_images=0, test_images=images)
-    method = _untrained(spec, facts, on)
-    training = Training(method, spec, _noise(spec, info, images).to(on), None, 0)
+    method = standin.untrained(spec, standin.facts(info, images), on)
+    training = Training(method, spec, standin.noise(spec, info, images).to(on), None, 0)
     seconds = [0.0]
     for _ in range(UPDATES):
         one_epoch([training])
         seconds.append(training.state.seconds)
     return images / min(after - before for before, after in itertools.pairwise(seconds[1:]))
-
-
-def _untrained(spec: RunSpec, facts: DataFacts, on: torch.device) -> Method:
-    needs = {role: _untrained(need, facts, on).requires_grad_(False).eval() for role, need in spec.needs.items()}
-    return build.build(spec, facts, needs, on)
-
-
-def _noise(spec: RunSpec, info: DatasetInfo, images: int) -> Pairs:
-    draw = torch.Generator().manual_seed(0)
-
-    def noise(side: int) -> torch.Tensor:
-        return torch.randint(256, (images, side, side, 3), generator=draw, dtype=torch.uint8)
-
-    labels = torch.randint(len(info.classes), (images,), generator=draw)
-    if spec.scale is None:
-        return Pairs(noise(info.side), labels)
-    small = info.side // spec.scale
-    side = small * (magnification(spec) or spec.scale)
-    return Pairs(noise(side), labels, noise(small), noise(side))

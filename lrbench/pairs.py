@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from lrbench.method import Batch, View
 from lrbench.recipes import Recipe
@@ -68,13 +67,18 @@ def shift_and_flip(images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, reach: 
     images (n, H, W, C); dy, dx (n,) int64 in [-reach, reach]; flip (n,) bool. The result has the
     size of `images`: its pixel (0, 0) was at (dy, dx), before the mirror.
     """
-    n, height, width, _ = images.shape
-    padded = F.pad(images, (0, 0, reach, reach, reach, reach))
-    y = torch.arange(height, device=images.device)
-    x = torch.arange(width, device=images.device)
-    rows = y + (dy + reach)[:, None]
-    cols = torch.where(flip[:, None], x.flip(0), x) + (dx + reach)[:, None]
-    return padded[torch.arange(n, device=images.device)[:, None, None], rows[:, :, None], cols[:, None, :]]
+    n, height, width, channels = images.shape
+    tall, wide = height + 2 * reach, width + 2 * reach
+    # Each image beside its mirror, both padded. A row of a crop is then `width` pixels in one piece, flipped or
+    # not: rows are copied whole, which is several times as fast as picking pixels.
+    canvas = images.new_zeros(n, tall, 2, wide, channels)
+    inside = canvas[:, reach : reach + height, :, reach : reach + width]
+    inside[:, :, 0], inside[:, :, 1] = images, images.flip(2)
+    top = torch.arange(n, device=images.device) * tall + reach + dy
+    left = reach + torch.where(flip, wide - dx, dx)
+    starts = (top[:, None] + torch.arange(height, device=images.device)) * (2 * wide) + left[:, None]
+    rows = canvas.as_strided((n * tall * 2 * wide - width + 1, width * channels), (channels, 1))  # from every pixel on
+    return rows.index_select(0, starts.flatten()).view(images.shape)
 
 
 class Epoch(Sequence[Batch]):
@@ -110,11 +114,11 @@ def epoch(pairs: Pairs, recipe: Recipe, scale: int | None, on_grid: bool, genera
     def make(place: int) -> Batch:
         here = slice(place * size, (place + 1) * size)
         index, (dy, dx), flip = order[here], shifts[:, here], flips[here]
-        images = {"hr": shift_and_flip(pairs.hr[index], dy, dx, flip, reach)}
+        images = {"hr": shift_and_flip(pairs.hr.index_select(0, index), dy, dx, flip, reach)}
         if pairs.up is not None and pairs.lr is not None and scale is not None:
-            images["up"] = shift_and_flip(pairs.up[index], dy, dx, flip, reach)
+            images["up"] = shift_and_flip(pairs.up.index_select(0, index), dy, dx, flip, reach)
             lr_dy, lr_dx = (torch.round(shift / scale).long() for shift in (dy, dx))
-            images["lr"] = shift_and_flip(pairs.lr[index], lr_dy, lr_dx, flip, -(-reach // scale))
+            images["lr"] = shift_and_flip(pairs.lr.index_select(0, index), lr_dy, lr_dx, flip, -(-reach // scale))
         return Batch(y=pairs.y[index], index=index, **{view: to_float(image) for view, image in images.items()})
 
     return Epoch(make, n // size)

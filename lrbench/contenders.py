@@ -1,0 +1,103 @@
+"""What `lrbench bench` times: the bare step, lrbench's own loop, its test loop. Each trains on the same pairs."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import ClassVar
+
+import torch
+
+from lrbench import cohort, pairs
+from lrbench.case import Case
+from lrbench.seeds import generator
+from lrbench.tasks import task_of
+from lrbench.train import Training
+
+
+class Contender(ABC):
+    """One way of doing a case's work. Building it is what a run does between its data and its first step."""
+
+    name: ClassVar[str]
+    trains: ClassVar[bool] = True
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+
+    @abstractmethod
+    def slice(self, after: Callable[[], None] = lambda: None) -> float:
+        """Work through the case's images once; returns seconds. `after` is called after every step.
+
+        The device has finished all its work before the clock starts and before it stops.
+        """
+
+    def close(self) -> None:  # noqa: B027
+        """Give back what it holds besides memory."""
+
+
+class Bare(Contender):
+    """The limit: model, optimizer and frozen teacher on one batch, made beforehand, over and over."""
+
+    name = "bare"
+
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        self.method = case.untrained().train()
+        self.optimizers = self.method.optimizers(case.updates)
+        view, batch = type(self.method).view, case.pairs.first(case.spec.recipe.batch_size).to(case.device)
+        draw = generator(case.spec.seed, "bench")
+        self.batch = pairs.epoch(batch, case.spec.recipe, batch.scale, view == "lr", draw)[0]
+
+    def slice(self, after: Callable[[], None] = lambda: None) -> float:
+        synchronise(self.case.device)
+        started = time.perf_counter()
+        for _ in range(self.case.updates):
+            self.method.step(self.batch, self.optimizers)
+            after()
+        synchronise(self.case.device)
+        return time.perf_counter() - started
+
+
+class Loop(Contender):
+    """lrbench's own loop, lrbench.cohort, an epoch a slice; timed as a record's images_per_second is.
+
+    So the measurement of the learning curve after each epoch, on 1,000 training images, is not in it.
+    """
+
+    name = "lrbench"
+
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        self.training = Training(case.untrained(), case.spec, case.pairs.to(case.device), None, 0)
+
+    def slice(self, after: Callable[[], None] = lambda: None) -> float:
+        synchronise(self.case.device)
+        before = self.training.state.seconds
+        cohort.one_epoch([self.training], lambda *_: after())
+        return self.training.state.seconds - before
+
+
+class Evaluation(Contender):
+    """lrbench's test loop over the case's images."""
+
+    name = "evaluation"
+    trains = False
+
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        self.method, self.images = case.untrained(), case.pairs.first(case.images).to(case.device)
+        self.task = task_of(type(self.method))
+
+    def slice(self, after: Callable[[], None] = lambda: None) -> float:
+        synchronise(self.case.device)
+        started = time.perf_counter()
+        self.task.measure(self.method, self.images)  # ends in a number, so all is done
+        after()
+        return time.perf_counter() - started
+
+
+def synchronise(device: torch.device) -> None:
+    """Wait until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

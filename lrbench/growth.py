@@ -1,0 +1,170 @@
+"""How cost grows: time and memory against images, width, batch size and records in the store."""
+
+from __future__ import annotations
+
+import multiprocessing
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lrbench import bench, provenance, standin, store
+from lrbench.alone import forget_peak, peak_memory_mib
+from lrbench.backbones import NONE, TIMM
+from lrbench.case import Case, Job
+from lrbench.contenders import Evaluation, Loop
+from lrbench.degradation import DEFAULT, degrade
+from lrbench.record import Record
+from lrbench.spec import RunSpec
+
+IMAGES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
+WIDTHS = (0.125, 0.25, 0.5, 1.0)
+BATCHES = (32, 64, 128, 256, 512)
+RECORDS = (30, 100, 300, 1_000, 3_000)
+STEEP = 1.15  # an exponent above it counts as steeper than linear; noise alone makes one of 1.1
+TAIL = 3  # of an axis' points, the largest: below them fixed costs hide how cost grows
+
+
+@dataclass(frozen=True)
+class Point:
+    """One cost at one place of an axis."""
+
+    axis: str  # training images, width, batch size, records in the store
+    x: float
+    cost: str  # what was measured, with its unit
+    y: float
+
+
+@dataclass(frozen=True)
+class Curve:
+    """All points of one axis and cost, by x."""
+
+    axis: str
+    cost: str
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+
+    @property
+    def exponent(self) -> float:
+        """p where cost grows as x**p, fitted to the TAIL largest x; NaN where a cost is 0."""
+        x, y = (np.array(values[-TAIL:]) for values in (self.x, self.y))
+        if len(x) < 2 or (y <= 0).any():
+            return float("nan")
+        return float(np.polyfit(np.log(x), np.log(y), 1)[0])
+
+    @property
+    def steep(self) -> bool:
+        """Whether it is steeper than linear."""
+        return self.exponent > STEEP
+
+
+def curves(points: Sequence[Point]) -> list[Curve]:
+    """Points by axis and cost, in the order in which they first came."""
+    keys = dict.fromkeys((point.axis, point.cost) for point in points)
+    found = []
+    for axis, cost in keys:
+        own = sorted((point.x, point.y) for point in points if (point.axis, point.cost) == (axis, cost))
+        found.append(Curve(axis, cost, tuple(x for x, _ in own), tuple(y for _, y in own)))
+    return found
+
+
+def measure(request: bench.Request, note: Callable[[str], None]) -> list[Point]:
+    """All axes, about the first method, backbone and width of a request, each point in a process of its own.
+
+    Data is noise. `note` is told what goes on. Raises UserError before anything is measured.
+    """
+    base = replace(request, widths=request.widths[:1], backbones=request.backbones[:1], dataset=None)
+    own = base.images or bench.jobs(base)[0].images
+    planned: list[tuple[str, float, Job]] = [
+        *(("training images", n, _job(base, images=n)) for n in IMAGES),
+        *(("width", width, _job(base, images=own, widths=(width,))) for width in WIDTHS if _widens(base)),
+        *(("batch size", size, _job(base, images=max(own, size), batch=size)) for size in BATCHES),
+    ]
+    points = []
+    for axis, x, job in planned:
+        note(f"{axis}: {x:g}")
+        points += [Point(axis, x, cost, y) for cost, y in _apart(_train, job).items()]
+    for n in RECORDS:
+        note(f"records in the store: {n}")
+        points += [Point("records in the store", n, cost, y) for cost, y in _apart(_keep, n, planned[0][2]).items()]
+    return points
+
+
+def _widens(request: bench.Request) -> bool:
+    backbone = bench.jobs(request)[0].spec.backbone
+    return backbone != NONE and not backbone.startswith(TIMM)  # those come in one width
+
+
+def _job(request: bench.Request, **changes: object) -> Job:
+    return bench.jobs(replace(request, **changes))[0]  # type: ignore[arg-type]
+
+
+def _apart(task: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(task, *arguments).result()
+
+
+def _train(job: Job) -> dict[str, float]:
+    """What one run costs: its LR images, an epoch (after a warm-up of a few batches), a test, the most memory held."""
+    case = job.case()
+    warm = Loop(Case(case.spec, case.info, case.pairs.first(2 * case.spec.recipe.batch_size), case.device, 0))
+    warm.slice()
+    forget_peak(case.device)
+    hr = case.pairs.hr.numpy()
+    started = time.perf_counter()
+    degrade(hr, case.spec.scale or 1, case.spec.degradation or DEFAULT)
+    degraded = time.perf_counter() - started
+    epoch = Loop(case).slice()
+    return {
+        "making LR images, s": degraded,
+        "an epoch, s": epoch,
+        "a step, s": epoch / case.updates,
+        "a test of as many images, s": Evaluation(case).slice(),
+        "peak memory, MiB": peak_memory_mib(case.device),
+    }
+
+
+def _keep(n: int, job: Job) -> dict[str, float]:
+    """What a store of `n` runs costs: to read them all, to look one up, the most memory held."""
+    cpu, folder = torch.device("cpu"), Path(tempfile.mkdtemp(prefix="lrbench-growth-"))
+    try:
+        kept = store.Store(folder)
+        specs = list(fill(kept, job, n))
+        forget_peak(cpu)
+        started = time.perf_counter()
+        records = kept.records()
+        read = time.perf_counter() - started
+        started = time.perf_counter()
+        found = [kept.get(spec) for spec in specs[:: max(1, n // 30)]]
+        looked_up = (time.perf_counter() - started) / len(found)
+        assert len(records) == n and None not in found
+        return {
+            "reading every record, s": read,
+            "looking one up, s": looked_up,
+            "peak memory, MiB": peak_memory_mib(cpu),
+        }
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def fill(kept: store.Store, job: Job, n: int) -> Iterator[RunSpec]:
+    """Put `n` runs that differ in their seed into a store, as large as real ones but without their weights."""
+    kept.root.mkdir(parents=True, exist_ok=True)
+    draw = np.random.default_rng(0)
+    outputs = {name: draw.integers(0, 10, 10_000) for name in ("predicted", "label")}
+    curve = "epoch,loss,train_top1\n" + "".join(f"{epoch},{1 / epoch},{epoch / 2}\n" for epoch in range(1, 101))
+    env = provenance.environment(torch.device("cpu"))
+    for seed in range(n):
+        spec = job.spec.model_copy(update={"seed": seed})
+        record = Record(
+            id=spec.id, spec=spec, metrics={"top1": 50.0}, data=standin.facts(job.info, job.images), env=env,
+            method_source=None, files={},
+        )  # fmt: skip
+        kept.save(record, curve, outputs, b"")
+        yield spec

@@ -1,0 +1,39 @@
+"""Stand-ins where only the speed of a run matters: methods that were never trained, and images of noise."""
+
+from __future__ import annotations
+
+import torch
+
+from lrbench import build
+from lrbench.dataset import DatasetInfo
+from lrbench.method import Method
+from lrbench.pairs import Pairs
+from lrbench.record import DataFacts
+from lrbench.restorer import magnification
+from lrbench.spec import RunSpec
+
+
+def facts(info: DatasetInfo, images: int) -> DataFacts:
+    """What a run of `images` training images would know of its data."""
+    return DataFacts(classes=info.classes, side=info.side, train_images=images, val_images=0, test_images=images)
+
+
+def untrained(spec: RunSpec, facts: DataFacts, on: torch.device) -> Method:
+    """The method of a spec with new weights, and all that it needs with new weights too, frozen."""
+    needs = {role: untrained(need, facts, on).requires_grad_(False).eval() for role, need in spec.needs.items()}
+    return build.build(spec, facts, needs, on)
+
+
+def noise(spec: RunSpec, info: DatasetInfo, images: int) -> Pairs:
+    """So many pairs as a run of this spec would see, of noise, on the CPU."""
+    draw = torch.Generator().manual_seed(0)
+
+    def pixels(side: int) -> torch.Tensor:
+        return torch.randint(256, (images, side, side, 3), generator=draw, dtype=torch.uint8)
+
+    labels = torch.randint(len(info.classes), (images,), generator=draw)
+    if spec.scale is None:
+        return Pairs(pixels(info.side), labels)
+    small = info.side // spec.scale
+    side = small * (magnification(spec) or spec.scale)
+    return Pairs(pixels(side), labels, pixels(small), pixels(side))
