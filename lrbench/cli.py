@@ -288,7 +288,7 @@ def compare(first: str, second: str, as_json: bool, plugins: tuple[str, ...], re
 def predictions(
     names: tuple[str, ...], tables: tuple[str, ...], out: Path | None, plugins: tuple[str, ...], results: Path
 ) -> None:
-    """The stored predictions as CSV: run, index, label, predicted. NAMES are experiments', as in compare; else of all."""
+    """The stored predictions as CSV: run, index, label, predicted. Of NAMES as in compare, or of all."""
     from io import TextIOWrapper
 
     from lrbench import predictions, registry

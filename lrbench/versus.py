@@ -18,6 +18,8 @@ from lrbench.sheet import DASH, fixed, grid
 from lrbench.stats import RESAMPLES, bootstrap, summarise
 from lrbench.store import Store
 
+FEW = 5  # seeds; with fewer the bootstrap is said to see too little of their spread
+
 
 @dataclass(frozen=True)
 class Images:
@@ -136,10 +138,10 @@ def notes(result: Versus) -> list[str]:
     for one, seeds in zip(result.names, result.left_out, strict=True):
         if seeds:
             said.append(f"left out: {_seeds(seeds)} of {one}, which the other does not have")
-    if 1 < len(result.comparison.seeds) < 5:
+    if 1 < len(result.comparison.seeds) < FEW:
         said.append(
-            f"{len(result.comparison.seeds)} seeds are few: the bootstrap takes too little of their spread, "
-            "the t-interval takes it all"
+            f"{len(result.comparison.seeds)} seeds are few: where seeds differ much, trust the t-interval, "
+            "for the bootstrap sees too little of their spread"
         )
     return said
 
