@@ -148,10 +148,10 @@ def _ambiguous(name: str, candidates: Sequence[Experiment]) -> UserError:
     keys = list(dict.fromkeys(key for one in candidates for key in one.words))
     differing = [key for key in keys if len({_text(one.words.get(key)) for one in candidates}) > 1]
     said = [" ".join(f"{key}={_text(one.words[key])}" for key in differing if key in one.words) for one in candidates]
-    shown = [
+    shown = sorted(
         text if text and said.count(text) == 1 else f"{text} {one.records[0].id}".strip()
         for text, one in zip(said, candidates, strict=True)
-    ]
+    )
     more = f"; and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
     return UserError(f"'{name}' may mean {len(shown)} experiments; say which: {'; '.join(shown[:SHOWN])}{more}")
 
