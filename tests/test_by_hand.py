@@ -15,7 +15,7 @@ from test_table import LR, record
 from lrbench.store import Store
 
 COMMAND = [sys.executable, "-c", "from lrbench.cli import main; main()"]
-N = 400
+N = 1000
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def written(tmp_path_factory):
         for start in ("scratch", "lr-baseline")
         for seed in range(4)
     ]
-    runs += [("dfd", {}, seed, 0.7) for seed in range(1, 5)] + [("espcn", {}, seed, 0.53) for seed in range(2)]
+    runs += [("dfd", {}, seed, 0.85) for seed in range(1, 5)] + [("espcn", {}, seed, 0.53) for seed in range(2)]
     runs += [("vdsr", {}, 0, 0.75)]
     for method, settings, seed, accuracy in runs:
         label = np.arange(N) % 10
