@@ -313,6 +313,71 @@ def table(name: str | None, style: str, out: Path | None, plugins: tuple[str, ..
         write_atomic(out, text)
 
 
+CONDITIONS = {"dataset": str, "scale": int, "degradation": str, "backbone": str, "width": float, "recipe": str}
+CONDITIONS |= {"epochs": int, "limit-train": int, "limit-test": int, "select": str, "precision": str}
+
+
+def condition_options(command: Any) -> Any:
+    """The options that say which runs are meant by what they were made under."""
+    for name, kind in reversed(CONDITIONS.items()):
+        command = click.option(f"--{name}", type=kind, help="Of the runs that are meant.")(command)
+    return command
+
+
+@cli.command()
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+@condition_options
+@click.option("--json", "as_json", is_flag=True, help="Print an object and nothing else.")
+@plugin_option
+@results_option
+def compare(first: str, second: str, as_json: bool, plugins: tuple[str, ...], results: Path, **conditions: Any) -> None:
+    """Is A better than B, and is it more than chance? Over the seeds that both have, on the same test images.
+
+    A and B name experiments: the id of a run or its beginning (all its seeds are meant), or a method, with settings and
+    conditions where there are several: "dfd lam=0.5 width=0.25". What is not said is as in the other, or the default.
+    """
+    from lrbench import registry, versus
+    from lrbench.store import Store
+
+    for plugin in plugins:
+        registry.add_draft(plugin)
+    shared = {name: value for name, value in conditions.items() if value is not None}
+    result = versus.versus(first, second, Store(results, _warn), shared)
+    click.echo(versus.as_json(result) if as_json else versus.text(result), nl=False)
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@click.option("--table", "tables", multiple=True, help="All runs of this table; repeat for more.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write to a file instead.")
+@plugin_option
+@results_option
+def predictions(
+    names: tuple[str, ...], tables: tuple[str, ...], out: Path | None, plugins: tuple[str, ...], results: Path
+) -> None:
+    """The stored predictions as CSV: run, index, label, predicted. Of NAMES as in compare, or of all."""
+    from io import TextIOWrapper
+
+    from lrbench import predictions, registry
+    from lrbench.files import written_whole
+    from lrbench.store import Store
+
+    for plugin in plugins:
+        registry.add_draft(plugin)
+    store = Store(results, _warn)
+    chosen = predictions.choose(store, names, tables)
+    if out is None:
+        predictions.write(chosen, store, sys.stdout)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(out) as file:
+        text = TextIOWrapper(file, encoding="ascii", newline="")
+        count = predictions.write(chosen, store, text)
+        text.detach().flush()
+    click.echo(f"{out}: {count:,} predictions of {len(chosen)} runs")
+
+
 def _warn(message: str) -> None:
     click.echo(f"lrbench: {message}", err=True)
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lrbench.record import Record
-from lrbench.stats import CHANCE, mcnemar, t_interval, t_test
+from lrbench.stats import CHANCE, holm, mcnemar, t_interval, t_test
 
 Right = Callable[[Record], np.ndarray]  # of a stored run: bool (n,), which test images it got right
 
@@ -21,6 +21,7 @@ class Comparison:
     seeds: tuple[int, ...]
     gains: tuple[float, ...]  # in percentage points, a seed each
     mcnemar: tuple[float, ...]  # p of McNemar's test, a seed each: of the two networks, not the ways of training
+    corrected: float | None = None  # `p` by Holm's method, where it is one of a table's family of comparisons
 
     @property
     def gain(self) -> float:
@@ -41,6 +42,11 @@ class Comparison:
     def p(self) -> float:
         """Of no difference: a paired t-test over seeds, or McNemar's test where there is one seed."""
         return t_test(self.gains) if self.over_seeds else self.mcnemar[0]
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether the difference is more than chance, the number of comparisons made allowed for."""
+        return (self.p if self.corrected is None else self.corrected) < CHANCE
 
     def __str__(self) -> str:
         signs = [gain * self.gain for gain, p in zip(self.gains, self.mcnemar, strict=True) if p < CHANCE]
@@ -63,3 +69,10 @@ def compare(one: Sequence[Record], other: Sequence[Record], right: Right) -> Com
         tuple(mine.top1 - its.top1 for mine, its in pairs),
         tuple(mcnemar(right(mine), right(its)) for mine, its in pairs),
     )
+
+
+def correct(family: Iterable[Comparison]) -> dict[Comparison, Comparison]:
+    """Each comparison of a family with its p corrected for their number, by the comparison it comes of."""
+    members = list(family)
+    corrected = holm([member.p for member in members])
+    return {member: replace(member, corrected=p) for member, p in zip(members, corrected, strict=True)}

@@ -8,21 +8,28 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 TEMPORARY = ".tmp-"  # prefix of what is not finished; never read, removed when its owner comes back
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write `content` to `path` through a temporary file beside it, flushed to disk, then renamed.
+    """Write `content` to `path` as `written_whole` does. Raises OSError."""
+    with written_whole(path) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A temporary file beside `path` to write to, flushed to disk and renamed to `path` when the block ends well.
 
     Raises OSError (full disk, read-only folder) and leaves neither the temporary file nor a change
     to what was there before.
     """
-    data = content.encode() if isinstance(content, str) else content
     handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)

@@ -8,7 +8,7 @@ from typing import Any
 from lrbench import cells, sr_table
 from lrbench.compare import Comparison
 from lrbench.record import Record
-from lrbench.sheet import DASH, HR_MARK, Sheet, fixed, grid
+from lrbench.sheet import DASH, HR_MARK, NETWORKS_MARK, WAYS_MARK, Sheet, fixed, grid
 from lrbench.stats import CHANCE, summarise
 from lrbench.table import Entry, FilledTable
 
@@ -46,8 +46,10 @@ def _numbers(entry: Entry) -> dict[str, Any]:
         "difference": None if entry.difference is None else round(entry.difference, 4),
         "gain_over_reference": None if entry.comparison is None else round(entry.comparison.gain, 4),
         "mcnemar_p": _p_values(entry.comparison),
+        **_significance(entry.comparison, "reference"),
         "gain_over_control": None if entry.control is None else round(entry.control.gain, 4),
         "control_mcnemar_p": _p_values(entry.control),
+        **_significance(entry.control, "control"),
         "epochs_in_weights": None if cell is None else cell.epochs,
         "seeds": " ".join(str(record.spec.seed) for record in records),
         "runs": " ".join(record.id for record in records),
@@ -73,8 +75,8 @@ def _body(table: FilledTable) -> tuple[list[str], list[list[str]]]:
             line.append(str(entry.cell.top1) if entry.cell else DASH)
             if number in published:
                 line += [fixed(entry.published), fixed(entry.difference, "+")]
-            line += [str(entry.comparison or DASH)] if number in compared else []
-            line += [str(entry.control or DASH)] if number in controlled else []
+            line += [_marked(entry.comparison)] if number in compared else []
+            line += [_marked(entry.control)] if number in controlled else []
         lines.append(line)
     return head, lines
 
@@ -89,10 +91,11 @@ def _notes(table: FilledTable) -> list[str]:
         control = f"Its control is the {reference} of the same budget, which started as the row did (`init`). "
         notes.append(
             f"vs {reference}{' and its control' if controlled else ''}: mean difference in points over the seeds that "
-            "both have; in brackets, in how many of them it is more than chance, by McNemar's exact test on the "
+            "both have; in brackets, in how many of them it is more than chance, by McNemar's test on the "
             f"stored predictions (p < {CHANCE:g}), which compares two trained networks, not two ways of training. "
             f"{control if controlled else ''}".rstrip()
         )
+        notes.append(_about_marks(table.family))
     notes += table.source.notes
     if table.unequal_budgets:
         notes.append(
@@ -108,15 +111,49 @@ def _notes(table: FilledTable) -> list[str]:
     return notes
 
 
+def _about_marks(family: int) -> str:
+    made = f"the {family} comparisons that this table makes" if family > 1 else "the one comparison of this table"
+    return (
+        f"A difference marked {WAYS_MARK} is more than chance (p < {CHANCE:g}) by a paired t-test over the seeds, "
+        f"after Holm's correction for {made}: the two ways of training differ. One marked {NETWORKS_MARK} has one seed "
+        "and is more than chance by McNemar's test, corrected likewise: the two networks differ, which says nothing "
+        "of another seed. Without a mark no difference is shown; that does not say that there is none."
+    )
+
+
+def _marked(comparison: Comparison | None) -> str:
+    return DASH if comparison is None else f"{comparison} {_mark(comparison)}".rstrip()
+
+
+def _mark(comparison: Comparison) -> str:
+    """What stands beside a difference that is more than chance; nothing for another."""
+    if not comparison.beyond_chance:
+        return ""
+    return WAYS_MARK if comparison.over_seeds else NETWORKS_MARK
+
+
 def _p_values(comparison: Comparison | None) -> str:
     return "" if comparison is None else " ".join(f"{p:.3g}" for p in comparison.mcnemar)
 
 
+def _significance(comparison: Comparison | None, other: str) -> dict[str, Any]:
+    """The test of a comparison: its name, its p before and after Holm's correction, its mark."""
+    test = p = corrected = mark = None
+    if comparison is not None:
+        test = "paired t over seeds" if comparison.over_seeds else "McNemar, one seed"
+        p, mark = float(f"{comparison.p:.6g}"), _mark(comparison)
+        corrected = None if comparison.corrected is None else float(f"{comparison.corrected:.6g}")
+    return {f"{other}_test": test, f"{other}_p": p, f"{other}_p_holm": corrected, f"{other}_mark": mark}
+
+
 def _columns_controlled(table: FilledTable) -> set[int]:
     """Where a row's control is another run than the reference."""
-    if not table.unequal_budgets:
-        return set()
-    return {number for row in table.rows for number, entry in enumerate(row.entries) if entry.control}
+    return {
+        number
+        for row in table.rows
+        for number, entry in enumerate(row.entries)
+        if entry.control and (table.unequal_budgets or entry.control != entry.comparison)
+    }
 
 
 def _columns_compared(table: FilledTable) -> set[int]:

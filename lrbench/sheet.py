@@ -14,10 +14,11 @@ from lrbench.errors import unknown
 
 DASH = "-"  # what has not been run
 HR_MARK = "†"
+WAYS_MARK, NETWORKS_MARK = "*", "‡"  # of a difference beyond chance: of two ways of training, of two networks only
 TEX = str.maketrans(
     {character: "\\" + character for character in "%&_#{}$"}
     | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "`": "'"}
-    | {HR_MARK: r"$^\dagger$", "±": r"$\pm$", "<": "$<$"}
+    | {HR_MARK: r"$^\dagger$", NETWORKS_MARK: r"$^\ddagger$", "±": r"$\pm$", "<": "$<$"}
 )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lrbench import cells
 from lrbench.cells import Cell, Cells, Column, Conditions, RowKey
-from lrbench.compare import Comparison, Right, compare
+from lrbench.compare import Comparison, Right, compare, correct
 from lrbench.published import PublishedRow, PublishedTable
 from lrbench.record import Record
 
@@ -25,6 +25,11 @@ class Entry:
     cell: Cell | None
     comparison: Comparison | None = None  # with the table's reference
     control: Comparison | None = None  # with the reference whose training started as this row's did
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """Those that there are, each once."""
+        return tuple(dict.fromkeys(one for one in (self.comparison, self.control) if one is not None))
 
     @property
     def difference(self) -> float | None:
@@ -63,6 +68,11 @@ class FilledTable:
     def unequal_budgets(self) -> bool:
         """Whether rows with different numbers of epochs in their weights stand beside each other."""
         return len({row.epochs for row in self.rows if row.epochs is not None and not row.hr}) > 1
+
+    @property
+    def family(self) -> int:
+        """The number of comparisons that the table makes, for which their p are corrected."""
+        return sum(len(entry.comparisons) for row in self.rows for entry in row.entries)
 
     @property
     def left_out(self) -> int:
@@ -109,7 +119,7 @@ def _fill(
         if key not in shown
     ]
     if source.reference and right:
-        rows = [_compared(row, columns, source.reference, found, right) for row in rows]
+        rows = _corrected([_compared(row, columns, source.reference, found, right) for row in rows])
     labels = tuple(column.label(sides[column.dataset]) for column in columns)
     return FilledTable(source, shared, tuple(columns), labels, tuple(rows))
 
@@ -160,6 +170,24 @@ def _compared(row: Row, columns: Sequence[Column], reference: str, found: Cells,
         comparison, control = (comparisons.get(key) for key in keys)
         entries.append(replace(entry, comparison=comparison, control=control))
     return replace(row, entries=tuple(entries))
+
+
+def _corrected(rows: Sequence[Row]) -> list[Row]:
+    """The rows with every p corrected for the number of comparisons that the table makes: they are one family.
+
+    A row's control that is the reference itself is one comparison, not two.
+    """
+    family = [comparison for row in rows for entry in row.entries for comparison in entry.comparisons]
+    corrected = correct(family)
+    return [replace(row, entries=tuple(_replaced(entry, corrected) for entry in row.entries)) for row in rows]
+
+
+def _replaced(entry: Entry, corrected: Mapping[Comparison, Comparison]) -> Entry:
+    return replace(
+        entry,
+        comparison=entry.comparison and corrected[entry.comparison],
+        control=entry.control and corrected[entry.control],
+    )
 
 
 def _compare(cell: Cell | None, reference: Cell | None, right: Right) -> Comparison | None:

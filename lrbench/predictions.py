@@ -1,0 +1,53 @@
+"""The stored predictions as CSV: what every number of a table can be recomputed from.
+
+A line for each test image of each run: `run`, the id that a table's `runs` name; `index`, the image's place among the
+tested ones, the same for every run that was put to the same test; `label` and `predicted`, numbers of classes.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from itertools import repeat
+from typing import IO
+
+from lrbench.errors import UserError
+from lrbench.experiments import one
+from lrbench.published import table
+from lrbench.record import Record
+from lrbench.store import Store
+from lrbench.table import fill
+
+HEAD = ("run", "index", "label", "predicted")
+
+
+def choose(store: Store, names: Iterable[str], tables: Iterable[str]) -> list[Record]:
+    """The runs of experiments and of tables, by name, each once; all that recognise where nothing is named.
+
+    Raises UserError, naming the nearest.
+    """
+    records, names = store.records(), list(names)
+    sources = [table(name) for name in tables]
+    filled = [shown for source in sources for shown in fill(source, records)]
+    chosen = [record for name in names for record in one(name, records).records]
+    chosen += [
+        record for shown in filled for row in shown.rows for entry in row.entries if entry.cell
+        for record in entry.cell.records
+    ]  # fmt: skip
+    if not names and not sources:
+        chosen = [record for record in records if not record.restores]
+    if not chosen:
+        raise UserError("there is no run yet whose predictions could be written; start with 'lrbench run'")
+    return list({record.id: record for record in chosen}.values())
+
+
+def write(records: Iterable[Record], store: Store, file: IO[str]) -> int:
+    """Write the predictions of runs, one run in memory at a time; returns the number of lines below the head."""
+    writer, count = csv.writer(file, lineterminator="\n"), 0
+    writer.writerow(HEAD)
+    for record in records:
+        stored = store.predictions(record)
+        labels, predicted = stored["label"].tolist(), stored["predicted"].tolist()
+        writer.writerows(zip(repeat(record.id), range(len(labels)), labels, predicted))
+        count += len(labels)
+    return count
