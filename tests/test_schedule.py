@@ -160,7 +160,7 @@ def test_what_a_need_that_is_there_needs_itself_is_waited_for(tmp_path: Path, fa
     """A student starts from one that started from another, whose weights are lost."""
     spec = tiny.spec("lr-baseline", {"init": "lr-baseline"})
     first = next(need for need in spec.walk() if not need.needs)
-    student = tiny.spec("espcn", data=tiny.info(32))
+    student = tiny.spec("dfd", data=tiny.info(32))
     middle = spec.model_copy(update={"needs": {"init": first}})
     last = student.model_copy(update={"needs": {"init": middle}})
     store = Partly(tmp_path)
