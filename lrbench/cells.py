@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -114,7 +114,11 @@ def sort(records: Iterable[Record]) -> dict[Conditions, Cells]:
         ]
         for shared, column in places or [(own, Column(record.spec.dataset, None))]:
             lr[shared][row_key(record.spec), column].append(record)
-    return {shared: {key: _cell(found) for key, found in sorted(lr[shared].items(), key=repr)} for shared in sorted(lr)}
+    return {shared: {key: _cell(found) for key, found in _by_key(lr[shared])} for shared in sorted(lr)}
+
+
+def _by_key(found: Mapping[tuple[RowKey, Column], list[Record]]) -> list[tuple[tuple[RowKey, Column], list[Record]]]:
+    return sorted(found.items(), key=lambda item: repr(item[0]))  # as text: a column may have no scale
 
 
 def changed(records: Iterable[Record]) -> set[str]:
