@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from lrbench import recipes, traits
@@ -198,14 +199,11 @@ def sees_hr(method: str) -> bool:
     return traits.of(method).view == "hr"
 
 
+@lru_cache(maxsize=1 << 15)  # many runs share a teacher
 def variant(spec: RunSpec) -> str:
     """What seeds of one experiment share: the spec without its seeds, as a hash."""
-
-    def without_seed(node: dict[str, Any]) -> dict[str, Any]:
-        needs = {role: without_seed(need) for role, need in node["needs"].items()}
-        return {key: value for key, value in node.items() if key != "seed"} | {"needs": needs}
-
-    return _short(without_seed(spec.model_dump(mode="json")))
+    needs = {role: variant(need) for role, need in spec.needs.items()}
+    return _short(spec.model_dump(mode="json", exclude={"seed", "needs"}) | {"needs": needs})
 
 
 def _cell(found: Sequence[Record]) -> Cell:

@@ -76,10 +76,10 @@ def method(name: str) -> type[Method]:
     return _checked(load(METHODS, "method", name), name)
 
 
-def place(name: str) -> str | None:
+def place(name: str) -> EntryPoint | None:
     """Where an installed method's class is; None for a draft's, a name that two claim, and one that nobody has."""
     points = installed(METHODS).get(name, [])
-    return f"{origin(points[0])} {points[0].value}" if len(points) == 1 and name not in _drafts else None
+    return points[0] if len(points) == 1 and name not in _drafts else None
 
 
 def methods() -> list[Listing]:

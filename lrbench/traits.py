@@ -41,10 +41,10 @@ UNKNOWN = Traits()
 
 def of(method: str) -> Traits:
     """The traits of a method; UNKNOWN where it cannot be loaded."""
-    place = registry.place(method)
-    if not place or not _without_torch():
+    point = registry.place(method)
+    if not point or not _without_torch():
         return _ask(method)
-    kept = _kept()
+    kept, place = _kept(), f"{point.name} = {point.value}"
     if place not in kept:
         kept[place] = _ask(method)
         if kept[place] != UNKNOWN:
@@ -83,7 +83,7 @@ def _kept() -> dict[str, Traits]:
         content = json.loads(_file().read_bytes())
         if content["sources"] and all(_stamp(path) == stamp for path, stamp in content["sources"].items()):
             methods = content["methods"].items()
-            return {place: Traits(**{**kept, "shown": tuple(kept["shown"])}) for place, kept in methods}
+            return {place: Traits(**kept | {"shown": tuple(kept["shown"])}) for place, kept in methods}
     return {}
 
 
