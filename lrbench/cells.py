@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from lrbench import recipes, registry
-from lrbench.errors import UserError
+from lrbench import recipes, traits
 from lrbench.record import Record
 from lrbench.spec import PROTOCOL, RunSpec
 from lrbench.stats import Summary, summarise
@@ -104,17 +104,25 @@ def sort(records: Iterable[Record]) -> dict[Conditions, Cells]:
             lr[conditions(record, twice)][row_key(record.spec), Column(record.spec.dataset, record.spec.scale)].append(
                 record
             )
+    places = _places(lr)
     for record in hr:
-        own = conditions(record, twice)
-        places = [
-            (shared, column)
-            for shared in lr
-            for column in {column for _, column in lr[shared] if column.scale}
-            if column.dataset == record.spec.dataset and _on_hr(shared) == own
-        ]
-        for shared, column in places or [(own, Column(record.spec.dataset, None))]:
+        own, dataset = conditions(record, twice), record.spec.dataset
+        for shared, column in places.get((own, dataset), [(own, Column(dataset, None))]):
             lr[shared][row_key(record.spec), column].append(record)
-    return {shared: {key: _cell(found) for key, found in sorted(lr[shared].items(), key=repr)} for shared in sorted(lr)}
+    return {shared: {key: _cell(found) for key, found in _by_key(lr[shared])} for shared in sorted(lr)}
+
+
+def _places(lr: Mapping[Conditions, Collection[tuple[RowKey, Column]]]) -> dict[Any, list[tuple[Conditions, Column]]]:
+    """Conditions and data set of an HR run -> the columns that it stands in."""
+    places: dict[Any, list[tuple[Conditions, Column]]] = defaultdict(list)
+    for shared, keys in lr.items():
+        for column in {column for _, column in keys if column.scale}:
+            places[_on_hr(shared), column.dataset].append((shared, column))
+    return places
+
+
+def _by_key(found: Mapping[tuple[RowKey, Column], list[Record]]) -> list[tuple[tuple[RowKey, Column], list[Record]]]:
+    return sorted(found.items(), key=lambda item: repr(item[0]))  # as text: a column may have no scale
 
 
 def changed(records: Iterable[Record]) -> set[str]:
@@ -160,10 +168,7 @@ def row_key(spec: RunSpec) -> RowKey:
 
 def default_config(method: str) -> dict[str, Any]:
     """A method's config where nothing is set; empty where the method cannot be loaded."""
-    try:
-        return registry.method(method).Config().model_dump(mode="json")
-    except (UserError, ValueError):
-        return {}
+    return dict(traits.of(method).defaults or {})
 
 
 def changes(row: RowKey) -> list[str]:
@@ -171,20 +176,12 @@ def changes(row: RowKey) -> list[str]:
 
     So are those of a field that is always to be shown: one whose `json_schema_extra` says {"shown": True}.
     """
-    defaults, shown = default_config(row.method), _always_shown(row.method)
+    defaults, shown = default_config(row.method), traits.of(row.method).shown
     return [
         f"{key}={value if isinstance(value, str) else json.dumps(value)}"
         for key, value in json.loads(row.config).items()
         if key in shown or defaults.get(key) != value
     ]
-
-
-def _always_shown(method: str) -> set[str]:
-    try:
-        fields = registry.method(method).Config.model_fields
-    except UserError:
-        return set()
-    return {name for name, field in fields.items() if field.json_schema_extra == {"shown": True}}
 
 
 def name(row: RowKey) -> str:
@@ -194,28 +191,19 @@ def name(row: RowKey) -> str:
 
 def label(method: str) -> str:
     """A method's name in tables."""
-    try:
-        return registry.method(method).label or method
-    except UserError:
-        return method
+    return traits.of(method).label or method
 
 
 def sees_hr(method: str) -> bool:
     """Whether a method is tested on HR images; False where it cannot be loaded."""
-    try:
-        return registry.method(method).view == "hr"
-    except UserError:
-        return False
+    return traits.of(method).view == "hr"
 
 
+@lru_cache(maxsize=1 << 15)  # many runs share a teacher
 def variant(spec: RunSpec) -> str:
     """What seeds of one experiment share: the spec without its seeds, as a hash."""
-
-    def without_seed(node: dict[str, Any]) -> dict[str, Any]:
-        needs = {role: without_seed(need) for role, need in node["needs"].items()}
-        return {key: value for key, value in node.items() if key != "seed"} | {"needs": needs}
-
-    return _short(without_seed(spec.model_dump(mode="json")))
+    needs = {role: variant(need) for role, need in spec.needs.items()}
+    return _short(spec.model_dump(mode="json", exclude={"seed", "needs"}) | {"needs": needs})
 
 
 def _cell(found: Sequence[Record]) -> Cell:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save as save_tensors
-from torch.utils.flop_counter import FlopCounterMode
 
 from lrbench import build, cells, pairs, prepare, provenance, registry
 from lrbench.backbones import NONE
@@ -122,6 +121,8 @@ def title(spec: RunSpec) -> str:
 @torch.no_grad()
 def macs(method: Method, image: torch.Tensor) -> int:
     """Multiply-accumulates of one image's test path, uint8 (1, H, W, 3): half of PyTorch's FLOP count."""
+    from torch.utils.flop_counter import FlopCounterMode  # here, not above: it brings triton
+
     with FlopCounterMode(display=False) as counter:
         method.eval()(pairs.to_float(image))
     return int(counter.get_total_flops()) // 2

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from lrbench import datasets, splits
+from lrbench import datasets, shelf, splits
+from lrbench.builtin import BUILT_IN
 from lrbench.dataset import Split
 from lrbench.degradation import DEGRADATIONS, degrade
 from lrbench.errors import UserError
 from lrbench.pairs import Pairs
 from lrbench.record import DataFacts
 from lrbench.restorer import magnification
+from lrbench.shelf import Arrays
 from lrbench.spec import RunSpec
 
 HELD_OUT = 0.1  # of the training images, unless select="none", where the data set has no val split of its own
+PREPARED = ".prepared"  # below the data root: images that runs have been prepared with; may be deleted at any time
+PIECE = 1 << 18  # pixels at a time
 
 
 @dataclass(frozen=True)
@@ -54,32 +63,86 @@ def _prepare(
     root: Path,
     device: torch.device,
 ) -> tuple[Prepared, dict[str, str]]:
-    """Cached, because the runs of a benchmark share a few of these, and making one takes seconds."""
-    loaded = datasets.load(dataset, root)
-    parts = _used(loaded.splits, select, limit_train, limit_test)
+    """Cached, because the runs of a benchmark share a few of these."""
+    info = datasets.info(dataset, root)
 
-    def pairs(split: Split) -> Pairs:
-        hr, y = split.images, torch.from_numpy(split.labels)
-        if degradation is None or scale is None:
-            return Pairs(torch.from_numpy(hr), y).to(device)
-        lr, up = degrade(hr, scale, degradation)
-        if magnified and magnified < scale:  # an SR net's pairs, smaller than the HR image
-            protocol, side = DEGRADATIONS[degradation], lr.shape[1] * magnified
-            hr, up = protocol.down(hr, side), protocol.up(lr, side)
-        return Pairs(torch.from_numpy(hr), y, torch.from_numpy(lr), torch.from_numpy(up)).to(device)
+    @cache
+    def parts() -> dict[str, Split]:
+        loaded = datasets.load(dataset, root)
+        if loaded.info != info:
+            raise UserError(f"{dataset} in {root} was replaced while it was read; run it again")
+        return _used(loaded.splits, select, limit_train, limit_test)
 
-    train, val = pairs(parts["train"]), pairs(parts["val"]) if "val" in parts else None
-    pixels = parts["train"].images.reshape(-1, 3) / 255
+    def kept(part: str, what: dict[str, Any], make: Callable[[Split], Mapping[str, np.ndarray]]) -> Arrays:
+        if dataset in BUILT_IN:  # small, and in no folder
+            return dict(make(parts()[part]))
+        used = {"limit": limit_test if part == "test" else limit_train, "held out": select != "none" and part != "test"}
+        content = json.dumps([_code(), info.fingerprint, part, used, what], sort_keys=True)
+        key = hashlib.sha256(content.encode()).hexdigest()[:16]
+        return shelf.arrays(root / PREPARED / f"{dataset}-{part}-{key}", lambda: make(parts()[part]))
+
+    def pairs(part: str) -> Pairs:
+        whole = kept(part, {"images": "hr"}, _whole)
+        found = {name: torch.from_numpy(whole[name]) for name in ("hr", "y")}
+        if degradation is not None and scale is not None:
+            protocol = {"degradation": degradation, "scale": scale, "magnified": magnified}
+            small = kept(part, protocol, lambda split: _small(split.images, degradation, scale, magnified))
+            found |= {name: torch.from_numpy(images) for name, images in small.items()}
+        return Pairs(**found).to(device)
+
+    train, test = pairs("train"), pairs("test")
+    val = pairs("val") if select != "none" else None
     facts = DataFacts(
-        classes=loaded.info.classes,
-        side=loaded.info.side,
+        classes=info.classes,
+        side=info.side,
         train_images=len(train),
         val_images=0 if val is None else len(val),
-        test_images=len(parts["test"].labels),
+        test_images=len(test),
     )
-    mean, std = pixels.mean(axis=0), np.maximum(pixels.std(axis=0), 1e-3)
-    prepared = Prepared(train, val, pairs(parts["test"]), facts, tuple(mean.tolist()), tuple(std.tolist()))
-    return prepared, loaded.info.fingerprint
+    colours = kept("train", {"images": "statistics"}, lambda split: _statistics(split.images))
+    mean, std = colours["mean"], np.maximum(colours["std"], 1e-3)
+    return Prepared(train, val, test, facts, tuple(mean.tolist()), tuple(std.tolist())), info.fingerprint
+
+
+def _whole(split: Split) -> Arrays:
+    return {"hr": split.images, "y": split.labels}
+
+
+def _small(hr: np.ndarray, degradation: str, scale: int, magnified: int | None) -> Arrays:
+    """LR images and their enlargements; with the HR images made smaller for an SR net that magnifies by less."""
+    lr, up = degrade(hr, scale, degradation)
+    if not magnified or magnified >= scale:
+        return {"lr": lr, "up": up}
+    protocol, side = DEGRADATIONS[degradation], lr.shape[1] * magnified
+    return {"hr": protocol.down(hr, side), "lr": lr, "up": protocol.up(lr, side)}
+
+
+def _statistics(images: np.ndarray) -> Arrays:
+    """Mean and standard deviation of each channel in [0, 1], float64.
+
+    To the last bit those of NumPy over all pixels at once, which adds them one after the other; in
+    pieces, because all pixels as float64 are eight times the images.
+    """
+    pixels = images.reshape(-1, 3)
+    pieces = range(0, len(pixels), PIECE)
+
+    def total(values: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        sums = np.empty((0, 3))
+        for start in pieces:
+            piece = values(pixels[start : start + PIECE] / 255)
+            sums = np.add.reduce(np.concatenate([sums, piece]), axis=0, keepdims=True)
+        return sums[0]
+
+    mean = total(lambda piece: piece) / len(pixels)
+    return {"mean": mean, "std": np.sqrt(total(lambda piece: (piece - mean) ** 2) / len(pixels))}
+
+
+@cache
+def _code() -> str:
+    """Changes with whatever makes the images, ours and others'."""
+    ours = (Path(__file__).with_name(f"{name}.py") for name in ("prepare", "degradation", "imresize", "splits"))
+    versions = (version(package).encode() for package in ("pillow", "numpy", "torch"))
+    return hashlib.sha256(b"\0".join([*(file.read_bytes() for file in ours), *versions])).hexdigest()[:16]
 
 
 def _used(given: dict[str, Split], select: str, limit_train: int | None, limit_test: int | None) -> dict[str, Split]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -77,6 +78,7 @@ def recipe(name: str, backbone: str, epochs: int | None = None, batch_size: int 
     return Recipe(**values)
 
 
+@lru_cache
 def name_of(resolved: Recipe, backbone: str) -> str:
     """The name under which `resolved` is known, whatever its epochs and batch, with or without crops, or "custom"."""
     for name in RECIPES:

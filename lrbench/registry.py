@@ -76,6 +76,12 @@ def method(name: str) -> type[Method]:
     return _checked(load(METHODS, "method", name), name)
 
 
+def place(name: str) -> EntryPoint | None:
+    """Where an installed method's class is; None for a draft's, a name that two claim, and one that nobody has."""
+    points = installed(METHODS).get(name, [])
+    return points[0] if len(points) == 1 and name not in _drafts else None
+
+
 def methods() -> list[Listing]:
     """Every method, the broken ones with their error."""
     places = [(name, " and ".join(map(origin, points))) for name, points in installed(METHODS).items()]

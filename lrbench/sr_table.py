@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from lrbench import cells
-from lrbench.quality import WINDOW
 from lrbench.record import Record
 from lrbench.sheet import DASH, Sheet
 from lrbench.stats import Summary, summarise
@@ -95,6 +94,8 @@ def _sheet(test: Test, experiments: Sequence[Sequence[Record]]) -> Sheet:
         "Trained: the epochs of all stages, and the pairs of the last one.",
     ]
     if any(value is None for row in rows for value in row.measures.values()):
+        from lrbench.quality import WINDOW  # here, not above: it brings torch
+
         notes.append(f"{DASH}: the images are too small; SSIM's window has {WINDOW} pixels.")
     return Sheet(
         TITLE,

@@ -4,36 +4,50 @@
     <root>/.work/<id>/checkpoint        of a run that is not finished
     <root>/.locks/<id>                  while a process trains it
     <root>/.images/<key>/images         that an SR net restored for a classifier; made again where missing
+    <root>/.index/records               what the records say; made again where missing
 
 Reports need no weights, which may be left out of what is shared or committed.
+
+`get` reads every file of a run and checks it. `records` looks at every run's files, and reads and checks those
+that are new or have changed in size, time or inode since they were last checked (see lrbench.index); what is read
+later, `curve` and `predictions`, is checked then. So a file that changes without a trace in its folder, as on a
+failing disk, is found by `get`, or when it is read, or by `records` once the index has been deleted.
 """
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import io
 import itertools
 import json
+import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pydantic import ValidationError
-from torch import Tensor
 
-from lrbench import checkpoint, lock
+from lrbench import index, lock
+from lrbench.errors import RunError
 from lrbench.files import TEMPORARY, new_folder, write_atomic
+from lrbench.index import Index
 from lrbench.record import Record
 from lrbench.spec import RunSpec
 
+if TYPE_CHECKING:  # reports do without torch, which takes a second to import
+    from torch import Tensor
+
 RECORD, CURVE, PREDICTIONS, WEIGHTS = "record.json", "curve.csv", "predictions.npz", "weights.safetensors"
-
-
+INDEXED = (RECORD, CURVE, PREDICTIONS)  # the files whose change is a change of the record
+ID = re.compile("[0-9a-f]{16}")
 REPLACING = 0.1  # seconds that another process may take to put a run in the place of another
+MANY = 1_000  # runs that take seconds to read
 
 
 class OtherVersion(Exception):
@@ -51,6 +65,7 @@ class Store:
     ) -> None:
         """shown: the ids that `records` is confined to; None for all."""
         self.root, self.warn, self.shown = root, warn, shown
+        self._right: dict[str, np.ndarray] = {}  # packed: a bit an image
 
     def only(self, ids: Collection[str]) -> Store:
         """The same store, whose `records` are those of some runs."""
@@ -72,7 +87,38 @@ class Store:
 
     def records(self) -> list[Record]:
         """Every finished run, damaged ones set aside. Weights are not read: there may be gigabytes of them."""
-        return [record for folder in sorted(self._folders()) if (record := self._read(folder, weights=False))]
+        kept, states = Index(self.root), {}
+        there = self._ids()
+        for run in there:
+            if self.shown is None or run in self.shown:
+                states[run] = index.state(f"{self.root}/{run}", INDEXED)
+        stale = sum(not kept.knows(run, state) for run, state in states.items())
+        if stale >= MANY:
+            self.warn(f"reading {stale:,} runs of {self.root} that are new or have changed")
+        found = []
+        with _uncollected():
+            for run, state in states.items():
+                record = (
+                    self._known(kept, run) if kept.knows(run, state) else self._read(self.root / run, weights=False)
+                )
+                if record:
+                    found.append(record)
+                if record and state and stale >= index.WORTH and not kept.knows(run, state):
+                    self._learn(kept, record, state)
+        kept.write(there)
+        return found
+
+    def _known(self, kept: Index, run: str) -> Record | None:
+        if (right := kept.right(run)) is not None:
+            self._right[run] = right
+        return kept.record(run)
+
+    def _learn(self, kept: Index, record: Record, state: index.State) -> None:
+        """Have the index know a run that was read in full, if nothing has changed since its files were in `state`."""
+        if {*record.files} <= {*INDEXED, WEIGHTS}:
+            right = None if record.restores else self._packed(record)
+            if index.state(f"{self.root}/{record.id}", INDEXED) == state:
+                kept.add(record.id, state, record, right)
 
     def weights(self, record: Record) -> bytes:
         """The weights of a run that `get(spec, weights=True)` returned: a safetensors file's content."""
@@ -84,12 +130,30 @@ class Store:
         `predicted` and `label` (n,) of a classifier; psnr, ssim, psnr_y, ssim_y (n,) of an SR net, and
         `restored`, its images of the first few.
         """
-        with np.load(self.root / record.id / PREDICTIONS) as arrays:
+        with np.load(io.BytesIO(self._content(record, PREDICTIONS)), allow_pickle=False) as arrays:
             return dict(arrays)
+
+    def right(self, record: Record) -> np.ndarray:
+        """Which test images a classifier got right: bool (n,), in the data set's canonical order."""
+        if record.id not in self._right:
+            self._right[record.id] = self._packed(record)
+        return np.unpackbits(self._right[record.id], count=record.data.test_images).view(bool)
+
+    def _packed(self, record: Record) -> np.ndarray:
+        shown = self.predictions(record)
+        return np.packbits(shown["predicted"] == shown["label"])
+
+    def _content(self, record: Record, name: str) -> bytes:
+        """A file of a run as it was when its record was read. Raises RunError where it has changed since."""
+        data = (self.root / record.id / name).read_bytes()
+        if record.files.get(name) not in (None, _sha256(data)):
+            self._read(self.root / record.id, weights=False)  # which sets it aside, if it is not another whole run
+            raise RunError(f"{name} of run {record.id} has changed since its record was read; run the command again")
+        return data
 
     def curve(self, record: Record) -> str:
         """The learning curve, CSV: a row an epoch."""
-        return (self.root / record.id / CURVE).read_text()
+        return self._content(record, CURVE).decode()
 
     def save(self, record: Record, curve: str, predictions: dict[str, np.ndarray], weights: bytes) -> Record:
         """Write a finished run, replacing one whose weights were left out. Raises OSError."""
@@ -118,6 +182,8 @@ class Store:
 
     def write_checkpoint(self, run_id: str, snapshot: Any) -> None:
         """Replace the checkpoint of an unfinished run. Raises OSError."""
+        from lrbench import checkpoint
+
         write_atomic(self.work(run_id) / "checkpoint", checkpoint.pack(snapshot))
 
     def images(self, key: str, make: Callable[[], Tensor]) -> Tensor:
@@ -125,6 +191,8 @@ class Store:
 
         Another process that wants them waits. Raises OSError.
         """
+        from lrbench import checkpoint
+
         place = self.root / ".images" / key / "images"
         with lock.held(place.with_name("lock"), lambda: self.warn(f"another process is making images {key}")):
             kept: Tensor | None = self._unpack(place)
@@ -136,6 +204,8 @@ class Store:
         return kept
 
     def _unpack(self, path: Path) -> Any | None:
+        from lrbench import checkpoint
+
         if not path.exists():
             return None
         try:
@@ -179,10 +249,13 @@ class Store:
             if path.exists():
                 shutil.rmtree(path, ignore_errors=True)
 
-    def _folders(self) -> Iterator[Path]:
-        """The folders whose name is an id; whatever else lies in the store is the user's own."""
-        found = (path for path in self.root.glob("[0-9a-f]" * 16) if path.is_dir())
-        return (path for path in found if self.shown is None or path.name in self.shown)
+    def _ids(self) -> list[str]:
+        """The names of folders that are an id, sorted; whatever else lies in the store is the user's own."""
+        try:
+            with os.scandir(self.root) as entries:
+                return sorted(entry.name for entry in entries if ID.fullmatch(entry.name) and entry.is_dir())
+        except FileNotFoundError:
+            return []
 
     def _read(self, folder: Path, weights: bool = True) -> Record | None:
         """The record in a folder if it and its files are whole, `weights` among them; else it is set aside."""
@@ -206,6 +279,18 @@ class Store:
             self.warn(f"{path} is set aside as {place.name}: {why}")
         except OSError as error:
             self.warn(f"{path} is not read: {why} (and it cannot be set aside: {error.strerror})")
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Without looking for garbage: of many records made and none dropped, that is a fifth of the time."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _sign(record: Record) -> bytes:

@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from lrbench import cells
 from lrbench.cells import Cell, Cells, Column, Conditions, RowKey
 from lrbench.compare import Comparison, Right, compare, correct
 from lrbench.published import PublishedRow, PublishedTable
 from lrbench.record import Record
-
-Predictions = Callable[[Record], Mapping[str, np.ndarray]]  # of a stored run: predicted and label
 
 
 @dataclass(frozen=True)
@@ -80,18 +76,15 @@ class FilledTable:
         return sum(entry.cell.left_out for row in self.rows for entry in row.entries if entry.cell)
 
 
-def fill(
-    source: PublishedTable, records: Iterable[Record], predictions: Predictions | None = None
-) -> list[FilledTable]:
+def fill(source: PublishedTable, records: Iterable[Record], right: Right | None = None) -> list[FilledTable]:
     """The table once for each set of conditions that runs were made under, or once, empty.
 
     A table of one backbone takes runs of that backbone alone; one of several, or of none, takes all.
-    With `predictions`, rows are tested against the table's reference.
+    With `right`, rows are tested against the table's reference.
     """
     backbones = {row.backbone for row in source.rows}
     own = [r for r in records if not r.restores and (len(backbones) != 1 or r.spec.backbone in backbones)]
     sides = {record.spec.dataset: record.data.side for record in own}
-    right = None if predictions is None else _remembering(predictions)
     filled = [_fill(source, shared, found, sides, right) for shared, found in cells.sort(own).items()]
     return filled or [_fill(source, None, {}, {}, None)]
 
@@ -192,16 +185,3 @@ def _replaced(entry: Entry, corrected: Mapping[Comparison, Comparison]) -> Entry
 
 def _compare(cell: Cell | None, reference: Cell | None, right: Right) -> Comparison | None:
     return compare(cell.records, reference.records, right) if cell and reference else None
-
-
-def _remembering(predictions: Predictions) -> Right:
-    """Which test images a run got right; each run's predictions are read once, however often it is compared."""
-    known: dict[str, np.ndarray] = {}
-
-    def right(record: Record) -> np.ndarray:
-        if record.id not in known:
-            read = predictions(record)
-            known[record.id] = read["predicted"] == read["label"]
-        return known[record.id]
-
-    return right

@@ -26,4 +26,4 @@ def sheets(name: str | None, store: Store) -> list[Sheet]:
     wanted = [name] if name else registry.installed(published.TABLES)
     sources = [published.table(one) for one in wanted]
     records = store.records()
-    return [sheet(filled) for source in sources for filled in fill(source, records, store.predictions)]
+    return [sheet(filled) for source in sources for filled in fill(source, records, store.right)]

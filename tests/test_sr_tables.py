@@ -285,16 +285,16 @@ class Stored:
         labels = np.arange(N) % 10
         predicted = np.where(np.arange(N) < first, labels, (labels + 1) % 10)
         one = record(method, 100 * first / N, seed, **changes)
-        self.kept[one.id] = {"predicted": predicted, "label": labels}
+        self.kept[one.id] = predicted == labels
         self.records.append(one)
         return one
 
-    def predictions(self, one):
+    def right(self, one):
         self.read.append(one.id)
         return self.kept[one.id]
 
     def fill(self, name="2"):
-        [filled] = fill(published.table(name), self.records, self.predictions)
+        [filled] = fill(published.table(name), self.records, self.right)
         return filled
 
 
@@ -345,7 +345,7 @@ def test_the_reference_at_other_settings_is_compared(stored):
 
 def test_runs_under_other_conditions_are_not_compared(stored):
     stored.add("vdsr", 300, width=0.25)
-    found = {one.conditions.width: one for one in fill(published.table("2"), stored.records, stored.predictions)}
+    found = {one.conditions.width: one for one in fill(published.table("2"), stored.records, stored.right)}
     assert entry(found[0.25], "VDSR + ResNet-18").cell.top1.mean == 75.0
     assert entry(found[0.25], "VDSR + ResNet-18").comparison is None
     assert entry(found[1.0], "DFD (ResNet-18)").comparison is not None
@@ -362,7 +362,7 @@ def test_the_comparison_has_a_column_and_a_note(stored):
 
 
 def test_a_table_without_a_reference_compares_nothing(stored):
-    [filled] = fill(replace(published.table("2"), reference=None), stored.records, stored.predictions)
+    [filled] = fill(replace(published.table("2"), reference=None), stored.records, stored.right)
     assert "McNemar" not in render([filled], "md") and "vs LR-baseline" not in render([filled], "md")
     assert stored.read == []
 
@@ -408,6 +408,6 @@ def test_the_long_form_has_the_comparison(style, stored):
 
 def test_a_plugins_table_may_have_another_reference(stored):
     source = replace(published.table("2"), reference="dfd")
-    [filled] = fill(source, stored.records, stored.predictions)
+    [filled] = fill(source, stored.records, stored.right)
     assert entry(filled, "LR-baseline").comparison.gain == pytest.approx(-2.875)
     assert entry(filled, "DFD (ResNet-18)").comparison is None and "vs DFD" in render([filled], "md")
