@@ -124,7 +124,7 @@ class BestNear(Claim):
     """The best value of a setting is near `value`, on each backbone. pairs: that value, and each that is not near.
 
     Supported where it is better, beyond chance, than each of them. Contradicted where one of them is better than
-    it, beyond chance, and in the mean than all of `near` that were run.
+    it, beyond chance, and in the mean than each of `near`, all of which must have been run.
     """
 
     setting: str = field(kw_only=True)
@@ -172,8 +172,9 @@ class BestNear(Claim):
     def _beats_near(self, one: Evidence, found: Cells) -> bool:
         column = Column(one.pair.dataset, one.pair.scale)
         wanted = [replace(one.pair.mine, settings={self.setting: value}) for value in self.near]
-        near = [cell for want in wanted if (cell := want.cell(found, column))]
-        return one.other is not None and all(one.other.top1.mean > cell.top1.mean for cell in near)
+        near = [want.cell(found, column) for want in wanted]
+        other = one.other
+        return other is not None and all(cell is not None and other.top1.mean > cell.top1.mean for cell in near)
 
     def _best(self, found: Cells) -> str:
         """The value of the highest mean, for each backbone."""
@@ -182,9 +183,9 @@ class BestNear(Claim):
             wanted = replace(pair.mine, free=(self.setting,))
             there = list(wanted.find(found, Column(pair.dataset, pair.scale)).values())
             best = max(there, key=lambda cell: cell.top1.mean, default=None)
-            value = best.records[0].spec.config[self.setting] if best else "-"
-            words.append(f"{backbone} {value} of {len(there)}")
-        return ", ".join(words)
+            if best:
+                words.append(f"{backbone} {best.records[0].spec.config[self.setting]} of {len(there)}")
+        return ", ".join(words) or "none was run"
 
 
 def installed() -> list[Claim]:
