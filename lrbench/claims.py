@@ -10,10 +10,9 @@ decided. No difference that is found is not a difference that is not there: it l
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import Any
 
 from lrbench import registry
 from lrbench.cells import Cells, Column
@@ -188,12 +187,17 @@ class BestNear(Claim):
         return ", ".join(words) or "none was run"
 
 
-def installed() -> list[Claim]:
-    """The claims of every plugin, in the order of their names. Raises UserError for one that is broken."""
+def installed(note: Callable[[str], None]) -> list[Claim]:
+    """The claims of every plugin, in the order of their names; `note` is told of a plugin that is broken."""
     found: list[Claim] = []
     for name in registry.installed(CLAIMS):
-        claims: Any = registry.load(CLAIMS, "claims", name)
-        if not isinstance(claims, list | tuple) or not all(isinstance(claim, Claim) for claim in claims):
-            raise UserError(f"claims '{name}' is not a sequence of lrbench.claims.Claim")
-        found += claims
+        try:
+            claims = registry.load(CLAIMS, "claims", name)
+        except UserError as error:
+            note(str(error))
+            continue
+        if isinstance(claims, list | tuple) and all(isinstance(claim, Claim) for claim in claims):
+            found += claims
+        else:
+            note(f"claims '{name}' is not a sequence of lrbench.claims.Claim")
     return found

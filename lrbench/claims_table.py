@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from lrbench import cells, claims
 from lrbench.cells import Cell, Conditions
-from lrbench.claims import Finding
+from lrbench.claims import Claim, Finding
 from lrbench.compare import Right
 from lrbench.evidence import SEEDS, Evidence
 from lrbench.record import Record
@@ -20,9 +20,9 @@ HEAD = ["", "compared", "verdict", "seeds enough", "why"]
 EVIDENCE_HEAD = ["", "compared", "difference", "p", "p (Holm)"]
 
 
-def sheets(records: Iterable[Record], right: Right) -> list[Sheet]:
+def sheets(wanted: Sequence[Claim], records: Iterable[Record], right: Right) -> list[Sheet]:
     """Two tables for each set of conditions under which any comparison was run; else the claims, all undecided."""
-    wanted, found = claims.installed(), cells.sort(record for record in records if not record.restores)
+    found = cells.sort(record for record in records if not record.restores)
     judged = {shared: [one for claim in wanted for one in claim.judge(own, right)] for shared, own in found.items()}
     shown: dict[Conditions | None, list[Finding]] = {
         shared: findings

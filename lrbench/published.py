@@ -6,7 +6,7 @@ They are plugins, of the entry-point groups `lrbench.tables` and `lrbench.figure
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -107,13 +107,14 @@ def sweep(name: str) -> PublishedSweep:
     return _load(FIGURES, "figure", name, PublishedSweep)
 
 
-def sweeps() -> list[PublishedSweep]:
-    """Those of all the figures that are installed and load."""
+def sweeps(note: Callable[[str], None]) -> list[PublishedSweep]:
+    """Those of all the figures that are installed; `note` is told of one that does not load."""
     found = []
     for name in registry.installed(FIGURES):
         try:
             one = figure(name)
-        except UserError:  # another's plugin is broken: `lrbench plot` says so
+        except UserError as error:
+            note(str(error))
             continue
         if isinstance(one, PublishedSweep):
             found.append(one)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lrbench import claims_table, published, registry, sr_table, tuned
+from lrbench import claims, claims_table, published, registry, sr_table, tuned
 from lrbench.errors import unknown
 from lrbench.render import sheet
 from lrbench.rows import remembering
@@ -23,9 +23,9 @@ def sheets(name: str | None, store: Store) -> list[Sheet]:
     if name == SR:
         return sr_table.sheets(store.records())
     if name == TUNED:
-        return tuned.sheets(published.sweeps(), store.records(), remembering(store.predictions))
+        return tuned.sheets(published.sweeps(store.warn), store.records(), remembering(store.predictions))
     if name == CLAIMS:
-        return claims_table.sheets(store.records(), remembering(store.predictions))
+        return claims_table.sheets(claims.installed(store.warn), store.records(), remembering(store.predictions))
     if name is not None and name not in names():
         raise unknown("table", name, names())
     wanted = [name] if name else registry.installed(published.TABLES)

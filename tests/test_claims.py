@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 
 import numpy as np
@@ -14,6 +15,7 @@ from lrbench.evidence import Pair
 from lrbench.rows import Wanted
 from lrbench.sheet import FORMATS, render
 
+PAPER = claims.installed(lambda note: pytest.fail(note))
 BASE = (60.0, 61.0, 60.5)
 SURE, UNSURE = (1.0, 1.1, 0.9), (2.0, -1.0, 0.1)
 
@@ -140,15 +142,15 @@ def test_best_near(gains, verdict):
 
 def test_protocols_are_never_mixed():
     records = runs("dfd", over(SURE)) + runs(LR, BASE, degradation="area")
-    made = claims_table.sheets(records, right)
+    made = claims_table.sheets(PAPER, records, right)
     assert [sheet.protocol for sheet in made] == ["no run yet"] * 2
     records += runs(LR, BASE) + runs("dfd", over(UNSURE), degradation="area")
-    made = claims_table.sheets(records, right)
+    made = claims_table.sheets(PAPER, records, right)
     assert len({sheet.protocol for sheet in made}) == 2 and len(made) == 4
 
 
 def test_the_papers_claims_by_name_and_number():
-    assert [(type(claim).__name__, len(claim.pairs)) for claim in claims.installed()] == [
+    assert [(type(claim).__name__, len(claim.pairs)) for claim in PAPER] == [
         ("Above", 12),
         ("Above", 21),
         ("BestNear", 12),
@@ -159,7 +161,7 @@ def test_the_papers_claims_by_name_and_number():
 
 def test_the_sheets_hold_verdicts_and_ids():
     mine, other = runs("dfd", over(SURE)), runs(LR, BASE)
-    verdicts, evidence = claims_table.sheets(mine + other, right)
+    verdicts, evidence = claims_table.sheets(PAPER, mine + other, right)
     assert verdicts.lines[0][:4] == [
         "DFD beats its backbone in every cell of Table 1",
         "as in the paper",
@@ -181,7 +183,20 @@ def test_the_sheets_hold_verdicts_and_ids():
 @pytest.mark.parametrize("style", FORMATS)
 def test_claims_in_every_format_even_of_nothing(style):
     for records in ([], runs("dfd", over(SURE)) + runs(LR, BASE)):
-        text = render(claims_table.sheets(records, right), style)
+        text = render(claims_table.sheets(PAPER, records, right), style)
         assert "undecided" in text
     if style == "json":
         assert {line["verdict"] for line in json.loads(text)} == {"undecided"}
+
+
+def test_a_broken_plugin_is_named_and_stops_nobody(monkeypatch):
+    own = importlib.metadata.entry_points(group=claims.CLAIMS)
+    text = "lrbench.claims:CLAIMS"  # a text, no claims
+    broken = [
+        importlib.metadata.EntryPoint(name, value, claims.CLAIMS) for name, value in (("a", "no_module:X"), ("b", text))
+    ]
+    points = {point.name: [point] for point in [*broken, *own]}
+    monkeypatch.setattr(claims.registry, "installed", lambda group: points)
+    notes = []
+    assert len(claims.installed(notes.append)) == len(PAPER)
+    assert "'a'" in notes[0] and "no_module" in notes[0] and "'b' is not a sequence" in notes[1]
