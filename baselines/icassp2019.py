@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lrbench.published import PublishedGallery, PublishedRow, PublishedTable
+from lrbench.published import PublishedGallery, PublishedRow, PublishedSweep, PublishedTable
 
 SOURCE = "Zhu et al., ICASSP 2019"
 PROTOCOL = "width 1, the whole training set, 100 epochs, one number without a spread"
@@ -43,6 +43,21 @@ TABLE_2 = PublishedTable(
         "The published SR rows differ from the published LR-baseline by less than chance would: z = 0.25 (VDSR), "
         "-0.79 (ESPCN) and -1.42 (SRGAN) for two proportions of 10,000 images.",
     ),
+)
+
+# The paper has Fig. 2 as a plot only: none of its numbers are known.
+FIG_2 = PublishedSweep(
+    title="Fig. 2: top-1 against λ",
+    source=SOURCE,
+    protocol="8x8, width 1, the whole training set, 100 epochs, one run a point",
+    column=("cifar10", 4, 32),
+    method="dfd",
+    setting="lam",
+    symbol="λ",
+    values=(0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0),
+    chosen=2.0,
+    backbones={"alexnet": "AlexNet", "vgg16": "VGG-16", "resnet18": "ResNet-18"},
+    reference="lr-baseline",
 )
 
 FIG_3 = PublishedGallery(

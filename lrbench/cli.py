@@ -297,7 +297,10 @@ def _growth(request: Any, machine: dict[str, Any], out: Path) -> None:
 @plugin_option
 @results_option
 def table(name: str | None, style: str, out: Path | None, plugins: tuple[str, ...], results: Path) -> None:
-    """Fill a published table (1 or 2; default: all), or sr, the quality of SR nets, from the runs in the store."""
+    """Fill a published table (1 or 2; default: all), or sr, tuned or claims, from the runs in the store.
+
+    sr: the quality of SR nets. tuned: a setting chosen by validation. claims: what a paper says, and whether it holds.
+    """
     from lrbench import registry, sheet, tables
     from lrbench.files import write_atomic
     from lrbench.store import Store
@@ -396,14 +399,36 @@ def plot() -> None:
 def curves(
     out: Path, datasets: tuple[str, ...], methods: tuple[str, ...], plugins: tuple[str, ...], results: Path
 ) -> None:
-    """Learning curves: losses and accuracy, or PSNR of SR nets, against the epoch."""
-    from lrbench import plots, registry
+    """Learning curves: the loss, its terms, and accuracy, or PSNR of SR nets, against the epoch."""
+    from lrbench import curves, plots, registry
     from lrbench.store import Store
 
     plots.check_suffix(out)
     for plugin in plugins:
         registry.add_draft(plugin)
-    plots.save(plots.curves(Store(results, _warn), datasets, methods), out)
+    plots.save(curves.curves(Store(results, _warn), datasets, methods), out)
+    click.echo(str(out))
+
+
+@plot.command()
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), default=Path("fig2.png"), show_default=True)
+@click.option("--dataset", "datasets", multiple=True, help="Only this one; repeat for more.  [default: all]")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Of the runs to draw: init=scratch.")
+@plugin_option
+@results_option
+def fig2(
+    out: Path, datasets: tuple[str, ...], settings: tuple[str, ...], plugins: tuple[str, ...], results: Path
+) -> None:
+    """Top-1 against lambda, with the baselines to beat, as in the paper's Fig. 2."""
+    from lrbench import plots, published, registry, sweep_plot
+    from lrbench.store import Store
+
+    plots.check_suffix(out)
+    for plugin in plugins:
+        registry.add_draft(plugin)
+    figure, given = published.sweep("fig2"), _settings(settings)
+    drawn = sweep_plot.chosen(figure, Store(results, _warn).records(), datasets, given)
+    plots.save(sweep_plot.draw(figure, drawn, given), out)
     click.echo(str(out))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from lrbench import gallery, plots, published, registry
+from lrbench import curves, gallery, published, registry, sweep_plot
 from lrbench.store import Store
 
 CURVES = "curves"
@@ -21,8 +21,11 @@ def names() -> list[str]:
 def draw(name: str, store: Store, data: Path, note: Callable[[str], None]) -> Figure:
     """A figure of the runs in a store, as it is drawn when nothing is chosen. Raises UserError."""
     if name == CURVES:
-        return plots.curves(store)
-    return draw_gallery(published.gallery(name), store, data, note)
+        return curves.curves(store)
+    found = published.figure(name)
+    if isinstance(found, published.PublishedSweep):
+        return sweep_plot.draw(found, sweep_plot.chosen(found, store.records()))
+    return draw_gallery(found, store, data, note)
 
 
 def draw_gallery(

@@ -75,13 +75,14 @@ class Job:
         training.finish()
         tested = training.task.test(method, self.data.test)
         state, score = training.state, training.task.score
+        counted = state.curve[(state.best_epoch or state.epoch) - 1]
         record = Record(
             id=spec.id,
             spec=spec,
             metrics={
                 **tested.metrics,
-                f"train_{score}": state.curve[(state.best_epoch or state.epoch) - 1][f"train_{score}"],
-                f"val_{score}": state.curve[state.best_epoch - 1][f"val_{score}"] if state.best_epoch else None,
+                f"train_{score}": counted[f"train_{score}"],
+                f"val_{score}": counted.get(f"val_{score}"),  # None where no image is held out
                 "best_epoch": state.best_epoch or None,
                 "epochs": spec.recipe.epochs,
                 "epochs_in_weights": training.epoch,

@@ -1,18 +1,18 @@
-"""Tables of papers, to be filled with our own numbers beside the published ones.
+"""Tables and figures of papers, to be filled with our own numbers beside the published ones.
 
-They are plugins, of the entry-point group `lrbench.tables`: `lrbench table NAME` renders NAME.
+They are plugins, of the entry-point groups `lrbench.tables` and `lrbench.figures`: `lrbench table NAME` renders NAME,
+`lrbench plot NAME` draws it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from lrbench import registry
 from lrbench.errors import UserError
 
-Published = TypeVar("Published")
 TABLES, FIGURES = "lrbench.tables", "lrbench.figures"
 
 
@@ -61,18 +61,69 @@ class PublishedGallery:
     nets: Mapping[str, str]
 
 
+@dataclass(frozen=True)
+class PublishedSweep:
+    """A paper's figure of top-1 against one setting of a method, on several backbones; a plot only, without numbers.
+
+    setting, symbol: its name here and in the paper; values: those that the paper sweeps; chosen: the one that it
+    settles on. backbones: our name -> the paper's. reference: the method whose runs are the lines to beat, once
+    as it is and once started as the sweep's runs are, which makes it a control of the same budget.
+    """
+
+    title: str
+    source: str
+    protocol: str  # under which the paper's curves were measured
+    column: tuple[str, int, int]  # data set, scale, HR side in pixels
+    method: str
+    setting: str
+    symbol: str
+    values: tuple[float, ...]
+    chosen: float
+    backbones: Mapping[str, str]
+    reference: str
+
+    def __post_init__(self) -> None:
+        if self.chosen not in self.values:
+            raise ValueError(f"{self.title}: {self.symbol} = {self.chosen:g} is not one of the values swept")
+
+
 def table(name: str) -> PublishedTable:
     """The table of that name. Raises UserError, naming the nearest, where there is none."""
     return _load(TABLES, "table", name, PublishedTable)
 
 
-def gallery(name: str) -> PublishedGallery:
+def figure(name: str) -> PublishedSweep | PublishedGallery:
     """The figure of that name. Raises UserError, naming the nearest, where there is none."""
+    return _load(FIGURES, "figure", name, PublishedSweep, PublishedGallery)
+
+
+def gallery(name: str) -> PublishedGallery:
+    """The figure of restored images of that name. Raises UserError, as `figure` does."""
     return _load(FIGURES, "figure", name, PublishedGallery)
 
 
-def _load(group: str, kind: str, name: str, expected: type[Published]) -> Published:
+def sweep(name: str) -> PublishedSweep:
+    """The figure of a setting of that name. Raises UserError, as `figure` does."""
+    return _load(FIGURES, "figure", name, PublishedSweep)
+
+
+def sweeps(note: Callable[[str], None]) -> list[PublishedSweep]:
+    """Those of all the figures that are installed; `note` is told of one that does not load."""
+    found = []
+    for name in registry.installed(FIGURES):
+        try:
+            one = figure(name)
+        except UserError as error:
+            note(str(error))
+            continue
+        if isinstance(one, PublishedSweep):
+            found.append(one)
+    return found
+
+
+def _load(group: str, kind: str, name: str, *expected: type[Any]) -> Any:
     found = registry.load(group, kind, name)
     if not isinstance(found, expected):
-        raise UserError(f"{kind} '{name}' is not a lrbench.published.{expected.__name__}")
+        names = " or ".join(one.__name__ for one in expected)
+        raise UserError(f"{kind} '{name}' is not a lrbench.published.{names}")
     return found

@@ -1,26 +1,31 @@
-"""The tables that `lrbench table` knows: the published ones, and `sr`, the quality of restored images."""
+"""The tables that `lrbench table` knows: the published ones, and those that are made of what was run."""
 
 from __future__ import annotations
 
-from lrbench import published, registry, sr_table
+from lrbench import claims, claims_table, published, registry, sr_table, tuned
 from lrbench.errors import unknown
 from lrbench.render import sheet
+from lrbench.rows import remembering
 from lrbench.sheet import Sheet
 from lrbench.store import Store
 from lrbench.table import fill
 
-SR = "sr"
+SR, TUNED, CLAIMS = "sr", "tuned", "claims"
 
 
 def names() -> list[str]:
     """Of all tables."""
-    return [*registry.installed(published.TABLES), SR]
+    return [*registry.installed(published.TABLES), SR, TUNED, CLAIMS]
 
 
 def sheets(name: str | None, store: Store) -> list[Sheet]:
     """A table by name, or all published ones, filled from a store, once for each protocol. Raises UserError."""
     if name == SR:
         return sr_table.sheets(store.records())
+    if name == TUNED:
+        return tuned.sheets(published.sweeps(store.warn), store.records(), remembering(store.predictions))
+    if name == CLAIMS:
+        return claims_table.sheets(claims.installed(store.warn), store.records(), remembering(store.predictions))
     if name is not None and name not in names():
         raise unknown("table", name, names())
     wanted = [name] if name else registry.installed(published.TABLES)

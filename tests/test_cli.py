@@ -164,6 +164,22 @@ def test_plot_curves(name, start, lrbench, tmp_path):
     assert (tmp_path / name).read_bytes().startswith(start)
 
 
+@pytest.mark.parametrize("args", [(), ("--dataset", "digits"), ("--set", "init=lr-baseline")])
+def test_plot_fig2(args, trained, lrbench, tmp_path):
+    own = json.loads(trained.stdout)[0]["spec"]["config"]["init"]
+    assert own == "lr-baseline"
+    assert lrbench("plot", "fig2", "--out", "x.svg", *args) == (0, "x.svg\n", "")
+    assert (tmp_path / "x.svg").read_bytes().startswith(b"<?xml")
+
+
+@pytest.mark.parametrize("style", READERS)
+@pytest.mark.parametrize("name, there", [("tuned", "tuned"), ("claims", "undecided")])
+def test_tables_of_choices_and_of_claims(name, there, style, lrbench):
+    status, out, err = lrbench("table", name, "--format", style)
+    assert (status, err) == (0, "")
+    assert there in out.lower() or (name, out) == ("tuned", {"csv": "table\n", "json": "[]\n"}.get(style))
+
+
 # --- listings and help ----------------------------------------------------------------------------------
 
 
@@ -289,7 +305,12 @@ MISTAKES = {
     "plot curve": "did you mean 'curves'?",
     "plot curves --out x.jpg": ".png, .pdf, .svg; got 'x.jpg'",
     "plot curves --results nowhere": "there is no run in nowhere; start with 'lrbench run'",
+    "plot fig2 --out x.jpg": ".png, .pdf, .svg; got 'x.jpg'",
+    "plot fig2 --dataset digitz": "did you mean 'digits'?",
+    "plot fig2 --set inti=scratch": "did you mean 'init'?",
+    "plot fig2 --set lam=2": "lam is what this figure sweeps",
     "table 3": "choose from 1, 2",
+    "table tunned": "did you mean 'tuned'?",
     "table 1 --format latx": "did you mean 'latex'?",
     "data import mine nowhere.npz": "nowhere.npz does not exist",
     "data import mine wrong.npz": "train_images in wrong.npz are 8x6, not square",

@@ -7,7 +7,7 @@ from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
 from test_sr_tables import net
 
-from lrbench import datasets, gallery, plots, published
+from lrbench import curves, datasets, gallery, plots, published
 from lrbench.degradation import DEGRADATIONS
 from lrbench.errors import UserError
 from lrbench.importing import import_dataset
@@ -235,7 +235,7 @@ def test_curves_of_sr_nets_are_of_psnr(toys):
     toys.put("sr-espcn")
     toys.put("sr-espcn", seed=1, curve=CURVE.replace("22", "24"))
     toys.put("sr-vdsr")
-    loss, quality = plots.curves(toys.store).axes
+    loss, quality = curves.curves(toys.store).axes
     assert (loss.get_ylabel(), quality.get_ylabel()) == ("training loss", "PSNR on training images (dB)")
     assert loss.get_title(loc="left") == "toys 4x4 to 8x8, area, 12 test images"
     drawn = {line.get_label(): line.get_ydata().tolist() for line in quality.lines}
@@ -254,7 +254,7 @@ def test_curves_of_sr_nets_and_classifiers_share_no_panel(toys):
         toys.store.predictions(one),
         save_tensors({}),
     )
-    panels = [axes for axes in plots.curves(toys.store).axes if axes.get_visible()]
+    panels = [axes for axes in curves.curves(toys.store).axes if axes.get_visible()]
     labels = {axes.get_ylabel(): {line.get_label() for line in axes.lines} for axes in panels}
     assert labels["PSNR on training images (dB)"] == {"ESPCN (SR net)"}
     assert labels["top-1 on training images (%)"] == {"ESPCN (resnet18)"}

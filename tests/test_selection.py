@@ -143,6 +143,16 @@ def test_the_best_epoch_on_the_validation_split_is_what_is_tested(tmp_path: Path
     assert same(weights_of(record, tmp_path / "runs"), seen.live[best - 1])
 
 
+def test_held_out_images_are_measured_and_the_last_epoch_is_tested(tmp_path: Path, seen: Seen) -> None:
+    [record] = session.run(request(tmp_path, epochs=3, select="held-out"), Progress())
+    rows = list(csv.DictReader(io.StringIO(Store(tmp_path / "runs").curve(record))))
+    assert (record.data.train_images, record.data.val_images) == (360, 40)
+    assert record.metrics["best_epoch"] is None
+    assert record.metrics["val_top1"] == float(rows[-1]["val_top1"])
+    assert record.metrics["train_top1"] == float(rows[-1]["train_top1"])
+    assert same(weights_of(record, tmp_path / "runs"), seen.live[-1])
+
+
 @pytest.mark.parametrize("values", [[10, 30, 30, 20, 30], [0, 0, 0, 0, 0], [1, 2, 3, 4, 5], [5, 4, 3, 2, 1]])
 def test_the_first_of_equal_epochs_is_chosen(
     values: list[float], tmp_path: Path, seen: Seen, monkeypatch: pytest.MonkeyPatch

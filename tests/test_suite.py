@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import tiny
 
-from lrbench import datasets, registry, suite
+from lrbench import datasets, figures, registry, suite, tables
 from lrbench.errors import UserError
 from lrbench.graph import graph
 from lrbench.plan import Protocol
@@ -166,3 +166,18 @@ def test_the_graph_holds_what_is_needed_first_and_once(tmp_path: Path, mine: Pat
     teachers = [run for run, spec in found.specs.items() if spec.method == "hr-baseline"]
     assert len(teachers) == 2, "one a backbone"
     assert all(len(found.used_by(teacher)) == 3 for teacher in teachers)
+
+
+def test_smoke_writes_every_table_and_figure() -> None:
+    smoke = suite.load("smoke")
+    assert set(smoke.tables) == set(tables.names())
+    assert set(smoke.figures) == set(figures.names())
+
+
+def test_the_srgan_of_full_size_makes_its_papers_updates() -> None:
+    on = tiny.protocol(data=replace(tiny.info(32), counts={"train": 50_000, "test": 10_000}))
+    for name in ("table2", "fig3"):
+        found = suite.specs(suite.load(name), Overrides(), lambda dataset: on, lambda note: None)
+        nets = {one for spec in found for one in spec.walk() if one.method == "sr-srgan"}
+        updates = {one.recipe.epochs * (50_000 // one.recipe.batch_size) for one in nets}
+        assert updates == {200_000}, "Ledig et al. 2017, section 3.2"

@@ -1,0 +1,131 @@
+"""Learning curves: the loss, each of its terms, and the score, by epoch."""
+
+from __future__ import annotations
+
+import csv
+import io
+import textwrap
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lrbench import cells, sr_table
+from lrbench.errors import UserError, did_you_mean
+from lrbench.palette import Look, looks
+from lrbench.record import Record
+from lrbench.store import Store
+from lrbench.train import COLUMNS
+
+SCORES = {
+    "train_top1": "top-1 on training images (%)",
+    "val_top1": "top-1, validation (%)",
+    "train_psnr": "PSNR on training images (dB)",
+    "val_psnr": "PSNR, validation (dB)",
+}
+LEGEND, LINE = 48, 0.155  # characters in a line of it, and its height in inches
+MARKS = 6  # of a line, about
+
+
+def curves(store: Store, datasets: Collection[str] = (), methods: Collection[str] = ()) -> Figure:
+    """The learning curves of the runs in the store: a row of panels for each protocol and column.
+
+    The summed loss, each of its terms where there are several, then the scores; a term of several methods is one
+    panel. SR nets share a row where they restore the same images. datasets, methods: names of those to draw; all where
+    empty. Lines are means over seeds, the band about them their range. Raises UserError where there is
+    no run.
+    """
+    groups = _groups(_chosen(store, datasets, methods))
+    read = {heading: [(label, _curves(store, runs)) for label, runs in lines] for heading, lines in groups.items()}
+    here = {heading: _panels([values for _, values in lines]) for heading, lines in read.items()}
+    heights = [max(3.9, 0.5 + LINE * sum(len(label) // LEGEND + 1 for label, _ in lines)) for lines in read.values()]
+    figure = Figure(figsize=(4.8 * max(map(len, here.values())) + 3.4, sum(heights)), layout="constrained")
+    rows = figure.subfigures(len(read), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for row, (heading, lines) in zip(rows, read.items(), strict=True):
+        panels = row.subplots(1, len(here[heading]), squeeze=False)[0]
+        for panel, (name, title) in zip(panels, here[heading].items(), strict=True):
+            for number, (look, (label, values)) in enumerate(zip(looks(len(lines)), lines, strict=True)):
+                if name in values:
+                    _band(panel, values[name], textwrap.fill(label, LEGEND), look, number)
+            panel.set(xlabel="epoch", ylabel=title)
+            if name not in SCORES and _far_apart([values[name] for _, values in lines if name in values]):
+                panel.set_yscale("log")  # losses of different kinds
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
+            panel.grid(alpha=0.3)
+        panels[0].set_title(heading, fontsize=9, loc="left")
+        panels[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False, handlelength=4)
+    return figure
+
+
+def _panels(lines: Sequence[Mapping[str, np.ndarray]]) -> dict[str, str]:
+    """What to draw of some runs, with its title: a term only where it is not the whole of every loss it is in."""
+    several = [terms for values in lines if len(terms := _terms(values)) > 1]
+    titles = {term: f"loss term: {term}" for term in dict.fromkeys(term for terms in several for term in terms)}
+    scores = {name: title for name, title in SCORES.items() if any(name in values for values in lines)}
+    return {"loss": "training loss"} | titles | scores
+
+
+def _terms(values: Mapping[str, np.ndarray]) -> list[str]:
+    return [name for name in values if name not in COLUMNS]
+
+
+def _chosen(store: Store, datasets: Collection[str], methods: Collection[str]) -> list[Record]:
+    records = store.records()
+    if not records:
+        raise UserError(f"there is no run in {store.root}; start with 'lrbench run'")
+    for kind, wanted, there in (
+        ("data set", datasets, {record.spec.dataset for record in records}),
+        ("method", methods, {record.spec.method for record in records}),
+    ):
+        for name in wanted:
+            if name not in there:
+                raise UserError(f"there is no run of {kind} '{name}'; {did_you_mean(name, sorted(there))}")
+    chosen = [
+        record
+        for record in records
+        if (not datasets or record.spec.dataset in datasets) and (not methods or record.spec.method in methods)
+    ]
+    if not chosen:
+        raise UserError(f"there is no run of {', '.join(methods)} on {', '.join(datasets)} in {store.root}")
+    return chosen
+
+
+def _groups(records: Sequence[Record]) -> dict[str, list[tuple[str, Sequence[Record]]]]:
+    """The heading of a row of panels -> its lines, each with its seeds."""
+    groups: dict[str, list[tuple[str, Sequence[Record]]]] = {}
+    classifiers = [record for record in records if not record.restores]
+    for shared, found in cells.sort(classifiers).items():
+        for (row, column), cell in found.items():
+            heading = f"{column.label(cell.records[0].data.side)}\n{shared}"
+            groups.setdefault(heading, []).append((f"{cells.name(row)} ({row.backbone})", cell.records))
+    for test, experiments in sr_table.group(records).items():
+        groups[str(test)] = list(zip(sr_table.labels(experiments), experiments, strict=True))
+    return groups
+
+
+def _curves(store: Store, records: Sequence[Record]) -> dict[str, np.ndarray]:
+    """Name -> values (seeds, epochs), those in every run; NaN in the epochs of a stage that has not that term."""
+    read = [list(csv.DictReader(io.StringIO(store.curve(record)))) for record in records]
+    return {
+        name: np.array([[float(row[name] or "nan") for row in rows] for rows in read])
+        for name in read[0][0]
+        if name != "epoch" and all(name in rows[0] for rows in read)
+    }
+
+
+def _far_apart(values: Sequence[np.ndarray]) -> bool:
+    lowest, highest = min(np.nanmin(one) for one in values), max(np.nanmax(one) for one in values)
+    return bool(0 < 100 * lowest < highest < np.inf)
+
+
+def _band(panel: Axes, values: np.ndarray, label: str, look: Look, number: int) -> None:
+    """One line, the mean, and the range about it. Marks of neighbouring lines stand at different epochs."""
+    epochs = np.arange(1, values.shape[1] + 1)
+    step = max(1, len(epochs) // MARKS)
+    marks: dict[str, Any] = {"marker": look.marker, "markersize": 4, "markevery": (number % step, step)}
+    drawn: dict[str, Any] = {"color": look.colour, "linestyle": look.dashes, "linewidth": 1.3, "label": label}
+    panel.plot(epochs, values.mean(axis=0), **drawn, **marks)
+    panel.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=look.colour, alpha=0.12, linewidth=0)

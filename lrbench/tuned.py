@@ -1,0 +1,176 @@
+"""A setting of a method chosen three ways: as its paper has it, by validation, and, as one must not, by the test."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from lrbench import cells
+from lrbench.cells import Cell
+from lrbench.compare import Comparison, Right, compare
+from lrbench.published import PublishedSweep
+from lrbench.record import Record
+from lrbench.sheet import DASH, Sheet
+from lrbench.stats import Summary, summarise
+from lrbench.sweep import Sweep, common_seeds, confined, sweeps
+
+PAPER, VALIDATION, TEST = "the paper's", "by validation", "best by test ‡"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One way to choose: the value, or None where it cannot be chosen, and its runs."""
+
+    way: str
+    value: float | None
+    cell: Cell | None
+
+
+def validation(cell: Cell) -> Summary | None:
+    """Top-1 on held-out images over seeds, in percent, of what was tested; None unless every run has it."""
+    values = [record.metrics.get("val_top1") for record in cell.records]
+    return summarise([value for value in values if value is not None]) if None not in values else None
+
+
+def choices(source: PublishedSweep, one: Sweep) -> list[Choice]:
+    """The three ways. Means are compared over the seeds that all values have; of equal ones the smallest value wins.
+
+    The smallest, because it changes the plain loss least.
+    """
+    seeds = common_seeds(one.points.values())
+    shared = {value: confined(cell, seeds) for value, cell in one.points.items()} if seeds else {}
+    measured = {value: score for value, cell in shared.items() if (score := validation(cell))}
+    by_validation = _best(
+        {value: score.mean for value, score in measured.items()} if len(measured) == len(shared) else {}
+    )
+    by_test = _best({value: cell.top1.mean for value, cell in shared.items()})
+    ways = ((PAPER, source.chosen), (VALIDATION, by_validation), (TEST, by_test))
+    return [Choice(way, value, None if value is None else one.points.get(value)) for way, value in ways]
+
+
+def _best(scores: Mapping[float, float]) -> float | None:
+    return min(scores, key=lambda value: (-scores[value], value), default=None)
+
+
+def sheets(sources: Iterable[PublishedSweep], records: Sequence[Record], right: Right) -> list[Sheet]:
+    """A table for each protocol and column of each sweep of two values or more; an empty one where there is none."""
+    found = []
+    for source in sources:
+        several = [one for one in sweeps(source, records) if len(one.points) > 1]
+        for _, group in itertools.groupby(several, key=lambda one: (one.shared, one.column)):
+            found.append(_sheet(source, list(group), right))
+    return found or [Sheet("Tuned", "no run yet", [""], [], ["No setting has been run at two values or more."], [])]
+
+
+def _sheet(source: PublishedSweep, lines: Sequence[Sweep], right: Right) -> Sheet:
+    rows = [_Row(source, one, choice, right) for one in lines for choice in choices(source, one)]
+    own, reference = cells.label(source.method), cells.label(source.reference)
+    title = f"Tuned: {own} on {lines[0].label}, {source.symbol} chosen three ways"
+    head = ["", source.symbol, "of", "validation", "test", f"vs {reference}", "vs its control"]
+    return Sheet(
+        title, str(lines[0].shared), head, [row.line() for row in rows], _notes(source, lines), [r.flat() for r in rows]
+    )
+
+
+def _notes(source: PublishedSweep, lines: Sequence[Sweep]) -> list[str]:
+    symbol, reference = source.symbol, cells.label(source.reference)
+    notes = [
+        "Top-1 %, mean ± sample standard deviation over seeds (number of seeds). "
+        f"of: the number of values of {symbol} that were run, and chosen from.",
+        f"By validation: the {symbol} of the highest mean top-1 on held-out training images, over the seeds that all "
+        "values have; of equal ones the smallest, which changes the plain loss least. Nothing else is chosen.",
+        "‡ What one must not do: the test images choose the value and are then its score, which is too high for it. "
+        "It is here to show by how much.",
+        f"vs {reference} and its control, the {reference} of the same budget: mean difference in points over the "
+        "seeds that both have, its 95% t-interval over seeds, and their number.",
+    ]
+    if any(validation(cell) is None for one in lines for cell in one.points.values()):
+        notes.append(
+            f"{symbol} is not chosen by validation: these runs held no image out; "
+            "`lrbench reproduce SUITE --select val` does, and makes runs of their own."
+        )
+    for one in lines:
+        name, missing = (
+            source.backbones.get(one.backbone, one.backbone),
+            [v for v in source.values if v not in one.points],
+        )
+        if missing:
+            notes.append(f"{name}: not run at {symbol} = {', '.join(f'{value:g}' for value in missing)}.")
+        if not common_seeds(one.points.values()):
+            notes.append(f"{name}: its values share no seed, so none is chosen.")
+    return notes
+
+
+class _Row:
+    """One choice as it is shown."""
+
+    def __init__(self, source: PublishedSweep, one: Sweep, choice: Choice, right: Right) -> None:
+        self.source, self.one, self.choice = source, one, choice
+        self.validation = validation(choice.cell) if choice.cell else None
+        self.reference, self.control = (_compare(choice.cell, cell, right) for cell in (one.reference, one.control))
+
+    def line(self) -> list[str]:
+        cell, value = self.choice.cell, self.choice.value
+        return [
+            f"{self.source.backbones.get(self.one.backbone, self.one.backbone)}, {self.choice.way}",
+            DASH if value is None else f"{value:g}",
+            str(len(self.one.points)),
+            str(self.validation or DASH),
+            str(cell.top1) if cell else DASH,
+            difference(self.reference),
+            difference(self.control),
+        ]
+
+    def flat(self) -> dict[str, Any]:
+        cell, one = self.choice.cell, self.one
+        summaries = {"top1": cell.top1 if cell else None, "val_top1": self.validation}
+        records = cell.records if cell else ()
+        return {
+            "table": "Tuned",
+            **vars(one.shared),
+            "method": self.source.method,
+            "backbone": one.backbone,
+            "dataset": one.column.dataset,
+            "scale": one.column.scale,
+            "setting": self.source.setting,
+            "chosen": {PAPER: "paper", VALIDATION: "validation", TEST: "test"}[self.choice.way],
+            "value": self.choice.value,
+            "values_run": " ".join(f"{value:g}" for value in one.points),
+            **{f"{name}_mean": _rounded(of.mean if of else None) for name, of in summaries.items()},
+            **{f"{name}_sd": _rounded(of.sd if of else None) for name, of in summaries.items()},
+            **flat("reference", self.reference),
+            **flat("control", self.control),
+            "n": len(records),
+            "seeds": " ".join(str(record.spec.seed) for record in records),
+            "runs": " ".join(record.id for record in records),
+        }
+
+
+def _compare(cell: Cell | None, other: Cell | None, right: Right) -> Comparison | None:
+    return compare(cell.records, other.records, right) if cell and other else None
+
+
+def difference(comparison: Comparison | None) -> str:
+    """Such as "+1.39 [+0.52, +2.26] (3)": points, their 95% t-interval, seeds; no interval for one seed."""
+    if comparison is None:
+        return DASH
+    interval = comparison.interval
+    between = f" [{interval[0]:+.2f}, {interval[1]:+.2f}]" if interval else ""
+    return f"{comparison.gain:+.2f}{between} ({len(comparison.seeds)})"
+
+
+def flat(name: str, comparison: Comparison | None) -> dict[str, float | None]:
+    """A comparison's numbers: points, 95% t-interval over seeds, and the p of no difference."""
+    low, high = (comparison and comparison.interval) or (None, None)
+    return {
+        f"gain_over_{name}": _rounded(comparison.gain if comparison else None),
+        f"{name}_low": _rounded(low),
+        f"{name}_high": _rounded(high),
+        f"{name}_p": comparison.p if comparison else None,
+    }
+
+
+def _rounded(number: float | None) -> float | None:
+    return None if number is None else round(number, 4)
