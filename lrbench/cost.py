@@ -10,7 +10,7 @@ from typing import Any
 from lrbench import experiments
 from lrbench.experiments import Experiment
 from lrbench.record import Record
-from lrbench.sheet import DASH, Sheet
+from lrbench.sheet import DASH, HR_MARK, Sheet
 
 TITLE = "Cost"
 # column -> its key in the long form, the metric, the factor from the metric to the column, how seeds become one
@@ -28,6 +28,7 @@ NOTES = [
     "parameters: those that the run itself trained; MACs: multiply-accumulates of one test image, from LR on.",
     "images/s and minutes: of this run's own training, without the runs that it needed; means over seeds.",
     "peak memory: of the GPU, or on a CPU of the whole process; the largest of the seeds.",
+    f"{HR_MARK} trained and tested on HR images.",
     "Seeds that ran on different devices have a line for each device.",
 ]
 
@@ -43,7 +44,7 @@ def _sheet(heading: str, found: Iterable[Experiment]) -> Sheet:
         for device, records in _by_device(experiment.records).items():
             numbers = {column: _number(records, column) for column in COLUMNS}
             shown = [_text(numbers[column], COLUMNS[column][-1]) for column in COLUMNS]
-            lines.append([experiment.label, *shown, device, str(len(records))])
+            lines.append([experiment.marked, *shown, device, str(len(records))])
             long_form.append(_flat(heading, experiment.label, device, numbers, records))
     return Sheet(TITLE, heading, HEAD, lines, NOTES, long_form)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from lrbench import cells, sr_table
 from lrbench.record import Record
+from lrbench.sheet import HR_MARK
 
 
 @dataclass(frozen=True)
@@ -16,6 +17,16 @@ class Experiment:
 
     label: str
     records: tuple[Record, ...]
+
+    @property
+    def hr(self) -> bool:
+        """Whether it was trained and tested on HR images."""
+        return self.records[0].spec.scale is None
+
+    @property
+    def marked(self) -> str:
+        """The label, with a mark behind it if `hr`."""
+        return f"{self.label} {HR_MARK}" if self.hr else self.label
 
 
 def grouped(records: Iterable[Record]) -> dict[str, list[Experiment]]:

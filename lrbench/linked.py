@@ -84,4 +84,4 @@ def _column(head: Sequence[str], number: Mapping[str, Any]) -> int:
 
 def _numeric(column: Iterator[str]) -> bool:
     shown = [text for text in column if text not in ("", DASH)]
-    return 2 * sum(bool(NUMBER.match(text)) for text in shown) > len(shown)
+    return 2 * sum(bool(NUMBER.match(text)) for text in shown) >= len(shown)

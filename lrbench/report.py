@@ -21,6 +21,7 @@ from lrbench.sheet import DASH, fixed
 from lrbench.snapshot import Snapshot
 from lrbench.store import CURVE, RECORD, Store
 
+TABLES = "tables.html"
 CLAIMS = "claims"  # the table that has a page of its own, where there is one
 NEWEST = 10  # runs on the first page
 MOST_LISTED = 12  # data sets, methods and the like in a line
@@ -66,17 +67,17 @@ class _Report:
         tables = Found([one for one in found.values() if one], [f"Table {name}: no run yet." for name in found
                        if not found[name]])  # fmt: skip
         costs = sections.table("cost", cost.sheets(self.records), known, self.pages)
-        figures = sections.all_figures(self.store, self.data, self.pages)
+        figures = sections.all_figures(self.store, self.data, self.pages, self.note)
         links = self.pages.environment.globals["links"] = [
             ("index.html", "Overview"),
-            ("tables.html", "Tables"),
+            (TABLES, "Tables"),
             *([("claims.html", "Claims")] if claims else []),
             ("figures.html", "Figures"),
             ("curves.html", "Learning curves"),
             ("cost.html", "Cost"),
             ("runs.html", "Runs"),
         ]
-        self._tables("tables.html", "Tables", tables)
+        self._tables(TABLES, "Tables", tables)
         if claims:
             self._tables("claims.html", "Claims", Found([claims]))
         if costs:
@@ -86,7 +87,7 @@ class _Report:
         self.pages.write("curves.html", "curves.html", groups=curves)
         self.pages.write("runs.html", "runs.html", rows=[self._row(record) for record in self._newest_first()])
         contents = {
-            "tables.html": _entries(tables.shown) + [("", one) for one in tables.missing],
+            TABLES: _entries(tables.shown) + [("", one) for one in tables.missing],
             "claims.html": _entries([claims], "claims.html") if claims else [],
             "figures.html": [(f"figures.html#{one.id}", one.name) for one in figures.shown]
             + [("", one) for one in figures.missing],
@@ -98,7 +99,7 @@ class _Report:
             "index.html",
             facts=self._facts(),
             contents=[(path, label, contents[path]) for path, label in links if path in contents],
-            newest=self._newest_first()[:NEWEST],
+            newest=[(record, _when(record)) for record in self._newest_first()[:NEWEST]],
             records=len(self.records),
         )
         console = Console(stderr=True)
@@ -129,6 +130,7 @@ class _Report:
             f"{folder}/index.html",
             record=record,
             size=run_page.size(record),
+            backbone=run_page.backbone(record.spec),
             measure=run_page.score(record),
             columns=table.partition("\n")[0].replace(",", ", "),
             panels=lines.panels(lines.read(self.store.curve(record))),
@@ -155,15 +157,14 @@ class _Report:
             "name": self.names[record.id],
             "dataset": spec.dataset,
             "size": run_page.size(record) + (" (HR)" if spec.scale is None else ""),
-            "backbone": spec.backbone,
-            "width": f"{spec.width:g}",
+            "backbone": run_page.backbone(spec),
             "recipe": cells.conditions(record).recipe,
             "epochs": record.metrics.get("epochs_in_weights"),
             "train": f"{record.data.train_images:,}",
             "seed": spec.seed,
             "top1": fixed(record.metrics.get("top1")) if not record.restores else "",
             "psnr": fixed(record.metrics.get("psnr")) if record.restores else "",
-            "finished": str(record.env.get("finished") or DASH).partition("+")[0].replace("T", " "),
+            "finished": _when(record),
         }
 
     def _facts(self) -> list[tuple[str, str]]:
@@ -177,9 +178,14 @@ class _Report:
             ("finished", " to ".join(dict.fromkeys((finished[0], finished[-1]))) if finished else DASH),
             ("data sets", _list([record.spec.dataset for record in self.records])),
             ("methods", _list([record.spec.method for record in self.records])),
-            ("backbones", _list([f"{record.spec.backbone} x{record.spec.width:g}" for record in self.records])),
+            ("backbones", _list([name for record in self.records if (name := run_page.backbone(record.spec))])),
             ("devices", _list([str(record.env.get("device") or DASH) for record in self.records])),
         ]
+
+
+def _when(record: Record) -> str:
+    """When it was finished, to the minute."""
+    return str(record.env.get("finished") or DASH)[:16].replace("T", " ")
 
 
 def _list(values: Sequence[str]) -> str:
@@ -189,10 +195,13 @@ def _list(values: Sequence[str]) -> str:
     return "; ".join(different[:MOST_LISTED]) + more
 
 
-def _entries(tables: Sequence[Table], page: str = "tables.html") -> list[tuple[str, str]]:
+def _entries(tables: Sequence[Table], page: str = TABLES) -> list[tuple[str, str]]:
     """Links to every protocol of some tables."""
     return [
-        (f"{page}#{table.id}-{number}", f"{table.title.partition(':')[0]}: {one.protocol}")
+        (
+            f"{page}#{table.id}-{number}",
+            one.protocol if page != TABLES else f"{table.title.partition(':')[0]}: {one.protocol}",
+        )
         for table in tables
         for number, one in enumerate(table.sheets, 1)
     ]

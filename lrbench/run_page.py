@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 from lrbench import cells, registry
+from lrbench.backbones import NONE
 from lrbench.errors import UserError
 from lrbench.record import Record
 from lrbench.sheet import DASH
@@ -42,6 +43,13 @@ METRICS = {
     "parameters": ("parameters that this run trained", ""),
     "macs": ("multiply-accumulates of one test image", ""),
     "peak_memory_mib": ("peak memory", "MiB"),
+}
+
+RECIPE = {
+    "lr": "learning rate",
+    "ema": "decay of averaged weights",
+    "crop": "random crop, padding / side",
+    "flip": "random flip",
 }
 
 
@@ -121,6 +129,11 @@ def size(record: Record) -> str:
     return f"{side}x{side} to {enlarged}x{enlarged}"
 
 
+def backbone(spec: RunSpec) -> str:
+    """Such as "resnet18 x0.25", its width last; empty for an SR net, which has none."""
+    return "" if spec.backbone == NONE else f"{spec.backbone} x{spec.width:g}"
+
+
 def metrics(record: Record) -> list[tuple[str, float | int, str]]:
     """What was measured: name, value, unit. What has no value is left out."""
     known = [name for name in METRICS if name in record.metrics]
@@ -158,9 +171,9 @@ def protocol(record: Record) -> list[tuple[str, str]]:
         ("HR image", f"{data.side}x{data.side} pixels"),
         ("scale", _text(spec.scale)),
         ("degradation", _text(spec.degradation)),
-        ("backbone", f"{spec.backbone}, width {spec.width:g}"),
+        ("backbone", backbone(spec) or DASH),
         ("recipe", cells.conditions(record).recipe),
-        *((name.replace("_", " "), _text(value)) for name, value in spec.recipe.model_dump(mode="json").items()),
+        *((RECIPE.get(name, name.replace("_", " ")), _text(value)) for name, value in spec.recipe.model_dump(mode="json").items()),
         ("precision", spec.precision),
         ("selection", cells.SELECTED[spec.select]),
         ("seed", str(spec.seed)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from lrbench.experiments import Experiment
 from lrbench.lines import Panel
 from lrbench.linked import LinkedSheet
 from lrbench.pages import Pages, slug
-from lrbench.sheet import Sheet
+from lrbench.sheet import HR_MARK, Sheet
 from lrbench.store import Store
 
 MOST_DRAWN = 1_000  # runs whose learning curves are drawn into one figure: of more it is neither quick nor legible
@@ -81,8 +81,8 @@ def all_tables(store: Store, known: Collection[str], pages: Pages) -> dict[str, 
     return {name: table(name, tables.sheets(name, store), known, pages) for name in tables.names()}
 
 
-def all_figures(store: Store, data: Path, pages: Pages) -> Found:
-    """Every figure that there is, written below `figures/`."""
+def all_figures(store: Store, data: Path, pages: Pages, note: Callable[[str], None]) -> Found:
+    """Every figure that there is, written below `figures/`; `note` is told of one that cannot be drawn."""
     found = Found()
     for name in figures.names():
         if name == figures.CURVES and len(store.records()) > MOST_DRAWN:
@@ -92,7 +92,9 @@ def all_figures(store: Store, data: Path, pages: Pages) -> Found:
         try:
             found.shown.append(_draw(name, store, data, pages, notes))
         except UserError as error:
-            found.missing.append(f"{name} is not drawn: {error}")
+            note(f"{name} is not drawn: {error}")
+            shown = str(error).replace(str(data), "the data folder")  # a page is no place for a path of this machine
+            found.missing.append(f"{name} is not drawn: {shown}.")
     return found
 
 
@@ -121,7 +123,7 @@ def _group(store: Store, heading: str, found: Sequence[Experiment]) -> dict[str,
     }
     rows = [
         CurveRow(
-            experiment.label,
+            experiment.marked,
             [record.id for record in experiment.records],
             max((len(values) for curve in seeds for values in curve.values()), default=0),
             [_spark(seeds, name, limits.get(name)) for name in columns],
@@ -129,7 +131,9 @@ def _group(store: Store, heading: str, found: Sequence[Experiment]) -> dict[str,
         for experiment, seeds in zip(found, read, strict=True)
     ]
     scales = [f"{TITLES[name]}: from {low:.2f} to {high:.2f}." for name, (low, high) in limits.items()]
-    return {"heading": heading, "columns": [TITLES.get(name, name) for name in columns], "rows": rows, "notes": scales}
+    mark = [f"{HR_MARK} trained and tested on HR images."] if any(experiment.hr for experiment in found) else []
+    titles = [TITLES.get(name, name) for name in columns]
+    return {"heading": heading, "columns": titles, "rows": rows, "notes": scales + mark}
 
 
 def _spark(seeds: Sequence[lines.Curve], name: str, limits: tuple[float, float] | None) -> Panel | None:
