@@ -196,12 +196,14 @@ def _list(values: Sequence[str]) -> str:
 
 
 def _entries(tables: Sequence[Table], page: str = TABLES) -> list[tuple[str, str]]:
-    """Links to every protocol of some tables."""
+    """Links to every protocol of some tables; to one of several tables, with its name."""
     return [
-        (
-            f"{page}#{table.id}-{number}",
-            one.protocol if page != TABLES else f"{table.title.partition(':')[0]}: {one.protocol}",
-        )
+        (f"{page}#{table.id}-{number}", f"{_short(table.title)}: {one.protocol}" if page == TABLES else one.protocol)
         for table in tables
         for number, one in enumerate(table.sheets, 1)
     ]
+
+
+def _short(title: str) -> str:
+    """ "Table 1" of "Table 1: top-1 accuracy"."""
+    return title.partition(":")[0]

@@ -162,7 +162,7 @@ def settings(spec: RunSpec) -> list[Setting]:
 
 def protocol(record: Record) -> list[tuple[str, str]]:
     """What else can move the score: data, sizes, network and training, named and in words."""
-    spec, data = record.spec, record.data
+    spec, data, recipe = record.spec, record.data, record.spec.recipe.model_dump(mode="json")
     return [
         ("data set", spec.dataset),
         ("classes", f"{len(data.classes)}: {', '.join(data.classes)}"),
@@ -173,7 +173,7 @@ def protocol(record: Record) -> list[tuple[str, str]]:
         ("degradation", _text(spec.degradation)),
         ("backbone", backbone(spec) or DASH),
         ("recipe", cells.conditions(record).recipe),
-        *((RECIPE.get(name, name.replace("_", " ")), _text(value)) for name, value in spec.recipe.model_dump(mode="json").items()),
+        *((RECIPE.get(name, name.replace("_", " ")), _text(value)) for name, value in recipe.items()),
         ("precision", spec.precision),
         ("selection", cells.SELECTED[spec.select]),
         ("seed", str(spec.seed)),
