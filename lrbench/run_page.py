@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -186,10 +187,9 @@ def predictions_csv(arrays: Mapping[str, np.ndarray]) -> str:
     """What the test showed as CSV, a line an image: index, then label and predicted, or an SR net's measures."""
     shown = [name for name in ("label", "predicted") if name in arrays]
     shown += [name for name, values in arrays.items() if values.ndim == 1 and name not in shown]
-    columns = [_strings(arrays[name]) for name in shown]
-    lines = [",".join(("index", *shown))]
-    lines += [",".join((str(index), *values)) for index, values in enumerate(zip(*columns, strict=True))]
-    return "\n".join(lines) + "\n"
+    pattern = ",".join(("%d", *("%.6g" if np.issubdtype(arrays[name].dtype, np.floating) else "%d" for name in shown)))
+    values = zip(itertools.count(), *(arrays[name].tolist() for name in shown))
+    return "\n".join((",".join(("index", *shown)), *map(pattern.__mod__, values))) + "\n"
 
 
 def restored_png(arrays: Mapping[str, np.ndarray]) -> bytes | None:
@@ -199,12 +199,6 @@ def restored_png(arrays: Mapping[str, np.ndarray]) -> bytes | None:
     out = io.BytesIO()
     Image.fromarray(np.concatenate(list(arrays["restored"][:8]), axis=1)).save(out, format="png")
     return out.getvalue()
-
-
-def _strings(values: np.ndarray) -> list[str]:
-    if np.issubdtype(values.dtype, np.floating):
-        return [f"{value:.6g}" for value in values.tolist()]
-    return list(map(str, values.tolist()))
 
 
 def _limit(images: int | None) -> str:
