@@ -7,8 +7,8 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from lrbench import experiments
-from lrbench.experiments import Experiment
+from lrbench import headings
+from lrbench.headings import Experiment
 from lrbench.record import Record
 from lrbench.sheet import DASH, HR_MARK, Sheet
 
@@ -34,8 +34,8 @@ NOTES = [
 
 
 def sheets(records: Iterable[Record]) -> list[Sheet]:
-    """A table for each heading of `experiments.grouped`."""
-    return [_sheet(heading, found) for heading, found in experiments.grouped(records).items()]
+    """A table for each heading of `headings.grouped`."""
+    return [_sheet(heading, found) for heading, found in headings.grouped(records).items()]
 
 
 def _sheet(heading: str, found: Iterable[Experiment]) -> Sheet:

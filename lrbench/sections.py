@@ -9,9 +9,9 @@ from typing import Any
 
 from matplotlib.image import imread
 
-from lrbench import experiments, figures, lines, linked, outputs, plots, sheet, tables
+from lrbench import figures, headings, lines, linked, outputs, plots, sheet, tables
 from lrbench.errors import UserError
-from lrbench.experiments import Experiment
+from lrbench.headings import Experiment
 from lrbench.lines import Panel
 from lrbench.linked import LinkedSheet
 from lrbench.pages import Pages, slug
@@ -109,8 +109,8 @@ def _draw(name: str, store: Store, data: Path, pages: Pages, notes: list[str]) -
 
 
 def all_curves(store: Store) -> list[dict[str, Any]]:
-    """For each heading of `experiments.grouped`: heading, columns, rows (CurveRow) and notes."""
-    return [_group(store, heading, found) for heading, found in experiments.grouped(store.records()).items()]
+    """For each heading of `headings.grouped`: heading, columns, rows (CurveRow) and notes."""
+    return [_group(store, heading, found) for heading, found in headings.grouped(store.records()).items()]
 
 
 def _group(store: Store, heading: str, found: Sequence[Experiment]) -> dict[str, Any]:
