@@ -63,9 +63,9 @@ class _Report:
     def write(self) -> None:
         known = self.relations.records
         found = sections.all_tables(self.store, known, self.pages)
+        missing = [f"Table {name}: no run yet." for name, one in found.items() if one is None]
         claims = found.pop(CLAIMS, None)
-        tables = Found([one for one in found.values() if one], [f"Table {name}: no run yet." for name in found
-                       if not found[name]])  # fmt: skip
+        tables = Found([one for one in found.values() if one], missing)
         costs = sections.table("cost", cost.sheets(self.records), known, self.pages)
         figures = sections.all_figures(self.store, self.data, self.pages, self.note)
         links = self.pages.environment.globals["links"] = [
