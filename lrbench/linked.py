@@ -40,7 +40,7 @@ class LinkedSheet:
 
 def has_runs(sheet: Sheet) -> bool:
     """Whether anything in a sheet was measured; taken as so where its long form names no runs at all."""
-    named = [line["runs"] for line in sheet.long_form if "runs" in line]
+    named = [_runs(line) for line in sheet.long_form if "runs" in line]
     return any(named) if named else bool(sheet.lines)
 
 
@@ -54,7 +54,7 @@ def link(sheet: Sheet, known: Collection[str]) -> LinkedSheet:
     for line, numbers in zip(sheet.lines, _of_rows(sheet), strict=True):
         runs: dict[int, list[str]] = {}
         for number in numbers:
-            own = [run for run in str(number.get("runs") or "").split() if run in known]
+            own = [run for run in _runs(number) if run in known]
             runs.setdefault(_column(sheet.head, number), []).extend(own)
         rows.append(tuple(Cell(text, tuple(dict.fromkeys(runs.get(place, [])))) for place, text in enumerate(line)))
     numeric = (False, *(_numeric(line[place] for line in sheet.lines) for place in range(1, len(sheet.head))))
@@ -64,10 +64,8 @@ def link(sheet: Sheet, known: Collection[str]) -> LinkedSheet:
 def _of_rows(sheet: Sheet) -> Iterator[Sequence[Mapping[str, Any]]]:
     """For each line of a sheet, the lines of its long form: both are in one order, but not each row has numbers."""
     labels = [line[0].removesuffix(HR_MARK).strip() for line in sheet.lines]
-    if len(sheet.long_form) == len(labels) and all(
-        numbers.get("row", label) == label for numbers, label in zip(sheet.long_form, labels, strict=True)
-    ):
-        yield from ([numbers] for numbers in sheet.long_form)
+    if not all("row" in numbers for numbers in sheet.long_form):
+        yield from _by_words(sheet)
         return
     groups = [list(lines) for _, lines in groupby(sheet.long_form, lambda one: (one.get("row"), one.get("config")))]
     place = 0
@@ -75,6 +73,21 @@ def _of_rows(sheet: Sheet) -> Iterator[Sequence[Mapping[str, Any]]]:
         there = place < len(groups) and groups[place][0].get("row") == label
         yield groups[place] if there else []
         place += there
+
+
+def _by_words(sheet: Sheet) -> Iterator[Sequence[Mapping[str, Any]]]:
+    """For each line, the first line of the long form, not yet taken, that holds its first two words as values."""
+    left = list(sheet.long_form)
+    for line in sheet.lines:
+        words = {*line[:2]}
+        place = next((place for place, numbers in enumerate(left) if words <= {*map(str, numbers.values())}), None)
+        yield [] if place is None else [left.pop(place)]
+
+
+def _runs(number: Mapping[str, Any]) -> list[str]:
+    """The ids in a line of the long form: its own runs, and those they are compared with."""
+    named = (str(value) for name, value in number.items() if name == "runs" or name.endswith("_runs"))
+    return " ".join(named).split()
 
 
 def _column(head: Sequence[str], number: Mapping[str, Any]) -> int:

@@ -325,6 +325,18 @@ def test_rows_without_a_number_do_not_shift_the_links():
     assert found.numeric == (False, True, True, True)
 
 
+def test_comparisons_link_to_the_runs_of_both_sides():
+    about = {"pair": "A, lam = 2"}
+    long_form = [
+        {"pair": "not shown", "compared": "once", "runs": "x", "other_runs": ""},
+        {**about, "compared": "once", "runs": "a1 a2", "other_runs": "b1"},
+        {**about, "compared": "again", "runs": "a3", "other_runs": "gone"},
+    ]
+    lines = [["A, lam = 2", "once", "+1"], ["A, lam = 2", "again", "+2"], ["B", "once", "-"]]
+    found = link(Sheet("T", "p", ["", "compared", "gain"], lines, [], long_form), {"x", "a1", "a2", "a3", "b1"})
+    assert [row[0].runs for row in found.rows] == [("a1", "a2", "b1"), ("a3",), ()]
+
+
 # --- the folder ------------------------------------------------------------------------------------------
 
 
