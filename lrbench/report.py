@@ -110,7 +110,12 @@ class _Report:
 
     def _tables(self, path: str, heading: str, found: Found, filtered: bool = False) -> None:
         only = found.shown[0].title == heading if len(found.shown) == 1 else False
-        content = {"heading": heading, "lead": None, "only": only, "filtered": filtered}
+        content = {
+            "heading": heading,
+            "only": only,
+            "filtered": filtered,
+            "first": "claim" if path == "claims.html" else "method",
+        }
         self.pages.write("tables.html", path, tables=found.shown, missing=found.missing, **content)
 
     def _run(self, record: Record) -> None:
