@@ -457,6 +457,29 @@ def fig3(out: Path, dataset: str | None, sr_scale: int | None, images: int, resu
 
 
 @cli.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("site"),
+    show_default=True,
+    help="Folder; a report that is there is replaced.",
+)
+@plugin_option
+@results_option
+@data_option
+def report(out: Path, plugins: tuple[str, ...], results: Path, data: Path | None) -> None:
+    """Write a static site of every table, figure and run in the store, to be read here or put online."""
+    from lrbench import registry
+    from lrbench import report as pages
+    from lrbench.datasets import data_root
+    from lrbench.store import Store
+
+    for plugin in plugins:
+        registry.add_draft(plugin)
+    click.echo(str(pages.write(Store(results, _warn), out, data_root(data), _warn)))
+
+
+@cli.command()
 @plugin_option
 def methods(plugins: tuple[str, ...]) -> None:
     """List the methods, where they come from, and their settings."""

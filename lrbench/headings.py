@@ -1,0 +1,47 @@
+"""Records as experiments under headings: what may be looked at side by side, seeds together."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from lrbench import cells, sr_table
+from lrbench.record import Record
+from lrbench.sheet import HR_MARK
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Runs that differ in their seed alone, with the name that tables give them."""
+
+    label: str
+    records: tuple[Record, ...]
+
+    @property
+    def hr(self) -> bool:
+        """Whether it was trained and tested on HR images."""
+        return self.records[0].spec.scale is None
+
+    @property
+    def marked(self) -> str:
+        """The label, with a mark behind it if `hr`."""
+        return f"{self.label} {HR_MARK}" if self.hr else self.label
+
+
+def grouped(records: Iterable[Record]) -> dict[str, list[Experiment]]:
+    """Heading (data set, size and protocol) -> experiments.
+
+    As in tables: of several versions of an experiment the newest is there, and HR runs stand under every heading
+    of their data set. SR nets share a heading where they restore the same images.
+    """
+    groups: dict[str, list[Experiment]] = defaultdict(list)
+    records = list(records)
+    for shared, found in cells.sort(record for record in records if not record.restores).items():
+        for (row, column), cell in found.items():
+            heading = f"{column.label(cell.records[0].data.side)}: {shared}"
+            groups[heading].append(Experiment(f"{cells.name(row)} ({row.backbone})", cell.records))
+    for test, nets in sr_table.group(records).items():
+        named = zip(sr_table.labels(nets), nets, strict=True)
+        groups[f"Restoration, {test}"] = [Experiment(label, tuple(net)) for label, net in named]
+    return dict(groups)

@@ -1,0 +1,106 @@
+"""Learning curves as line drawings: the geometry of a small SVG, made without a drawing library."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+WIDTH, HEIGHT = 320, 150  # of a panel, in SVG units
+SMALL = 160, 36  # of a sparkline
+
+Curve = Mapping[str, Sequence[float]]  # column of curve.csv -> a value an epoch
+
+
+@dataclass(frozen=True)
+class Line:
+    """One drawn line; `points` are SVG coordinates, in pieces where values are missing."""
+
+    name: str
+    points: tuple[str, ...]
+    last: float
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines that share an axis, between `low` and `high`."""
+
+    title: str
+    unit: str
+    width: int
+    height: int
+    low: float
+    high: float
+    epochs: int
+    lines: tuple[Line, ...]
+
+
+def read(text: str) -> dict[str, list[float]]:
+    """curve.csv -> column -> values, a row an epoch; nan for what is no number."""
+    rows = list(csv.DictReader(io.StringIO(text)))
+    return {name: [_number(row[name]) for row in rows] for name in (rows[0] if rows else ()) if name != "epoch"}
+
+
+def panels(curve: Curve) -> list[Panel]:
+    """The losses together, then each measure of training and validation images."""
+    measures = {name.partition("_")[2] for name in curve if name.startswith(("train_", "val_"))}
+    groups = [("Loss", "", [name for name in curve if not name.startswith(("train_", "val_"))])]
+    for measure in sorted(measures):
+        title, unit = {"top1": ("Top-1", "%"), "psnr": ("PSNR", "dB")}.get(measure, (measure, ""))
+        groups.append((title, unit, [name for name in (f"train_{measure}", f"val_{measure}") if name in curve]))
+    drawn = [panel({name: curve[name] for name in names}, title, unit) for title, unit, names in groups if names]
+    return [one for one in drawn if one.lines]
+
+
+def panel(
+    curve: Curve,
+    title: str = "",
+    unit: str = "",
+    limits: tuple[float, float] | None = None,
+    size: tuple[int, int] = (WIDTH, HEIGHT),
+) -> Panel:
+    """Lines in one panel. limits: lowest and highest value of the axis; those of the lines where None."""
+    low, high = limits or span(curve.values())
+    lines = []
+    for name, values in curve.items():
+        finite = [value for value in values if math.isfinite(value)]
+        if finite:
+            lines.append(Line(name, _points(values, low, high, size), finite[-1]))
+    epochs = max(map(len, curve.values()), default=0)
+    return Panel(title, unit, *size, low, high, epochs, tuple(lines))
+
+
+def span(values: Iterable[Sequence[float]]) -> tuple[float, float]:
+    """Lowest and highest of the finite values; 0 and 1 where there is none."""
+    finite = [value for one in values for value in one if math.isfinite(value)]
+    return (min(finite), max(finite)) if finite else (0.0, 1.0)
+
+
+def mean(curves: Sequence[Sequence[float]]) -> list[float]:
+    """The mean of several seeds, epoch by epoch, as long as the shortest."""
+    return [math.fsum(values) / len(values) for values in zip(*curves, strict=False)]
+
+
+def _points(values: Sequence[float], low: float, high: float, size: tuple[int, int]) -> tuple[str, ...]:
+    """Pieces of a line; a lone value is a short stroke, which can be seen."""
+    width, height = size
+    scale = (height - 4) / (high - low) if high > low else 0.0
+    pieces: list[list[tuple[float, float]]] = [[]]
+    for epoch, value in enumerate(values):
+        if math.isfinite(value):
+            x = epoch / (len(values) - 1) * width if len(values) > 1 else width / 2
+            pieces[-1].append((x, height - 2 - (value - low) * scale if scale else height / 2))
+        elif pieces[-1]:
+            pieces.append([])
+    pieces = [piece if len(piece) > 1 else [(piece[0][0] - 3, piece[0][1]), (piece[0][0] + 3, piece[0][1])]
+              for piece in pieces if piece]  # fmt: skip
+    return tuple(" ".join(f"{x:.1f},{y:.1f}" for x, y in piece) for piece in pieces)
+
+
+def _number(text: str | None) -> float:
+    try:
+        return float(text or "nan")
+    except ValueError:
+        return math.nan
