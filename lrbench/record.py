@@ -33,8 +33,8 @@ class Record(BaseModel):
         description="top1, val_top1, train_top1 (percent), or for an SR net psnr, val_psnr, train_psnr (dB), of the "
         "epoch that is tested, val_... None where nothing is held out; ssim, psnr_y, ssim_y and the same of plain "
         "enlargement, bicubic_..., see lrbench.quality; best_epoch; epochs and "
-        "epochs_in_weights, those of the run it starts from included; images_per_second in training, and train_seconds, "
-        "of side_by_side runs trained together equal parts of the time; "
+        "epochs_in_weights, those of the run it starts from included; images_per_second and train_seconds, "
+        "of which side_by_side runs trained together have equal shares; "
         "wall_seconds, of the process that finished it; parameters that this run trained; macs of one test image, from "
         "LR on; peak_memory_mib, of the device, or on the CPU of the whole process"
     )
