@@ -35,6 +35,7 @@ def written(tmp_path_factory):
         label = np.arange(N) % 10
         predicted = np.where(draw.random(N) < accuracy, label, (label + 1) % 10)
         one = record(method, 100 * float((predicted == label).mean()), seed, settings)
+        one = one.model_copy(update={"data": one.data.model_copy(update={"test_images": N})})
         store.save(one, "", {"predicted": predicted, "label": label}, b"")
 
     def lrbench(*args):
