@@ -82,7 +82,7 @@ class Place:
 
         runner = Runner(store, self.data, devices.pick(self.device), lambda spec: _Telling(spec.id, handle))
         try:
-            runner.run_together(specs, ended)
+            runner.run_together(specs, ended, weights=True)  # what is begun here is missing, or has lost its weights
         except Exception as error:  # of the store, say; what a method raises is its own run's end
             for spec in specs:
                 if spec.id not in ends:

@@ -16,6 +16,7 @@ from torch import Tensor
 from lrbench import backbones, datasets, device, pairs, plan, registry
 from lrbench.cohort import company
 from lrbench.errors import RunError
+from lrbench.executors import Event, Place
 from lrbench.frozen import remember_answers
 from lrbench.method import Batch
 from lrbench.plan import Protocol
@@ -119,6 +120,17 @@ def test_side_by_side_each_run_is_as_alone_and_what_they_share_is_made_once(
 
 def test_without_company_a_record_says_so(alone: Path) -> None:
     assert [record.metrics["side_by_side"] for record in Store(alone).records()] == [1] * 5
+
+
+def test_an_executor_trains_again_what_has_lost_its_weights(tmp_path: Path) -> None:
+    run = spec("lr-baseline", epochs=1)
+    runner(tmp_path).run(run)
+    whole = files(tmp_path, run)
+    (tmp_path / run.id / WEIGHTS).unlink()
+    events: list[Event] = []
+    Place(tmp_path, Path(), "cpu").train([run], events.append)
+    assert [event.kind for event in events] == ["started", "epoch", "done"]
+    assert files(tmp_path, run) == whole
 
 
 @pytest.mark.parametrize("why", [None, RuntimeError("broken")])
