@@ -145,7 +145,8 @@ def test_killed_in_each_of_its_runs_the_command_ends_the_same(trained, tmp_path)
     last = process(*SRGAN, "--results", str(results))
     assert (last.returncode, last.stdout.count("\n")) == (0, trained.stdout.count("\n")), last.stderr
     heard.append(last.stderr)
-    gone_on = re.findall(r"^(\S+) .*: 2 epochs of (?:256|288) images, going on after [12]$", "".join(heard), re.MULTILINE)
+    going_on = r"^(\S+) .*: 2 epochs of (?:256|288) images, going on after [12]$"
+    gone_on = re.findall(going_on, "".join(heard), re.MULTILINE)
     assert gone_on and [begun(stderr)[0] for stderr in heard] == [STAGES[0], *STAGES]
     expected, got = finished(trained.results), finished(results)
     assert len(expected) == 3 * len(STAGES)
