@@ -34,6 +34,8 @@ def one_epoch(members: Sequence[Training], step: Step = lambda *_: None, failed:
     for member in members:
         member.begin_epoch()
     for place in range(len(batches)):
+        if not going:
+            break
         batch = batches[place]
         for member in list(going):
             versions = _versions(batch)

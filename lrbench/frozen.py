@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from types import MethodType
 from typing import Any
+from weakref import WeakMethod
 
 import torch
 from torch import Tensor, nn
@@ -38,48 +40,62 @@ def remember_answers(need: Method) -> None:
     for module in (need, *need.children()):
         for name in ASKED:
             ask = getattr(module, name, None)
-            if ask is not None:
-                setattr(module, name, _Remembering(ask, module))
+            if inspect.ismethod(ask):  # it may be a network, such as the `features` of torchvision's VGG
+                setattr(module, name, _Remembering(ask))
     for other in need.needs.values():
         remember_answers(other)
 
 
 class _Remembering:
-    """A function of one tensor that answers from memory where nothing that its answer depends on has changed."""
+    """A method of one tensor that answers from memory where nothing that its answer depends on has changed.
 
-    def __init__(self, ask: Callable[..., Any], module: nn.Module) -> None:
-        self.ask, self.module = ask, module
+    Where somebody listens, with a hook that was registered since, it is asked each time.
+    """
+
+    def __init__(self, ask: MethodType) -> None:
+        self.ask = WeakMethod(ask)  # the network holds this: were it held in turn, only a search would free it
+        self.hooks = _hooks(ask.__self__)
         self.question: Tensor | None = None
         self.state: tuple[object, ...] = ()
         self.answer: Any = None
         self.versions: list[int] = []
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        ask = self.ask()
+        assert ask is not None, "the network that this belongs to is gone"
         question = args[0] if len(args) == 1 and not kwargs else None
         if not isinstance(question, Tensor) or question.requires_grad:  # an answer with a graph serves one backward
-            return self.ask(*args, **kwargs)
+            return ask(*args, **kwargs)
         device = question.device.type
         state = (
             question._version,
-            self.module.training,
+            ask.__self__.training,
             torch.is_inference_mode_enabled(),
             torch.is_autocast_enabled(device),
             torch.get_autocast_dtype(device),
         )
         known = question is self.question and state == self.state and self.versions == _versions(self.answer)
-        if not known:
-            answer = self.ask(question)
-            if any(tensor.requires_grad for tensor in _tensors(answer)):
+        if not known or _hooks(ask.__self__) != self.hooks:
+            answer = ask(question)
+            if not _is_kept(answer):
                 return answer
             self.question, self.state, self.answer = question, state, answer
             self.versions = _versions(answer)
-        return self.answer
+        return list(self.answer) if isinstance(self.answer, list) else self.answer  # a list of the asker's own
 
 
-def _tensors(answer: Any) -> list[Tensor]:
-    return [answer] if isinstance(answer, Tensor) else [one for one in answer if isinstance(one, Tensor)]
+def _hooks(network: nn.Module) -> int:
+    return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in network.modules())
+
+
+def _is_kept(answer: Any) -> bool:
+    """Whether it can be told that nobody has written into an answer, and it has no graph."""
+    tensors = [answer] if isinstance(answer, Tensor) else answer
+    return isinstance(tensors, list | tuple) and all(
+        isinstance(one, Tensor) and not one.requires_grad for one in tensors
+    )
 
 
 def _versions(answer: Any) -> list[int]:
     """They tell whether somebody has written into a tensor."""
-    return [tensor._version for tensor in _tensors(answer)]
+    return [tensor._version for tensor in ([answer] if isinstance(answer, Tensor) else answer or ())]

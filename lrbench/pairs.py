@@ -113,7 +113,7 @@ def epoch(pairs: Pairs, recipe: Recipe, scale: int | None, on_grid: bool, genera
 
     def make(place: int) -> Batch:
         here = slice(place * size, (place + 1) * size)
-        index, (dy, dx), flip = order[here], shifts[:, here], flips[here]
+        index, (dy, dx), flip = order[here].clone(), shifts[:, here], flips[here]  # its own: a method may write into it
         images = {"hr": shift_and_flip(pairs.hr.index_select(0, index), dy, dx, flip, reach)}
         if pairs.up is not None and pairs.lr is not None and scale is not None:
             images["up"] = shift_and_flip(pairs.up.index_select(0, index), dy, dx, flip, reach)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -257,12 +259,58 @@ def test_it_is_asked_again_where_anything_has_changed(asked: tuple[Any, list[Ten
     assert len(looked) == before + 2, "each backward has a graph of its own"
 
 
+def test_whoever_listens_hears_each_answer_and_has_a_list_of_his_own(asked: tuple[Any, list[Tensor]]) -> None:
+    need, looked = asked
+    image, heard = tiny.batch().hr, []
+    need.backbone.maps(image).clear()
+    assert len(need.backbone.maps(image)) == len(need.backbone.stages)
+    assert len(looked) == 1
+    need.backbone.stages[0].register_forward_hook(lambda module, args, output: heard.append(output))
+    for times in (1, 2):
+        need.backbone.maps(image)
+        assert len(heard) == times
+
+
+def test_what_cannot_be_watched_is_not_remembered() -> None:
+    """A part that is a network itself stays one; an answer in a dict is asked for again."""
+
+    class Part(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = torch.nn.Sequential(torch.nn.Flatten())
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"flat": self.features(x)}
+
+    need = tiny.method("hr-baseline").requires_grad_(False).eval()
+    need.part, image = Part(), tiny.batch().hr
+    remember_answers(need)
+    need.part(image)["flat"].zero_()
+    need.part(image).clear()
+    assert need.part(image.clone())["flat"].shape == (len(image), image[0].numel())
+    assert need.part(image)
+
+
+def test_a_frozen_network_that_nobody_has_is_gone_at_once() -> None:
+    """With its images and answers: memory of a GPU is not looked through for garbage."""
+    need = tiny.method("hr-baseline").requires_grad_(False).eval()
+    remember_answers(need)
+    need.backbone.features(tiny.batch().hr)
+    here = weakref.ref(need.backbone)
+    gc.disable()
+    try:
+        del need
+        assert here() is None
+    finally:
+        gc.enable()
+
+
 def test_a_writer_into_its_batch_disturbs_nobody(alone: Path, tmp_path: Path) -> None:
     class Writer(LRBaseline):
         name = "writer"
 
         def loss(self, batch: Batch) -> dict[str, Tensor]:
-            batch.hr.zero_(), batch.up.zero_()
+            batch.hr.zero_(), batch.up.zero_(), batch.index.zero_()
             return super().loss(batch)
 
     with registered(Writer):
