@@ -40,6 +40,9 @@ class Board:
     def __call__(self, event: Event | None) -> None:
         if event is None:
             return
+        if event.kind == "note":
+            self._say(event.text)
+            return
         name = title(self.schedule.graph.specs[event.run])
         if event.kind in ("started", "epoch"):
             if event.images_per_second:
@@ -47,8 +50,6 @@ class Board:
             self.latest[event.run] = event
             if event.kind == "started":
                 self._say(f"{name} started" + (f" after epoch {event.epoch}" if event.epoch else ""), brief=True)
-        elif event.kind == "note":
-            self._say(event.text)
         else:
             self.latest.pop(event.run, None)
             if event.kind == "done":
@@ -76,17 +77,16 @@ class Board:
     def time_left(self) -> str:
         """In words, from the speeds so far."""
         seconds, unknown = 0.0, False
-        running = [run for run, state in self.schedule.states.items() if state is State.RUNNING]
         for run, state in self.schedule.states.items():
             if state in (State.WAITING, State.RUNNING):
                 spec = self.schedule.graph.specs[run]
-                done = self.latest[run].epoch if run in self.latest else 0
-                needed = self.estimate.seconds(spec, spec.recipe.epochs - done)
+                latest = self.latest.get(run)
+                needed = self.estimate.seconds(spec, spec.recipe.epochs - (latest.epoch if latest else 0))
                 unknown |= needed is None
                 seconds += needed or 0
         if unknown and not seconds:
             return "time left not known yet"
-        return f"{'more than ' if unknown else 'about '}{words(seconds / max(1, len(running)))} left"
+        return f"{'more than ' if unknown else 'about '}{words(seconds / max(1, self.schedule.lanes))} left"
 
     def __rich__(self) -> Group:
         counts = {state: self.schedule.count(state) for state in State}

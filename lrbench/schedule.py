@@ -30,7 +30,7 @@ class Schedule:
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
-        self.states = {run: State.WAITING if run in set(graph.missing) else State.THERE for run in graph.specs}
+        self.states = dict.fromkeys(graph.specs, State.THERE) | dict.fromkeys(graph.missing, State.WAITING)
         self.causes: dict[str, str] = {}  # of failed and blocked runs
         self._tries: Counter[str] = Counter()
         self._waiting = dict.fromkeys(graph.missing)
@@ -57,6 +57,11 @@ class Schedule:
     def count(self, *states: State) -> int:
         """How many runs are in one of some states."""
         return sum(state in states for state in self.states.values())
+
+    @property
+    def lanes(self) -> int:
+        """How many places are at work; runs that are trained side by side share one, and its speed."""
+        return sum(any(self.states[run] is State.RUNNING for run in list(runs)) for runs in list(self._begun))
 
     def _next(self, slots: int) -> Iterator[list[str]]:
         """Runs to begin now, for so many slots: in one company (see lrbench.cohort) where all slots have enough to do.
