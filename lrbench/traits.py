@@ -44,11 +44,11 @@ def of(method: str) -> Traits:
     point = registry.place(method)
     if not point or not _without_torch():
         return _ask(method)
-    kept, place = _kept(), f"{point.name} = {point.value}"
+    (kept, sources), place = _kept(), f"{point.name} = {point.value}"
     if place not in kept:
         kept[place] = _ask(method)
         if kept[place] != UNKNOWN:
-            _keep(kept)
+            _keep(kept, sources)
     return kept[place]
 
 
@@ -77,18 +77,20 @@ def _file() -> Path:
 
 
 @cache
-def _kept() -> dict[str, Traits]:
-    """Place of an entry point -> traits; filled as methods are asked for."""
+def _kept() -> tuple[dict[str, Traits], dict[str, list[int]]]:
+    """Place of an entry point -> traits, filled as methods are asked for; the files of those that were kept."""
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         content = json.loads(_file().read_bytes())
         if content["sources"] and all(_stamp(path) == stamp for path, stamp in content["sources"].items()):
             methods = content["methods"].items()
-            return {place: Traits(**kept | {"shown": tuple(kept["shown"])}) for place, kept in methods}
-    return {}
+            traits = {place: Traits(**kept | {"shown": tuple(kept["shown"])}) for place, kept in methods}
+            return traits, content["sources"]
+    return {}, {}
 
 
-def _keep(kept: dict[str, Traits]) -> None:
-    content = {"sources": _sources(), "methods": {place: asdict(traits) for place, traits in kept.items()}}
+def _keep(kept: dict[str, Traits], before: dict[str, list[int]]) -> None:
+    """before: the files of what was kept already, whose modules need not be loaded here."""
+    content = {"sources": _sources() | before, "methods": {place: asdict(traits) for place, traits in kept.items()}}
     with suppress(OSError):  # it is asked again next time
         _file().parent.mkdir(parents=True, exist_ok=True)
         write_atomic(_file(), json.dumps(content, indent=1))

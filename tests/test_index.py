@@ -16,7 +16,7 @@ from pathlib import Path
 import many
 import pytest
 
-from lrbench import index, store
+from lrbench import index, store, traits
 from lrbench.errors import RunError
 from lrbench.index import Index
 from lrbench.record import Record
@@ -383,3 +383,26 @@ def test_the_second_table_is_the_first_and_needs_no_torch(runs: Path, tmp_path: 
     assert table_process(f"--results={runs}", cache=tmp_path / "cache") == (first, "True")
     kept.write_text("{")
     assert table_process(f"--results={runs}", cache=tmp_path / "cache") == (first, "True")
+
+
+def test_what_was_kept_of_a_method_ends_with_its_file_whoever_adds_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another method is asked for in a process that has not loaded the first one's module."""
+    source, kept = tmp_path / "other.py", tmp_path / "methods.json"
+    source.write_text("")
+    first = {"label": "Other", "view": "up", "defaults": {}, "shown": []}
+    kept.write_text(
+        json.dumps({"sources": {str(source): traits._stamp(str(source))}, "methods": {"o = other:O": first}})
+    )
+    monkeypatch.setattr(traits, "_file", lambda: kept)
+    monkeypatch.setattr(traits, "_without_torch", lambda: True)
+    traits._kept.cache_clear()
+    assert traits.of("lr-baseline").label == "LR-baseline"
+    content = json.loads(kept.read_text())
+    assert len(content["methods"]) == 2
+    assert str(source) in content["sources"]
+    source.write_text("edited")
+    traits._kept.cache_clear()
+    assert traits._kept() == ({}, {})
+    traits._kept.cache_clear()
