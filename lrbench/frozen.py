@@ -8,7 +8,7 @@ from typing import Any
 from weakref import WeakMethod
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from lrbench import build
 from lrbench.method import Method
@@ -63,19 +63,20 @@ class _Remembering:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         ask = self.ask()
         assert ask is not None, "the network that this belongs to is gone"
+        network: Any = ask.__self__
         question = args[0] if len(args) == 1 and not kwargs else None
         if not isinstance(question, Tensor) or question.requires_grad:  # an answer with a graph serves one backward
             return ask(*args, **kwargs)
         device = question.device.type
         state = (
             question._version,
-            ask.__self__.training,
+            network.training,
             torch.is_inference_mode_enabled(),
             torch.is_autocast_enabled(device),
             torch.get_autocast_dtype(device),
         )
         known = question is self.question and state == self.state and self.versions == _versions(self.answer)
-        if not known or _hooks(ask.__self__) != self.hooks:
+        if not known or _hooks(network) != self.hooks:
             answer = ask(question)
             if not _is_kept(answer):
                 return answer
@@ -84,7 +85,7 @@ class _Remembering:
         return list(self.answer) if isinstance(self.answer, list) else self.answer  # a list of the asker's own
 
 
-def _hooks(network: nn.Module) -> int:
+def _hooks(network: Any) -> int:
     return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in network.modules())
 
 

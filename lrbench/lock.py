@@ -5,8 +5,10 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+ATTEMPTS = 100  # to open a file in a folder that others may be removing
 
 
 @contextmanager
@@ -18,11 +20,7 @@ def held(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """
     told = False
     while True:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError:  # another process has just removed the folder
-            continue
+        handle = _opened(path)
         try:
             if not _lock(handle, wait=False):
                 if not told:
@@ -34,10 +32,23 @@ def held(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
             try:
                 yield
             finally:
-                path.unlink()
+                path.unlink(missing_ok=True)  # its whole folder may have been removed meanwhile
             return
         finally:
             os.close(handle)
+
+
+def _opened(path: Path) -> int:
+    """The file, made where it is not there, and its folder with it, which other processes may be removing."""
+    for _ in range(ATTEMPTS):
+        with suppress(FileNotFoundError, FileExistsError):
+            return _open(path)
+    return _open(path)
+
+
+def _open(path: Path) -> int:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
 
 
 def _lock(handle: int, wait: bool) -> bool:
