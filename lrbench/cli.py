@@ -441,18 +441,13 @@ def fig2(
 @data_option
 def fig3(out: Path, dataset: str | None, sr_scale: int | None, images: int, results: Path, data: Path | None) -> None:
     """Restored test images side by side: LR, bicubic, each SR net of the paper's Fig. 3, HR."""
-    from lrbench import gallery, plots, published
+    from lrbench import figures, plots, published
     from lrbench.datasets import data_root
     from lrbench.store import Store
 
     plots.check_suffix(out)
-    figure, store = published.gallery("fig3"), Store(results, _warn)
-    chosen = gallery.choose(store.records(), figure.nets.values(), sr_scale, dataset)
-    for method in figure.nets.values():
-        if method not in [record.spec.method for record in chosen]:
-            _warn(f"{method} has no column: it was not run on what the others were")
-    shown = gallery.columns(chosen, figure.nets, store, data_root(data))
-    plots.save(gallery.draw(gallery.title(figure, chosen), shown, images), out)
+    store, root = Store(results, _warn), data_root(data)
+    plots.save(figures.draw_gallery(published.gallery("fig3"), store, root, _warn, sr_scale, dataset, images), out)
     click.echo(str(out))
 
 

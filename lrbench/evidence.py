@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lrbench.cells import Cell, Cells, Column
-from lrbench.compare import Comparison, Right, compare
-from lrbench.rows import Wanted
+from lrbench.compare import Comparison, Right
+from lrbench.rows import Wanted, compared
 from lrbench.stats import CHANCE, holm
 
 SEEDS = 3  # fewer hardly have a spread: accuracies are counts, and two equal gains would have a p of 0
@@ -61,7 +61,7 @@ def _evidence(pair: Pair, found: Cells, right: Right) -> list[Evidence]:
     missing: dict[str, Cell | None] = {"": None}
     mine, others = pair.mine.find(found, column) or missing, pair.other.find(found, column) or missing
     return [
-        Evidence(_label(pair, of_mine, of_other), pair, one, other, _compare(one, other, right))
+        Evidence(_label(pair, of_mine, of_other), pair, one, other, compared(one, other, right))
         for of_mine, one in mine.items()
         for of_other, other in others.items()
     ]
@@ -70,10 +70,6 @@ def _evidence(pair: Pair, found: Cells, right: Right) -> list[Evidence]:
 def _label(pair: Pair, *changes: str) -> str:
     changed = " ".join(change for change in changes if change)
     return f"{pair.label} ({changed})" if changed else pair.label
-
-
-def _compare(one: Cell | None, other: Cell | None, right: Right) -> Comparison | None:
-    return compare(one.records, other.records, right) if one and other else None
 
 
 def _corrected(evidence: Sequence[Evidence]) -> list[Evidence]:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
 from lrbench import cells
 from lrbench.cells import Cell, Cells, Column
-from lrbench.compare import Right
-from lrbench.record import Record
+from lrbench.compare import Comparison, Right, compare
 
 
 @dataclass(frozen=True)
@@ -35,8 +32,8 @@ class Wanted:
 
         So a reference becomes a control of the same budget. Equal to this one where the two start alike.
         """
-        own, theirs = self.config, other.config
-        shared = {name: theirs[name] for name in own if name in theirs and own[name] != theirs[name]}
+        own = self.config
+        shared = {name: value for name, value in controlled(own, other.config).items() if value != own[name]}
         return replace(self, settings=dict(self.settings) | shared) if shared else self
 
     def find(self, found: Cells, column: Column) -> dict[str, Cell]:
@@ -54,14 +51,14 @@ class Wanted:
         return next(iter(self.find(found, column).values()), None)
 
 
-def remembering(predictions: Callable[[Record], Mapping[str, np.ndarray]]) -> Right:
-    """Which test images a run got right; each run's predictions are read once, however often it is compared."""
-    known: dict[str, np.ndarray] = {}
+def controlled(reference: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+    """A reference's config with the settings that it has in common with a row's as the row has them, such as `init`.
 
-    def right(record: Record) -> np.ndarray:
-        if record.id not in known:
-            read = predictions(record)
-            known[record.id] = read["predicted"] == read["label"]
-        return known[record.id]
+    So it is a control of the same budget.
+    """
+    return dict(reference) | {name: value for name, value in row.items() if name in reference}
 
-    return right
+
+def compared(cell: Cell | None, other: Cell | None, right: Right) -> Comparison | None:
+    """One cell minus another; None where one is missing, or they share no seed."""
+    return compare(cell.records, other.records, right) if cell and other else None

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 
 from lrbench import cells
 from lrbench.cells import Cell, Cells, Column, Conditions, RowKey
-from lrbench.compare import Comparison, Right, compare, correct
+from lrbench.compare import Comparison, Right, correct
 from lrbench.published import PublishedRow, PublishedTable
 from lrbench.record import Record
+from lrbench.rows import compared, controlled
 
 
 @dataclass(frozen=True)
@@ -150,15 +151,14 @@ def _row(
 def _compared(row: Row, columns: Sequence[Column], reference: str, found: Cells, right: Right) -> Row:
     """The row with each of its cells compared with the reference of its backbone, and with its control."""
     plain = cells.default_config(reference)
-    own = json.loads(row.key.config)
-    like_row = plain | {name: value for name, value in own.items() if name in plain}
-    keys = [RowKey(row.key.backbone, reference, json.dumps(config, sort_keys=True)) for config in (plain, like_row)]
+    configs = plain, controlled(plain, json.loads(row.key.config))
+    keys = [RowKey(row.key.backbone, reference, json.dumps(config, sort_keys=True)) for config in configs]
     if row.hr or row.key == keys[0]:
         return row
     entries = []
     for entry, column in zip(row.entries, columns, strict=True):
         comparisons = {  # of one key, where the row starts as the reference does
-            key: _compare(entry.cell, found.get((key, column)), right) for key in dict.fromkeys(keys) if key != row.key
+            key: compared(entry.cell, found.get((key, column)), right) for key in dict.fromkeys(keys) if key != row.key
         }
         comparison, control = (comparisons.get(key) for key in keys)
         entries.append(replace(entry, comparison=comparison, control=control))
@@ -181,7 +181,3 @@ def _replaced(entry: Entry, corrected: Mapping[Comparison, Comparison]) -> Entry
         comparison=entry.comparison and corrected[entry.comparison],
         control=entry.control and corrected[entry.control],
     )
-
-
-def _compare(cell: Cell | None, reference: Cell | None, right: Right) -> Comparison | None:
-    return compare(cell.records, reference.records, right) if cell and reference else None

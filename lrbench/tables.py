@@ -5,7 +5,6 @@ from __future__ import annotations
 from lrbench import claims, claims_table, published, registry, sr_table, tuned
 from lrbench.errors import unknown
 from lrbench.render import sheet
-from lrbench.rows import remembering
 from lrbench.sheet import Sheet
 from lrbench.store import Store
 from lrbench.table import fill
@@ -23,9 +22,9 @@ def sheets(name: str | None, store: Store) -> list[Sheet]:
     if name == SR:
         return sr_table.sheets(store.records())
     if name == TUNED:
-        return tuned.sheets(published.sweeps(store.warn), store.records(), remembering(store.predictions))
+        return tuned.sheets(published.sweeps(store.warn), store.records(), store.right)
     if name == CLAIMS:
-        return claims_table.sheets(claims.installed(store.warn), store.records(), remembering(store.predictions))
+        return claims_table.sheets(claims.installed(store.warn), store.records(), store.right)
     if name is not None and name not in names():
         raise unknown("table", name, names())
     wanted = [name] if name else registry.installed(published.TABLES)

@@ -9,9 +9,10 @@ from typing import Any
 
 from lrbench import cells
 from lrbench.cells import Cell
-from lrbench.compare import Comparison, Right, compare
+from lrbench.compare import Comparison, Right
 from lrbench.published import PublishedSweep
 from lrbench.record import Record
+from lrbench.rows import compared
 from lrbench.sheet import DASH, Sheet
 from lrbench.stats import Summary, summarise
 from lrbench.sweep import Sweep, common_seeds, confined, sweeps
@@ -109,7 +110,7 @@ class _Row:
     def __init__(self, source: PublishedSweep, one: Sweep, choice: Choice, right: Right) -> None:
         self.source, self.one, self.choice = source, one, choice
         self.validation = validation(choice.cell) if choice.cell else None
-        self.reference, self.control = (_compare(choice.cell, cell, right) for cell in (one.reference, one.control))
+        self.reference, self.control = (compared(choice.cell, cell, right) for cell in (one.reference, one.control))
 
     def line(self) -> list[str]:
         cell, value = self.choice.cell, self.choice.value
@@ -146,10 +147,6 @@ class _Row:
             "seeds": " ".join(str(record.spec.seed) for record in records),
             "runs": " ".join(record.id for record in records),
         }
-
-
-def _compare(cell: Cell | None, other: Cell | None, right: Right) -> Comparison | None:
-    return compare(cell.records, other.records, right) if cell and other else None
 
 
 def difference(comparison: Comparison | None) -> str:
