@@ -86,7 +86,7 @@ class Board:
                 seconds += needed or 0
         if unknown and not seconds:
             return "time left not known yet"
-        return f"{'more than ' if unknown else 'about '}{words(seconds / max(1, self.schedule.lanes))} left"
+        return f"{'more than ' if unknown else 'about '}{words(seconds / max(1, self.schedule.busy()))} left"
 
     def __rich__(self) -> Group:
         counts = {state: self.schedule.count(state) for state in State}

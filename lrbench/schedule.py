@@ -58,10 +58,9 @@ class Schedule:
         """How many runs are in one of some states."""
         return sum(state in states for state in self.states.values())
 
-    @property
-    def lanes(self) -> int:
-        """How many places are at work; runs that are trained side by side share one, and its speed."""
-        return sum(any(self.states[run] is State.RUNNING for run in list(runs)) for runs in list(self._begun))
+    def busy(self) -> int:
+        """In how many slots something is running: runs side by side share one."""
+        return sum(any(self.states[run] is State.RUNNING for run in runs) for runs in self._begun)
 
     def _next(self, slots: int) -> Iterator[list[str]]:
         """Runs to begin now, for so many slots: in one company (see lrbench.cohort) where all slots have enough to do.
@@ -80,9 +79,7 @@ class Schedule:
         return all(self.states[need] in (State.THERE, State.DONE) for need in self._below[run])
 
     def _end(self, run: str) -> None:
-        for runs in self._begun:
-            runs.discard(run)
-        self._begun = [runs for runs in self._begun if runs]
+        self._begun = [left for runs in self._begun if (left := runs - {run})]  # new sets: the board looks meanwhile
 
     def _take(self, event: Event) -> None:
         if event.kind == "started":

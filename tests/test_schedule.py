@@ -152,27 +152,6 @@ def test_the_board_passes_on_a_word_of_no_run_in_particular(
     assert "waiting for it" in capsys.readouterr().err
 
 
-def test_time_left_of_runs_side_by_side_is_the_sum_of_their_shares(tmp_path: Path) -> None:
-    students = [tiny.spec("dfd", {"lam": lam, "init": "scratch"}, data=tiny.info(32)) for lam in (0.1, 1.0, 10.0)]
-    schedule = Schedule(graph(students, Store(tmp_path)))
-    estimate = Estimate(lambda name: tiny.info(32))
-    board, seen = Board(schedule, estimate), []
-
-    class Timed(Scripted):
-        def wait(self, handle: Handle, timeout: float) -> None:
-            if len(self.tasks[-1]) == len(students):
-                estimate.learn(students[0], 100.0)
-                for spec in self.running:
-                    handle(Event(spec.id, "started"))
-                seen.append((board.time_left(), len(self.running)))
-            super().wait(handle, timeout)
-
-    schedule.run(Timed(), board)
-    needed = estimate.seconds(students[0])
-    assert needed is not None
-    assert seen == [(f"about {words(number * needed)} left", number) for number in (3, 2, 1)]
-
-
 def test_a_need_without_weights_is_trained_again_only_for_a_run_that_is_missing(tmp_path: Path) -> None:
     spec = tiny.spec("dfd", {"init": "scratch"})
     teacher = spec.needs["teacher"]
