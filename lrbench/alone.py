@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from lrbench import provenance
-from lrbench.case import Job
+from lrbench.case import CaseSpec
 from lrbench.contenders import Contender, synchronise
 
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
@@ -31,16 +31,16 @@ class Alone:
     peak_memory_mib: int  # over one slice
 
 
-def alone(contender: type[Contender], job: Job) -> Alone:
+def alone(contender: type[Contender], wanted: CaseSpec) -> Alone:
     """Measure a contender in a new process."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(measure, contender, job).result()
+        return pool.submit(measure, contender, wanted).result()
 
 
-def measure(contender: type[Contender], job: Job) -> Alone:
+def measure(contender: type[Contender], wanted: CaseSpec) -> Alone:
     """The same in this process, which should be new."""
-    case = job.case()
+    case = wanted.case()
     forget_peak(case.device)
     started, first = time.perf_counter(), 0.0
 

@@ -14,7 +14,7 @@ import torch
 
 from lrbench import datasets, device, machine, reference, registry
 from lrbench.alone import Alone, alone
-from lrbench.case import Job
+from lrbench.case import CaseSpec
 from lrbench.contenders import Bare, Contender, Evaluation, Loop
 from lrbench.dataset import DatasetInfo
 from lrbench.errors import UserError, did_you_mean
@@ -82,7 +82,7 @@ class Result:
         return Spread.of([b / a for a, b in zip(self.seconds[Loop.name], self.seconds[other], strict=True)])
 
 
-def jobs(request: Request) -> list[Job]:
+def cases(request: Request) -> list[CaseSpec]:
     """What a request asks to be timed. All is checked before anything is built. Raises UserError."""
     for place in request.plugins:
         registry.add_draft(place)
@@ -116,7 +116,7 @@ def jobs(request: Request) -> list[Job]:
         )
         settings = {name: value for name, value in methods[method].items() if name in known[method]}
         found.append(
-            Job(
+            CaseSpec(
                 spec=plan(method, settings, protocol),
                 info=info,
                 images=images,
@@ -157,15 +157,15 @@ def contenders(spec: RunSpec) -> list[type[Contender]]:
     return [Bare, Loop, *covered, Evaluation]
 
 
-def time(job: Job, rounds: int, note: Callable[[str], None]) -> Result:
-    """Time a job: after a round to warm up, `rounds` rounds in which each contender has one slice, in turn.
+def time(wanted: CaseSpec, rounds: int, note: Callable[[str], None]) -> Result:
+    """Time a case: after a round to warm up, `rounds` rounds in which each contender has one slice, in turn.
 
     Before it, each is measured in a process of its own. `note` is told what goes on.
     """
-    spec, taking_part = job.spec, contenders(job.spec)
+    spec, taking_part = wanted.spec, contenders(wanted.spec)
     note(f"{title(spec)}: {', '.join(one.name for one in taking_part)}")
-    apart = {one.name: alone(one, job) for one in taking_part if one.trains}
-    case = job.case()
+    apart = {one.name: alone(one, wanted) for one in taking_part if one.trains}
+    case = wanted.case()
     seconds = interleaved([one(case) for one in taking_part], rounds)
     gc.collect()
     if case.device.type == "cuda":

@@ -41,7 +41,7 @@ class Case:
 
 
 @dataclass(frozen=True)
-class Job:
+class CaseSpec:
     """What a case is made from, in this process or another."""
 
     spec: RunSpec

@@ -266,14 +266,14 @@ def bench(
     if growth and (as_json or as_csv):
         raise UserError("--growth prints a table and writes growth.csv; leave --json and --csv out")
     request = bench.Request(settings=_settings(settings), **options)
-    jobs = bench.jobs(request)
-    here = machine.describe(jobs[0].device, jobs[0].threads)
+    cases = bench.cases(request)
+    here = machine.describe(cases[0].device, cases[0].threads)
     if warning := machine.warning(here):
         _warn(warning)
     if growth:
         _growth(request, here, growth)
         return
-    results = [bench.time(job, rounds, _warn) for job in jobs]
+    results = [bench.time(case, rounds, _warn) for case in cases]
     if as_json:
         click.echo(bench_sheet.as_json(results, here), nl=False)
     else:
@@ -284,7 +284,7 @@ def _growth(request: Any, machine: dict[str, Any], out: Path) -> None:
     from lrbench import bench, growth, growth_report
     from lrbench.sheet import markdown
 
-    title = bench.title(bench.jobs(request)[0].spec)
+    title = bench.title(bench.cases(request)[0].spec)
     curves = growth.curves(growth.measure(request, _warn))
     growth_report.write(curves, title, machine, out)
     click.echo(markdown([growth_report.sheet(curves, title, machine)]), nl=False)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from lrbench import headings
-from lrbench.headings import Experiment
+from lrbench.headings import Named
 from lrbench.record import Record
 from lrbench.sheet import DASH, HR_MARK, Sheet
 
@@ -38,7 +38,7 @@ def sheets(records: Iterable[Record]) -> list[Sheet]:
     return [_sheet(heading, found) for heading, found in headings.grouped(records).items()]
 
 
-def _sheet(heading: str, found: Iterable[Experiment]) -> Sheet:
+def _sheet(heading: str, found: Iterable[Named]) -> Sheet:
     lines, long_form = [], []
     for experiment in found:
         for device, records in _by_device(experiment.records).items():

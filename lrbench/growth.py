@@ -17,7 +17,7 @@ import torch
 from lrbench import bench, provenance, standin, store
 from lrbench.alone import forget_peak, peak_memory_mib
 from lrbench.backbones import NONE, TIMM
-from lrbench.case import Case, Job
+from lrbench.case import Case, CaseSpec
 from lrbench.contenders import Evaluation, Loop
 from lrbench.degradation import DEFAULT, degrade
 from lrbench.record import Record
@@ -80,16 +80,16 @@ def measure(request: bench.Request, note: Callable[[str], None]) -> list[Point]:
     Data is noise. `note` is told what goes on. Raises UserError before anything is measured.
     """
     base = replace(request, widths=request.widths[:1], backbones=request.backbones[:1], dataset=None)
-    own = base.images or bench.jobs(base)[0].images
-    planned: list[tuple[str, float, Job]] = [
-        *(("training images", n, _job(base, images=n)) for n in IMAGES),
-        *(("width", width, _job(base, images=own, widths=(width,))) for width in WIDTHS if _widens(base)),
-        *(("batch size", size, _job(base, images=max(own, size), batch=size)) for size in BATCHES),
+    own = base.images or bench.cases(base)[0].images
+    planned: list[tuple[str, float, CaseSpec]] = [
+        *(("training images", n, _case(base, images=n)) for n in IMAGES),
+        *(("width", width, _case(base, images=own, widths=(width,))) for width in WIDTHS if _widens(base)),
+        *(("batch size", size, _case(base, images=max(own, size), batch=size)) for size in BATCHES),
     ]
     points = []
-    for axis, x, job in planned:
+    for axis, x, wanted in planned:
         note(f"{axis}: {x:g}")
-        points += [Point(axis, x, cost, y) for cost, y in _apart(_train, job).items()]
+        points += [Point(axis, x, cost, y) for cost, y in _apart(_train, wanted).items()]
     for n in RECORDS:
         note(f"records in the store: {n}")
         points += [Point("records in the store", n, cost, y) for cost, y in _apart(_keep, n, planned[0][2]).items()]
@@ -97,12 +97,12 @@ def measure(request: bench.Request, note: Callable[[str], None]) -> list[Point]:
 
 
 def _widens(request: bench.Request) -> bool:
-    backbone = bench.jobs(request)[0].spec.backbone
+    backbone = bench.cases(request)[0].spec.backbone
     return backbone != NONE and not backbone.startswith(TIMM)  # those come in one width
 
 
-def _job(request: bench.Request, **changes: object) -> Job:
-    return bench.jobs(replace(request, **changes))[0]  # type: ignore[arg-type]
+def _case(request: bench.Request, **changes: object) -> CaseSpec:
+    return bench.cases(replace(request, **changes))[0]  # type: ignore[arg-type]
 
 
 def _apart(task: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:
@@ -110,9 +110,9 @@ def _apart(task: Callable[..., dict[str, float]], *arguments: object) -> dict[st
         return pool.submit(task, *arguments).result()
 
 
-def _train(job: Job) -> dict[str, float]:
+def _train(wanted: CaseSpec) -> dict[str, float]:
     """What one run costs: its LR images, an epoch (after a warm-up of a few batches), a test, the most memory held."""
-    case = job.case()
+    case = wanted.case()
     warm = Loop(Case(case.spec, case.info, case.pairs.first(2 * case.spec.recipe.batch_size), case.device, 0))
     warm.slice()
     forget_peak(case.device)
@@ -130,12 +130,12 @@ def _train(job: Job) -> dict[str, float]:
     }
 
 
-def _keep(n: int, job: Job) -> dict[str, float]:
+def _keep(n: int, wanted: CaseSpec) -> dict[str, float]:
     """What a store of `n` runs costs: to read them all, to look one up, the most memory held."""
     cpu, folder = torch.device("cpu"), Path(tempfile.mkdtemp(prefix="lrbench-growth-"))
     try:
         kept = store.Store(folder)
-        specs = list(fill(kept, job, n))
+        specs = list(fill(kept, wanted, n))
         forget_peak(cpu)
         started = time.perf_counter()
         records = kept.records()
@@ -153,7 +153,7 @@ def _keep(n: int, job: Job) -> dict[str, float]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def fill(kept: store.Store, job: Job, n: int) -> Iterator[RunSpec]:
+def fill(kept: store.Store, wanted: CaseSpec, n: int) -> Iterator[RunSpec]:
     """Put `n` runs that differ in their seed into a store, as large as real ones but without their weights."""
     kept.root.mkdir(parents=True, exist_ok=True)
     draw = np.random.default_rng(0)
@@ -161,9 +161,9 @@ def fill(kept: store.Store, job: Job, n: int) -> Iterator[RunSpec]:
     curve = "epoch,loss,train_top1\n" + "".join(f"{epoch},{1 / epoch},{epoch / 2}\n" for epoch in range(1, 101))
     env = provenance.environment(torch.device("cpu"))
     for seed in range(n):
-        spec = job.spec.model_copy(update={"seed": seed})
+        spec = wanted.spec.model_copy(update={"seed": seed})
         record = Record(
-            id=spec.id, spec=spec, metrics={"top1": 50.0}, data=standin.facts(job.info, job.images), env=env,
+            id=spec.id, spec=spec, metrics={"top1": 50.0}, data=standin.facts(wanted.info, wanted.images), env=env,
             method_source=None, files={},
         )  # fmt: skip
         kept.save(record, curve, outputs, b"")

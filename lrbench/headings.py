@@ -12,7 +12,7 @@ from lrbench.sheet import HR_MARK
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Named:
     """Runs that differ in their seed alone, with the name that tables give them."""
 
     label: str
@@ -29,19 +29,19 @@ class Experiment:
         return f"{self.label} {HR_MARK}" if self.hr else self.label
 
 
-def grouped(records: Iterable[Record]) -> dict[str, list[Experiment]]:
+def grouped(records: Iterable[Record]) -> dict[str, list[Named]]:
     """Heading (data set, size and protocol) -> experiments.
 
     As in tables: of several versions of an experiment the newest is there, and HR runs stand under every heading
     of their data set. SR nets share a heading where they restore the same images.
     """
-    groups: dict[str, list[Experiment]] = defaultdict(list)
+    groups: dict[str, list[Named]] = defaultdict(list)
     records = list(records)
     for shared, found in cells.sort(record for record in records if not record.restores).items():
         for (row, column), cell in found.items():
             heading = f"{column.label(cell.records[0].data.side)}: {shared}"
-            groups[heading].append(Experiment(f"{cells.name(row)} ({row.backbone})", cell.records))
+            groups[heading].append(Named(f"{cells.name(row)} ({row.backbone})", cell.records))
     for test, nets in sr_table.group(records).items():
         named = zip(sr_table.labels(nets), nets, strict=True)
-        groups[f"Restoration, {test}"] = [Experiment(label, tuple(net)) for label, net in named]
+        groups[f"Restoration, {test}"] = [Named(label, tuple(net)) for label, net in named]
     return dict(groups)

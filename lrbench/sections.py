@@ -11,7 +11,7 @@ from matplotlib.image import imread
 
 from lrbench import figures, headings, lines, linked, outputs, plots, sheet, tables
 from lrbench.errors import UserError
-from lrbench.headings import Experiment
+from lrbench.headings import Named
 from lrbench.lines import Panel
 from lrbench.linked import LinkedSheet
 from lrbench.pages import Pages, slug
@@ -113,7 +113,7 @@ def all_curves(store: Store) -> list[dict[str, Any]]:
     return [_group(store, heading, found) for heading, found in headings.grouped(store.records()).items()]
 
 
-def _group(store: Store, heading: str, found: Sequence[Experiment]) -> dict[str, Any]:
+def _group(store: Store, heading: str, found: Sequence[Named]) -> dict[str, Any]:
     read = [[lines.read(store.curve(record)) for record in experiment.records] for experiment in found]
     columns = [name for name in (LOSS, *TITLES) if any(name in curve for seeds in read for curve in seeds)]
     limits = {

@@ -181,12 +181,12 @@ def test_what_did_not_run_is_a_dash_and_empty():
 
 
 def test_where_no_method_is_named_the_entry_points_say(monkeypatch):
-    names = [job.spec.method for job in bench.jobs(request(methods=(), backbones=("alexnet", "resnet18")))]
+    names = [job.spec.method for job in bench.cases(request(methods=(), backbones=("alexnet", "resnet18")))]
     assert names == ["lr-baseline"] * 2 + ["dfd"] * 2
-    assert all(set(job.spec.needs) <= {"teacher"} for job in bench.jobs(request(methods=())))
+    assert all(set(job.spec.needs) <= {"teacher"} for job in bench.cases(request(methods=())))
     monkeypatch.setattr(bench, "GROUP", "no.such.group")
     with pytest.raises(UserError, match="--method"):
-        bench.jobs(request(methods=()))
+        bench.cases(request(methods=()))
 
 
 def test_an_sr_net_has_no_reference():
@@ -209,17 +209,17 @@ def test_an_sr_net_has_no_reference():
 )
 def test_mistakes_name_the_nearest_valid_value(changes, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        bench.jobs(request(**changes, data=tmp_path))
+        bench.cases(request(**changes, data=tmp_path))
 
 
 def test_settings_reach_the_methods_that_have_them():
-    jobs = bench.jobs(request(methods=("lr-baseline", "dfd"), settings={"lam": 0.5, "init": "scratch"}))
+    jobs = bench.cases(request(methods=("lr-baseline", "dfd"), settings={"lam": 0.5, "init": "scratch"}))
     assert [job.spec.config.get("lam") for job in jobs] == [None, 0.5]
     assert all("init" not in job.spec.needs for job in jobs)
 
 
 def test_a_named_data_set_is_what_is_timed(tmp_path):
-    (job,) = bench.jobs(request(dataset="digits", scale=2, images=64, data=tmp_path))
+    (job,) = bench.cases(request(dataset="digits", scale=2, images=64, data=tmp_path))
     made = job.case()
     assert len(made.pairs) == 64 and made.pairs.hr.shape == (64, 8, 8, 3) and made.spec.dataset == "digits"
     assert 0 < made.pairs.hr.float().mean() < 127  # digits are dark
@@ -272,7 +272,7 @@ def test_json_csv_and_table_say_the_same(capsys, monkeypatch):
 
 
 def test_a_process_of_its_own_tells_first_step_and_memory():
-    (job,) = bench.jobs(request(threads=1, workers=0))
+    (job,) = bench.cases(request(threads=1, workers=0))
     found = alone.alone(contenders.Loop, job)
     assert found.first_step_seconds > 0 and found.peak_memory_mib > 50
 

@@ -46,7 +46,7 @@ def test_points_are_sorted_into_curves():
 
 
 def test_a_filled_store_is_a_store(tmp_path):
-    job = bench.jobs(REQUEST)[0]
+    job = bench.cases(REQUEST)[0]
     specs = list(growth.fill(Store(tmp_path / "runs", pytest.fail), job, 5))
     records = Store(tmp_path / "runs", pytest.fail).records()
     assert {record.spec for record in records} == set(specs) and len(records) == 5
