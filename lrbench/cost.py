@@ -35,7 +35,7 @@ NOTES = [
 
 def sheets(records: Iterable[Record]) -> list[Sheet]:
     """A table for each heading of `headings.grouped`."""
-    return [_sheet(heading, found) for heading, found in headings.grouped(records).items()]
+    return [_sheet(str(heading), found) for heading, found in headings.grouped(records).items()]
 
 
 def _sheet(heading: str, found: Iterable[Named]) -> Sheet:

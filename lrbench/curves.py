@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -13,8 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lrbench import cells, sr_table
 from lrbench.errors import UserError, did_you_mean
+from lrbench.headings import grouped
+from lrbench.lines import read as read_curve
 from lrbench.palette import Look, looks
 from lrbench.record import Record
 from lrbench.store import Store
@@ -38,8 +37,13 @@ def curves(store: Store, datasets: Collection[str] = (), methods: Collection[str
     empty. Lines are means over seeds, the band about them their range. Raises UserError where there is
     no run.
     """
-    groups = _groups(_chosen(store, datasets, methods))
-    read = {heading: [(label, _curves(store, runs)) for label, runs in lines] for heading, lines in groups.items()}
+    groups = grouped(_chosen(store, datasets, methods))
+    read = {
+        "\n".join(filter(None, (heading.images, heading.protocol))): [
+            (experiment.label, _curves(store, experiment.records)) for experiment in found
+        ]
+        for heading, found in groups.items()
+    }
     here = {heading: _panels([values for _, values in lines]) for heading, lines in read.items()}
     heights = [max(3.9, 0.5 + LINE * sum(len(label) // LEGEND + 1 for label, _ in lines)) for lines in read.values()]
     figure = Figure(figsize=(4.8 * max(map(len, here.values())) + 3.4, sum(heights)), layout="constrained")
@@ -93,27 +97,10 @@ def _chosen(store: Store, datasets: Collection[str], methods: Collection[str]) -
     return chosen
 
 
-def _groups(records: Sequence[Record]) -> dict[str, list[tuple[str, Sequence[Record]]]]:
-    """The heading of a row of panels -> its lines, each with its seeds."""
-    groups: dict[str, list[tuple[str, Sequence[Record]]]] = {}
-    classifiers = [record for record in records if not record.restores]
-    for shared, found in cells.sort(classifiers).items():
-        for (row, column), cell in found.items():
-            heading = f"{column.label(cell.records[0].data.side)}\n{shared}"
-            groups.setdefault(heading, []).append((f"{cells.name(row)} ({row.backbone})", cell.records))
-    for test, experiments in sr_table.group(records).items():
-        groups[str(test)] = list(zip(sr_table.labels(experiments), experiments, strict=True))
-    return groups
-
-
 def _curves(store: Store, records: Sequence[Record]) -> dict[str, np.ndarray]:
     """Name -> values (seeds, epochs), those in every run; NaN in the epochs of a stage that has not that term."""
-    read = [list(csv.DictReader(io.StringIO(store.curve(record)))) for record in records]
-    return {
-        name: np.array([[float(row[name] or "nan") for row in rows] for rows in read])
-        for name in read[0][0]
-        if name != "epoch" and all(name in rows[0] for rows in read)
-    }
+    read = [read_curve(store.curve(record)) for record in records]
+    return {name: np.array([one[name] for one in read]) for name in read[0] if all(name in one for one in read)}
 
 
 def _far_apart(values: Sequence[np.ndarray]) -> bool:

@@ -6,10 +6,11 @@ tested ones, the same for every run that was put to the same test; `label` and `
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterable
-from itertools import repeat
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
+
+import numpy as np
 
 from lrbench.errors import UserError
 from lrbench.experiments import one
@@ -43,11 +44,19 @@ def choose(store: Store, names: Iterable[str], tables: Iterable[str]) -> list[Re
 
 def write(records: Iterable[Record], store: Store, file: IO[str]) -> int:
     """Write the predictions of runs, one run in memory at a time; returns the number of lines below the head."""
-    writer, count = csv.writer(file, lineterminator="\n"), 0
-    writer.writerow(HEAD)
+    file.write(",".join(HEAD) + "\n")
+    count = 0
     for record in records:
-        stored = store.predictions(record)
-        labels, predicted = stored["label"].tolist(), stored["predicted"].tolist()
-        writer.writerows(zip(repeat(record.id), range(len(labels)), labels, predicted))
-        count += len(labels)
+        _, *lines = csv_lines(store.predictions(record))
+        file.writelines(f"{record.id},{line}\n" for line in lines)
+        count += len(lines)
     return count
+
+
+def csv_lines(arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """What a test showed, a line an image below the head: index, then label and predicted, or an SR net's measures."""
+    shown = [name for name in ("label", "predicted") if name in arrays]
+    shown += [name for name, values in arrays.items() if values.ndim == 1 and name not in shown]
+    pattern = ",".join(("%d", *("%.6g" if np.issubdtype(arrays[name].dtype, np.floating) else "%d" for name in shown)))
+    yield ",".join(("index", *shown))
+    yield from map(pattern.__mod__, zip(itertools.count(), *(arrays[name].tolist() for name in shown)))

@@ -14,6 +14,7 @@ from rich.progress import track
 
 from lrbench import __version__, cells, cost, lines, pages, replaced, run_page, sections
 from lrbench.errors import UserError
+from lrbench.predictions import csv_lines
 from lrbench.record import Record
 from lrbench.run_page import Relations
 from lrbench.sections import Found, Table
@@ -121,7 +122,7 @@ class _Report:
     def _run(self, record: Record) -> None:
         folder, source = f"runs/{record.id}", self.store.root / record.id
         predictions = self.store.predictions(record)
-        table = run_page.predictions_csv(predictions)
+        table = "".join(f"{line}\n" for line in csv_lines(predictions))
         self.pages.save(f"{folder}/predictions.csv", table)
         for name in (RECORD, CURVE):
             shutil.copyfile(source / name, self.pages.folder / folder / name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import itertools
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
@@ -181,15 +180,6 @@ def protocol(record: Record) -> list[tuple[str, str]]:
         ("version of the method", spec.version),
         ("version of the harness", str(spec.protocol)),
     ]  # fmt: skip
-
-
-def predictions_csv(arrays: Mapping[str, np.ndarray]) -> str:
-    """What the test showed as CSV, a line an image: index, then label and predicted, or an SR net's measures."""
-    shown = [name for name in ("label", "predicted") if name in arrays]
-    shown += [name for name, values in arrays.items() if values.ndim == 1 and name not in shown]
-    pattern = ",".join(("%d", *("%.6g" if np.issubdtype(arrays[name].dtype, np.floating) else "%d" for name in shown)))
-    values = zip(itertools.count(), *(arrays[name].tolist() for name in shown))
-    return "\n".join((",".join(("index", *shown)), *map(pattern.__mod__, values))) + "\n"
 
 
 def restored_png(arrays: Mapping[str, np.ndarray]) -> bytes | None:

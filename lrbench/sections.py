@@ -110,7 +110,7 @@ def _draw(name: str, store: Store, data: Path, pages: Pages, notes: list[str]) -
 
 def all_curves(store: Store) -> list[dict[str, Any]]:
     """For each heading of `headings.grouped`: heading, columns, rows (CurveRow) and notes."""
-    return [_group(store, heading, found) for heading, found in headings.grouped(store.records()).items()]
+    return [_group(store, str(heading), found) for heading, found in headings.grouped(store.records()).items()]
 
 
 def _group(store: Store, heading: str, found: Sequence[Named]) -> dict[str, Any]:

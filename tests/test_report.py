@@ -18,6 +18,7 @@ from test_cli import caller
 from lrbench import figures, replaced, report, sections, tables
 from lrbench.errors import UserError
 from lrbench.linked import link
+from lrbench.predictions import csv_lines
 from lrbench.sheet import Sheet
 from lrbench.store import Store
 
@@ -419,7 +420,7 @@ def test_what_fails_half_way_leaves_all_as_it_was(small, tmp_path, monkeypatch, 
     def full(arrays):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report.run_page, "predictions_csv", full)
+    monkeypatch.setattr(report, "csv_lines", full)
     with pytest.raises(OSError, match="No space"):
         write(small, out)
     assert content(tmp_path) == before and out.parent.exists() == there
@@ -479,5 +480,5 @@ def test_a_folder_that_cannot_be_written(lrbench, small):
 
 
 def test_csv_of_predictions_reads_back():
-    text = report.run_page.predictions_csv({"predicted": np.array([1, 2]), "label": np.array([1, 0])})
+    text = "\n".join(csv_lines({"predicted": np.array([1, 2]), "label": np.array([1, 0])}))
     assert list(csv.reader(io.StringIO(text))) == [["index", "label", "predicted"], ["0", "1", "1"], ["1", "0", "2"]]
