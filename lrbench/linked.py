@@ -67,7 +67,8 @@ def _of_rows(sheet: Sheet) -> Iterator[Sequence[Mapping[str, Any]]]:
     if not all("row" in numbers for numbers in sheet.long_form):
         yield from _by_words(sheet)
         return
-    groups = [list(lines) for _, lines in groupby(sheet.long_form, lambda one: (one.get("row"), one.get("config")))]
+    told_by = ("row", "config", "device")
+    groups = [list(lines) for _, lines in groupby(sheet.long_form, lambda one: [one.get(name) for name in told_by])]
     place = 0
     for label in labels:
         there = place < len(groups) and groups[place][0].get("row") == label

@@ -112,10 +112,14 @@ class _Row:
         self.validation = validation(choice.cell) if choice.cell else None
         self.reference, self.control = (compared(choice.cell, cell, right) for cell in (one.reference, one.control))
 
+    @property
+    def label(self) -> str:
+        return f"{self.source.backbones.get(self.one.backbone, self.one.backbone)}, {self.choice.way}"
+
     def line(self) -> list[str]:
         cell, value = self.choice.cell, self.choice.value
         return [
-            f"{self.source.backbones.get(self.one.backbone, self.one.backbone)}, {self.choice.way}",
+            self.label,
             DASH if value is None else f"{value:g}",
             str(len(self.one.points)),
             str(self.validation or DASH),
@@ -131,6 +135,7 @@ class _Row:
         return {
             "table": "Tuned",
             **vars(one.shared),
+            "row": self.label,
             "method": self.source.method,
             "backbone": one.backbone,
             "dataset": one.column.dataset,

@@ -205,6 +205,7 @@ def test_cost_is_over_seeds_and_within_a_device(site, tmp_path):
         ("50", "one", "1"),
         ("150", "other", "1"),
     }
+    assert [row[0][1] for row in rows] == [[home(run)] for run in runs["dfd"]], "each line is linked to its own runs"
 
 
 def test_learning_curves_are_drawn_for_every_experiment(site):

@@ -12,6 +12,7 @@ from test_table import LR, record
 
 from lrbench import published, sweep, sweep_plot, tuned
 from lrbench.errors import UserError
+from lrbench.linked import link
 from lrbench.sheet import FORMATS, render
 
 FIG_2 = published.sweep("fig2")
@@ -157,6 +158,14 @@ def test_validation_chooses_and_the_test_only_scores():
     assert not any("not chosen by validation" in note for note in made.notes)
     other = {lam: 100 - top1 for lam, top1 in scores.items()}  # other test scores choose nothing else
     assert rows(swept(other, 3, val, select="held-out"))[1]["validation"]["value"] == 0.5
+
+
+def test_each_choice_is_linked_to_its_runs():
+    records = swept({0.5: 70.0, 2.0: 71.0}, 2)
+    made, by = rows(records)
+    found = link(made, {one.id for one in records})
+    assert [" ".join(row[0].runs) for row in found.rows] == [by[way]["runs"] for way in ("paper", "validation", "test")]
+    assert found.rows[0][0].runs and not found.rows[1][0].runs
 
 
 def test_of_equal_validation_scores_the_smallest_value_is_chosen():
