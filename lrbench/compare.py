@@ -21,6 +21,7 @@ class Comparison:
     seeds: tuple[int, ...]
     gains: tuple[float, ...]  # in percentage points, a seed each
     mcnemar: tuple[float, ...]  # p of McNemar's test, a seed each: of the two networks, not the ways of training
+    unit: float = 0.0  # one test image, in percentage points
     corrected: float | None = None  # `p` by Holm's method, where it is one of a table's family of comparisons
 
     @property
@@ -31,7 +32,7 @@ class Comparison:
     @property
     def interval(self) -> tuple[float, float] | None:
         """95% t-interval of the gain over seeds, in percentage points; None for one seed."""
-        return t_interval(self.gains)
+        return t_interval(self.gains, unit=self.unit)
 
     @property
     def over_seeds(self) -> bool:
@@ -41,7 +42,7 @@ class Comparison:
     @property
     def p(self) -> float:
         """Of no difference: a paired t-test over seeds, or McNemar's test where there is one seed."""
-        return t_test(self.gains) if self.over_seeds else self.mcnemar[0]
+        return t_test(self.gains, self.unit) if self.over_seeds else self.mcnemar[0]
 
     @property
     def beyond_chance(self) -> bool:
@@ -68,6 +69,7 @@ def compare(one: Sequence[Record], other: Sequence[Record], right: Right) -> Com
         tuple(mine.spec.seed for mine, _ in pairs),
         tuple(mine.top1 - its.top1 for mine, its in pairs),
         tuple(mcnemar(right(mine), right(its)) for mine, its in pairs),
+        unit=100 / pairs[0][0].data.test_images,
     )
 
 

@@ -37,21 +37,29 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
 
 
-def t_interval(values: Sequence[float], level: float = 0.95) -> tuple[float, float] | None:
-    """Student's interval for the mean of normal values; None for fewer than two of them."""
+def t_interval(values: Sequence[float], level: float = 0.95, unit: float = 0.0) -> tuple[float, float] | None:
+    """Student's interval for the mean of normal values; None for fewer than two of them. unit: see `t_test`."""
     if len(values) < 2:
         return None
-    mean, half = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
+    mean, half = statistics.fmean(values), _standard_error(values, unit)
     half *= float(special.stdtrit(len(values) - 1, (1 + level) / 2))
     return mean - half, mean + half
 
 
-def t_test(values: Sequence[float]) -> float:
-    """Two-sided p of Student's test that the mean of at least two normal values is 0."""
-    mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
+def t_test(values: Sequence[float], unit: float = 0.0) -> float:
+    """Two-sided p of Student's test that the mean of at least two normal values is 0.
+
+    unit: of values that are differences of two counts. Few of those may be equal by luck, which would be a spread
+    of 0 and a p of 0: their standard deviation is taken to be at least that of two roundings, unit / sqrt(6).
+    """
+    mean, error = statistics.fmean(values), _standard_error(values, unit)
     if error == 0:
         return float(mean == 0)
     return float(2 * special.stdtr(len(values) - 1, -abs(mean / error)))
+
+
+def _standard_error(values: Sequence[float], unit: float) -> float:
+    return max(statistics.stdev(values), unit / math.sqrt(6)) / math.sqrt(len(values))
 
 
 def mcnemar(one: np.ndarray, other: np.ndarray) -> float:

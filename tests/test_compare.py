@@ -150,7 +150,7 @@ def test_an_sr_net_has_nothing_to_compare(runs):
 @pytest.mark.parametrize(
     "other, why",
     [
-        ({"limit_test": 100}, "tested on 20 and 20 test images"),
+        ({"limit_test": 100}, "tested on 10,000 and 10,000 test images"),
         ({"spec": {"fingerprint": {"train": "1a", "test": "new"}}}, "cifar10 has had two contents"),
         ({"dataset": "svhn"}, "one was tested on cifar10, the other on svhn"),
         ({"labels": LABELS[::-1]}, "labels differ"),
@@ -191,6 +191,15 @@ def runs_alike(runs):
     for seed in range(5):
         runs.add("vdsr", 200 + seed, seed), runs.add("espcn", 201 + seed, seed)
     return runs.versus("vdsr", "espcn")
+
+
+def test_two_seeds_with_one_gain_are_not_beyond_all_doubt(runs):
+    for seed in range(2):
+        runs.add("vdsr", 200 + seed, seed), runs.add("espcn", 201 + seed, seed)
+    comparison = runs.versus("espcn", "vdsr").comparison
+    assert comparison.gains[0] == pytest.approx(comparison.gains[1]) and comparison.p > 0.001
+    low, high = comparison.interval
+    assert low < comparison.gain < high
 
 
 # --- the numbers and the words --------------------------------------------------------------------------

@@ -42,6 +42,18 @@ def test_one_seed_has_no_interval_and_equal_gains_leave_no_doubt():
     assert (t_test([0.5, 0.5, 0.5]), t_test([0.0, 0.0])) == (0.0, 1.0)
 
 
+def test_equal_gains_of_counts_are_some_doubt():
+    """By luck: of two seeds that differ by a few images each, one pair in ten is equal."""
+    draw, unit = np.random.default_rng(0), 0.01
+    gains = [list(pair) for pair in unit * np.round(draw.normal(0, 3, (2000, 2)))]
+    for level in (CHANCE, CHANCE / 12):
+        assert np.mean([t_test(pair) < level for pair in gains]) > 1.4 * level
+        assert np.mean([t_test(pair, unit) < level for pair in gains]) < 1.2 * level
+    low, high = t_interval([0.13, 0.13], unit=unit)
+    assert low < 0.13 < high and t_test([0.13, 0.13], unit) > 0.01
+    assert (t_test([0.12, 0.13], unit), t_test([0.0, 0.0], unit)) == (t_test([0.12, 0.13]), 1.0)
+
+
 def test_the_t_interval_covers_and_the_t_test_is_rarely_wrong():
     values = np.random.default_rng(1).normal(0, 1, (2000, 3)).tolist()
     covered = np.mean([low <= 0 <= high for low, high in map(t_interval, values)])

@@ -53,7 +53,7 @@ def record(method=LR, top1=80.0, seed=0, settings=None, dataset="cifar10", side=
         "epochs_in_weights": spec.recipe.epochs + before,
         "images_per_second": 100.0,
     }
-    facts = tiny.FACTS.model_copy(update={"side": side})
+    facts = tiny.FACTS.model_copy(update={"side": side, "test_images": 10_000})
     env = {"finished": finished}
     return Record(id=spec.id, spec=spec, metrics=metrics, data=facts, env=env, method_source=None, files={})
 
