@@ -65,13 +65,12 @@ class _Remembering:
         assert ask is not None, "the network that this belongs to is gone"
         network: Any = ask.__self__
         question = args[0] if len(args) == 1 and not kwargs else None
-        if not isinstance(question, Tensor) or question.requires_grad:  # an answer with a graph serves one backward
+        if not isinstance(question, Tensor) or not _is_kept(question) or torch.is_inference_mode_enabled():
             return ask(*args, **kwargs)
         device = question.device.type
         state = (
             question._version,
             network.training,
-            torch.is_inference_mode_enabled(),
             torch.is_autocast_enabled(device),
             torch.get_autocast_dtype(device),
         )
@@ -89,11 +88,12 @@ def _hooks(network: Any) -> int:
     return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in network.modules())
 
 
-def _is_kept(answer: Any) -> bool:
-    """Whether it can be told that nobody has written into an answer, and it has no graph."""
-    tensors = [answer] if isinstance(answer, Tensor) else answer
+def _is_kept(value: Any) -> bool:
+    """Whether a tensor, or several, can be remembered: one with a graph serves one backward only."""
+    tensors = [value] if isinstance(value, Tensor) else value
     return isinstance(tensors, list | tuple) and all(
-        isinstance(one, Tensor) and not one.requires_grad for one in tensors
+        isinstance(one, Tensor) and not one.requires_grad and not one.is_inference()  # these have no versions
+        for one in tensors
     )
 
 

@@ -257,6 +257,11 @@ def test_it_is_asked_again_where_anything_has_changed(asked: tuple[Any, list[Ten
     for _ in range(2):
         need.backbone.features(wanted).sum().backward()
     assert len(looked) == before + 2, "each backward has a graph of its own"
+    for _ in range(2):
+        with torch.inference_mode():
+            strange = need.backbone.features(image)
+            assert torch.equal(need.backbone.features(image.clone()), exact)
+        assert torch.equal(strange, exact) and torch.equal(need.backbone.features(image), exact)
 
 
 def test_whoever_listens_hears_each_answer_and_has_a_list_of_his_own(asked: tuple[Any, list[Tensor]]) -> None:
