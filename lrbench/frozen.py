@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from types import MethodType
 from typing import Any
@@ -59,6 +60,10 @@ class _Remembering:
         self.state: tuple[object, ...] = ()
         self.answer: Any = None
         self.versions: list[int] = []
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        """A copy of a network, which a method may train, has nothing to remember."""
+        return copy.deepcopy(self.ask(), memo)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         ask = self.ask()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import weakref
 from collections import Counter
@@ -294,6 +295,21 @@ def test_what_cannot_be_watched_is_not_remembered() -> None:
     need.part(image).clear()
     assert need.part(image.clone())["flat"].shape == (len(image), image[0].numel())
     assert need.part(image)
+
+
+def test_a_copy_of_a_frozen_network_is_one_of_its_own(asked: tuple[Any, list[Tensor]]) -> None:
+    """Such as a student that begins as its teacher."""
+    need, image = asked[0], tiny.batch().hr
+    before = need.backbone.features(image).clone()
+    student = copy.deepcopy(need).requires_grad_(True).train()
+    student.backbone.features(image).sum().backward()
+    assert all(weight.grad is not None for weight in student.backbone.stages.parameters())
+    with torch.no_grad():
+        for weight in student.parameters():
+            weight.zero_()
+        assert not student.eval().backbone.features(image).any()
+    assert torch.equal(need.backbone.features(image), before)
+    assert all(weight.grad is None for weight in need.parameters())
 
 
 def test_a_frozen_network_that_nobody_has_is_gone_at_once() -> None:
