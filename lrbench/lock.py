@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-ATTEMPTS = 100  # to open a file in a folder that others may be removing
+TRIES = 100  # to open a file in a folder that others may be removing
 
 
 @contextmanager
@@ -40,7 +40,7 @@ def held(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
 
 def _opened(path: Path) -> int:
     """The file, made where it is not there, and its folder with it, which other processes may be removing."""
-    for _ in range(ATTEMPTS):
+    for _ in range(TRIES):
         with suppress(FileNotFoundError, FileExistsError):
             return _open(path)
     return _open(path)

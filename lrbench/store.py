@@ -65,7 +65,7 @@ class Store:
     ) -> None:
         """shown: the ids that `records` is confined to; None for all."""
         self.root, self.warn, self.shown = root, warn, shown
-        self._right: dict[str, np.ndarray] = {}  # packed: a bit an image
+        self._right: dict[str, np.ndarray] = {}  # by the predictions' checksum; packed: a bit an image
 
     def only(self, ids: Collection[str]) -> Store:
         """The same store, whose `records` are those of some runs."""
@@ -108,10 +108,11 @@ class Store:
         kept.write(there)
         return found
 
-    def _known(self, kept: Index, run: str) -> Record | None:
+    def _known(self, kept: Index, run: str) -> Record:
+        record = kept.record(run)
         if (right := kept.right(run)) is not None:
-            self._right[run] = right
-        return kept.record(run)
+            self._right[record.files[PREDICTIONS]] = right
+        return record
 
     def _learn(self, kept: Index, record: Record, state: index.State) -> None:
         """Have the index know a run that was read in full, if nothing has changed since its files were in `state`."""
@@ -135,9 +136,10 @@ class Store:
 
     def right(self, record: Record) -> np.ndarray:
         """Which test images a classifier got right: bool (n,), in the data set's canonical order."""
-        if record.id not in self._right:
-            self._right[record.id] = self._packed(record)
-        return np.unpackbits(self._right[record.id], count=record.data.test_images).view(bool)
+        content = record.files[PREDICTIONS]
+        if content not in self._right:
+            self._right[content] = self._packed(record)
+        return np.unpackbits(self._right[content], count=record.data.test_images).view(bool)
 
     def _packed(self, record: Record) -> np.ndarray:
         shown = self.predictions(record)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import many
+import numpy as np
 import pytest
 
 from lrbench import index, store, traits
@@ -87,6 +88,18 @@ def test_what_was_right_is_what_the_predictions_say(runs: Path) -> None:
             right = one.right(record)
             assert right.dtype == bool and (right == (shown["predicted"] == shown["label"])).all()
     assert not Store(runs).right(classifiers[0]).all()
+
+
+def test_right_answers_are_those_of_the_record_that_is_asked_about(runs: Path) -> None:
+    """Not of a run that has been replaced since this store was first read."""
+    stored = Store(runs)
+    before = next(record for record in stored.records() if not record.restores)
+    old, shown = stored.right(before), stored.predictions(before)
+    shutil.rmtree(runs / before.id)
+    shown["predicted"] = np.where(old, shown["label"] + 1, shown["label"])
+    after = stored.save(before, "epoch,loss\n1,1\n", shown, b"")
+    assert (stored.right(after) == ~old).all()
+    assert (stored.right(before) == old).all()
 
 
 def test_right_answers_need_no_predictions_to_be_read(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
