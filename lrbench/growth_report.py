@@ -14,11 +14,9 @@ from lrbench import plots
 from lrbench.bench_sheet import MACHINE
 from lrbench.files import write_atomic
 from lrbench.growth import STEEP, TAIL, Curve
+from lrbench.palette import looks
 from lrbench.sheet import DASH, Sheet, as_csv
 
-# Okabe and Ito's colours, told apart with any colour vision; each line has a marker of its own besides
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7")
-MARKERS = ("o", "s", "^", "D", "v")
 MARK = "steeper than linear"
 
 
@@ -48,10 +46,10 @@ def draw(curves: Sequence[Curve], title: str) -> Figure:
     figure.suptitle(f"How cost grows: {title}. Dashed: proportional to x", fontsize=10)
     for panel, axis in zip(figure.subplots(1, len(axes), squeeze=False)[0], axes, strict=True):
         own = [curve for curve in curves if curve.axis == axis]
-        for curve, colour, marker in zip(own, COLOURS, MARKERS, strict=False):
+        for curve, look in zip(own, looks(len(own)), strict=True):
             label = f"{curve.cost} (x^{curve.exponent:.2f}{', ' + MARK if curve.steep else ''})"
-            style = {"linewidth": 2.6 if curve.steep else 1.4}
-            panel.plot(curve.x, curve.y, label=label, color=colour, marker=marker, markersize=5, **style)
+            style = {"linewidth": 2.6 if curve.steep else 1.4, "marker": look.marker, "markersize": 5}
+            panel.plot(curve.x, curve.y, label=label, color=look.colour, **style)
         x = np.array(own[0].x)
         for curve in own:
             panel.plot(x, curve.y[-1] * x / x[-1], color="0.7", linewidth=0.8, linestyle="--", zorder=0)
