@@ -55,7 +55,9 @@ class _Remembering:
 
     def __init__(self, ask: MethodType) -> None:
         self.ask = WeakMethod(ask)  # the network holds this: were it held in turn, only a search would free it
-        self.hooks = _hooks(ask.__self__)
+        network: Any = ask.__self__
+        self.hooks = [hooks for part in network.modules() for hooks in (part._forward_hooks, part._forward_pre_hooks)]
+        self.listeners = self._listeners()
         self.question: Tensor | None = None
         self.state: tuple[object, ...] = ()
         self.answer: Any = None
@@ -80,7 +82,7 @@ class _Remembering:
             torch.get_autocast_dtype(device),
         )
         known = question is self.question and state == self.state and self.versions == _versions(self.answer)
-        if not known or _hooks(network) != self.hooks:
+        if not known or self._listeners() != self.listeners:
             answer = ask(question)
             if not _is_kept(answer):
                 return answer
@@ -88,9 +90,8 @@ class _Remembering:
             self.versions = _versions(answer)
         return list(self.answer) if isinstance(self.answer, list) else self.answer  # a list of the asker's own
 
-
-def _hooks(network: Any) -> int:
-    return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in network.modules())
+    def _listeners(self) -> int:
+        return sum(map(len, self.hooks))
 
 
 def _is_kept(value: Any) -> bool:
