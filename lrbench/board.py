@@ -40,7 +40,7 @@ class Board:
     def __call__(self, event: Event | None) -> None:
         if event is None:
             return
-        if event.kind == "note":
+        if event.kind == "note":  # it may be on no run in particular
             self._say(event.text)
             return
         name = title(self.schedule.graph.specs[event.run])
