@@ -235,6 +235,8 @@ def broken_twice_and_gone_on_from(folder: Folder, first: list[str], last: list[s
     process = folder.start(*PLUGIN, *first)
     os.kill(folder.held(process), signal.SIGKILL)
     worker = folder.held(process)
+    said = folder.path / "stderr"  # words by the way may come later than the run itself
+    wait_until(lambda: 1 if "started after epoch 1" in said.read_text() else None, "the word of the second try")
     os.killpg(process.pid, signal.SIGINT)
     done = folder.ended(process)
     assert done.returncode == 130, done.stderr
