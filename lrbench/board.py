@@ -76,7 +76,6 @@ class Board:
     def time_left(self) -> str:
         """In words, from the speeds so far."""
         seconds, unknown = 0.0, False
-        running = [run for run, state in self.schedule.states.items() if state is State.RUNNING]
         for run, state in self.schedule.states.items():
             if state in (State.WAITING, State.RUNNING):
                 spec = self.schedule.graph.specs[run]
@@ -84,9 +83,9 @@ class Board:
                 needed = self.estimate.seconds(spec, spec.recipe.epochs - done)
                 unknown |= needed is None
                 seconds += needed or 0
-        if unknown and not seconds:
+        if unknown and seconds < 1:
             return "time left not known yet"
-        return f"{'more than ' if unknown else 'about '}{words(seconds / max(1, len(running)))} left"
+        return f"{'more than ' if unknown else 'about '}{words(seconds / max(1, self.schedule.busy()))} left"
 
     def __rich__(self) -> Group:
         counts = {state: self.schedule.count(state) for state in State}

@@ -91,11 +91,11 @@ def preview(ordered: Ordered) -> str:
             ordered.estimate.probe(spec, on)
         seconds = ordered.estimate.seconds(spec) if missing else None
         total += seconds or 0
-        shared = len(graph.used_by(run))
+        shared = ", ".join(f"{role} of {count}" for role, count in graph.roles(run).items())
         needs = " ".join(f"{role} {need.id[:8]}" for role, need in spec.needs.items())
         state = "train" if missing else "there"
-        lines.append([title(spec), state, words(seconds) if seconds else "-", needs or "-", str(shared or "-")])
-    head = ["run", "state", "about", "needs", "needed by"]
+        lines.append([title(spec), state, words(seconds) if seconds else "-", needs or "-", shared or "-"])
+    head = ["run", "state", "about", "needs", "shared as"]
     summary = (
         f"{ordered.suite.title}: {len(graph.specs)} runs, {len(graph.there)} there, {len(graph.missing)} to train, "
         f"about {words(total)} of training on this device"

@@ -58,6 +58,10 @@ class Schedule:
         """How many runs are in one of some states."""
         return sum(state in states for state in self.states.values())
 
+    def busy(self) -> int:
+        """In how many slots something is running: runs side by side share one."""
+        return sum(any(self.states[run] is State.RUNNING for run in runs) for runs in self._begun)
+
     def _next(self, slots: int) -> Iterator[list[str]]:
         """Runs to begin now, for so many slots: in one company (see lrbench.cohort) where all slots have enough to do.
 

@@ -223,6 +223,7 @@ def test_a_dry_run_shows_the_graph_and_writes_nothing(unbroken: Folder, tmp_path
     done = folder.call("--dry-run")
     assert done.returncode == 0, done.stderr
     assert "5 runs, 0 there, 5 to train" in done.stdout
+    assert "teacher of 1" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["five.toml", "held.py"]
     again = unbroken.call("--dry-run", "--seeds", "2")
     assert "10 runs, 5 there, 5 to train" in again.stdout
