@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+TRIES = 100  # to make the file in a folder that others may be removing
+
 
 @contextmanager
 def held(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
@@ -16,12 +18,15 @@ def held(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     The file is removed while it is held; so one that gets it afterwards looks whether what it locked
     is still the file of that name, and otherwise starts over. Raises OSError where it cannot be made.
     """
-    told = False
+    told, tries = False, 0
     while True:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-        except FileNotFoundError:  # another process has just removed the folder
+        except FileNotFoundError:  # another process has just removed the folder; or it takes no file, as in /proc
+            tries += 1
+            if tries == TRIES:
+                raise
             continue
         try:
             if not _lock(handle, wait=False):

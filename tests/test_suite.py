@@ -165,7 +165,7 @@ def test_the_graph_holds_what_is_needed_first_and_once(tmp_path: Path, mine: Pat
     assert all(places[need] < places[run] for run in found.specs for need in found.needs(run))
     teachers = [run for run, spec in found.specs.items() if spec.method == "hr-baseline"]
     assert len(teachers) == 2, "one a backbone"
-    assert all(found.roles(teacher)["teacher"] == 3 for teacher in teachers)
+    assert all(found.roles(teacher) == {"teacher": 2, "init": 2} for teacher in teachers)
 
 
 def test_smoke_writes_every_table_and_figure() -> None:
