@@ -68,7 +68,8 @@ class Board:
     def _progress(self) -> str:
         """Behind a line, where there is no screen to show it."""
         ended = len(self.schedule.graph.missing) - self._left()
-        return "" if self.live else f" ({ended} of {len(self.schedule.graph.missing)}; {self.time_left()})"
+        left = f"; {self.time_left()}" if self._left() else ""
+        return "" if self.live else f" ({ended} of {len(self.schedule.graph.missing)}{left})"
 
     def _left(self) -> int:
         return self.schedule.count(State.WAITING, State.RUNNING)

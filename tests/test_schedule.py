@@ -162,7 +162,7 @@ def test_the_board_says_what_happens_in_lines(
     assert "failed and is tried again: no luck" in said
     assert "FAILED: no luck" in said
     assert "top-1 60.00 %" in said
-    assert f"({len(schedule.graph.missing)} of {len(schedule.graph.missing)};" in said
+    assert f"({len(schedule.graph.missing)} of {len(schedule.graph.missing)})" in said
     assert "\x1b" not in said
 
 
