@@ -40,6 +40,9 @@ class Board:
     def __call__(self, event: Event | None) -> None:
         if event is None:
             return
+        if event.kind == "note":  # it may be on no run in particular
+            self._say(event.text)
+            return
         name = title(self.schedule.graph.specs[event.run])
         if event.kind in ("started", "epoch"):
             if event.images_per_second:
@@ -47,8 +50,6 @@ class Board:
             self.latest[event.run] = event
             if event.kind == "started":
                 self._say(f"{name} started" + (f" after epoch {event.epoch}" if event.epoch else ""), brief=True)
-        elif event.kind == "note":
-            self._say(event.text)
         else:
             self.latest.pop(event.run, None)
             if event.kind == "done":

@@ -68,7 +68,7 @@ class Cluster(Executor):
         ended, _ = self.ray.wait(list(self.running), timeout=timeout)
         with suppress(self.ray.exceptions.RayActorError):  # only the words between are lost with it
             for event in self.told.get_nowait_batch(self.told.qsize()):
-                if event.run in self.running.values():
+                if not event.run or event.run in self.running.values():
                     handle(event)
         for reference in ended:
             run = self.running.pop(reference)

@@ -166,6 +166,14 @@ def test_the_board_says_what_happens_in_lines(
     assert "\x1b" not in said
 
 
+def test_the_board_says_what_is_of_no_run(
+    runs: tuple[Schedule, dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Board(runs[0], Estimate(lambda name: tiny.info(32))) as board:
+        board(Event("", "note", text="another process is training it"))
+    assert "another process is training it" in capsys.readouterr().err
+
+
 def test_a_need_without_weights_is_trained_again_only_for_a_run_that_is_missing(tmp_path: Path) -> None:
     spec = tiny.spec("dfd", {"init": "scratch"})
     teacher = spec.needs["teacher"]

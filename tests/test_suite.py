@@ -130,6 +130,12 @@ def test_a_mistake_is_named(mine: Path, change: tuple[str, str], message: str) -
     assert "\n" not in str(error.value)
 
 
+def test_a_suite_without_runs_is_a_mistake(mine: Path) -> None:
+    mine.write_text('title = "Mine"\n')
+    with pytest.raises(UserError, match="'Mine' has no runs"):
+        specs(mine)
+
+
 def test_a_setting_that_no_method_has_is_named(mine: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'lam'"):
         specs(mine, settings={"lambda": 1})
