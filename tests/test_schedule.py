@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import tiny
+from rich.console import Console
 
 from lrbench.board import Board
 from lrbench.estimate import Estimate, words
@@ -172,6 +174,17 @@ def test_the_board_says_what_is_of_no_run(
     with Board(runs[0], Estimate(lambda name: tiny.info(32))) as board:
         board(Event("", "note", text="another process is training it"))
     assert "another process is training it" in capsys.readouterr().err
+
+
+def test_the_screen_of_a_suite_that_is_done_says_no_more_than_that(runs: tuple[Schedule, dict[str, str]]) -> None:
+    schedule, _ = runs
+    board, console = Board(schedule, Estimate(lambda name: tiny.info(32))), Console(width=200, file=io.StringIO())
+    console.print(board)
+    schedule.run(Scripted(), board)
+    console.print(board)
+    before, after = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert before == f"{len(schedule.graph.specs)} waiting; time left not known yet"
+    assert after == f"{len(schedule.graph.specs)} done"
 
 
 def test_a_need_without_weights_is_trained_again_only_for_a_run_that_is_missing(tmp_path: Path) -> None:
