@@ -13,6 +13,7 @@ from lrbench.board import Board
 from lrbench.errors import UserError
 from lrbench.estimate import Estimate, words
 from lrbench.executors import Executor, Here, Place
+from lrbench.files import check_writable
 from lrbench.graph import Graph, graph
 from lrbench.plan import Protocol
 from lrbench.pool import Pool
@@ -104,7 +105,9 @@ def preview(ordered: Ordered) -> str:
 
 
 def carry_out(ordered: Ordered, out: Path, note: Note) -> Schedule:
-    """Train what is missing, then write the suite's tables and figures of what there is to `out`."""
+    """Train what is missing, then write the suite's tables and figures of what there is to `out`. Raises OSError."""
+    for folder in (out, ordered.store.root) if ordered.graph.missing else (out,):
+        check_writable(folder)  # before the training, not after it
     schedule = Schedule(ordered.graph)
     if ordered.graph.missing:
         ordered.estimate.learn_all(ordered.store.records(), device.pick(ordered.resources.device))

@@ -218,6 +218,15 @@ def test_a_second_call_trains_nothing(unbroken: Folder) -> None:
     assert before and unbroken.times() == before
 
 
+def test_folders_that_take_no_file_are_told_before_the_training(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    (tmp_path / "file").touch()
+    done = folder.call("--out", "file/below")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "file" in done.stderr
+    assert "started" not in done.stderr
+
+
 def test_a_dry_run_shows_the_graph_and_writes_nothing(unbroken: Folder, tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     done = folder.call("--dry-run")
