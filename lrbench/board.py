@@ -69,7 +69,10 @@ class Board:
     def _progress(self) -> str:
         """Behind a line, where there is no screen to show it."""
         ended = len(self.schedule.graph.missing) - self._left()
-        return "" if self.live else f" ({ended} of {len(self.schedule.graph.missing)}; {self.time_left()})"
+        return "" if self.live else f" ({ended} of {len(self.schedule.graph.missing)}{self._and_time_left()})"
+
+    def _and_time_left(self) -> str:
+        return f"; {self.time_left()}" if self._left() else ""
 
     def _left(self) -> int:
         return self.schedule.count(State.WAITING, State.RUNNING)
@@ -84,7 +87,7 @@ class Board:
                 needed = self.estimate.seconds(spec, spec.recipe.epochs - (latest.epoch if latest else 0))
                 unknown |= needed is None
                 seconds += needed or 0
-        if unknown and not seconds:
+        if unknown and seconds < 1:
             return "time left not known yet"
         return f"{'more than ' if unknown else 'about '}{words(seconds / max(1, self.schedule.busy()))} left"
 
@@ -97,7 +100,8 @@ class Board:
             speed = f"{event.images_per_second:.0f}" if event.images_per_second else ""
             running.add_row(Text(title(spec)), f"{event.epoch}/{spec.recipe.epochs}", _score(event), speed)
         recent = [Text(one, overflow="ellipsis", no_wrap=True) for one in list(self.recent)]
-        return Group(Text(f"{line}; {self.time_left()}", style="bold"), running, *recent)
+        shown = [running] if self.latest else []
+        return Group(Text(f"{line}{self._and_time_left()}", style="bold"), *shown, *recent)
 
 
 def _score(event: Event) -> str:

@@ -82,7 +82,7 @@ def _p(one: Evidence) -> list[str]:
 
 
 def _under(shared: Conditions | None) -> str:
-    return str(shared) if shared else "no run yet"
+    return str(shared) if shared else "no run yet of what the claims compare"
 
 
 def _flat(shared: Conditions | None, finding: Finding, one: Evidence) -> dict[str, Any]:

@@ -6,22 +6,27 @@ import itertools
 import json
 import statistics
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import torch
 
-from lrbench import device, standin
+from lrbench import device, registry, standin
 from lrbench.cohort import one_epoch
 from lrbench.dataset import DatasetInfo
+from lrbench.errors import UserError
 from lrbench.prepare import HELD_OUT
 from lrbench.record import Record
+from lrbench.restorer import Restorer
 from lrbench.spec import RunSpec
 from lrbench.train import Training
 
 FIRST = 16  # images of a probe's first batch
-LONG = 10.0  # seconds that a whole batch may take, by the speed of the first: else it is not tried
+LONG = 1.0  # seconds that a whole batch may take, by the speed of the first: else it is not tried
 UPDATES = 3  # on one batch of noise; the first warms up, the quickest of the others counts
-Kind = tuple[str, ...]  # what runs of one speed have in common
+START = "init"  # the setting, where a method has it, that says only where its weights start
+TRAINED_BY = ("__init__", "loss", "step", "forward", "optimizers", "view")  # methods that share them have one speed
+Kind = tuple[object, ...]  # what runs of one speed have in common
 
 
 @dataclass
@@ -33,29 +38,36 @@ class Estimate:
 
     def learn(self, spec: RunSpec, images_per_second: float) -> None:
         """A run of this spec has gone at this speed."""
-        self.speeds.setdefault(_kind(spec), []).append(images_per_second)
+        self.speeds.setdefault(self._kind(spec), []).append(images_per_second)
 
     def learn_all(self, records: Iterable[Record], on: torch.device) -> None:
         """The speeds of finished runs on a device like this one."""
         here = device.describe(on).partition(",")[0]  # a CPU's threads may be divided otherwise
         for record in records:
-            if str(record.env.get("device")).partition(",")[0] == here:
-                self.learn(record.spec, float(record.metrics["images_per_second"] or 0))
+            speed = float(record.metrics.get("images_per_second") or 0)
+            if speed and str(record.env.get("device")).partition(",")[0] == here:
+                with suppress(UserError):  # of a method that is not installed any more
+                    kind = _kind(record.spec, record.data.side, len(record.data.classes))
+                    self.speeds.setdefault(kind, []).append(speed)
 
     def probe(self, spec: RunSpec, on: torch.device) -> None:
         """Measure the speed of a run that none is known of: a few updates on noise."""
-        if _kind(spec) not in self.speeds:
+        if self._kind(spec) not in self.speeds:
             self.learn(spec, _measure(spec, self.info(spec.dataset), on))
 
     def seconds(self, spec: RunSpec, epochs: int | None = None) -> float | None:
         """Of training for so many epochs (None: all of them); None where the speed is not known."""
-        known = self.speeds.get(_kind(spec))
+        known = self.speeds.get(self._kind(spec))
         if not known:
             return None
         images = spec.limit_train or self.info(spec.dataset).counts["train"]
         if spec.select != "none" and "val" not in self.info(spec.dataset).counts:
             images = round(images * (1 - HELD_OUT))
         return images * (spec.recipe.epochs if epochs is None else epochs) / statistics.median(known)
+
+    def _kind(self, spec: RunSpec) -> Kind:
+        info = self.info(spec.dataset)
+        return _kind(spec, info.side, len(info.classes))
 
 
 def words(seconds: float) -> str:
@@ -65,17 +77,27 @@ def words(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def _kind(spec: RunSpec) -> Kind:
+def _kind(spec: RunSpec, side: int, classes: int) -> Kind:
+    """A network's speed is that of its input's side, whatever the scale; images are restored before the training."""
+    cls = registry.method(spec.method)
     # a weight, such as lam=0.5, changes no speed; a number of layers or a name may
-    config = json.dumps({k: v for k, v in spec.config.items() if not isinstance(v, float)}, sort_keys=True)
-    return spec.method, config, spec.backbone, str(spec.width), str(spec.scale), spec.precision, spec.dataset
+    config = {k: v for k, v in spec.config.items() if not isinstance(v, float) and k != START}
+    if issubclass(cls, Restorer):
+        net: Kind = (spec.method, spec.scale)
+    else:
+        net = (*(getattr(cls, name) for name in TRAINED_BY), spec.scale if cls.view == "lr" else None)
+        for need in spec.needs.values():
+            if issubclass(registry.method(need.method), Restorer):
+                config = {k: v for k, v in config.items() if k not in need.config}
+    return *net, json.dumps(config, sort_keys=True), spec.backbone, spec.width, spec.precision, side, classes
 
 
 def _measure(spec: RunSpec, info: DatasetInfo, on: torch.device) -> float:
     """Images a second. Of few images where a whole batch takes long: a probe is short."""
     few = min(FIRST, spec.recipe.batch_size)
     speed = _try(spec, info, on, few)
-    return speed if spec.recipe.batch_size / speed > LONG else _try(spec, info, on, spec.recipe.batch_size)
+    whole = spec.recipe.batch_size
+    return speed if whole == few or whole / speed > LONG else _try(spec, info, on, whole)
 
 
 def _try(spec: RunSpec, info: DatasetInfo, on: torch.device, images: int) -> float:

@@ -81,9 +81,9 @@ def columns(records: Sequence[Record], nets: Mapping[str, str], store: Store, da
     """LR, its plain enlargement, each run's restored images, HR: the first test images, in canonical order.
 
     records: of one test, as `choose` gives them; nets: label -> method. Raises UserError where the data set is
-    missing.
+    missing, or a run's restored images.
     """
-    kept = [store.predictions(record)["restored"] for record in records]
+    kept = [_restored(record, store) for record in records]
     n, shave = min(map(len, kept)), int(str(records[0].spec.config["sr_scale"]))
     images = prepare.prepare(records[0].spec, data_root, torch.device("cpu")).test.first(n)
     true, plain = images.hr, images.view("up")
@@ -98,6 +98,13 @@ def columns(records: Sequence[Record], nets: Mapping[str, str], store: Store, da
     ]
     lr = Column("LR", images.view("lr").numpy())
     return [lr, enlarged("bicubic", plain), *restored, Column("HR", true.numpy())]
+
+
+def _restored(record: Record, store: Store) -> np.ndarray:
+    found = store.predictions(record)
+    if "restored" not in found:
+        raise UserError(f"run {record.id} ({record.spec.method}) has kept no restored image")
+    return found["restored"]
 
 
 def draw(title: str, shown: Sequence[Column], rows: int) -> Figure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,9 +31,9 @@ class Graph:
         """Ids of all that a run needs, and that those need: a method is loaded with all of them."""
         return {spec.id for spec in self.specs[run].walk()} - {run}
 
-    def used_by(self, run: str) -> list[str]:
-        """Ids of the runs of this graph that need a run."""
-        return [other for other in self.specs if run in self.needs(other)]
+    def roles(self, run: str) -> Counter[str]:
+        """What a run is to others of this graph, and to how many: "teacher", 8."""
+        return Counter(role for spec in self.specs.values() for role, need in spec.needs.items() if need.id == run)
 
 
 def graph(specs: Sequence[RunSpec], store: Store) -> Graph:

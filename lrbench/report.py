@@ -60,6 +60,7 @@ class _Report:
             made=f"Made by lrbench {__version__} from {len(self.records):,} runs on {moment}.",
         )
         self.pages.environment.filters["run"] = self.relations.records.__getitem__
+        self.pages.environment.filters["experiments"] = run_page.experiments
 
     def write(self) -> None:
         known = self.relations.records
@@ -203,13 +204,20 @@ def _list(values: Sequence[str]) -> str:
 
 def _entries(tables: Sequence[Table], page: str = TABLES) -> list[tuple[str, str]]:
     """Links to every protocol of some tables; to one of several tables, with its name."""
-    return [
-        (f"{page}#{table.id}-{number}", f"{_short(table.title)}: {one.protocol}" if page == TABLES else one.protocol)
-        for table in tables
-        for number, one in enumerate(table.sheets, 1)
-    ]
+    entries = []
+    for table in tables:
+        parts = len({one.title for one in table.sheets})  # such as claims, and their evidence
+        for number, one in enumerate(table.sheets, 1):
+            named = f"{_short(table.title)}: " if page == TABLES else f"{_last(one.title)}: " if parts > 1 else ""
+            entries.append((f"{page}#{table.id}-{number}", named + one.protocol))
+    return entries
 
 
 def _short(title: str) -> str:
     """ "Table 1" of "Table 1: top-1 accuracy"."""
-    return title.partition(":")[0]
+    return title.partition(": ")[0]
+
+
+def _last(title: str) -> str:
+    """ "the evidence" of "Claims: the evidence"."""
+    return title.rpartition(": ")[2]

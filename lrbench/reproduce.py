@@ -13,6 +13,7 @@ from lrbench.board import Board
 from lrbench.errors import UserError
 from lrbench.estimate import Estimate, words
 from lrbench.executors import Executor, Here, Place
+from lrbench.files import check_writable
 from lrbench.graph import Graph, graph
 from lrbench.plan import Protocol
 from lrbench.pool import Pool
@@ -91,11 +92,11 @@ def preview(ordered: Ordered) -> str:
             ordered.estimate.probe(spec, on)
         seconds = ordered.estimate.seconds(spec) if missing else None
         total += seconds or 0
-        shared = len(graph.used_by(run))
+        shared = ", ".join(f"{role} of {count}" for role, count in graph.roles(run).items())
         needs = " ".join(f"{role} {need.id[:8]}" for role, need in spec.needs.items())
         state = "train" if missing else "there"
-        lines.append([title(spec), state, words(seconds) if seconds else "-", needs or "-", str(shared or "-")])
-    head = ["run", "state", "about", "needs", "needed by"]
+        lines.append([title(spec), state, words(seconds) if seconds else "-", needs or "-", shared or "-"])
+    head = ["run", "state", "about", "needs", "shared as"]
     summary = (
         f"{ordered.suite.title}: {len(graph.specs)} runs, {len(graph.there)} there, {len(graph.missing)} to train, "
         f"about {words(total)} of training on this device"
@@ -104,7 +105,9 @@ def preview(ordered: Ordered) -> str:
 
 
 def carry_out(ordered: Ordered, out: Path, note: Note) -> Schedule:
-    """Train what is missing, then write the suite's tables and figures of what there is to `out`."""
+    """Train what is missing, then write the suite's tables and figures of what there is to `out`. Raises OSError."""
+    for folder in (out, ordered.store.root) if ordered.graph.missing else (out,):
+        check_writable(folder)  # before the training, not after it
     schedule = Schedule(ordered.graph)
     if ordered.graph.missing:
         ordered.estimate.learn_all(ordered.store.records(), device.pick(ordered.resources.device))

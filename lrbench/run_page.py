@@ -115,6 +115,15 @@ def name(spec: RunSpec) -> str:
     return cells.name(cells.row_key(spec))
 
 
+def experiments(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
+    """Runs by method; by all that names them where one method has several settings."""
+    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
+    for record in sorted(records, key=lambda record: (record.spec.method, name(record.spec), record.spec.seed)):
+        groups[record.spec.method, name(record.spec)].append(record)
+    methods = [method for method, _ in groups]
+    return [(label if methods.count(method) > 1 else method, runs) for (method, label), runs in groups.items()]
+
+
 def score(record: Record) -> tuple[str, float | None, str]:
     """What a run is judged by: its name, value and unit."""
     return ("PSNR", record.metrics.get("psnr"), "dB") if record.restores else ("top-1", record.top1, "%")

@@ -49,7 +49,8 @@ def check_style(style: str) -> None:
 def markdown(sheets: Sequence[Sheet]) -> str:
     """A section a table, with the protocol above it and the notes below."""
     return "\n".join(
-        f"## {sheet.title}\n\nProtocol: {sheet.protocol}.\n\n{grid(sheet.head, sheet.lines)}\n"
+        f"## {sheet.title}\n\nProtocol: {sheet.protocol}.\n\n"
+        + (f"{grid(sheet.head, sheet.lines)}\n" if sheet.lines else "")
         + "".join(f"- {note}\n" for note in sheet.notes)
         for sheet in sheets
     )

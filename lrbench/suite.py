@@ -147,6 +147,8 @@ def specs(
     for name in overrides.renamed:
         if name not in named:
             raise UserError(f"this suite has no data set '{name}' to replace; {did_you_mean(name, sorted(named))}")
+    if not suite.runs:
+        raise UserError(f"the suite '{suite.title}' has no runs; add a grid, [[runs]], or include another suite")
     grids = [_overridden(grid, overrides) for grid in suite.runs]
     methods = {name: registry.method(name) for grid in grids for name in grid.method}
     for setting in overrides.settings:

@@ -143,7 +143,7 @@ def test_best_near(gains, verdict):
 def test_protocols_are_never_mixed():
     records = runs("dfd", over(SURE)) + runs(LR, BASE, degradation="area")
     made = claims_table.sheets(PAPER, records, right)
-    assert [sheet.protocol for sheet in made] == ["no run yet"] * 2
+    assert [sheet.protocol for sheet in made] == ["no run yet of what the claims compare"] * 2
     records += runs(LR, BASE) + runs("dfd", over(UNSURE), degradation="area")
     made = claims_table.sheets(PAPER, records, right)
     assert len({sheet.protocol for sheet in made}) == 2 and len(made) == 4

@@ -193,6 +193,14 @@ def test_a_subset_of_the_test_images_is_shown_as_it_was_restored(toys):
     assert np.array_equal(toys.columns()[-1].images, DEGRADATIONS["area"].down(subset.images[firsts], 8)[:SHOWN])
 
 
+def test_a_run_without_restored_images_is_named(toys):
+    one = toys.put("sr-espcn")
+    lacking = one.model_copy(update={"id": "5" * 16, "files": {}})
+    lacking = toys.store.save(lacking, CURVE, {"psnr": np.zeros(12)}, save_tensors({}))
+    with pytest.raises(UserError, match=f"{lacking.id} .* no restored image"):
+        gallery.columns([one, lacking], FIG_3.nets, toys.store, toys.data)
+
+
 def test_images_that_have_gone_are_asked_for(toys):
     toys.put("sr-espcn")
     (toys.data / "toys.npz").unlink()

@@ -15,7 +15,7 @@ from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
 from test_cli import caller
 
-from lrbench import figures, replaced, report, sections, tables
+from lrbench import figures, linked, replaced, report, run_page, sections, tables
 from lrbench.errors import UserError
 from lrbench.linked import link
 from lrbench.predictions import csv_lines
@@ -337,6 +337,23 @@ def test_comparisons_link_to_the_runs_of_both_sides():
     lines = [["A, lam = 2", "once", "+1"], ["A, lam = 2", "again", "+2"], ["B", "once", "-"]]
     found = link(Sheet("T", "p", ["", "compared", "gain"], lines, [], long_form), {"x", "a1", "a2", "a3", "b1"})
     assert [row[0].runs for row in found.rows] == [("a1", "a2", "b1"), ("a3",), ()]
+
+
+def test_runs_of_one_method_are_told_apart_by_their_settings(tmp_path):
+    store = Store(tmp_path)
+    runs = [stored.put(store, "dfd", seed, settings={"lam": lam}) for lam in (0.5, 2.0) for seed in (1, 0)]
+    found = run_page.experiments(runs)
+    assert [(name, [run.spec.seed for run in group]) for name, group in found] == [
+        ("DFD", [0, 1]),
+        ("DFD lam=0.5", [0, 1]),
+    ]
+    assert [name for name, _ in run_page.experiments(runs[:2])] == ["dfd"]
+
+
+def test_claims_and_their_evidence_have_links_of_their_own():
+    parts = [linked.LinkedSheet(title, "quick", (), (), (), ()) for title in ("Claims", "Claims: the evidence")]
+    found = report._entries([sections.Table("claims", "Claims", parts, [])], "claims.html")
+    assert found == [("claims.html#claims-1", "Claims: quick"), ("claims.html#claims-2", "the evidence: quick")]
 
 
 # --- the folder ------------------------------------------------------------------------------------------

@@ -218,11 +218,21 @@ def test_a_second_call_trains_nothing(unbroken: Folder) -> None:
     assert before and unbroken.times() == before
 
 
+def test_folders_that_take_no_file_are_told_before_the_training(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    (tmp_path / "file").touch()
+    done = folder.call("--out", "file/below")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and "file" in done.stderr
+    assert "started" not in done.stderr
+
+
 def test_a_dry_run_shows_the_graph_and_writes_nothing(unbroken: Folder, tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     done = folder.call("--dry-run")
     assert done.returncode == 0, done.stderr
     assert "5 runs, 0 there, 5 to train" in done.stdout
+    assert "teacher of 1" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["five.toml", "held.py"]
     again = unbroken.call("--dry-run", "--seeds", "2")
     assert "10 runs, 5 there, 5 to train" in again.stdout

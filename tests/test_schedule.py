@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import tiny
+from rich.console import Console
 
 from lrbench.board import Board
 from lrbench.estimate import Estimate, words
 from lrbench.executors import Event, Executor, Handle
 from lrbench.graph import graph
+from lrbench.record import Record
 from lrbench.schedule import Schedule, State
 from lrbench.spec import RunSpec
 from lrbench.store import Store
@@ -119,6 +122,27 @@ def test_runs_of_one_company_are_begun_together_where_every_slot_has_enough_to_d
         assert executor.tasks == expected, slots
 
 
+def test_the_time_left_of_runs_side_by_side_is_their_sum(tmp_path: Path) -> None:
+    students = [tiny.spec("dfd", {"lam": lam, "init": "scratch"}, data=tiny.info(32)) for lam in (0.1, 1.0, 10.0)]
+    store = Partly(tmp_path)
+    store.whole = {students[0].needs["teacher"].id}
+    schedule, estimate = Schedule(graph(students, store)), Estimate(lambda name: tiny.info(32))
+    board, said = Board(schedule, estimate), set[str]()
+
+    class Together(Scripted):
+        def wait(self, handle: Handle, timeout: float) -> None:
+            for spec in self.running:
+                handle(Event(spec.id, "started"))
+            for spec in self.running:
+                handle(Event(spec.id, "epoch", 10, 1.0, {}))
+            said.add(board.time_left())
+            for spec in self.running:
+                handle(Event(spec.id, "done", 100, row={"top1": 60.0}))
+
+    schedule.run(Together(), board)
+    assert said == {f"about {words(3 * 90 * 40)} left"}
+
+
 def test_a_run_that_has_failed_is_tried_again_alone(tmp_path: Path) -> None:
     students = [tiny.spec("dfd", {"lam": lam, "init": "scratch"}, data=tiny.info(32)) for lam in (0.1, 1.0, 10.0)]
     teacher, ids = students[0].needs["teacher"].id, [student.id for student in students]
@@ -140,8 +164,27 @@ def test_the_board_says_what_happens_in_lines(
     assert "failed and is tried again: no luck" in said
     assert "FAILED: no luck" in said
     assert "top-1 60.00 %" in said
-    assert f"({len(schedule.graph.missing)} of {len(schedule.graph.missing)};" in said
+    assert f"({len(schedule.graph.missing)} of {len(schedule.graph.missing)})" in said
     assert "\x1b" not in said
+
+
+def test_the_board_says_what_is_of_no_run(
+    runs: tuple[Schedule, dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Board(runs[0], Estimate(lambda name: tiny.info(32))) as board:
+        board(Event("", "note", text="another process is training it"))
+    assert "another process is training it" in capsys.readouterr().err
+
+
+def test_the_screen_of_a_suite_that_is_done_says_no_more_than_that(runs: tuple[Schedule, dict[str, str]]) -> None:
+    schedule, _ = runs
+    board, console = Board(schedule, Estimate(lambda name: tiny.info(32))), Console(width=200, file=io.StringIO())
+    console.print(board)
+    schedule.run(Scripted(), board)
+    console.print(board)
+    before, after = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert before == f"{len(schedule.graph.specs)} waiting; time left not known yet"
+    assert after == f"{len(schedule.graph.specs)} done"
 
 
 def test_a_need_without_weights_is_trained_again_only_for_a_run_that_is_missing(tmp_path: Path) -> None:
@@ -180,8 +223,32 @@ def test_time_is_estimated_from_runs_alike() -> None:
     known.learn(tiny.spec("dfd", {"lam": 2.0}, epochs=3), 100.0)
     assert known.seconds(spec) == pytest.approx(40 * 10 / 100), "a weight changes no speed"
     assert known.seconds(spec, 5) == pytest.approx(2)
+    assert known.seconds(tiny.spec("dfd", {"lam": 0.5, "init": "scratch"}, scale=2)), "its network sees one side"
     assert known.seconds(tiny.spec("dfd", {"lam": 0.5}, width=0.25)) is None
+    known.learn(tiny.spec("vdsr", {"channels": 8}), 50.0)
+    assert known.seconds(tiny.spec("espcn", {"init": "lr-baseline"})), "restored before the training"
+    assert known.seconds(tiny.spec("lr-baseline")), "a network is as fast on restored images"
+    known.learn(tiny.spec("sr-vdsr", {"sr_scale": 2}), 50.0)
+    assert known.seconds(tiny.spec("sr-vdsr", {"sr_scale": 4})) is None
     assert [words(seconds) for seconds in (0.4, 89, 600, 9000)] == ["0 s", "89 s", "10 min", "2.5 h"]
+
+
+def test_records_that_tell_no_speed_are_left_out() -> None:
+    import torch
+
+    from lrbench import device
+
+    cpu, known, spec = torch.device("cpu"), Estimate(lambda name: tiny.info()), tiny.spec()
+
+    def record(images_per_second: float | None, method: str = spec.method) -> Record:
+        run, env = spec.model_copy(update={"method": method}), {"device": device.describe(cpu)}
+        values = {"spec": run, "data": tiny.FACTS, "env": env, "metrics": {"images_per_second": images_per_second}}
+        return Record.model_construct(**values)
+
+    known.learn_all([record(None), record(0.0), record(50.0, "not-installed")], cpu)
+    assert known.seconds(spec) is None
+    known.learn_all([record(40.0)], cpu)
+    assert known.seconds(spec, 1) == pytest.approx(1)
 
 
 @pytest.mark.parametrize("method", ["hr-baseline", "dfd", "sr-espcn", "vdsr"])

@@ -511,3 +511,14 @@ def test_two_processes_that_want_one_run_train_it_once(tmp_path: Path, unbroken:
     assert first.records() == second.records()
     assert first.trained + second.trained == 3  # the LR-baseline that the student starts from, its teacher and itself
     same_runs(results, unbroken)
+
+
+def test_a_lock_in_a_folder_that_takes_no_file_is_an_error(tmp_path, monkeypatch):
+    """As in /proc, where it would otherwise be tried for ever."""
+
+    def refuse(path, *_):
+        raise FileNotFoundError(2, "No such file or directory", str(path))
+
+    monkeypatch.setattr(lock.os, "open", refuse)
+    with pytest.raises(FileNotFoundError), lock.held(tmp_path / "lock", lambda: None):
+        raise AssertionError("it is not held")

@@ -130,6 +130,12 @@ def test_a_mistake_is_named(mine: Path, change: tuple[str, str], message: str) -
     assert "\n" not in str(error.value)
 
 
+def test_a_suite_without_runs_is_a_mistake(mine: Path) -> None:
+    mine.write_text('title = "Mine"\n')
+    with pytest.raises(UserError, match="'Mine' has no runs"):
+        specs(mine)
+
+
 def test_a_setting_that_no_method_has_is_named(mine: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'lam'"):
         specs(mine, settings={"lambda": 1})
@@ -165,7 +171,7 @@ def test_the_graph_holds_what_is_needed_first_and_once(tmp_path: Path, mine: Pat
     assert all(places[need] < places[run] for run in found.specs for need in found.needs(run))
     teachers = [run for run, spec in found.specs.items() if spec.method == "hr-baseline"]
     assert len(teachers) == 2, "one a backbone"
-    assert all(len(found.used_by(teacher)) == 3 for teacher in teachers)
+    assert all(found.roles(teacher) == {"teacher": 2, "init": 2} for teacher in teachers)
 
 
 def test_smoke_writes_every_table_and_figure() -> None:

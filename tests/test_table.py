@@ -15,7 +15,7 @@ from lrbench import cells, published, registry
 from lrbench.errors import UserError
 from lrbench.record import Record
 from lrbench.render import runs, sheet
-from lrbench.sheet import FORMATS
+from lrbench.sheet import FORMATS, Sheet, markdown
 from lrbench.sheet import render as render_sheets
 from lrbench.table import fill
 
@@ -408,3 +408,8 @@ def test_a_drafts_label_and_defaults_are_used(monkeypatch):
     monkeypatch.setitem(registry._drafts, "drafty", (Draft, "a test"))
     assert cells.name(cells.row_key(record("drafty").spec)) == "My draft"
     assert "My draft (resnet18)" in [row.label for row in table([record("drafty")]).rows]
+
+
+def test_a_table_without_a_line_is_its_title_and_notes():
+    text = markdown([Sheet("Tuned", "no run yet", ["", "a"], [], ["Nothing was run."], [])])
+    assert text == "## Tuned\n\nProtocol: no run yet.\n\n- Nothing was run.\n"
