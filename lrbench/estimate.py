@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import statistics
+from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ LONG = 1.0  # seconds that a whole batch may take, by the speed of the first: el
 UPDATES = 3  # on one batch of noise; the first warms up, the quickest of the others counts
 START = "init"  # the setting, where a method has it, that says only where its weights start
 TRAINED_BY = ("__init__", "loss", "step", "forward", "optimizers", "view")  # methods that share them have one speed
+LATEST = 100  # speeds of a kind that are kept: the oldest are forgotten
 Kind = tuple[object, ...]  # what runs of one speed have in common
 
 
@@ -34,11 +36,14 @@ class Estimate:
     """Speeds, in training images a second, by kind of run; `info` says how large a data set is."""
 
     info: Callable[[str], DatasetInfo]
-    speeds: dict[Kind, list[float]] = field(default_factory=dict)
+    speeds: dict[Kind, deque[float]] = field(default_factory=dict)
 
     def learn(self, spec: RunSpec, images_per_second: float) -> None:
         """A run of this spec has gone at this speed."""
-        self.speeds.setdefault(self._kind(spec), []).append(images_per_second)
+        self._add(self._kind(spec), images_per_second)
+
+    def _add(self, kind: Kind, images_per_second: float) -> None:
+        self.speeds.setdefault(kind, deque(maxlen=LATEST)).append(images_per_second)
 
     def learn_all(self, records: Iterable[Record], on: torch.device) -> None:
         """The speeds of finished runs on a device like this one."""
@@ -48,7 +53,7 @@ class Estimate:
             if speed and str(record.env.get("device")).partition(",")[0] == here:
                 with suppress(UserError):  # of a method that is not installed any more
                     kind = _kind(record.spec, record.data.side, len(record.data.classes))
-                    self.speeds.setdefault(kind, []).append(speed)
+                    self._add(kind, speed)
 
     def probe(self, spec: RunSpec, on: torch.device) -> None:
         """Measure the speed of a run that none is known of: a few updates on noise."""

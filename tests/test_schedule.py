@@ -11,7 +11,7 @@ import tiny
 from rich.console import Console
 
 from lrbench.board import Board
-from lrbench.estimate import Estimate, words
+from lrbench.estimate import LATEST, Estimate, words
 from lrbench.executors import Event, Executor, Handle
 from lrbench.graph import graph
 from lrbench.record import Record
@@ -214,6 +214,13 @@ def test_what_a_need_that_is_there_needs_itself_is_waited_for(tmp_path: Path, fa
     run(schedule, executor)
     assert executor.begun == ([first.id] * 2 if fails else [first.id, last.id])
     assert schedule.states[last.id] is (State.BLOCKED if fails else State.DONE)
+
+
+def test_of_many_speeds_the_latest_count() -> None:
+    known, spec = Estimate(lambda name: tiny.info()), tiny.spec("lr-baseline", epochs=10)
+    for speed in (*[1.0] * 10_000, *[100.0] * LATEST):
+        known.learn(spec, speed)
+    assert known.seconds(spec) == pytest.approx(40 * 10 / 100)
 
 
 def test_time_is_estimated_from_runs_alike() -> None:
