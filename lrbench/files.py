@@ -60,7 +60,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def check_writable(folder: Path) -> None:
-    """Make a folder where there is none, and raise OSError where no file can be written into it."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryFile(dir=folder):
+    """Raise OSError where no file can be written into a folder, or no folder made there. Leaves nothing behind."""
+    there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
+    with tempfile.TemporaryFile(dir=there):
         pass
