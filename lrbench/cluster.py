@@ -6,7 +6,7 @@ import os
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import ExitStack, redirect_stdout, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -57,6 +57,8 @@ class Cluster(Executor):
         self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_train)
         self.running: dict[Any, str] = {}  # object reference -> run
         self.finished: dict[str, Any] = {}  # run -> object reference
+        self.held = ExitStack()
+        self.held.enter_context(redirect_stdout(sys.stderr))  # Ray prints of workers that died; ours is for results
 
     def start(self, specs: Sequence[RunSpec]) -> None:
         [spec] = specs  # there are always more slots than runs
@@ -85,6 +87,7 @@ class Cluster(Executor):
             with suppress(self.ray.exceptions.RayError):
                 self.ray.cancel(reference, force=True)
         self.ray.shutdown()
+        self.held.close()
 
 
 def _check(address: str) -> None:

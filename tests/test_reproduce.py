@@ -250,6 +250,7 @@ def broken_twice_and_gone_on_from(folder: Folder, first: list[str], last: list[s
     os.killpg(process.pid, signal.SIGINT)
     done = folder.ended(process)
     assert done.returncode == 130, done.stderr
+    assert not done.stdout, "results only, and there are none"
     assert f"failed and is tried again: {cause}" in done.stderr
     assert "started after epoch 1" in done.stderr
     assert "run the same command again" in done.stderr
