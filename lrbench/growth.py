@@ -1,9 +1,10 @@
-"""How cost grows: time and memory against images, width, batch size and records in the store."""
+"""How cost grows: time and memory against images, width, batch size, runs side by side, records in the store."""
 
 from __future__ import annotations
 
 import multiprocessing
 import shutil
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,19 +15,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lrbench import bench, provenance, standin, store
+from lrbench import bench, build, provenance, standin, store
 from lrbench.alone import forget_peak, peak_memory_mib
 from lrbench.backbones import NONE, TIMM
 from lrbench.case import Case, CaseSpec
+from lrbench.cohort import one_epoch
 from lrbench.contenders import Evaluation, Loop
 from lrbench.degradation import DEFAULT, degrade
+from lrbench.frozen import remember_answers
 from lrbench.record import Record
 from lrbench.spec import RunSpec
+from lrbench.train import Training
 
 IMAGES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
 WIDTHS = (0.125, 0.25, 0.5, 1.0)
 BATCHES = (32, 64, 128, 256, 512)
+TOGETHER = (1, 2, 4, 7, 14)
 RECORDS = (30, 100, 300, 1_000, 3_000)
+ROUNDS = 3  # of runs side by side: medians
 STEEP = 1.15  # an exponent above it counts as steeper than linear; noise alone makes one of 1.1
 TAIL = 3  # of an axis' points, the largest: below them fixed costs hide how cost grows
 
@@ -35,7 +41,7 @@ TAIL = 3  # of an axis' points, the largest: below them fixed costs hide how cos
 class Point:
     """One cost at one place of an axis."""
 
-    axis: str  # training images, width, batch size, records in the store
+    axis: str  # training images, width, batch size, runs side by side, records in the store
     x: float
     cost: str  # what was measured, with its unit
     y: float
@@ -90,6 +96,9 @@ def measure(request: bench.Request, note: Callable[[str], None]) -> list[Point]:
     for axis, x, wanted in planned:
         note(f"{axis}: {x:g}")
         points += [Point(axis, x, cost, y) for cost, y in _apart(_train, wanted).items()]
+    for n in TOGETHER:
+        note(f"runs side by side: {n}")
+        points += [Point("runs side by side", n, cost, y) for cost, y in _apart(_together, n, planned[0][2]).items()]
     for n in RECORDS:
         note(f"records in the store: {n}")
         points += [Point("records in the store", n, cost, y) for cost, y in _apart(_keep, n, planned[0][2]).items()]
@@ -126,6 +135,34 @@ def _train(wanted: CaseSpec) -> dict[str, float]:
         "an epoch, s": epoch,
         "a step, s": epoch / case.updates,
         "a test of as many images, s": Evaluation(case).slice(),
+        "peak memory, MiB": peak_memory_mib(case.device),
+    }
+
+
+def _together(n: int, wanted: CaseSpec) -> dict[str, float]:
+    """What `n` runs of one company cost, side by side and one after the other, in turn; the most memory held."""
+    case = wanted.case()
+    facts = standin.facts(case.info, len(case.pairs))
+    needs = standin.needs(case.spec, facts, case.device)
+    for need in needs.values():
+        remember_answers(need)
+    pairs = case.pairs.to(case.device)
+    members = [Training(build.build(case.spec, facts, needs, case.device), case.spec, pairs, None, 0) for _ in range(n)]
+    forget_peak(case.device)
+    beside, alone = [], []
+    for _ in range(1 + ROUNDS):  # the first warms up
+        started = time.perf_counter()
+        one_epoch(members)
+        between = time.perf_counter()
+        for member in members:
+            one_epoch([member])
+        beside.append(between - started)
+        alone.append(time.perf_counter() - between)
+    ratios = [one / other for one, other in zip(beside[1:], alone[1:], strict=True)]
+    return {
+        "an epoch of all, s": statistics.median(beside[1:]),
+        "the same one after the other, s": statistics.median(alone[1:]),
+        "side by side / one after the other": statistics.median(ratios),
         "peak memory, MiB": peak_memory_mib(case.device),
     }
 

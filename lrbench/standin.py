@@ -20,8 +20,12 @@ def facts(info: DatasetInfo, images: int) -> DataFacts:
 
 def untrained(spec: RunSpec, facts: DataFacts, on: torch.device) -> Method:
     """The method of a spec with new weights, and all that it needs with new weights too, frozen."""
-    needs = {role: untrained(need, facts, on).requires_grad_(False).eval() for role, need in spec.needs.items()}
-    return build.build(spec, facts, needs, on)
+    return build.build(spec, facts, needs(spec, facts, on), on)
+
+
+def needs(spec: RunSpec, facts: DataFacts, on: torch.device) -> dict[str, Method]:
+    """What a run needs, never trained, frozen."""
+    return {role: untrained(need, facts, on).requires_grad_(False).eval() for role, need in spec.needs.items()}
 
 
 def noise(spec: RunSpec, info: DatasetInfo, images: int) -> Pairs:

@@ -56,7 +56,8 @@ def test_a_filled_store_is_a_store(tmp_path):
 def small(monkeypatch):
     """Few and small points, in this process."""
     monkeypatch.setattr(growth, "_apart", lambda task, *arguments: task(*arguments))
-    for axis, values in (("IMAGES", (16, 32)), ("WIDTHS", (0.125, 0.25)), ("BATCHES", (8, 16)), ("RECORDS", (2, 4))):
+    axes = {"IMAGES": (16, 32), "WIDTHS": (0.125, 0.25), "BATCHES": (8, 16), "TOGETHER": (1, 3), "RECORDS": (2, 4)}
+    for axis, values in axes.items():
         monkeypatch.setattr(growth, axis, values)
 
 
@@ -64,9 +65,10 @@ def test_every_axis_is_measured(small):
     notes = []
     found = growth.curves(growth.measure(REQUEST, notes.append))
     assert {one.axis: one.x for one in found} == {
-        "training images": (16, 32), "width": (0.125, 0.25), "batch size": (8, 16), "records in the store": (2, 4),
+        "training images": (16, 32), "width": (0.125, 0.25), "batch size": (8, 16), "runs side by side": (1, 3),
+        "records in the store": (2, 4),
     }  # fmt: skip
-    assert len(notes) == 8 and all(y > 0 for one in found for y in one.y)
+    assert len(notes) == 10 and all(y > 0 for one in found for y in one.y)
 
 
 def test_a_timm_model_has_one_width():
@@ -95,7 +97,8 @@ def test_the_command_writes_table_and_plots(small, monkeypatch, capsys, tmp_path
     assert exit.value.code == 0 and "records in the store" in out
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["growth.csv", "growth.png", "growth.svg"]
     rows = list(csv.DictReader((tmp_path / "out" / "growth.csv").open()))
-    assert {row["against"] for row in rows} == {"training images", "width", "batch size", "records in the store"}
+    axes = {"training images", "width", "batch size", "runs side by side", "records in the store"}
+    assert {row["against"] for row in rows} == axes
     assert all(float(row["y"]) > 0 and row["cpu"] for row in rows)
 
 
