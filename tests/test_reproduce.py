@@ -137,7 +137,7 @@ class Folder:
         return process
 
     def ended(self, process: subprocess.Popen[str]) -> subprocess.CompletedProcess[str]:
-        process.wait(timeout=240)
+        process.wait(timeout=600)
         out, err = (self.path / "stdout").read_text(), (self.path / "stderr").read_text()
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
