@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 import torch
 
 from lrbench import registry
-from lrbench.method import Batch
 from lrbench.plan import config_of, epochs_before
 from lrbench.restorer import magnification
 from lrbench.spec import RunSpec
@@ -38,14 +37,13 @@ def one_epoch(members: Sequence[Training], step: Step = lambda *_: None, failed:
             break
         batch = batches[place]
         for member in list(going):
-            versions = _versions(batch)
             try:
                 member.update(place, batch)
                 step(member, len(batch.y))
             except Exception as error:  # whatever a method may raise
                 going.remove(member)
                 failed(member, error)
-            if len(members) > 1 and _versions(batch) != versions:  # it has written into its images
+            if batch.is_written:  # the next gets it as it was
                 batch = batches[place]
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -62,8 +60,3 @@ def company(spec: RunSpec) -> tuple[object, ...]:
     images = (spec.degradation, spec.scale, magnification(spec), spec.needs[restorer].id if restorer else None)
     augmented = (cls.view == "lr", spec.recipe.batch_size, spec.recipe.crop, spec.recipe.flip)
     return *data, *images, *augmented, spec.seed, epochs_before(spec)
-
-
-def _versions(batch: Batch) -> list[int]:
-    """They tell whether somebody has written into a tensor."""
-    return [tensor._version for tensor in vars(batch).values() if tensor is not None]

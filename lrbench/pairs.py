@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from lrbench.method import Batch, View
+from lrbench.method import MISSING, Batch, View
 from lrbench.recipes import Recipe
 
 
@@ -61,36 +62,89 @@ def to_uint8(images: Tensor) -> Tensor:
     return images.float().mul(255).round_().clamp_(0, 255).byte().permute(0, 2, 3, 1).contiguous()
 
 
-def shift_and_flip(images: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, reach: int) -> Tensor:
-    """Crop each image, padded with black by `reach`, at its own shift, and mirror some.
+class Moves:
+    """Where the crop of each of some images lies, padded with black by `reach`, and which are mirrored.
 
-    images (n, H, W, C); dy, dx (n,) int64 in [-reach, reach]; flip (n,) bool. The result has the
-    size of `images`: its pixel (0, 0) was at (dy, dx), before the mirror.
+    dy, dx (n,) int64 in [-reach, reach]; flip (n,) bool. Pixel (0, 0) of a crop was at (dy, dx), before the mirror.
     """
-    n, height, width, channels = images.shape
-    tall, wide = height + 2 * reach, width + 2 * reach
-    # Each image beside its mirror, both padded. A row of a crop is then `width` pixels in one piece, flipped or
-    # not: rows are copied whole, which is several times as fast as picking pixels.
-    canvas = images.new_zeros(n, tall, 2, wide, channels)
-    inside = canvas[:, reach : reach + height, :, reach : reach + width]
-    inside[:, :, 0], inside[:, :, 1] = images, images.flip(2)
-    top = torch.arange(n, device=images.device) * tall + reach + dy
-    left = reach + torch.where(flip, wide - dx, dx)
-    starts = (top[:, None] + torch.arange(height, device=images.device)) * (2 * wide) + left[:, None]
-    rows = canvas.as_strided((n * tall * 2 * wide - width + 1, width * channels), (channels, 1))  # from every pixel on
-    return rows.index_select(0, starts.flatten()).view(images.shape)
+
+    def __init__(self, dy: Tensor, dx: Tensor, flip: Tensor, reach: int) -> None:
+        self.dy, self.dx, self.flip, self.reach = dy, dx, flip, reach
+        self._starts: dict[tuple[int, int], Tensor] = {}
+
+    def by(self, scale: int) -> Moves:
+        """The same on images that many times smaller, in whole pixels, rounded."""
+        dy, dx = (torch.round(shift / scale).long() for shift in (self.dy, self.dx))
+        return Moves(dy, dx, self.flip, -(-self.reach // scale))
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Crop and mirror images (n, H, W, C); the result is as large as they are."""
+        n, height, width, channels = images.shape
+        tall, wide = height + 2 * self.reach, width + 2 * self.reach
+        # Each image beside its mirror, both padded. A row of a crop is then `width` pixels in one piece, flipped or
+        # not: rows are copied whole, which is several times as fast as picking pixels.
+        canvas = images.new_zeros(n, tall, 2, wide, channels)
+        inside = canvas[:, self.reach : self.reach + height, :, self.reach : self.reach + width]
+        inside[:, :, 0], inside[:, :, 1] = images, images.flip(2)
+        rows = canvas.as_strided((n * tall * 2 * wide - width + 1, width * channels), (channels, 1))  # from every pixel
+        return rows.index_select(0, self._starts_of(height, width)).view(images.shape)
+
+    def _starts_of(self, height: int, width: int) -> Tensor:
+        """Where in all pixels of the canvas each row of each crop starts; it is asked for by every view."""
+        if (height, width) not in self._starts:
+            n, device = len(self.dy), self.dy.device
+            tall, wide = height + 2 * self.reach, width + 2 * self.reach
+            top = torch.arange(n, device=device) * tall + self.reach + self.dy
+            left = self.reach + torch.where(self.flip, wide - self.dx, self.dx)
+            starts = (top[:, None] + torch.arange(height, device=device)) * (2 * wide) + left[:, None]
+            self._starts[height, width] = starts.flatten()
+        return self._starts[height, width]
 
 
-class Epoch(Sequence[Batch]):
+class Lazy(Batch):
+    """A batch whose images are made when they are first read: most methods read one or two of the three."""
+
+    hr: Tensor = cached_property(lambda self: self._view("hr"))  # type: ignore[assignment]
+    lr: Tensor = cached_property(lambda self: self._view("lr"))  # type: ignore[assignment]
+    up: Tensor = cached_property(lambda self: self._view("up"))  # type: ignore[assignment]
+    _make: Callable[[View], Tensor]
+    _versions: dict[str, int]
+
+    @classmethod
+    def of(cls, make: Callable[[View], Tensor], y: Tensor, index: Tensor) -> Lazy:
+        """make: gives a view, or MISSING where the method must not see it."""
+        batch = cls.__new__(cls)
+        vars(batch).update(y=y, index=index, _make=make, _versions={"y": y._version, "index": index._version})
+        return batch
+
+    def _view(self, view: View) -> Tensor:
+        with torch.inference_mode(False), torch.no_grad():  # whoever reads it next may need its gradient
+            image = self._make(view)
+        if image is not MISSING:
+            self._versions[view] = image._version
+        return image
+
+    @property
+    def made(self) -> dict[str, Tensor]:
+        """The tensors that are there by now, by name."""
+        return {name: vars(self)[name] for name in self._versions}
+
+    @property
+    def is_written(self) -> bool:
+        """Whether somebody has written into one of its tensors since it was made."""
+        return any(tensor._version != self._versions[name] for name, tensor in self.made.items())
+
+
+class Epoch(Sequence[Lazy]):
     """The augmented batches of one epoch, in order; each is made when it is asked for, and made alike again."""
 
-    def __init__(self, make: Callable[[int], Batch], batches: int) -> None:
+    def __init__(self, make: Callable[[int], Lazy], batches: int) -> None:
         self.make, self.batches = make, batches
 
     def __len__(self) -> int:
         return self.batches
 
-    def __getitem__(self, place: int) -> Batch:  # type: ignore[override]
+    def __getitem__(self, place: int) -> Lazy:  # type: ignore[override]
         if not 0 <= place < self.batches:
             raise IndexError(place)
         return self.make(place)
@@ -111,14 +165,20 @@ def epoch(pairs: Pairs, recipe: Recipe, scale: int | None, on_grid: bool, genera
     flips = (torch.rand(n, generator=generator) < (0.5 if recipe.flip else 0.0)).to(device)
     reach = steps * stride
 
-    def make(place: int) -> Batch:
+    def make(place: int) -> Lazy:
         here = slice(place * size, (place + 1) * size)
-        index, (dy, dx), flip = order[here].clone(), shifts[:, here], flips[here]  # its own: a method may write into it
-        images = {"hr": shift_and_flip(pairs.hr.index_select(0, index), dy, dx, flip, reach)}
-        if pairs.up is not None and pairs.lr is not None and scale is not None:
-            images["up"] = shift_and_flip(pairs.up.index_select(0, index), dy, dx, flip, reach)
-            lr_dy, lr_dx = (torch.round(shift / scale).long() for shift in (dy, dx))
-            images["lr"] = shift_and_flip(pairs.lr.index_select(0, index), lr_dy, lr_dx, flip, -(-reach // scale))
-        return Batch(y=pairs.y[index], index=index, **{view: to_float(image) for view, image in images.items()})
+        index = order[here].clone()  # its own: a method may write into it
+        chosen = index.clone()
+        dy, dx = shifts[:, here]
+        moves = Moves(dy, dx, flips[here], reach)
+
+        def view(name: View) -> Tensor:
+            images: Tensor | None = getattr(pairs, name)
+            if images is None or (name != "hr" and scale is None):
+                return MISSING
+            moved = moves.by(scale) if name == "lr" and scale else moves
+            return to_float(moved.apply(images.index_select(0, chosen)))
+
+        return Lazy.of(view, pairs.y[index], index)
 
     return Epoch(make, n // size)

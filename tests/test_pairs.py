@@ -7,7 +7,7 @@ import pytest
 import tiny
 import torch
 
-from lrbench.pairs import Pairs, epoch, shift_and_flip, to_float
+from lrbench.pairs import Moves, Pairs, epoch, to_float
 from lrbench.seeds import generator
 
 
@@ -39,13 +39,13 @@ def moves(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
 
 @pytest.mark.parametrize("side", [8, 9])
 @pytest.mark.parametrize("reach", [0, 1, 3])
-def test_shift_and_flip_is_pad_crop_mirror(side, reach):
+def test_moves_are_pad_crop_mirror(side, reach):
     draw = np.random.RandomState(reach)
     images = draw.randint(1, 256, (12, side, side + 2, 3), dtype=np.uint8)
     shifts = draw.randint(-reach, reach + 1, (2, 12))
     shifts[:, :2] = [[-reach, reach], [reach, -reach]]  # the corners
     flips = draw.rand(12) < 0.5
-    out = shift_and_flip(*map(torch.tensor, (images, *shifts, flips)), reach)
+    out = Moves(*map(torch.tensor, (*shifts, flips)), reach).apply(torch.tensor(images))
     for i, image in enumerate(images):
         padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)))
         top, left = reach + shifts[0, i], reach + shifts[1, i]
@@ -204,3 +204,43 @@ def test_first_and_to_keep_pairs_together():
     for view in ("hr", "lr", "up"):
         assert pairs.view(view) is getattr(pairs, view)
     assert replace(pairs, up=None).first(2).up is None
+
+
+def test_a_view_is_made_when_it_is_read_and_only_then():
+    (batch,) = batches(tiny.pairs(16), tiny.training(batch_size=16))
+    assert set(batch.made) == {"y", "index"}
+    first = batch.up
+    assert batch.up is first and set(batch.made) == {"y", "index", "up"}
+
+
+def test_what_is_first_read_in_inference_mode_serves_training_too():
+    (batch,) = batches(tiny.pairs(16), tiny.training(batch_size=16))
+    with torch.inference_mode():
+        assert not batch.hr.is_inference()
+
+
+def test_a_batch_knows_that_it_was_written_into():
+    for name in ("hr", "lr", "up", "y", "index"):
+        (batch,) = batches(tiny.pairs(16), tiny.training(batch_size=16))
+        getattr(batch, name)
+        assert not batch.is_written
+        getattr(batch, name).add_(1)
+        assert batch.is_written
+
+
+def test_an_index_that_is_written_into_moves_no_image():
+    one, other = (batches(tiny.pairs(16), tiny.training(batch_size=16))[0] for _ in range(2))
+    one.index.zero_()
+    assert torch.equal(one.up, other.up)
+
+
+def test_a_method_may_replace_an_image_of_its_batch():
+    (batch,) = batches(tiny.pairs(16), tiny.training(batch_size=16))
+    changed = replace(batch, up=torch.zeros_like(batch.up))
+    assert not changed.up.any() and torch.equal(changed.hr, batch.hr) and torch.equal(changed.index, batch.index)
+
+
+def test_a_method_that_may_see_no_lr_image_is_given_none():
+    pairs = Pairs(hr=tiny.pairs(16).hr, y=torch.zeros(16, dtype=torch.long))
+    (batch,) = batches(pairs, tiny.training(batch_size=16), scale=None)
+    assert batch.lr is None and batch.up is None and len(batch.hr) == 16
