@@ -44,6 +44,7 @@ class Request:
     threads: int | None = None
     workers: int | None = None
     precision: str = "auto"
+    capture: bool = True  # steps in CUDA graphs, on a GPU
     plugins: tuple[str, ...] = ()
     data: Path | None = None
 
@@ -125,6 +126,7 @@ def cases(request: Request) -> list[CaseSpec]:
                 threads=request.threads or torch.get_num_threads(),
                 workers=min(WORKERS, machine.cores()) if request.workers is None else request.workers,
                 plugins=request.plugins,
+                capture=request.capture,
             )
         )
     return found

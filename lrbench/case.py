@@ -24,6 +24,7 @@ class Case:
     pairs: Pairs
     device: torch.device
     workers: int  # of the reference loop's loader
+    capture: bool = True  # steps in CUDA graphs, on a GPU
 
     @property
     def updates(self) -> int:
@@ -52,6 +53,7 @@ class CaseSpec:
     threads: int
     workers: int
     plugins: tuple[str, ...] = ()
+    capture: bool = True
 
     def case(self) -> Case:
         """The case, its images made or read. Sets the number of threads of this process."""
@@ -62,4 +64,4 @@ class CaseSpec:
             pairs = standin.noise(self.spec, self.info, self.images)
         else:
             pairs = prepare(self.spec, self.root, torch.device("cpu")).train.first(self.images)
-        return Case(self.spec, self.info, pairs, device.pick(self.device), self.workers)
+        return Case(self.spec, self.info, pairs, device.pick(self.device), self.workers, self.capture)

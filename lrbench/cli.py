@@ -76,6 +76,9 @@ data_option = click.option(
     default=None,
     help="Folder of the data sets.  [default: $LRBENCH_DATA or the user's cache]",
 )
+capture_option = click.option(
+    "--capture/--no-capture", default=True, show_default=True, help="On a GPU: steps in CUDA graphs, which are quicker."
+)
 plugin_option = click.option(
     "--plugin", "plugins", multiple=True, metavar="FILE.py:Class", help="A draft of a method, not installed."
 )
@@ -108,6 +111,7 @@ def cli() -> None:
 @click.option("--limit-test", type=int, help="Test on a stratified subset.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]))
+@capture_option
 @click.option("--json", "as_json", is_flag=True, help="Print the records and nothing else.")
 @plugin_option
 @results_option
@@ -183,6 +187,7 @@ def demo(out: Path, device: str) -> None:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Of tables and figures.  [results/SUITE]")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]))
+@capture_option
 @plugin_option
 @results_option
 @data_option
@@ -204,7 +209,9 @@ def reproduce(
     from lrbench.schedule import State
     from lrbench.suite import Overrides
 
-    resources = {name: options.pop(name) for name in ("executor", "jobs", "address", "gpus", "device", "precision")}
+    resources = {
+        name: options.pop(name) for name in ("executor", "jobs", "address", "gpus", "device", "precision", "capture")
+    }
     fields: dict[str, list[Any]] = {name: list(values) for name, values in options.items() if values}
     if named := [name for name in datasets if "=" not in name]:
         fields["dataset"] = named
@@ -245,6 +252,7 @@ def reproduce(
     "--workers", type=click.IntRange(min=0), help="Of the reference's loader.  [default: a core each, up to 8]"
 )
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]))
+@capture_option
 @click.option("--json", "as_json", is_flag=True, help="Print the machine and every slice, as JSON.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print a line a case, as CSV.")
 @click.option(

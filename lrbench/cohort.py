@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from lrbench import registry
+from lrbench.capture import Captured, Together
 from lrbench.plan import config_of, epochs_before
 from lrbench.restorer import magnification
 from lrbench.spec import RunSpec
@@ -21,21 +22,31 @@ def _alone(_: Training, error: Exception) -> None:
     raise error
 
 
-def one_epoch(members: Sequence[Training], step: Step = lambda *_: None, failed: Failed = _alone) -> None:
+def one_epoch(
+    members: Sequence[Training],
+    step: Step = lambda *_: None,
+    failed: Failed = _alone,
+    together: Together | None = None,
+) -> None:
     """Train the next epoch of runs in one company, see `company`, that have equally many epochs behind them.
 
     On the CPU each ends bit-identical to one that is trained alone. `step` is told of a member and the images of
     each of its batches; `failed` of a member that raised: unless it raises too, the others go on without that one.
-    The time is shared out equally: where networks and images are shared, it is nobody's own.
+    The time is shared out equally: where networks and images are shared, it is nobody's own. together: captures their
+    steps, on a GPU.
     """
     started, going, device = time.perf_counter(), list(members), members[0].train.y.device
     batches = members[0].batches()
     for member in members:
         member.begin_epoch()
+        if together and not member.captured:
+            member.captured = Captured(member.method, together)
     for place in range(len(batches)):
         if not going:
             break
         batch = batches[place]
+        if together:
+            together.gather([member.method for member in going])
         for member in list(going):
             try:
                 member.update(place, batch)

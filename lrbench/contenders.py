@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -9,7 +10,8 @@ from typing import ClassVar
 
 import torch
 
-from lrbench import cohort, pairs
+from lrbench import capture, cohort, pairs
+from lrbench.capture import Captured, Step
 from lrbench.case import Case
 from lrbench.seeds import generator
 from lrbench.tasks import task_of
@@ -48,12 +50,16 @@ class Bare(Contender):
         view, batch = type(self.method).view, case.pairs.first(case.spec.recipe.batch_size).to(case.device)
         draw = generator(case.spec.seed, "bench")
         self.batch = pairs.epoch(batch, case.spec.recipe, batch.scale, view == "lr", draw)[0]
+        self.step: Step = self.method.step
+        if together := capture.together(case.device, case.capture, _warn):
+            together.gather([self.method])
+            self.step = Captured(self.method, together)
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
         synchronise(self.case.device)
         started = time.perf_counter()
         for _ in range(self.case.updates):
-            self.method.step(self.batch, self.optimizers)
+            self.step(self.batch, self.optimizers)
             after()
         synchronise(self.case.device)
         return time.perf_counter() - started
@@ -70,11 +76,12 @@ class Loop(Contender):
     def __init__(self, case: Case) -> None:
         super().__init__(case)
         self.training = Training(case.untrained(), case.spec, case.pairs.to(case.device), None, 0)
+        self.together = capture.together(case.device, case.capture, _warn)
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
         synchronise(self.case.device)
         before = self.training.state.seconds
-        cohort.one_epoch([self.training], lambda *_: after())
+        cohort.one_epoch([self.training], lambda *_: after(), together=self.together)
         return self.training.state.seconds - before
 
 
@@ -95,6 +102,10 @@ class Evaluation(Contender):
         self.task.measure(self.method, self.images)  # ends in a number, so all is done
         after()
         return time.perf_counter() - started
+
+
+def _warn(message: str) -> None:
+    print(message, file=sys.stderr)
 
 
 def synchronise(device: torch.device) -> None:

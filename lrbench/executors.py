@@ -45,7 +45,8 @@ Handle = Callable[[Event], None]
 class Place:
     """What whoever trains a run must know beside its spec; all of it can be sent to another process.
 
-    threads: of the CPU, None to leave them as they are. A device is "cpu", "cuda" or "cuda:1".
+    threads: of the CPU, None to leave them as they are. A device is "cpu", "cuda" or "cuda:1". capture: steps in
+    CUDA graphs, on a GPU.
     """
 
     results: Path
@@ -53,6 +54,7 @@ class Place:
     device: str
     threads: int | None = None
     plugins: tuple[str, ...] = ()
+    capture: bool = True
 
     def enter(self) -> None:
         """Make this process ready to train here, once."""
@@ -80,7 +82,8 @@ class Place:
                     write_atomic(place, "".join(traceback.format_exception(end)))
                 handle(Event(spec.id, "failed", text=_cause(end, place)))
 
-        runner = Runner(store, self.data, devices.pick(self.device), lambda spec: _Telling(spec.id, handle))
+        device = devices.pick(self.device)
+        runner = Runner(store, self.data, device, lambda spec: _Telling(spec.id, handle), self.capture)
         try:
             runner.run_together(specs, ended, weights=True)  # what is begun here is missing, or has lost its weights
         except Exception as error:  # of the store, say; what a method raises is its own run's end

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+from dataclasses import dataclass, field
 from types import MethodType
 from typing import Any
 from weakref import WeakMethod
@@ -47,6 +48,19 @@ def remember_answers(need: Method) -> None:
         remember_answers(other)
 
 
+@dataclass(frozen=True)
+class _Memory:
+    """The last question, and the answer."""
+
+    question: Tensor | None = None
+    state: tuple[object, ...] = ()
+    answer: Any = None
+    versions: list[int] = field(default_factory=list)  # of the answer
+
+    def knows(self, question: Tensor, state: tuple[object, ...]) -> bool:
+        return question is self.question and state == self.state and self.versions == _versions(self.answer)
+
+
 class _Remembering:
     """A method of one tensor that answers from memory where nothing that its answer depends on has changed.
 
@@ -58,10 +72,7 @@ class _Remembering:
         network: Any = ask.__self__
         self.hooks = [hooks for part in network.modules() for hooks in (part._forward_hooks, part._forward_pre_hooks)]
         self.listeners = self._listeners()
-        self.question: Tensor | None = None
-        self.state: tuple[object, ...] = ()
-        self.answer: Any = None
-        self.versions: list[int] = []
+        self.memories = {False: _Memory(), True: _Memory()}  # by whether a graph was being captured then
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A copy of a network, which a method may train, has nothing to remember."""
@@ -81,14 +92,14 @@ class _Remembering:
             torch.is_autocast_enabled(device),
             torch.get_autocast_dtype(device),
         )
-        known = question is self.question and state == self.state and self.versions == _versions(self.answer)
-        if not known or self._listeners() != self.listeners:
+        capturing = device == "cuda" and torch.cuda.is_current_stream_capturing()  # nothing is computed then
+        memory = self.memories[capturing]
+        if not memory.knows(question, state) or self._listeners() != self.listeners:
             answer = ask(question)
             if not _is_kept(answer):
                 return answer
-            self.question, self.state, self.answer = question, state, answer
-            self.versions = _versions(answer)
-        return list(self.answer) if isinstance(self.answer, list) else self.answer  # a list of the asker's own
+            memory = self.memories[capturing] = _Memory(question, state, answer, _versions(answer))
+        return list(memory.answer) if isinstance(memory.answer, list) else memory.answer  # a list of the asker's own
 
     def _listeners(self) -> int:
         return sum(map(len, self.hooks))

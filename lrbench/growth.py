@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lrbench import bench, build, provenance, standin, store
+from lrbench import bench, build, capture, provenance, standin, store
 from lrbench.alone import forget_peak, peak_memory_mib
 from lrbench.backbones import NONE, TIMM
 from lrbench.case import Case, CaseSpec
@@ -148,14 +148,15 @@ def _together(n: int, wanted: CaseSpec) -> dict[str, float]:
         remember_answers(need)
     pairs = case.pairs.to(case.device)
     members = [Training(build.build(case.spec, facts, needs, case.device), case.spec, pairs, None, 0) for _ in range(n)]
+    companies = [_Company(members, case), *(_Company([member], case) for member in members)]
     forget_peak(case.device)
     beside, alone = [], []
     for _ in range(1 + ROUNDS):  # the first warms up
         started = time.perf_counter()
-        one_epoch(members)
+        companies[0].epoch()
         between = time.perf_counter()
-        for member in members:
-            one_epoch([member])
+        for company in companies[1:]:
+            company.epoch()
         beside.append(between - started)
         alone.append(time.perf_counter() - between)
     ratios = [one / other for one, other in zip(beside[1:], alone[1:], strict=True)]
@@ -165,6 +166,20 @@ def _together(n: int, wanted: CaseSpec) -> dict[str, float]:
         "side by side / one after the other": statistics.median(ratios),
         "peak memory, MiB": peak_memory_mib(case.device),
     }
+
+
+class _Company:
+    """Runs side by side, whose captured steps are theirs in this company only."""
+
+    def __init__(self, members: Sequence[Training], case: Case) -> None:
+        self.members, self.together = members, capture.together(case.device, case.capture, print)
+        self.captured: list[capture.Captured | None] = [None for _ in members]
+
+    def epoch(self) -> None:
+        for member, step in zip(self.members, self.captured, strict=True):
+            member.captured = step
+        one_epoch(self.members, together=self.together)
+        self.captured = [member.captured for member in self.members]
 
 
 def _keep(n: int, wanted: CaseSpec) -> dict[str, float]:

@@ -95,7 +95,7 @@ class Job:
                 "peak_memory_mib": provenance.peak_memory_mib(self.device),
             },
             data=self.data.facts,
-            env=provenance.environment(self.device),
+            env=provenance.environment(self.device) | {"captured": training.is_captured},
             method_source=self.source,
             files={},
         )

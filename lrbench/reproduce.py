@@ -36,6 +36,7 @@ class Resources:
     gpus: float | None = None  # None: a whole one where there are any
     device: str = "auto"
     precision: str = "auto"
+    capture: bool = True  # steps in CUDA graphs, on a GPU
 
     def check(self) -> None:
         """Raise UserError for what the executor has no use for."""
@@ -77,7 +78,9 @@ def order(
     store = Store(results, note)
     wanted = specs(suite, overrides, lambda dataset: Protocol(info(dataset), 4, precision), note)
     # elsewhere the current folder is another
-    place = Place(results.absolute(), root.absolute(), chosen.type, None, tuple(map(os.path.abspath, plugins)))
+    place = Place(
+        results.absolute(), root.absolute(), chosen.type, None, tuple(map(os.path.abspath, plugins)), resources.capture
+    )
     return Ordered(suite, graph(wanted, store), Estimate(info), resources, place, store)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from lrbench import cohort, device, registry
+from lrbench import capture, cohort, device, registry
 from lrbench.frozen import Frozen
 from lrbench.job import Job, title
 from lrbench.progress import Progress
@@ -30,6 +30,7 @@ class Runner:
     data_root: Path
     device: torch.device
     progress: Callable[[RunSpec], Progress]
+    capture: bool = True  # steps in CUDA graphs, on a GPU
 
     def run(self, spec: RunSpec, weights: bool = False) -> Record:
         """The record of a spec's run, trained now if it is not in the store.
@@ -102,6 +103,7 @@ class Runner:
                 job = Job(spec, self.store, self.data_root, frozen, self.progress(spec))
                 jobs[job.training] = job
         company = len(jobs)
+        together = capture.together(self.device, self.capture, self.progress(specs[0]).note)
 
         def failed(training: Training, error: Exception) -> None:
             jobs.pop(training).progress.stop()
@@ -112,7 +114,9 @@ class Runner:
                 behind = min(training.epoch for training in jobs)  # after a break some may be ahead: these wait
                 members = [training for training in jobs if training.epoch == behind and not training.done]
                 if members:
-                    cohort.one_epoch(members, lambda training, images: jobs[training].progress.step(images), failed)
+                    cohort.one_epoch(
+                        members, lambda training, images: jobs[training].progress.step(images), failed, together
+                    )
                 for training, job in list(jobs.items()):
                     try:
                         if training in members:

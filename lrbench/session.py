@@ -35,6 +35,7 @@ class Request:
     limit_test: int | None = None
     device: str = "auto"
     precision: str = "auto"
+    capture: bool = True  # steps in CUDA graphs, on a GPU
     plugins: tuple[str, ...] = ()
     data: Path | None = None
 
@@ -71,5 +72,5 @@ def run(request: Request, progress: Progress | None = None) -> list[Record]:
         "limit_test": request.limit_test,
     }
     specs = [plan(request.method, request.settings, Protocol(**protocol, seed=seed)) for seed in request.seeds]
-    runner = Runner(Store(request.results, progress.note), root, chosen, lambda spec: progress)
+    runner = Runner(Store(request.results, progress.note), root, chosen, lambda spec: progress, request.capture)
     return [runner.run(spec) for spec in specs]

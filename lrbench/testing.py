@@ -50,6 +50,8 @@ SMALL: dict[str, Any] = {
     "device": "cpu",
     "precision": "fp32",
 }
+STEPS = 50  # that captured and plain steps are compared over
+BOUND = 1e-3
 
 
 def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Mapping[str, Any] | None = None) -> None:
@@ -74,6 +76,8 @@ def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Ma
         check_needs(trial)
         check_reuse(trial)
         check_together(trial)
+        if torch.cuda.is_available():
+            check_captured(trial, torch.device("cuda"))
         check_resume(trial)
 
 
@@ -316,23 +320,48 @@ def check_together(trial: Trial) -> None:
     """
     cls, spec = trial.cls, trial.record.spec
     twin: Any = type(f"{cls.__name__}Twin", (cls,), {"name": f"{cls.name}-twin", "__module__": cls.__module__})
-    results, ends = trial.request.results.with_name("together"), []
-    for need in spec.walk():
-        if need != spec:
-            shutil.copytree(trial.request.results / need.id, results / need.id)
+    ends: list[Record | Exception] = []
     with registered(twin):
         pair = [spec.model_copy(update={"method": twin.name}), spec]
-        runner = Runner(
-            Store(results), datasets.data_root(trial.request.data), torch.device("cpu"), lambda _: Progress()
-        )
+        runner = _runner(trial, "together", torch.device("cpu"))
         runner.run_together(pair, lambda _, end: ends.append(end))
     for end in ends:
         assert isinstance(end, Record), f"{cls.name}: side by side with another run, it fails: {end!r}"
-    differ = _differ(trial.request.results / spec.id, results / spec.id)
+        assert end.metrics["side_by_side"] == 2, f"{cls.name}: it was not trained side by side with another run"
+    differ = _differ(trial.request.results / spec.id, runner.store.root / spec.id)
     assert not differ, (
         f"{cls.name}: side by side with another run, it ends with another {', '.join(differ)} than alone. "
         "State belongs to the method's own object, not to its class or module"
     )
+
+
+def check_captured(trial: Trial, device: torch.device) -> None:
+    """With its steps captured in a CUDA graph it ends where the plain steps end, after STEPS of them or more.
+
+    Bit for bit where the device's kernels are deterministic, else up to BOUND of the norm of all weights. One that
+    cannot be captured is trained the plain way, and passes.
+    """
+    spec, data = trial.record.spec, _data(trial)
+    updates = len(data.train) // min(spec.recipe.batch_size, len(data.train))
+    longer = spec.recipe.model_copy(update={"epochs": -(-STEPS // updates)})
+    spec, weights = spec.model_copy(update={"recipe": longer}), []
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        for kind, capture in (("plain", False), ("captured", True)):
+            runner = _runner(trial, kind, device, capture)
+            state = load(runner.store.weights(runner.run(spec)))
+            weights.append(torch.cat([state[name].double().flatten() for name in sorted(state)]))
+    missed = float((weights[0] - weights[1]).norm() / weights[0].norm())
+    assert missed <= BOUND, f"{trial.cls.name}: captured in a CUDA graph, it ends {missed:.2g} from the plain steps"
+
+
+def _runner(trial: Trial, name: str, device: torch.device, capture: bool = False) -> Runner:
+    """With a new store, in which the runs that the trial's run needs are."""
+    results = trial.request.results.with_name(name)
+    for need in trial.record.spec.walk():
+        if need != trial.record.spec:
+            shutil.copytree(trial.request.results / need.id, results / need.id)
+    root = datasets.data_root(trial.request.data)
+    return Runner(Store(results), root, device, lambda _: Progress(), capture)
 
 
 def _differ(one: Path, other: Path) -> list[str]:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from lrbench import pairs
 from lrbench.averaging import Average
+from lrbench.capture import Captured
 from lrbench.errors import UserError
-from lrbench.method import Batch, Method, Optimizer
-from lrbench.pairs import Epoch, Pairs
+from lrbench.method import Method, Optimizer
+from lrbench.pairs import Epoch, Lazy, Pairs
 from lrbench.seeds import Stream, derive, generator
 from lrbench.spec import RunSpec
 from lrbench.tasks import task_of
@@ -58,6 +59,7 @@ class Training:
         self.optimizers: list[Optimizer] = method.optimizers(self.updates_per_epoch * spec.recipe.epochs)
         self.average = Average(method, spec.recipe.ema) if spec.recipe.ema else None
         self.state = State()
+        self.captured: Captured | None = None  # stands in for the method's own step
 
     @property
     def done(self) -> bool:
@@ -89,13 +91,13 @@ class Training:
         self.totals: dict[str, Tensor] = {}
         self.method.train()
 
-    def update(self, place: int, batch: Batch) -> None:
+    def update(self, place: int, batch: Lazy) -> None:
         """Train on the batch at `place` in the epoch."""
         done = self.state.epoch * self.updates_per_epoch + place
         for optimizer in self.optimizers:
             optimizer.set_rate(done)
         with self.noise.current():
-            terms = self.method.step(batch, self.optimizers)
+            terms = (self.captured or self.method.step)(batch, self.optimizers)
         if self.average:
             self.average.update(done)
         if taken := set(terms).intersection(COLUMNS):
@@ -129,6 +131,11 @@ class Training:
     @property
     def _selects(self) -> bool:
         return self.spec.select == "val" and self.method.selects
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether its steps were replayed from a CUDA graph."""
+        return self.captured is not None and self.captured.in_use
 
     def finish(self) -> None:
         """Put the weights that count in place: the chosen epoch's with select="val", else the last's."""

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import tiny
 import torch
+from lrbench_baselines.lr_baseline import LRBaseline
+from safetensors.torch import load
+from test_capture import Leaves
+from test_cohort import LAMBDAS, spec
+from torch import Tensor
 
-from lrbench import pairs, session
+from lrbench import capture, pairs, session, standin
+from lrbench.cohort import one_epoch
+from lrbench.errors import RunError
+from lrbench.method import Batch
 from lrbench.progress import Progress
 from lrbench.recipes import recipe
+from lrbench.record import Record
+from lrbench.runner import Runner
 from lrbench.seeds import generator
+from lrbench.spec import RunSpec
+from lrbench.store import Store
+from lrbench.testing import registered
+from lrbench.train import Training
 
 pytestmark = pytest.mark.gpu
+CUDA = torch.device("cuda")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -40,7 +56,7 @@ def test_images_are_restored_on_the_device(tmp_path: Path) -> None:
 
 def test_batches_are_those_of_the_cpu() -> None:
     here = tiny.pairs()
-    there = here.to(torch.device("cuda"))
+    there = here.to(CUDA)
     quick = recipe("quick", "resnet18")
     for a, b in zip(
         pairs.epoch(here, quick, 4, False, generator(0, "batches", 0)),
@@ -50,3 +66,122 @@ def test_batches_are_those_of_the_cpu() -> None:
         assert b.hr.is_cuda
         for name in ("hr", "lr", "up", "y", "index"):
             torch.testing.assert_close(getattr(a, name), getattr(b, name).cpu(), rtol=0, atol=0)
+
+
+def train(folder: Path, specs: list[RunSpec], capture: bool, notes: list[str]) -> list[Record]:
+    """Runs side by side on the device; the ones that they need are trained there first."""
+    records: dict[str, Record] = {}
+
+    class Telling(Progress):
+        def note(self, message: str) -> None:
+            notes.append(message)
+
+    def ended(spec: RunSpec, end: Record | Exception) -> None:
+        if isinstance(end, Exception):
+            raise end
+        records[spec.id] = end
+
+    Runner(Store(folder), Path(), CUDA, lambda _: Telling(), capture).run_together(specs, ended)
+    return [records[spec.id] for spec in specs]
+
+
+def weights(folder: Path, record: Record) -> torch.Tensor:
+    state = load(Store(folder).weights(record))
+    return torch.cat([state[name].double().flatten() for name in sorted(state)])
+
+
+def apart(folder: Path, other: Path, record: Record) -> float:
+    """How far a run ended from itself in another store, as a part of the norm of its weights."""
+    one, two = weights(folder, record), weights(other, record)
+    return float((one - two).norm() / one.norm())
+
+
+@pytest.fixture
+def deterministic() -> Iterator[None]:
+    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+        yield
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("backbone", ["resnet18", "vgg16", "alexnet"])
+def test_a_captured_step_does_what_the_plain_one_does(tmp_path, deterministic, backbone, precision):
+    run = spec(settings={"init": "scratch"}, epochs=17, backbone=backbone, precision=precision)  # 51 steps
+    notes: list[str] = []
+    for kind in ("plain", "captured"):
+        (record,) = train(tmp_path / kind, [run], kind == "captured", notes)
+        assert record.env["captured"] == (kind == "captured")
+    assert not notes
+    assert apart(tmp_path / "plain", tmp_path / "captured", record) <= (1e-3 if precision == "fp32" else 1e-2)
+
+
+def test_captured_students_side_by_side_end_as_alone(tmp_path, deterministic):
+    """The teacher is in the graph of the first one only; one that diverges leaves, and the rest are captured anew."""
+    notes: list[str] = []
+    with registered(Leaves):
+        students = [spec(settings={"lam": lam, "init": "scratch"}, epochs=6) for lam in LAMBDAS]
+        runs = [spec("leaves", epochs=6), *students]
+        alone = [train(tmp_path / "alone", [run], True, notes)[0] for run in students]
+        ended: dict[str, Record | Exception] = {}
+        runner = Runner(Store(tmp_path / "together"), Path(), CUDA, lambda _: Progress())
+        runner.run_together(runs, lambda run, end: ended.update({run.id: end}))
+    assert isinstance(ended[runs[0].id], RunError)
+    for record in alone:
+        assert apart(tmp_path / "alone", tmp_path / "together", record) <= 1e-3
+    assert not notes
+
+
+class Waits(LRBaseline):
+    """Asks the device for a number in every step, as public code does."""
+
+    name = "waits"
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        terms = super().loss(batch)
+        return {name: term * (1.0 if term.item() == term.item() else 0.0) for name, term in terms.items()}
+
+
+def test_a_step_that_waits_for_the_device_is_trained_the_plain_way(tmp_path, deterministic):
+    with registered(Waits):
+        notes: list[str] = []
+        (plain,) = train(tmp_path / "plain", [spec("waits")], False, notes)
+        assert not notes
+        (record,) = train(tmp_path / "captured", [spec("waits")], True, notes)
+        assert len(notes) == 1 and "waits: its step is not captured" in notes[0]
+        assert not record.env["captured"] and record.top1 == plain.top1
+        (after,) = train(tmp_path / "captured", [spec("lr-baseline")], True, notes)  # the device is as it was
+        assert after.env["captured"] and len(notes) == 1
+
+
+class Noisy(LRBaseline):
+    """Draws random numbers on the device."""
+
+    name = "noisy"
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        logits = self.backbone(batch.up + 0.1 * torch.randn_like(batch.up))
+        return {"recognition": self.cross_entropy(logits, batch.y)}
+
+
+def test_a_captured_step_draws_the_same_random_numbers(tmp_path, deterministic):
+    with registered(Noisy):
+        run, notes = spec("noisy", epochs=17), list[str]()
+        for kind in ("plain", "captured"):
+            (record,) = train(tmp_path / kind, [run], kind == "captured", notes)
+        assert record.env["captured"] and not notes
+        assert apart(tmp_path / "plain", tmp_path / "captured", record) <= 1e-3
+
+
+def test_nothing_waits_for_the_device_within_an_epoch() -> None:
+    """But for the first one, where the step is captured."""
+    run = tiny.spec(epochs=3)
+    member = Training(standin.untrained(run, tiny.FACTS, CUDA), run, tiny.pairs(600).to(CUDA), None, 0)
+    one_epoch([member], together=capture.together(CUDA, True, print))
+    assert member.is_captured
+    batches = member.batches()
+    member.begin_epoch()
+    try:
+        torch.cuda.set_sync_debug_mode("error")
+        for place in range(len(batches)):
+            member.update(place, batches[place])
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

@@ -1,0 +1,296 @@
+"""Captured steps. What stands in for a CUDA graph on the CPU runs the recorded step anew at each replay.
+
+So all around the graph is tested here: what is refused and why, images and learning rates that a replay reads anew,
+who is captured with whom. That a graph computes the same is for tests/test_gpu.py.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+import torch
+from lrbench_baselines.lr_baseline import LRBaseline
+from test_cohort import dfds, files, spec, together
+from torch import Tensor
+
+from lrbench import capture, testing
+from lrbench.capture import Captured, Terms, Together
+from lrbench.method import Batch, Method, Optimizer
+from lrbench.pairs import epoch
+from lrbench.seeds import generator
+from lrbench.spec import RunSpec
+from lrbench.testing import registered
+
+CPU = torch.device("cpu")
+
+
+class Again:
+    """Records a step as a graph does: nothing is computed then, and each replay writes into the same terms."""
+
+    def __init__(self) -> None:
+        self.recorded = self.replayed = 0
+
+    def __call__(self, step: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
+        self.recorded += 1
+        kept = [(tensor, tensor.detach().clone()) for tensor in _state_of(step)]
+        state = torch.get_rng_state()
+        terms = {name: term.clone() for name, term in step().items()}
+        torch.set_rng_state(state)
+        with torch.no_grad():
+            for tensor, value in kept:
+                tensor.copy_(value)
+        for term in terms.values():
+            term.fill_(float("nan"))
+
+        def replay() -> None:
+            self.replayed += 1
+            for name, value in step().items():
+                terms[name].copy_(value)
+
+        return replay, terms
+
+
+def inside(step: Callable[[], Terms]) -> dict[str, Any]:
+    """The variables that a recorded step refers to."""
+    cells = (cell.cell_contents for cell in step.__closure__ or ())
+    return dict(zip(step.__code__.co_freevars, cells, strict=True))
+
+
+def _state_of(step: Callable[[], Terms]) -> list[Tensor]:
+    found = inside(step)
+    return [tensor for kind in capture._state(found["self"].method, found["optimizers"]) for tensor in kind]
+
+
+class Fails:
+    """Records nothing."""
+
+    def __call__(self, step: Callable[[], Terms]) -> Any:
+        raise RuntimeError("CUDA error: operation not permitted\nwhen stream is capturing")
+
+
+class Stale:
+    """Records a step whose replay does nothing."""
+
+    def __call__(self, step: Callable[[], Terms]) -> Any:
+        return lambda: None, {"recognition": torch.zeros(())}
+
+
+@pytest.fixture
+def record() -> Again:
+    return Again()
+
+
+@pytest.fixture
+def notes() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def capturing(monkeypatch: pytest.MonkeyPatch, notes: list[str]) -> Iterator[Callable[[Any], None]]:
+    """Makes runs on the CPU go through captured steps, recorded by what it is given."""
+
+    def through(record: Any) -> None:
+        monkeypatch.setattr(
+            capture, "together", lambda device, wanted, note: Together(device, notes.append, record) if wanted else None
+        )
+
+    yield through
+
+
+def ends(folder: Path, specs: Sequence[RunSpec]) -> list[list[bytes]]:
+    together(folder, specs)
+    return [files(folder, one) for one in specs]
+
+
+@pytest.mark.parametrize("method", ["lr-baseline", "hr-baseline", "dfd", "sr-espcn"])
+def test_a_captured_run_ends_as_a_plain_one(method, tmp_path, capturing, record, notes):
+    plain = ends(tmp_path / "plain", [spec(method)])
+    capturing(record)
+    assert ends(tmp_path / "captured", [spec(method)]) == plain
+    assert record.recorded and record.replayed > record.recorded and not notes
+
+
+def test_runs_side_by_side_are_captured_each_and_end_as_plain_ones(tmp_path, capturing, record, notes):
+    plain = ends(tmp_path / "plain", dfds())
+    capturing(record)
+    assert ends(tmp_path / "captured", dfds()) == plain
+    assert record.recorded == 1 + len(dfds())  # the teacher, and each student
+    assert not notes
+
+
+class OwnStep(LRBaseline):
+    name = "own-step"
+
+    def step(self, batch: Batch, optimizers: list[Optimizer]) -> dict[str, Tensor]:
+        return super().step(batch, optimizers)
+
+
+class Counts(LRBaseline):
+    name = "counts"
+    seen: list[int]
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        self.seen = [*getattr(self, "seen", []), len(batch.y)]
+        return {name: term / len(self.seen) for name, term in super().loss(batch).items()}
+
+
+class Draws(LRBaseline):
+    name = "draws"
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        factor = random.Random(int(batch.index[0])).random()
+        return {name: term * factor * (1 + 0 * random.random()) for name, term in super().loss(batch).items()}
+
+
+class Writes(LRBaseline):
+    name = "writes"
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        batch.up.mul_(0.5)
+        return super().loss(batch)
+
+
+@pytest.mark.parametrize(
+    ("cls", "why"),
+    [
+        (OwnStep, "it has a step of its own"),
+        (Counts, "each step changes seen"),
+        (Draws, "each step changes random"),
+        (Writes, "it writes into its images"),
+    ],
+)
+def test_what_cannot_be_captured_is_trained_the_plain_way_with_one_warning(
+    cls: type[Method], why: str, tmp_path, capturing, record, notes
+):
+    with registered(cls):
+        plain = ends(tmp_path / "plain", [spec(cls.name)])
+        capturing(record)
+        assert ends(tmp_path / "captured", [spec(cls.name)]) == plain
+    assert len(notes) == 1 and why in notes[0] and cls.name in notes[0]
+    assert not record.recorded
+
+
+@pytest.mark.parametrize(
+    ("record", "why"),
+    [(Fails(), "operation not permitted when stream is capturing"), (Stale(), "ends elsewhere than the plain step")],
+)
+def test_a_capture_that_fails_or_does_not_do_the_same_costs_nothing_but_a_warning(
+    record: Any, why: str, tmp_path, capturing, notes
+):
+    plain = ends(tmp_path / "plain", [spec("lr-baseline")])
+    capturing(record)
+    assert ends(tmp_path / "captured", [spec("lr-baseline")]) == plain
+    assert len(notes) == 1 and why in notes[0]
+
+
+def test_one_that_cannot_be_captured_does_not_keep_its_company_from_it(tmp_path, capturing, record, notes):
+    with registered(Counts):
+        specs = [spec("counts"), spec("lr-baseline")]
+        plain = ends(tmp_path / "plain", specs)
+        capturing(record)
+        assert ends(tmp_path / "captured", specs) == plain
+    assert record.recorded == 1 and len(notes) == 1
+
+
+class Leaves(LRBaseline):
+    """Fails at its 7th batch, when steps are replayed."""
+
+    name = "leaves"
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        self.seen += 1
+        terms = super().loss(batch)
+        return {name: term * torch.where(self.seen < 7, 1.0, float("nan")) for name, term in terms.items()}
+
+
+def test_when_one_leaves_the_others_are_captured_anew(tmp_path, capturing, record):
+    with registered(Leaves):
+        specs = [spec("leaves", epochs=4), spec("lr-baseline", epochs=4)]
+        alone = ends(tmp_path / "plain", specs[1:])
+        capturing(record)
+        together(tmp_path / "captured", specs)
+        assert files(tmp_path / "captured", specs[1]) == alone[0]
+    assert record.recorded == 3
+
+
+def test_images_are_copied_once_for_all_that_read_them():
+    batches = epoch(tiny.pairs(16), tiny.training(batch_size=8), 4, False, generator(0, "a test"))
+    shared = Together(CPU, print, Again())
+    shared.views.add("up")
+    first = batches[0]
+    images = shared.take(first)
+    place, version = images.up.data_ptr(), images.up._version
+    assert torch.equal(images.up, first.up) and images.lr is None and images.hr is None
+    assert shared.take(first).up._version == version  # a frozen network that was asked is not asked again
+    second = batches[1]
+    images = shared.take(second)
+    assert images.up.data_ptr() == place and torch.equal(images.up, second.up)
+    assert "lr" not in second.made and "hr" not in second.made
+
+
+def test_the_record_says_whether_steps_were_captured(tmp_path, capturing, record):
+    run = spec("lr-baseline")
+    plain, captured = tmp_path / "plain", tmp_path / "captured"
+    assert not together(plain, [run])[run.id].env["captured"]
+    capturing(record)
+    assert together(captured, [run])[run.id].env["captured"]
+
+
+def test_an_optimizer_that_counts_on_the_host_is_not_captured():
+    run = tiny.method()
+    optimizers = [Optimizer(torch.optim.RMSprop(run.parameters(), 1e-3), lambda _: 1.0)]
+    for group in optimizers[0].optimizer.param_groups:
+        group["count"] = 0  # as some optimizers outside of torch keep it
+    optimizers[0].optimizer.register_step_post_hook(
+        lambda one, *_: [group.update(count=group["count"] + 1) for group in one.param_groups] and None
+    )
+    notes: list[str] = []
+    step = Captured(run, Together(CPU, notes.append, Again()))
+    for batch in epoch(tiny.pairs(40), tiny.training(batch_size=8), 4, False, generator(0, "a test")):
+        step(batch, optimizers)
+    assert step.refused and "count of an optimizer" in notes[0]
+
+
+def test_the_contract_check_compares_captured_steps_with_plain_ones(tmp_path, capturing, record):
+    trial = testing.try_out(LRBaseline, tmp_path)
+    capturing(record)
+    testing.check_captured(trial, CPU)
+    assert record.replayed > testing.STEPS / 2
+
+
+def test_the_contract_check_finds_captured_steps_that_differ(tmp_path, capturing, monkeypatch):
+    trial = testing.try_out(LRBaseline, tmp_path)
+    capturing(Again())
+    monkeypatch.setattr(capture, "_rates_on_device", lambda *_: nullcontext())  # the rate is captured as a number
+    monkeypatch.setattr(Again, "__call__", _with_its_first_rate(Again.__call__))
+    with pytest.raises(AssertionError, match="from the plain steps"):
+        testing.check_captured(trial, CPU)
+
+
+def _with_its_first_rate(record: Any) -> Any:
+    """As a graph does with what was a number when it was captured."""
+
+    def call(self: Again, step: Callable[[], Terms]) -> Any:
+        groups = [group for one in inside(step)["optimizers"] for group in one.optimizer.param_groups]
+        rates = [group["lr"] for group in groups]
+
+        replay, terms = record(self, step)
+
+        def again() -> None:
+            for group, rate in zip(groups, rates, strict=True):
+                group["lr"] = rate
+            replay()
+
+        return again, terms
+
+    return call
