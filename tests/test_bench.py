@@ -134,7 +134,7 @@ def test_a_slice_is_an_epoch_of_updates(cls):
 def test_the_bare_step_draws_no_new_batch(monkeypatch):
     one = case()
     running, seen = contenders.Bare(one), []
-    monkeypatch.setattr(running.method, "step", lambda batch, optimizers: seen.append(batch))
+    monkeypatch.setattr(running, "step", lambda batch, optimizers: seen.append(batch))
     running.slice()
     assert len(seen) == 3 and all(batch is seen[0] for batch in seen) and len(seen[0].y) == 6
 
