@@ -85,8 +85,7 @@ class Result:
 
 def cases(request: Request) -> list[CaseSpec]:
     """What a request asks to be timed. All is checked before anything is built. Raises UserError."""
-    for place in request.plugins:
-        registry.add_draft(place)
+    registry.add_drafts(request.plugins)
     chosen = device.pick(request.device)
     images = request.images or max(IMAGES[chosen.type], 2 * request.batch)
     root = None if request.dataset is None else datasets.data_root(request.data)

@@ -58,8 +58,7 @@ class CaseSpec:
     def case(self) -> Case:
         """The case, its images made or read. Sets the number of threads of this process."""
         torch.set_num_threads(self.threads)
-        for place in self.plugins:
-            registry.add_draft(place)
+        registry.add_drafts(self.plugins)
         if self.root is None:
             pairs = standin.noise(self.spec, self.info, self.images)
         else:

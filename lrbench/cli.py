@@ -313,8 +313,7 @@ def table(name: str | None, style: str, out: Path | None, plugins: tuple[str, ..
     from lrbench.files import write_atomic
     from lrbench.store import Store
 
-    for plugin in plugins:
-        registry.add_draft(plugin)
+    registry.add_drafts(plugins)
     sheet.check_style(style)
     text = sheet.render(tables.sheets(name, Store(results, _warn)), style)
     if out is None:
@@ -351,8 +350,7 @@ def compare(first: str, second: str, as_json: bool, plugins: tuple[str, ...], re
     from lrbench import registry, versus
     from lrbench.store import Store
 
-    for plugin in plugins:
-        registry.add_draft(plugin)
+    registry.add_drafts(plugins)
     shared = {name: value for name, value in conditions.items() if value is not None}
     result = versus.versus(first, second, Store(results, _warn), shared)
     click.echo(versus.as_json(result) if as_json else versus.text(result), nl=False)
@@ -374,8 +372,7 @@ def predictions(
     from lrbench.files import written_whole
     from lrbench.store import Store
 
-    for plugin in plugins:
-        registry.add_draft(plugin)
+    registry.add_drafts(plugins)
     store = Store(results, _warn)
     chosen = predictions.choose(store, names, tables)
     if out is None:
@@ -412,8 +409,7 @@ def curves(
     from lrbench.store import Store
 
     plots.check_suffix(out)
-    for plugin in plugins:
-        registry.add_draft(plugin)
+    registry.add_drafts(plugins)
     plots.save(curves.curves(Store(results, _warn), datasets, methods), out)
     click.echo(str(out))
 
@@ -432,8 +428,7 @@ def fig2(
     from lrbench.store import Store
 
     plots.check_suffix(out)
-    for plugin in plugins:
-        registry.add_draft(plugin)
+    registry.add_drafts(plugins)
     figure, given = published.sweep("fig2"), _settings(settings)
     drawn = sweep_plot.chosen(figure, Store(results, _warn).records(), datasets, given)
     plots.save(sweep_plot.draw(figure, drawn, given), out)
@@ -477,8 +472,7 @@ def report(out: Path, plugins: tuple[str, ...], results: Path, data: Path | None
     from lrbench.datasets import data_root
     from lrbench.store import Store
 
-    for plugin in plugins:
-        registry.add_draft(plugin)
+    registry.add_drafts(plugins)
     click.echo(str(pages.write(Store(results, _warn), out, data_root(data), _warn)))
 
 
@@ -489,8 +483,7 @@ def methods(plugins: tuple[str, ...]) -> None:
     from lrbench import registry
     from lrbench.listing import methods
 
-    for plugin in plugins:
-        registry.add_draft(plugin)
+    registry.add_drafts(plugins)
     click.echo(methods(), nl=False)
 
 

@@ -60,8 +60,7 @@ class Place:
         """Make this process ready to train here, once."""
         if self.threads is not None:
             torch.set_num_threads(self.threads)
-        for plugin in self.plugins:
-            registry.add_draft(plugin)
+        registry.add_drafts(self.plugins)
 
     def train(self, specs: Sequence[RunSpec], handle: Handle) -> None:
         """Train runs of one company, whose needs are finished; `handle` is told of all that happens.

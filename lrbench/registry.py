@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import sys
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -92,6 +93,12 @@ def methods() -> list[Listing]:
         except UserError as error:
             listings.append(Listing(name, where, None, str(error)))
     return listings
+
+
+def add_drafts(places: Iterable[str]) -> None:
+    """Load methods, see `add_draft`."""
+    for place in places:
+        add_draft(place)
 
 
 def add_draft(place: str) -> None:

@@ -68,8 +68,7 @@ def order(
     note: Note,
 ) -> Ordered:
     """The runs of a suite, by name or file. Raises UserError."""
-    for plugin in plugins:
-        registry.add_draft(plugin)
+    registry.add_drafts(plugins)
     resources.check()
     suite, root, chosen = load(name), datasets.data_root(data), device.pick(resources.device)
     outputs.check(suite)

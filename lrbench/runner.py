@@ -66,13 +66,12 @@ class Runner:
             return missing
 
         ready = []
-        for spec in specs:
+        for spec in specs if weights else still_missing(specs):
             with _failing_alone(spec, ended):
-                if weights or self.store.get(spec) is None:  # a method is loaded with its own needs
-                    for need in spec.needs.values():
-                        self.run(need, weights=True)
+                for need in spec.needs.values():  # where weights are wanted, a method is loaded with its own needs
+                    self.run(need, weights=True)
                 ready.append(spec)
-        if not (missing := still_missing(ready)):
+        if not (missing := still_missing(ready) if weights else ready):
             return
         with ExitStack() as locks:
             for spec in sorted(missing, key=lambda spec: spec.id):  # in one order: no deadlock between two processes

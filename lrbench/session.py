@@ -56,8 +56,7 @@ def with_needs(records: Sequence[Record], results: Path, warn: Callable[[str], N
 def run(request: Request, progress: Progress | None = None) -> list[Record]:
     """The records of a request, one a seed. All is checked before anything is trained or written."""
     progress = progress or ConsoleProgress()
-    for place in request.plugins:
-        registry.add_draft(place)
+    registry.add_drafts(request.plugins)
     registry.method(request.method)
     chosen = device.pick(request.device)
     root = datasets.data_root(request.data)

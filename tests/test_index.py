@@ -6,7 +6,6 @@ import json
 import multiprocessing
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import many
 import numpy as np
 import pytest
+from deadly import killed_at
 
 from lrbench import index, store, traits
 from lrbench.errors import RunError
@@ -306,22 +306,8 @@ def test_killed_at_any_step_of_writing_the_index_is_whole_or_not_there(
     step, died = 0, True
     while died:
         step += 1
-        child = os.fork()
-        if not child:
-            calls = iter(range(1, 1000))
-
-            def deadly(call):  # type: ignore[no-untyped-def]
-                def called(*args, **kwargs):  # type: ignore[no-untyped-def]
-                    if next(calls) == step:  # noqa: B023
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    return call(*args, **kwargs)
-
-                return called
-
-            os.fsync, os.replace, os.chmod, Path.mkdir = map(deadly, (os.fsync, os.replace, os.chmod, Path.mkdir))  # type: ignore
-            Store(runs).records()
-            os._exit(0)
-        died = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        calls = [(os, "fsync"), (os, "replace"), (os, "chmod"), (Path, "mkdir")]
+        died = killed_at(step, calls, Store(runs).records)
         assert not (died and index_of(runs).exists())
     assert step - 1 == 4 and [path.name for path in index_of(runs).parent.iterdir()] == [index.NAME]  # no leftovers
     assert Store(runs).records() == written[1] and reads == []

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from deadly import killed_at
 
 from lrbench import datasets, prepare, shelf
 from lrbench.dataset import Split, build
@@ -92,22 +92,8 @@ def test_killed_at_any_step_of_writing_arrays_are_whole_or_made_again(tmp_path: 
     while died:
         step += 1
         folder = tmp_path / str(step) / "kept"
-        child = os.fork()
-        if not child:
-            calls = iter(range(1, 1000))
-
-            def deadly(call):  # type: ignore[no-untyped-def]
-                def called(*args, **kwargs):  # type: ignore[no-untyped-def]
-                    if next(calls) == step:  # noqa: B023
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    return call(*args, **kwargs)
-
-                return called
-
-            os.fsync, os.rename, np.save = map(deadly, (os.fsync, os.rename, np.save))
-            shelf.arrays(folder, Maker())
-            os._exit(0)
-        died = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+        calls = [(os, "fsync"), (os, "rename"), (np, "save")]
+        died = killed_at(step, calls, lambda: shelf.arrays(folder, Maker()))  # noqa: B023
         make = Maker()
         assert same(shelf.arrays(folder, make)) and make.calls == died
         assert [path.name for path in folder.parent.iterdir()] == ["kept"]
