@@ -266,33 +266,33 @@ def bench(
     rounds: int, settings: tuple[str, ...], as_json: bool, as_csv: bool, growth: Path | None, **options: Any
 ) -> None:
     """Time the training loop against the bare step, its limit, and against the usual loop of public code."""
-    from lrbench import bench, bench_sheet, machine
+    from lrbench.bench import machine, sheets, timing
     from lrbench.sheet import render
 
     if as_json and as_csv:
         raise UserError("--json or --csv, not both")
     if growth and (as_json or as_csv):
         raise UserError("--growth prints a table and writes growth.csv; leave --json and --csv out")
-    request = bench.Request(settings=_settings(settings), **options)
-    cases = bench.cases(request)
+    request = timing.Request(settings=_settings(settings), **options)
+    cases = timing.cases(request)
     here = machine.describe(cases[0].device, cases[0].threads)
     if warning := machine.warning(here):
         _warn(warning)
     if growth:
         _growth(request, here, growth)
         return
-    results = [bench.time(case, rounds, _warn) for case in cases]
+    results = [timing.time(case, rounds, _warn) for case in cases]
     if as_json:
-        click.echo(bench_sheet.as_json(results, here), nl=False)
+        click.echo(sheets.as_json(results, here), nl=False)
     else:
-        click.echo(render([bench_sheet.sheet(results, here)], "csv" if as_csv else "md"), nl=False)
+        click.echo(render([sheets.sheet(results, here)], "csv" if as_csv else "md"), nl=False)
 
 
 def _growth(request: Any, machine: dict[str, Any], out: Path) -> None:
-    from lrbench import bench, growth, growth_report
+    from lrbench.bench import growth, growth_report, timing
     from lrbench.sheet import markdown
 
-    title = bench.title(bench.cases(request)[0].spec)
+    title = timing.title(timing.cases(request)[0].spec)
     curves = growth.curves(growth.measure(request, _warn))
     growth_report.write(curves, title, machine, out)
     click.echo(markdown([growth_report.sheet(curves, title, machine)]), nl=False)
@@ -468,12 +468,12 @@ def fig3(out: Path, dataset: str | None, sr_scale: int | None, images: int, resu
 def report(out: Path, plugins: tuple[str, ...], results: Path, data: Path | None) -> None:
     """Write a static site of every table, figure and run in the store, to be read here or put online."""
     from lrbench import registry
-    from lrbench import report as pages
     from lrbench.datasets import data_root
+    from lrbench.report import writer
     from lrbench.store import Store
 
     registry.add_drafts(plugins)
-    click.echo(str(pages.write(Store(results, _warn), out, data_root(data), _warn)))
+    click.echo(str(writer.write(Store(results, _warn), out, data_root(data), _warn)))
 
 
 @cli.command()

@@ -15,8 +15,9 @@ import tiny
 import torch
 from torch.utils.data import default_collate
 
-from lrbench import alone, bench, bench_sheet, cli, contenders, machine, pairs, reference, registry
-from lrbench.case import Case
+from lrbench import cli, pairs, registry
+from lrbench.bench import alone, contenders, machine, reference, sheets, timing
+from lrbench.bench.case import Case
 from lrbench.errors import UserError
 from lrbench.method import Batch, Method
 from lrbench.plan import plan
@@ -34,9 +35,9 @@ def case(method="dfd", batch_size=6, **changes) -> Case:
     return Case(spec, tiny.info(), images, torch.device("cpu"), workers=0)
 
 
-def request(**changes) -> bench.Request:
+def request(**changes) -> timing.Request:
     small = {"methods": ("dfd",), "widths": (0.125,), "batch": 8, "images": 16, "device": "cpu", "precision": "fp32"}
-    return bench.Request(**(small | changes))
+    return timing.Request(**(small | changes))
 
 
 def gradients(method: Method) -> dict[str, torch.Tensor]:
@@ -153,13 +154,13 @@ def test_slices_are_taken_in_turn_after_a_warm_up():
         def close(self):
             closed.append(self.name)
 
-    seconds = bench.interleaved([Fake("a"), Fake("b")], rounds=3)
+    seconds = timing.interleaved([Fake("a"), Fake("b")], rounds=3)
     assert calls == ["a", "b"] * 4 and closed == ["a", "b"]
     assert seconds == {"a": [3.0, 5.0, 7.0], "b": [4.0, 6.0, 8.0]}
 
 
-def result(**seconds) -> bench.Result:
-    return bench.Result(case().spec, 100, seconds, {"bare": alone.Alone(0.5, 300)})
+def result(**seconds) -> timing.Result:
+    return timing.Result(case().spec, 100, seconds, {"bare": alone.Alone(0.5, 300)})
 
 
 def test_ratios_are_taken_round_by_round():
@@ -167,32 +168,32 @@ def test_ratios_are_taken_round_by_round():
     found = result(bare=[1.0, 3.0, 1.0], lrbench=[1.25, 3.75, 1.25])
     ratio = found.ratio("bare")
     assert (ratio.median, ratio.low, ratio.high) == pytest.approx((0.8, 0.8, 0.8))
-    assert found.speed("bare") == bench.Spread(100.0, pytest.approx(200 / 3), 100.0)
+    assert found.speed("bare") == timing.Spread(100.0, pytest.approx(200 / 3), 100.0)
     assert found.ratio("reference") is None
 
 
 def test_what_did_not_run_is_a_dash_and_empty():
     here = machine.describe("cpu", 1)
-    (line,) = bench_sheet.sheet([result(bare=[1.0], lrbench=[2.0], evaluation=[0.5])], here).lines
+    (line,) = sheets.sheet([result(bare=[1.0], lrbench=[2.0], evaluation=[0.5])], here).lines
     assert line[1:3] == ["100 (100–100)", "50 (50–50)"] and line[3] == "-" and line[4] == "0.500 (0.500–0.500)"
     assert line[7:] == ["0.50 · - · -", "300 · - · -"]
-    flat = bench_sheet.row(result(bare=[1.0], lrbench=[2.0], evaluation=[0.5]))
+    flat = sheets.row(result(bare=[1.0], lrbench=[2.0], evaluation=[0.5]))
     assert flat["reference_images_per_second"] is None and flat["lrbench_to_reference"] is None
 
 
 def test_where_no_method_is_named_the_entry_points_say(monkeypatch):
-    names = [job.spec.method for job in bench.cases(request(methods=(), backbones=("alexnet", "resnet18")))]
+    names = [job.spec.method for job in timing.cases(request(methods=(), backbones=("alexnet", "resnet18")))]
     assert names == ["lr-baseline"] * 2 + ["dfd"] * 2
-    assert all(set(job.spec.needs) <= {"teacher"} for job in bench.cases(request(methods=())))
-    monkeypatch.setattr(bench, "GROUP", "no.such.group")
+    assert all(set(job.spec.needs) <= {"teacher"} for job in timing.cases(request(methods=())))
+    monkeypatch.setattr(timing, "GROUP", "no.such.group")
     with pytest.raises(UserError, match="--method"):
-        bench.cases(request(methods=()))
+        timing.cases(request(methods=()))
 
 
 def test_an_sr_net_has_no_reference():
-    assert reference.Reference in bench.contenders(case("dfd").spec)
+    assert reference.Reference in timing.contenders(case("dfd").spec)
     spec = plan("sr-espcn", {}, tiny.protocol())
-    assert bench.contenders(spec) == [contenders.Bare, contenders.Loop, contenders.Evaluation]
+    assert timing.contenders(spec) == [contenders.Bare, contenders.Loop, contenders.Evaluation]
     assert not reference.covers(registry.method("sr-srgan"))  # two optimizers
 
 
@@ -209,17 +210,17 @@ def test_an_sr_net_has_no_reference():
 )
 def test_mistakes_name_the_nearest_valid_value(changes, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        bench.cases(request(**changes, data=tmp_path))
+        timing.cases(request(**changes, data=tmp_path))
 
 
 def test_settings_reach_the_methods_that_have_them():
-    jobs = bench.cases(request(methods=("lr-baseline", "dfd"), settings={"lam": 0.5, "init": "scratch"}))
+    jobs = timing.cases(request(methods=("lr-baseline", "dfd"), settings={"lam": 0.5, "init": "scratch"}))
     assert [job.spec.config.get("lam") for job in jobs] == [None, 0.5]
     assert all("init" not in job.spec.needs for job in jobs)
 
 
 def test_a_named_data_set_is_what_is_timed(tmp_path):
-    (job,) = bench.cases(request(dataset="digits", scale=2, images=64, data=tmp_path))
+    (job,) = timing.cases(request(dataset="digits", scale=2, images=64, data=tmp_path))
     made = job.case()
     assert len(made.pairs) == 64 and made.pairs.hr.shape == (64, 8, 8, 3) and made.spec.dataset == "digits"
     assert 0 < made.pairs.hr.float().mean() < 127  # digits are dark
@@ -258,7 +259,7 @@ def printed(capsys, monkeypatch, *extra):
 
 
 def test_json_csv_and_table_say_the_same(capsys, monkeypatch):
-    monkeypatch.setattr(bench, "alone", lambda contender, job: alone.Alone(0.25, 123))  # no process of its own here
+    monkeypatch.setattr(timing, "alone", lambda contender, job: alone.Alone(0.25, 123))  # no process of its own here
     content = json.loads(printed(capsys, monkeypatch, "--method=dfd", "--json"))
     (found,) = content["cases"]
     assert set(found["seconds"]) == {"bare", "lrbench", "reference", "evaluation"}
@@ -266,13 +267,13 @@ def test_json_csv_and_table_say_the_same(capsys, monkeypatch):
     assert found["images"] == 16 and found["batch"] == 8 and found["reference_peak_memory_mib"] == 123
     assert content["machine"]["cores"] >= 1 and content["machine"]["threads"] == 1
     (line,) = csv.DictReader(io.StringIO(printed(capsys, monkeypatch, "--method=dfd", "--csv")))
-    assert set(line) == set(found) - {"seconds"} | set(bench_sheet.MACHINE)
+    assert set(line) == set(found) - {"seconds"} | set(sheets.MACHINE)
     table = printed(capsys, monkeypatch, "--method=dfd")
     assert "lrbench / reference" in table and "dfd, resnet18, width 0.125" in table
 
 
 def test_a_process_of_its_own_tells_first_step_and_memory():
-    (job,) = bench.cases(request(threads=1, workers=0))
+    (job,) = timing.cases(request(threads=1, workers=0))
     found = alone.alone(contenders.Loop, job)
     assert found.first_step_seconds > 0 and found.peak_memory_mib > 50
 

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import pytest
 
-from lrbench import bench, cli, growth, growth_report, machine
-from lrbench.growth import Curve, Point
+from lrbench import cli
+from lrbench.bench import growth, growth_report, machine, timing
+from lrbench.bench.growth import Curve, Point
 from lrbench.store import Store
 
-REQUEST = bench.Request(
+REQUEST = timing.Request(
     methods=("lr-baseline",), widths=(0.125,), images=16, batch=8, device="cpu", precision="fp32", threads=1, workers=0
 )
 
@@ -46,7 +47,7 @@ def test_points_are_sorted_into_curves():
 
 
 def test_a_filled_store_is_a_store(tmp_path):
-    job = bench.cases(REQUEST)[0]
+    job = timing.cases(REQUEST)[0]
     specs = list(growth.fill(Store(tmp_path / "runs", pytest.fail), job, 5))
     records = Store(tmp_path / "runs", pytest.fail).records()
     assert {record.spec for record in records} == set(specs) and len(records) == 5

@@ -15,10 +15,11 @@ from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
 from test_cli import caller
 
-from lrbench import figures, linked, replaced, report, run_page, sections, tables
+from lrbench import figures, tables
 from lrbench.errors import UserError
-from lrbench.linked import link
 from lrbench.predictions import csv_lines
+from lrbench.report import linked, replaced, run_page, sections, writer
+from lrbench.report.linked import link
 from lrbench.sheet import Sheet
 from lrbench.store import Store
 
@@ -81,7 +82,7 @@ def site(tmp_path_factory):
         names, sheets = tables.names, tables.sheets
         patch.setattr(tables, "names", lambda: [*dict.fromkeys([*names(), "claims"])])
         patch.setattr(tables, "sheets", lambda name, one: [claims(one)] if name == "claims" else sheets(name, one))
-        report.write(store, folder / "site", folder / "data", lambda message: None)
+        writer.write(store, folder / "site", folder / "data", lambda message: None)
     return folder / "site", store, runs
 
 
@@ -199,7 +200,7 @@ def test_cost_is_over_seeds_and_within_a_device(site, tmp_path):
         changed = record.model_copy(update={"env": env, "metrics": metrics})
         store.root.mkdir(exist_ok=True)
         store.save(changed, stored.CURVE, {"predicted": np.zeros(3), "label": np.zeros(3)}, save_tensors({}))
-    report.write(store, tmp_path / "site", tmp_path, lambda message: None)
+    writer.write(store, tmp_path / "site", tmp_path, lambda message: None)
     rows = [row for row in Page(tmp_path / "site" / "cost.html").rows if row[0][0].startswith("DFD")]
     assert {(row[4][0].strip(), row[7][0].strip(), row[8][0].strip()) for row in rows} == {
         ("50", "one", "1"),
@@ -232,7 +233,7 @@ def test_figures_are_drawn_and_those_that_cannot_be_are_named(site, tmp_path, ca
 
 def test_the_curves_of_very_many_runs_are_not_one_figure(site, tmp_path, monkeypatch):
     monkeypatch.setattr(sections, "MOST_DRAWN", 6)
-    report.write(site[1], tmp_path / "site", tmp_path, lambda message: None)
+    writer.write(site[1], tmp_path / "site", tmp_path, lambda message: None)
     assert "curves is not drawn of more than 6 runs." in Page(tmp_path / "site" / "figures.html").text
     assert not (tmp_path / "site" / "figures" / "curves.png").exists()
 
@@ -241,7 +242,7 @@ def test_tables_without_a_run_are_named(tmp_path):
     store = Store(tmp_path / "runs")
     store.root.mkdir()
     stored.put(store, "lr-baseline")
-    report.write(store, tmp_path / "site", tmp_path, lambda message: None)
+    writer.write(store, tmp_path / "site", tmp_path, lambda message: None)
     page = Page(tmp_path / "site" / "tables.html")
     assert "Table sr: no run yet." in page.text and "Restoration" not in page.text
     assert not (tmp_path / "site" / "claims.html").exists() or "claims" in tables.names()
@@ -278,7 +279,7 @@ def test_a_need_that_is_not_in_the_store_is_named_without_a_link(tmp_path):
     store = Store(tmp_path / "runs")
     store.root.mkdir()
     run = stored.put(store, "dfd")
-    report.write(store, tmp_path / "site", tmp_path, lambda message: None)
+    writer.write(store, tmp_path / "site", tmp_path, lambda message: None)
     page = Page(tmp_path / "site" / "runs" / run.id / "index.html")
     assert page.text.count("(not in this store)") == len(run.spec.needs) == 2
     assert all(need.id in page.text and not any(need.id in one for one in page.links)
@@ -352,7 +353,7 @@ def test_runs_of_one_method_are_told_apart_by_their_settings(tmp_path):
 
 def test_claims_and_their_evidence_have_links_of_their_own():
     parts = [linked.LinkedSheet(title, "quick", (), (), (), ()) for title in ("Claims", "Claims: the evidence")]
-    found = report._entries([sections.Table("claims", "Claims", parts, [])], "claims.html")
+    found = writer._entries([sections.Table("claims", "Claims", parts, [])], "claims.html")
     assert found == [("claims.html#claims-1", "Claims: quick"), ("claims.html#claims-2", "the evidence: quick")]
 
 
@@ -373,7 +374,7 @@ def small(tmp_path):
 
 
 def write(store, out):
-    return report.write(store, out, out.parent / "data", lambda message: None)
+    return writer.write(store, out, out.parent / "data", lambda message: None)
 
 
 def test_a_report_is_replaced_by_a_newer_one(small, tmp_path):
@@ -421,7 +422,7 @@ def test_a_report_that_holds_a_file_of_the_users_is_refused(small, tmp_path, pla
 def test_a_file_that_comes_while_the_report_is_written_is_not_lost(small, tmp_path, monkeypatch):
     out = tmp_path / "site"
     write(small, out)
-    monkeypatch.setattr(report.run_page, "restored_png", lambda arrays: (out / "mine.txt").write_text("mine") and None)
+    monkeypatch.setattr(writer.run_page, "restored_png", lambda arrays: (out / "mine.txt").write_text("mine") and None)
     with pytest.raises(UserError, match=r"holds mine.txt"):
         write(small, out)
     assert (out / "mine.txt").read_text() == "mine" and (out / "index.html").is_file()
@@ -438,7 +439,7 @@ def test_what_fails_half_way_leaves_all_as_it_was(small, tmp_path, monkeypatch, 
     def full(arrays):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(report, "csv_lines", full)
+    monkeypatch.setattr(writer, "csv_lines", full)
     with pytest.raises(OSError, match="No space"):
         write(small, out)
     assert content(tmp_path) == before and out.parent.exists() == there

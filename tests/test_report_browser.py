@@ -6,8 +6,8 @@ import shutil
 import pytest
 import stored
 
-from lrbench import report
-from lrbench.pages import Pages
+from lrbench.report import writer
+from lrbench.report.pages import Pages
 
 selenium = pytest.importorskip("selenium", reason="selenium is not installed")
 from selenium import webdriver  # noqa: E402
@@ -28,7 +28,7 @@ def site(tmp_path_factory):
     """The address of each kind of page, and of a list of very many runs."""
     folder = tmp_path_factory.mktemp("browser")
     store, runs = stored.folder(folder)
-    report.write(store, folder / "site", folder / "data", lambda message: None)
+    writer.write(store, folder / "site", folder / "data", lambda message: None)
     paths = {kind: f"{kind}.html" for kind in KINDS[:-2]}
     paths |= {"run": f"runs/{runs['dfd'][0].id}/index.html", "sr": f"runs/{runs['sr-espcn'][0].id}/index.html"}
     names = ("id", "name", "dataset", "size", "backbone", "recipe", "epochs", "train", "seed", "psnr", "finished")

@@ -12,7 +12,7 @@ from test_table import LR, record
 
 from lrbench import published, sweep, sweep_plot, tuned
 from lrbench.errors import UserError
-from lrbench.linked import link
+from lrbench.report.linked import link
 from lrbench.sheet import FORMATS, render
 
 FIG_2 = published.sweep("fig2")

@@ -12,8 +12,8 @@ from pathlib import Path
 import torch
 
 from lrbench import provenance
-from lrbench.case import CaseSpec
-from lrbench.contenders import Contender, synchronise
+from lrbench.bench.case import CaseSpec
+from lrbench.bench.contenders import Contender, synchronise
 
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 

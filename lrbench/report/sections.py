@@ -9,12 +9,13 @@ from typing import Any
 
 from matplotlib.image import imread
 
-from lrbench import figures, headings, lines, linked, outputs, plots, sheet, tables
+from lrbench import figures, headings, lines, outputs, plots, sheet, tables
 from lrbench.errors import UserError
 from lrbench.headings import Named
 from lrbench.lines import Panel
-from lrbench.linked import LinkedSheet
-from lrbench.pages import Pages, slug
+from lrbench.report import linked
+from lrbench.report.linked import LinkedSheet
+from lrbench.report.pages import Pages, slug
 from lrbench.sheet import HR_MARK, Sheet
 from lrbench.store import Store
 

@@ -11,8 +11,8 @@ from typing import ClassVar
 import torch
 
 from lrbench import capture, cohort, pairs
+from lrbench.bench.case import Case
 from lrbench.capture import Captured, Step
-from lrbench.case import Case
 from lrbench.seeds import generator
 from lrbench.tasks import task_of
 from lrbench.train import Training

@@ -6,8 +6,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lrbench import machine as machines
-from lrbench.bench import Result, Spread, title
+from lrbench.bench import machine as machines
+from lrbench.bench.timing import Result, Spread, title
 from lrbench.sheet import DASH, Sheet
 
 TRAINING = ("bare", "lrbench", "reference")

@@ -15,12 +15,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lrbench import bench, build, capture, provenance, standin, store
-from lrbench.alone import forget_peak, peak_memory_mib
+from lrbench import build, capture, provenance, standin, store
 from lrbench.backbones import NONE, TIMM
-from lrbench.case import Case, CaseSpec
+from lrbench.bench import timing
+from lrbench.bench.alone import forget_peak, peak_memory_mib
+from lrbench.bench.case import Case, CaseSpec
+from lrbench.bench.contenders import Evaluation, Loop
 from lrbench.cohort import one_epoch
-from lrbench.contenders import Evaluation, Loop
 from lrbench.degradation import DEFAULT, degrade
 from lrbench.frozen import remember_answers
 from lrbench.record import Record
@@ -80,13 +81,13 @@ def curves(points: Sequence[Point]) -> list[Curve]:
     return found
 
 
-def measure(request: bench.Request, note: Callable[[str], None]) -> list[Point]:
+def measure(request: timing.Request, note: Callable[[str], None]) -> list[Point]:
     """All axes, about the first method, backbone and width of a request, each point in a process of its own.
 
     Data is noise. `note` is told what goes on. Raises UserError before anything is measured.
     """
     base = replace(request, widths=request.widths[:1], backbones=request.backbones[:1], dataset=None)
-    own = base.images or bench.cases(base)[0].images
+    own = base.images or timing.cases(base)[0].images
     planned: list[tuple[str, float, CaseSpec]] = [
         *(("training images", n, _case(base, images=n)) for n in IMAGES),
         *(("width", width, _case(base, images=own, widths=(width,))) for width in WIDTHS if _widens(base)),
@@ -105,13 +106,13 @@ def measure(request: bench.Request, note: Callable[[str], None]) -> list[Point]:
     return points
 
 
-def _widens(request: bench.Request) -> bool:
-    backbone = bench.cases(request)[0].spec.backbone
+def _widens(request: timing.Request) -> bool:
+    backbone = timing.cases(request)[0].spec.backbone
     return backbone != NONE and not backbone.startswith(TIMM)  # those come in one width
 
 
-def _case(request: bench.Request, **changes: object) -> CaseSpec:
-    return bench.cases(replace(request, **changes))[0]  # type: ignore[arg-type]
+def _case(request: timing.Request, **changes: object) -> CaseSpec:
+    return timing.cases(replace(request, **changes))[0]  # type: ignore[arg-type]
 
 
 def _apart(task: Callable[..., dict[str, float]], *arguments: object) -> dict[str, float]:

@@ -12,14 +12,15 @@ from typing import Any
 from rich.console import Console
 from rich.progress import track
 
-from lrbench import __version__, cells, cost, lines, pages, replaced, run_page, sections
+from lrbench import __version__, cells, lines
 from lrbench.errors import UserError
 from lrbench.predictions import csv_lines
 from lrbench.record import Record
-from lrbench.run_page import Relations
-from lrbench.sections import Found, Table
+from lrbench.report import cost, pages, replaced, run_page, sections
+from lrbench.report.run_page import Relations
+from lrbench.report.sections import Found, Table
+from lrbench.report.snapshot import Snapshot
 from lrbench.sheet import DASH, fixed
-from lrbench.snapshot import Snapshot
 from lrbench.store import CURVE, RECORD, Store
 
 TABLES = "tables.html"

@@ -12,14 +12,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from lrbench import datasets, device, machine, reference, registry
-from lrbench.alone import Alone, alone
-from lrbench.case import CaseSpec
-from lrbench.contenders import Bare, Contender, Evaluation, Loop
+from lrbench import datasets, device, registry
+from lrbench.bench import machine, reference
+from lrbench.bench.alone import Alone, alone
+from lrbench.bench.case import CaseSpec
+from lrbench.bench.contenders import Bare, Contender, Evaluation, Loop
+from lrbench.bench.reference import Reference
 from lrbench.dataset import DatasetInfo
 from lrbench.errors import UserError, did_you_mean
 from lrbench.plan import Protocol, plan
-from lrbench.reference import Reference
 from lrbench.spec import RunSpec
 
 GROUP = "lrbench.bench"  # entry points: which methods, name -> settings, are timed where none is named

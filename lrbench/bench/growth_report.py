@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lrbench import machine as machines
 from lrbench import plots
-from lrbench.bench_sheet import MACHINE
+from lrbench.bench import machine as machines
+from lrbench.bench.growth import STEEP, TAIL, Curve
+from lrbench.bench.sheets import MACHINE
 from lrbench.files import write_atomic
-from lrbench.growth import STEEP, TAIL, Curve
 from lrbench.palette import looks
 from lrbench.sheet import DASH, Sheet, as_csv
 

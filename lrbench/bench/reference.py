@@ -27,8 +27,8 @@ from torchvision import transforms
 from torchvision.transforms import functional as TF
 
 from lrbench.backbones import Backbone
-from lrbench.case import Case
-from lrbench.contenders import Contender, synchronise
+from lrbench.bench.case import Case
+from lrbench.bench.contenders import Contender, synchronise
 from lrbench.method import MISSING, Batch, Method
 from lrbench.recipes import Recipe
 from lrbench.restorer import Restorer

@@ -1,0 +1,1 @@
+"""`lrbench bench`: how quick the loop is, and how cost grows."""
