@@ -16,6 +16,7 @@ from lrbench.errors import RunError
 from lrbench.frozen import Frozen
 from lrbench.method import Method
 from lrbench.plan import config_of, epochs_before
+from lrbench.prepare import Prepared
 from lrbench.progress import Progress
 from lrbench.record import Record
 from lrbench.restored import see_through
@@ -29,16 +30,29 @@ COPIES = 4  # of a run's weights, in memory: themselves, their gradients, an opt
 class Job:
     """A run that is being trained. The runs that it needs are in the store, with their weights."""
 
-    def __init__(self, spec: RunSpec, store: Store, data_root: Path, frozen: Frozen, progress: Progress) -> None:
-        """Begins it, or goes on from its last checkpoint. Raises UserError for a method or data that cannot be run."""
+    data: Prepared
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        store: Store,
+        data_root: Path,
+        frozen: Frozen,
+        progress: Progress,
+        beside: Job | None = None,
+    ) -> None:
+        """Begins it, or goes on from its last checkpoint. Raises UserError for a method or data that cannot be run.
+
+        beside: another of its company, whose images are its own too.
+        """
         self.spec, self.store, self.progress = spec, store, progress
         self.device, self.started = frozen.device, time.perf_counter()
-        data = prepare.prepare(spec, data_root, self.device)
         needs = {role: frozen.get(need) for role, need in spec.needs.items()}
         cls = registry.method(spec.method)
         config = config_of(cls, spec.config)
         restorer = cls.restored_by(config)
-        if restorer:
+        data = beside.data if beside else prepare.prepare(spec, data_root, self.device)
+        if restorer and not beside:
             data = see_through(data, needs[restorer], self._record(restorer), store)
         method = build.build(spec, data.facts, needs, self.device, data.mean, data.std)
         if role := cls.starts_from(config):

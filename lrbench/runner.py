@@ -99,7 +99,8 @@ class Runner:
         while left and (not jobs or sum(job.size for job in jobs.values()) * (len(jobs) + 1) / len(jobs) < budget):
             spec = left.pop(0)
             with _failing_alone(spec, ended):
-                job = Job(spec, self.store, self.data_root, frozen, self.progress(spec))
+                beside = next(iter(jobs.values()), None)
+                job = Job(spec, self.store, self.data_root, frozen, self.progress(spec), beside)
                 jobs[job.training] = job
         company = len(jobs)
         together = capture.together(self.device, self.capture, self.progress(specs[0]).note)
