@@ -98,24 +98,22 @@ class NoGain(Paired):
     """In no pair `mine` is better by `margin` percentage points or more.
 
     That none was found does not support it: the whole 95% interval must lie below the margin, in every pair. It is
-    contradicted by a gain beyond chance whose interval reaches the margin.
+    contradicted by a gain beyond chance whose whole interval lies at the margin or above.
     """
 
     margin: float = field(kw_only=True)
 
     def verdict(self, evidence: Sequence[Evidence]) -> tuple[Verdict, str]:
-        below = [one for one in evidence if self._below(one)]
-        gains = [one for one in evidence if one.more and not self._below(one)]
-        why = (
-            f"a gain beyond chance in {len(gains)}, less than {self.margin:g} points in {len(below)} of {len(evidence)}"
-        )
+        below = [one for one in evidence if (interval := self._interval(one)) and interval[1] < self.margin]
+        gains = [one for one in evidence if one.more and (span := self._interval(one)) and span[0] >= self.margin]
+        points = f"{self.margin:g} points"
+        why = f"a gain of {points} or more in {len(gains)}, of less than {points} in {len(below)} of {len(evidence)}"
         if gains:
             return Verdict.NOT_SUPPORTED, f"{why}: {', '.join(one.label for one in gains)}"
         return Verdict.SUPPORTED if len(below) == len(evidence) else Verdict.UNDECIDED, why
 
-    def _below(self, one: Evidence) -> bool:
-        interval = one.comparison.interval if one.comparison and one.corrected is not None else None
-        return interval is not None and interval[1] < self.margin
+    def _interval(self, one: Evidence) -> tuple[float, float] | None:
+        return one.comparison.interval if one.comparison and one.corrected is not None else None
 
 
 @dataclass(frozen=True)

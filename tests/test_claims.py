@@ -96,6 +96,7 @@ def test_p_is_corrected_for_the_comparisons_of_one_verdict():
         (UNSURE, Verdict.UNDECIDED),  # no gain was found; that is not none
         ((0.1, 0.0, 0.05), Verdict.SUPPORTED),
         ((0.1, 0.11, 0.1), Verdict.SUPPORTED),  # beyond chance, and below the margin for sure
+        ((0.6, 0.4, 0.55), Verdict.UNDECIDED),  # beyond chance, and perhaps of the margin
         ([-gain for gain in SURE], Verdict.SUPPORTED),
         ((0.0, 0.0), Verdict.UNDECIDED),
     ],
