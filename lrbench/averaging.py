@@ -26,11 +26,11 @@ class Average:
     def update(self, done: int) -> None:
         """Take in the method's weights after update number `done`, counted from 0."""
         decay = min(self.decay, (1 + done) / (10 + done))
-        for name, value in self.method.state_dict().items():
-            if value.is_floating_point():
-                self.weights[name].lerp_(value, 1 - decay)
-            else:
-                self.weights[name].copy_(value)
+        live = self.method.state_dict()
+        floating = [name for name, value in live.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.weights[name] for name in floating], [live[name] for name in floating], 1 - decay)
+        for name in live.keys() - floating:
+            self.weights[name].copy_(live[name])
 
     def load(self, weights: dict[str, Tensor]) -> None:
         """Go on from saved averages."""

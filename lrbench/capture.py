@@ -1,8 +1,9 @@
 """A method's step captured in a CUDA graph and replayed: one launch instead of hundreds, and no Python.
 
 A plugin author need not know. A step is trained the plain way a few times and looked at; then it is captured, and
-its first replay is compared with the plain step from the same weights on the same batch. Where it cannot be
-captured, or does not do what the plain step does, the run goes on the plain way, with one warning that says why.
+its first replay, and that of the first batch of every epoch, is compared with the plain step from the same weights on
+the same batch. Where it cannot be captured, or does not do what the plain step does, the run goes on the plain way,
+with one warning that says why.
 
 `torch.compile` is not tried: which is quicker would be decided by a clock, it rounds differently, and so a run would
 no longer be a function of its spec.
@@ -18,16 +19,18 @@ import torch
 from torch import Tensor
 
 from lrbench.errors import one_line
-from lrbench.host_state import changed, host_state
+from lrbench.host_state import changed, host_random, host_state
 from lrbench.method import MISSING, Batch, Method, Optimizer
 from lrbench.pairs import Lazy
+from lrbench.run_state import RunState, near
 
 WARM = 3  # plain steps before: cuDNN has chosen its kernels by then, and the optimizer has made its state
 LONG = 200  # characters of an error's message
-BOUND = 0.02  # how far the first replay may end from the plain step, as a part of how far that moved the weights
+BOUND = 0.02  # how far a replay may end from the plain step, as a part of how far that has come
 Terms = dict[str, Tensor]
 Step = Callable[[Lazy, list[Optimizer]], Terms]  # as Method.step
-Record = Callable[[Callable[[], Terms]], tuple[Callable[[], None], Terms]]
+Recorder = Callable[[Callable[[], Terms]], tuple[Callable[[], None], Terms]]
+_warned: set[tuple[str, str]] = set()  # method and reason, in this process
 
 
 class Captured:
@@ -35,127 +38,156 @@ class Captured:
 
     def __init__(self, method: Method, together: Together) -> None:
         self.method, self.together = method, together
-        self.plainly = 0  # steps
+        self.plain_steps = 0
+        self.state: dict[str, Any] = {}  # of the host, after the last of these
         self.refused: str | None = None  # why it is not captured
-        self.company = -1  # the one that it was captured in
-        self.replay: Callable[[], None] = lambda: None
+        self.generation = -1  # of the company that it was captured in
+        self.checked = False  # in this epoch
+        self.replay: Callable[[], None] | None = None
         self.terms: Terms = {}
         self.rates: list[Tensor] = []
 
     def __call__(self, batch: Lazy, optimizers: list[Optimizer]) -> Terms:
         if self.refused:
             return self.method.step(batch, optimizers)
-        if self.plainly < WARM:
+        if self.plain_steps < WARM:
             return self._warm(batch, optimizers)
-        if self.company != self.together.company:
-            return self._begin(batch, optimizers)
+        if self.together.stale:  # all are captured with the next batch, in order
+            return self._plain(batch, optimizers)
+        if self.generation != self.together.generation or not self.checked or self.replay is None:
+            return self._check(batch, optimizers)
         self.together.take(batch)
-        for rate, group in zip(self.rates, _groups(optimizers), strict=True):
-            rate.fill_(group["lr"])
-        self.replay()
+        self._replay(optimizers)
         return self.terms
 
     @property
     def in_use(self) -> bool:
         """Whether steps are replayed by now."""
-        return self.company >= 0 and not self.refused
+        return self.replay is not None
+
+    def begin_epoch(self) -> None:
+        """What is replayed is compared with the plain step again."""
+        self.checked = False
 
     def _warm(self, batch: Lazy, optimizers: list[Optimizer]) -> Terms:
         """A plain step, which is looked at."""
         if type(self.method).step is not Method.step:
             self._refuse("it has a step of its own")
             return self.method.step(batch, optimizers)
-        device = batch.y.device
-        before = host_state(self.method, optimizers, device)
+        random = host_random()
         terms = self._plain(batch, optimizers)
-        self.together.views |= batch.made.keys()
-        self.plainly += 1
-        name = changed(before, host_state(self.method, optimizers, device))
+        self.plain_steps += 1
+        before, self.state = self.state, host_state(self.method, optimizers, batch.y.device)
+        name = changed(random, host_random()) or (changed(before, self.state) if self.plain_steps == WARM else None)
         if batch.is_written:
             self._refuse("it writes into its images")
-        elif name and self.plainly == WARM:  # before, an optimizer may make its state
+        elif name:
             self._refuse(f"each step changes {name}")
+        elif self.plain_steps == WARM:
+            self.together.stale = True
         return terms
 
-    def _plain(self, batch: Batch, optimizers: list[Optimizer]) -> Terms:
+    def _plain(self, batch: Lazy, optimizers: list[Optimizer]) -> Terms:
         with self.together.aside():
-            return {name: term.detach() for name, term in self.method.step(batch, optimizers).items()}
+            terms = {name: term.detach() for name, term in self.method.step(batch, optimizers).items()}
+        self.together.views |= batch.made.keys()
+        return terms
 
-    def _begin(self, batch: Lazy, optimizers: list[Optimizer]) -> Terms:
-        """Train on the batch the plain way; capture the step; replay it, and keep it if it has done the same."""
-        images, device = self.together.take(batch), batch.y.device
-        state, random = _state(self.method, optimizers), _Random(device)
-        before = [_copies(tensors) for tensors in state]
-        terms = {name: term.clone() for name, term in self._plain(images, optimizers).items()}
-        after, random_after = [_copies(tensors) for tensors in state], _Random(device)
-        for values, tensors in zip(before, state, strict=True):
-            _put(values, tensors)
-        random.put()
-        self.rates = [torch.tensor(float(group["lr"]), device=device) for group in _groups(optimizers)]
+    def _check(self, batch: Lazy, optimizers: list[Optimizer]) -> Terms:
+        """Train on the batch the plain way, take that back, and replay the step, captured now if it is not yet.
+
+        It is replayed from then on if it has done the same; else the plain step counts.
+        """
+        device, method = batch.y.device, self.method
+        before = RunState(method, optimizers, device)
+        terms = {name: term.clone() for name, term in self._plain(batch, optimizers).items()}
+        after = RunState(method, optimizers, device)
+        before.put_back()
+        try:
+            if self.generation != self.together.generation or self.replay is None:
+                self._capture(self.together.take(batch), optimizers)
+            else:
+                self.together.take(batch)
+            before.put_back_random()
+            self._replay(optimizers)
+        except Exception as error:  # whatever a method may do that a graph cannot
+            why = one_line(error)[:LONG]
+        else:
+            wanted = list(terms.values())
+            zeros = [torch.zeros_like(term) for term in wanted]
+            same = self.terms.keys() == terms.keys() and near(list(self.terms.values()), wanted, zeros, BOUND)
+            if same and RunState(method, optimizers, device).is_near(after, before, BOUND):
+                self.checked = True
+                return self.terms
+            why = "a replay of it ends elsewhere than the plain step"
+        after.put_back()
+        self._refuse(why)
+        return terms
+
+    def _capture(self, images: Batch, optimizers: list[Optimizer]) -> None:
+        self.replay, self.terms = None, {}
+        self.rates = [torch.tensor(float(group["lr"]), device=images.y.device) for group in _groups(optimizers)]
 
         def step() -> Terms:
             with _rates_on_device(optimizers, self.rates):
                 return {name: term.detach() for name, term in self.method.step(images, optimizers).items()}
 
-        try:
-            self.replay, self.terms = self.together.record(step)
-        except Exception as error:  # whatever a method may do that a graph cannot
-            why = one_line(error)[:LONG]
-        else:
-            random.put()
-            self.replay()
-            ends = [*zip(state, after, before, strict=True), ([*self.terms.values()], [*terms.values()], None)]
-            if self.terms.keys() == terms.keys() and all(_alike(*three) for three in ends):
-                self.company = self.together.company
-                return self.terms
-            why = "a replay of it ends elsewhere than the plain step"
-        for values, tensors in zip(after, state, strict=True):
-            _put(values, tensors)
-        random_after.put()
-        self._refuse(why)
-        return terms
+        self.replay, self.terms = self.together.record(step)
+        self.generation = self.together.generation
+
+    def _replay(self, optimizers: list[Optimizer]) -> None:
+        assert self.replay is not None
+        for rate, group in zip(self.rates, _groups(optimizers), strict=True):
+            rate.fill_(group["lr"])
+        self.replay()
 
     def _refuse(self, why: str) -> None:
-        self.refused, self.terms = why, {}
-        self.together.note(
-            f"{self.method.name}: its step is not captured in a CUDA graph, as {why}; it is trained the plain way"
-        )
+        self.refused, self.replay, self.terms = why, None, {}
+        self.together.stale = True  # others may read what it computed for them
+        if (self.method.name, why) not in _warned:
+            _warned.add((self.method.name, why))
+            self.together.note(
+                f"{self.method.name}: its step is not captured in a CUDA graph, as {why}; it is trained the plain way"
+            )
 
 
 class Together:
     """What the captured steps of runs that are trained side by side share: the place of their images, and memory.
 
-    A frozen network that several of them ask is captured with the first only. So they are replayed in the order in
-    which they were captured, and are captured anew when one of them is gone.
+    A frozen network that several of them ask is captured with the first only, and scratch memory of one may serve the
+    next. So they are captured and replayed in one order, and all anew where one comes, goes or is refused.
     """
 
-    def __init__(self, device: torch.device, note: Callable[[str], None], record: Record | None = None) -> None:
+    def __init__(self, device: torch.device, note: Callable[[str], None], record: Recorder | None = None) -> None:
         """record: captures a step; gives what replays it, and the terms that each replay overwrites."""
         self.device, self.note = device, note
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.record = record or self._graph
         self.views = {"y", "index"}  # of a batch, what is read
-        self.company = 0  # its number
+        self.stale = False  # all are captured anew with the next batch
+        self.generation = 0
         self.members: list[Method] = []
         self.pool: Any = None
         self.batch: Lazy | None = None
+        self.taken: set[str] = set()  # of this batch
         self.images: dict[str, Tensor] = {}
 
     def gather(self, members: Sequence[Method]) -> None:
         """Say who will be trained on the next batch, in order."""
-        if self.members != list(members):
-            self.members, self.pool = list(members), None
-            self.company += 1
+        if self.stale or self.members != list(members):
+            self.members, self.stale, self.pool, self.batch = list(members), False, None, None
+            self.generation += 1
 
     def take(self, batch: Lazy) -> Batch:
         """The batch, copied to where captured steps read it, once for all of them."""
         if self.batch is not batch:
-            for name in sorted(self.views):
-                value = getattr(batch, name)
-                if name not in self.images:
-                    self.images[name] = torch.empty_like(value)
-                self.images[name].copy_(value)
-            self.batch = batch
+            self.batch, self.taken = batch, set()
+        for name in sorted(self.views - self.taken):
+            value = getattr(batch, name)
+            if name not in self.images:
+                self.images[name] = torch.empty_like(value)
+            self.images[name].copy_(value)
+            self.taken.add(name)
         return Batch(**({"hr": MISSING} | self.images))
 
     @contextmanager
@@ -173,30 +205,24 @@ class Together:
             main.wait_stream(self.stream)
 
     def _graph(self, step: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
-        graph = torch.cuda.CUDAGraph()
+        main, graph = torch.cuda.current_stream(self.device), torch.cuda.CUDAGraph()
         self.pool = self.pool or torch.cuda.graph_pool_handle()
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
-            terms = step()
+        torch._C._cuda_clearCublasWorkspaces()  # else the graph uses one that may be freed before it
+        try:
+            with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+                terms = step()
+        except Exception as error:
+            torch.cuda.set_stream(main)  # where the capture could not be ended, torch does not
+            self.pool = self.batch = None
+            raise error.__context__ or error from None
+        finally:
+            torch._C._cuda_clearCublasWorkspaces()
         return graph.replay, terms
 
 
 def together(device: torch.device, capture: bool, note: Callable[[str], None]) -> Together | None:
     """None where steps are not captured: on the CPU, or where the user does not want it. `note` tells the user."""
     return Together(device, note) if capture and device.type == "cuda" else None
-
-
-class _Random:
-    """The device's random numbers as they were when it was made."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
-        self.host = torch.get_rng_state()
-        self.state = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
-
-    def put(self) -> None:
-        torch.set_rng_state(self.host)
-        if self.state is not None:
-            torch.cuda.set_rng_state(self.state, self.device)
 
 
 def _groups(optimizers: Sequence[Optimizer]) -> list[dict[str, Any]]:
@@ -216,35 +242,3 @@ def _rates_on_device(optimizers: Sequence[Optimizer], rates: Sequence[Tensor]) -
     finally:
         for group, before in zip(groups, kept, strict=True):
             group.update(before)
-
-
-def _state(method: Method, optimizers: Sequence[Optimizer]) -> list[list[Tensor]]:
-    """All that a step may change, by kind."""
-    attributes = [value for part in method.modules() for value in vars(part).values() if isinstance(value, Tensor)]
-    kept = [value for one in optimizers for state in one.optimizer.state.values() for value in state.values()]
-    moments = [value for value in kept if isinstance(value, Tensor)]
-    return [[*method.parameters()], [*method.buffers(), *attributes], moments]
-
-
-def _copies(tensors: Sequence[Tensor]) -> list[Tensor]:
-    return [tensor.detach().clone() for tensor in tensors]
-
-
-@torch.no_grad()
-def _put(values: Sequence[Tensor], tensors: Sequence[Tensor]) -> None:
-    for value, tensor in zip(values, tensors, strict=True):
-        tensor.copy_(value)
-
-
-@torch.no_grad()
-def _alike(found: Sequence[Tensor], wanted: Sequence[Tensor], before: Sequence[Tensor] | None) -> bool:
-    """Whether values are as wanted, up to BOUND of how far they have come; what is counted must be equal."""
-    missed = moved = 0.0
-    for one, other, start in zip(found, wanted, before or [torch.zeros_like(one) for one in wanted], strict=True):
-        if not other.is_floating_point():
-            if not torch.equal(one, other):
-                return False
-            continue
-        missed += float((one - other).double().square().sum())
-        moved += float((other - start).double().square().sum())
-    return missed <= BOUND**2 * moved

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 
 from lrbench import registry
 from lrbench.capture import Captured, Together
+from lrbench.pairs import Lazy
 from lrbench.plan import config_of, epochs_before
 from lrbench.restorer import magnification
 from lrbench.spec import RunSpec
@@ -37,10 +39,22 @@ def one_epoch(
     """
     started, going, device = time.perf_counter(), list(members), members[0].train.y.device
     batches = members[0].batches()
+
+    def attempt(member: Training, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:  # whatever a method may raise
+            going.remove(member)
+            failed(member, error)
+
+    def update(member: Training, place: int, batch: Lazy) -> None:
+        member.update(place, batch)
+        step(member, len(batch.y))
+
     for member in members:
-        member.begin_epoch()
         if together and not member.captured:
             member.captured = Captured(member.method, together)
+        attempt(member, member.begin_epoch)
     for place in range(len(batches)):
         if not going:
             break
@@ -48,19 +62,14 @@ def one_epoch(
         if together:
             together.gather([member.method for member in going])
         for member in list(going):
-            try:
-                member.update(place, batch)
-                step(member, len(batch.y))
-            except Exception as error:  # whatever a method may raise
-                going.remove(member)
-                failed(member, error)
+            attempt(member, partial(update, member, place, batch))
             if batch.is_written:  # the next gets it as it was
                 batch = batches[place]
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     seconds = (time.perf_counter() - started) / len(members)
-    for member in going:
-        member.end_epoch(seconds)
+    for member in list(going):
+        attempt(member, partial(member.end_epoch, seconds))
 
 
 def company(spec: RunSpec) -> tuple[object, ...]:

@@ -24,6 +24,14 @@ def pick(name: str) -> torch.device:
     return torch.device(name)
 
 
+def enter(device: torch.device) -> torch.device:
+    """Make it this process's own, so that nothing is put on another."""
+    if device.type == "cuda":
+        torch.cuda.init()
+        torch.cuda.set_device(device)
+    return device
+
+
 def precision(name: str, device: torch.device) -> Precision:
     """`auto` is bf16 where the device computes in it natively. The choice is part of the spec."""
     if name != "auto":

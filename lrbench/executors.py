@@ -81,7 +81,7 @@ class Place:
                     write_atomic(place, "".join(traceback.format_exception(end)))
                 handle(Event(spec.id, "failed", text=_cause(end, place)))
 
-        device = devices.pick(self.device)
+        device = devices.enter(devices.pick(self.device))
         runner = Runner(store, self.data, device, lambda spec: _Telling(spec.id, handle), self.capture)
         try:
             runner.run_together(specs, ended, weights=True)  # what is begun here is missing, or has lost its weights

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 from collections.abc import Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,28 @@ from lrbench.method import Method, Optimizer
 
 DEPTH = 4  # of containers in containers
 PLAIN = (bool, int, float, complex, str, bytes, type(None))
+MOVED = ("params", "lr")  # of a group: tensors, and the rate, which a replay reads anew
+KNOWN = ("state", "param_groups", "defaults")  # of an optimizer, looked at by themselves or never changed
+
+
+def host_random() -> dict[str, Any]:
+    """Name -> the state of each of the host's global random numbers."""
+    return {
+        "Python's random numbers": hash(random.getstate()),
+        "NumPy's random numbers": pickle.dumps(np.random.get_state()),
+        "torch's random numbers on the CPU": torch.get_rng_state().numpy().tobytes(),
+    }
 
 
 def host_state(method: Method, optimizers: Sequence[Optimizer], device: torch.device) -> dict[str, Any]:
-    """Name -> a mark that changes where a method's objects, its classes, its optimizers or random numbers have changed.
+    """Name -> a mark that changes where a value of a method, its classes or its optimizers has changed.
 
     Tensors on `device` are marked by which they are, not by what they hold: that is for the captured step to change.
+    An object that cannot be pickled is marked by what it refers to, to a depth; what a C extension hides is not seen.
     """
-    found: dict[str, Any] = {
-        "random": hash(random.getstate()),
-        "numpy.random": pickle.dumps(np.random.get_state()),
-        "torch's random numbers on the CPU": torch.get_rng_state().numpy().tobytes(),
-    }
+    found: dict[str, Any] = {}
     for cls in type(method).__mro__:
-        if issubclass(cls, Method) and cls is not Method:
+        if cls not in (object, nn.Module):
             found |= {f"{cls.__name__}.{key}": _mark(value, device) for key, value in vars(cls).items()}
     for name, module in method.named_modules():
         for key, value in vars(module).items():
@@ -36,9 +45,11 @@ def host_state(method: Method, optimizers: Sequence[Optimizer], device: torch.de
             found |= {f"{name}.{part}".lstrip("."): _mark(one, device) for part, one in inside}
     for place, one in enumerate(optimizers):
         optimizer = one.optimizer
-        states = [*optimizer.param_groups, *optimizer.state.values()]
-        for number, state in enumerate(states):
-            own = {key: value for key, value in state.items() if key != "params"}
+        parts = [*optimizer.param_groups, *optimizer.state.values()]
+        parts += [{key: value for key, value in vars(optimizer).items() if key not in KNOWN and "hook" not in key}]
+        parts += [vars(one)]
+        for number, part in enumerate(parts):
+            own = {key: value for key, value in part.items() if key not in MOVED}
             found |= {f"{key} of an optimizer ({place}.{number})": _mark(value, device) for key, value in own.items()}
     return found
 
@@ -53,15 +64,29 @@ def _mark(value: Any, device: torch.device, depth: int = DEPTH) -> Any:
         return value
     if isinstance(value, Tensor):
         return id(value), 0 if value.device == device else value._version
-    if isinstance(value, nn.Module):
+    if isinstance(value, (nn.Module, torch.optim.Optimizer, type)) or not depth:
         return id(value)
-    if isinstance(value, Mapping) and depth:
+    if isinstance(value, Mapping):
         return tuple((_mark(key, device, 0), _mark(one, device, depth - 1)) for key, one in value.items())
-    if isinstance(value, (list, tuple)) and depth:
+    if isinstance(value, (list, tuple)):
         return type(value).__name__, tuple(_mark(one, device, depth - 1) for one in value)
     if isinstance(value, torch.Generator):
         return id(value), value.get_state().numpy().tobytes()
     try:
         return pickle.dumps(value)
-    except Exception:  # whatever a class may raise: it is known by its identity
-        return id(value)
+    except Exception:  # whatever a class may raise
+        return id(value), _mark(_references(value), device, depth - 1)
+
+
+def _references(value: Any) -> Any:
+    if isinstance(value, FunctionType):
+        return [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
+    return getattr(value, "__dict__", None)
+
+
+def _is_filled(cell: Any) -> bool:
+    try:
+        cell.cell_contents  # noqa: B018
+    except ValueError:
+        return False
+    return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import time
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from lrbench.spec import RunSpec
 from lrbench.store import Store
 from lrbench.train import Training
 
+PAUSE = {"cpu": 0.0, "cuda": 10.0}  # seconds between checkpoints: an epoch may take less than writing one
 COPIES = 4  # of a run's weights, in memory: themselves, their gradients, an optimizer's memory, one being saved
 
 
@@ -46,7 +48,7 @@ class Job:
         beside: another of its company, whose images are its own too.
         """
         self.spec, self.store, self.progress = spec, store, progress
-        self.device, self.started = frozen.device, time.perf_counter()
+        self.device, self.started, self.written = frozen.device, time.perf_counter(), -math.inf
         needs = {role: frozen.get(need) for role, need in spec.needs.items()}
         cls = registry.method(spec.method)
         config = config_of(cls, spec.config)
@@ -80,10 +82,12 @@ class Job:
         self.progress.epoch(training.state.curve[-1], training.images_per_second)
         if training.diverged():
             raise RunError(f"{title(self.spec)} diverged in epoch {training.state.epoch}: its loss is not a number")
-        self.store.write_checkpoint(self.spec.id, training.snapshot())
+        if time.perf_counter() - self.written >= PAUSE[self.device.type]:
+            self.store.write_checkpoint(self.spec.id, training.snapshot())
+            self.written = time.perf_counter()
 
-    def finish(self, company: int) -> Record:
-        """Test the trained method and save its record. company: how many runs were trained side by side."""
+    def finish(self, side_by_side: int) -> Record:
+        """Test the trained method and save its record. side_by_side: how many runs were trained so."""
         spec, training, method = self.spec, self.training, self.method
         self.progress.stop()
         training.finish()
@@ -101,7 +105,7 @@ class Job:
                 "epochs": spec.recipe.epochs,
                 "epochs_in_weights": training.epoch,
                 "images_per_second": training.images_per_second,
-                "side_by_side": company,
+                "side_by_side": side_by_side,
                 "train_seconds": state.seconds,
                 "wall_seconds": time.perf_counter() - self.started,
                 "parameters": sum(weight.numel() for weight in method.parameters()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -110,10 +111,17 @@ class Lazy(Batch):
     _make: Callable[[View], Tensor]
     _versions: dict[str, int]
 
+    def __new__(cls, *args: Any, **fields: Any) -> Any:
+        """A plain batch where its fields are given, as dataclasses.replace does."""
+        return Batch(*args, **fields) if args or fields else super().__new__(cls)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Batch, (self.hr, self.y, self.index, self.lr, self.up)
+
     @classmethod
     def of(cls, make: Callable[[View], Tensor], y: Tensor, index: Tensor) -> Lazy:
         """make: gives a view, or MISSING where the method must not see it."""
-        batch = cls.__new__(cls)
+        batch: Lazy = cls.__new__(cls)
         vars(batch).update(y=y, index=index, _make=make, _versions={"y": y._version, "index": index._version})
         return batch
 

@@ -102,7 +102,7 @@ class Runner:
                 beside = next(iter(jobs.values()), None)
                 job = Job(spec, self.store, self.data_root, frozen, self.progress(spec), beside)
                 jobs[job.training] = job
-        company = len(jobs)
+        side_by_side = len(jobs)
         together = capture.together(self.device, self.capture, self.progress(specs[0]).note)
 
         def failed(training: Training, error: Exception) -> None:
@@ -121,7 +121,7 @@ class Runner:
                     try:
                         if training in members:
                             job.keep()
-                        record = job.finish(company) if training.done else None
+                        record = job.finish(side_by_side) if training.done else None
                     except Exception as error:
                         failed(training, error)
                         continue

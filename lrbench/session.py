@@ -58,7 +58,7 @@ def run(request: Request, progress: Progress | None = None) -> list[Record]:
     progress = progress or ConsoleProgress()
     registry.add_drafts(request.plugins)
     registry.method(request.method)
-    chosen = device.pick(request.device)
+    chosen = device.enter(device.pick(request.device))
     root = datasets.data_root(request.data)
     protocol = {
         "data": datasets.info(request.dataset, root),

@@ -338,8 +338,8 @@ def check_together(trial: Trial) -> None:
 def check_captured(trial: Trial, device: torch.device) -> None:
     """With its steps captured in a CUDA graph it ends where the plain steps end, after STEPS of them or more.
 
-    Bit for bit where the device's kernels are deterministic, else up to BOUND of the norm of all weights. One that
-    cannot be captured is trained the plain way, and passes.
+    Up to BOUND of the norm of all weights, for the rate of a captured step is a float32. One that cannot be captured is
+    trained the plain way, and passes.
     """
     spec, data = trial.record.spec, _data(trial)
     updates = len(data.train) // min(spec.recipe.batch_size, len(data.train))
@@ -349,7 +349,8 @@ def check_captured(trial: Trial, device: torch.device) -> None:
         for kind, capture in (("plain", False), ("captured", True)):
             runner = _runner(trial, kind, device, capture)
             state = load(runner.store.weights(runner.run(spec)))
-            weights.append(torch.cat([state[name].double().flatten() for name in sorted(state)]))
+            floating = [state[name] for name in sorted(state) if state[name].is_floating_point()]
+            weights.append(torch.cat([value.double().flatten() for value in floating]))
     missed = float((weights[0] - weights[1]).norm() / weights[0].norm())
     assert missed <= BOUND, f"{trial.cls.name}: captured in a CUDA graph, it ends {missed:.2g} from the plain steps"
 

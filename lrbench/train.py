@@ -90,6 +90,8 @@ class Training:
         self.noise = Stream(derive(self.spec.seed, "noise", self.epoch), self.train.y.device)
         self.totals: dict[str, Tensor] = {}
         self.method.train()
+        if self.captured:
+            self.captured.begin_epoch()
 
     def update(self, place: int, batch: Lazy) -> None:
         """Train on the batch at `place` in the epoch."""

@@ -16,13 +16,15 @@ import pytest
 import tiny
 import torch
 from lrbench_baselines.lr_baseline import LRBaseline
-from test_cohort import dfds, files, spec, together
+from test_cohort import LAMBDAS, dfds, files, spec, together
 from torch import Tensor
 
-from lrbench import capture, testing
+from lrbench import capture, remembering, testing
+from lrbench.backbones import Backbone
 from lrbench.capture import Captured, Terms, Together
 from lrbench.method import Batch, Method, Optimizer
 from lrbench.pairs import epoch
+from lrbench.run_state import RunState
 from lrbench.seeds import generator
 from lrbench.spec import RunSpec
 from lrbench.testing import registered
@@ -38,13 +40,10 @@ class Again:
 
     def __call__(self, step: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
         self.recorded += 1
-        kept = [(tensor, tensor.detach().clone()) for tensor in _state_of(step)]
-        state = torch.get_rng_state()
+        run = inside(step)
+        before = RunState(run["self"].method, run["optimizers"], CPU)
         terms = {name: term.clone() for name, term in step().items()}
-        torch.set_rng_state(state)
-        with torch.no_grad():
-            for tensor, value in kept:
-                tensor.copy_(value)
+        before.put_back()
         for term in terms.values():
             term.fill_(float("nan"))
 
@@ -62,11 +61,6 @@ def inside(step: Callable[[], Terms]) -> dict[str, Any]:
     return dict(zip(step.__code__.co_freevars, cells, strict=True))
 
 
-def _state_of(step: Callable[[], Terms]) -> list[Tensor]:
-    found = inside(step)
-    return [tensor for kind in capture._state(found["self"].method, found["optimizers"]) for tensor in kind]
-
-
 class Fails:
     """Records nothing."""
 
@@ -79,6 +73,11 @@ class Stale:
 
     def __call__(self, step: Callable[[], Terms]) -> Any:
         return lambda: None, {"recognition": torch.zeros(())}
+
+
+@pytest.fixture(autouse=True)
+def _not_warned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture, "_warned", set())
 
 
 @pytest.fixture
@@ -148,6 +147,69 @@ class Draws(LRBaseline):
         return {name: term * factor * (1 + 0 * random.random()) for name, term in super().loss(batch).items()}
 
 
+class Notes(LRBaseline):
+    """Is told of the step between steps, by its schedule."""
+
+    name = "notes"
+    done = 0
+
+    def optimizers(self, updates: int) -> list[Optimizer]:
+        [one] = super().optimizers(updates)
+
+        def factor(done: int, usual: Callable[[int], float] = one.factor) -> float:
+            self.done = done
+            return usual(done)
+
+        return [Optimizer(one.optimizer, factor)]
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {name: term * (1 + self.done / 1000) for name, term in super().loss(batch).items()}
+
+
+class Hides(LRBaseline):
+    """Counts in an object that cannot be pickled."""
+
+    name = "hides"
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.hidden = type("Hidden", (), {})()
+        self.hidden.steps, self.hidden.weight = 0, lambda steps: 1 + steps / 1000
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        self.hidden.steps += 1
+        return {name: term * self.hidden.weight(self.hidden.steps) for name, term in super().loss(batch).items()}
+
+
+class OwnSGD(LRBaseline):
+    name = "own-sgd"
+
+    class SGD(torch.optim.SGD):
+        t = 0
+
+        def step(self, closure: Any = None) -> Any:
+            self.t += 1
+            return super().step(closure)
+
+    def optimizers(self, updates: int) -> list[Optimizer]:
+        return [self.scheduled(self.SGD(self.parameters(), lr=0.01), updates)]
+
+
+class Bank(LRBaseline):
+    """Keeps a mean of its labels in a dict, where it is neither parameter nor buffer."""
+
+    name = "bank"
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.bank = {"mean": torch.zeros(()), "same": torch.ones(1).expand(5)}
+        self.register_buffer("infinite", torch.tensor(float("inf")))
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        self.bank["mean"].lerp_(batch.y.float().mean(), 0.5)
+        return {name: term * (1 + self.bank["mean"] / 10) for name, term in super().loss(batch).items()}
+
+
 class Writes(LRBaseline):
     name = "writes"
 
@@ -161,7 +223,10 @@ class Writes(LRBaseline):
     [
         (OwnStep, "it has a step of its own"),
         (Counts, "each step changes seen"),
-        (Draws, "each step changes random"),
+        (Draws, "each step changes Python's random numbers"),
+        (Notes, "each step changes done"),
+        (Hides, "each step changes hidden"),
+        (OwnSGD, "each step changes t of an optimizer"),
         (Writes, "it writes into its images"),
     ],
 )
@@ -174,6 +239,14 @@ def test_what_cannot_be_captured_is_trained_the_plain_way_with_one_warning(
         assert ends(tmp_path / "captured", [spec(cls.name)]) == plain
     assert len(notes) == 1 and why in notes[0] and cls.name in notes[0]
     assert not record.recorded
+
+
+def test_tensors_that_are_kept_anywhere_are_as_after_one_step(tmp_path, capturing, record, notes):
+    with registered(Bank):
+        plain = ends(tmp_path / "plain", [spec("bank")])
+        capturing(record)
+        assert ends(tmp_path / "captured", [spec("bank")]) == plain
+    assert record.recorded and not notes
 
 
 @pytest.mark.parametrize(
@@ -199,7 +272,7 @@ def test_one_that_cannot_be_captured_does_not_keep_its_company_from_it(tmp_path,
 
 
 class Leaves(LRBaseline):
-    """Fails at its 7th batch, when steps are replayed."""
+    """Fails at its 8th batch, when steps are replayed."""
 
     name = "leaves"
 
@@ -210,7 +283,7 @@ class Leaves(LRBaseline):
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         self.seen += 1
         terms = super().loss(batch)
-        return {name: term * torch.where(self.seen < 7, 1.0, float("nan")) for name, term in terms.items()}
+        return {name: term * torch.where(self.seen < 8, 1.0, float("nan")) for name, term in terms.items()}
 
 
 def test_when_one_leaves_the_others_are_captured_anew(tmp_path, capturing, record):
@@ -272,6 +345,7 @@ def test_the_contract_check_finds_captured_steps_that_differ(tmp_path, capturing
     trial = testing.try_out(LRBaseline, tmp_path)
     capturing(Again())
     monkeypatch.setattr(capture, "_rates_on_device", lambda *_: nullcontext())  # the rate is captured as a number
+    monkeypatch.setattr(capture, "BOUND", float("inf"))
     monkeypatch.setattr(Again, "__call__", _with_its_first_rate(Again.__call__))
     with pytest.raises(AssertionError, match="from the plain steps"):
         testing.check_captured(trial, CPU)
@@ -294,3 +368,80 @@ def _with_its_first_rate(record: Any) -> Any:
         return again, terms
 
     return call
+
+
+class Graphs(Again):
+    """Recording, it is as in a graph: an answer that was remembered then is computed by its own replay only."""
+
+    def __init__(self, spoilt: float) -> None:
+        super().__init__()
+        self.spoilt, self.capturing = spoilt, False
+        self.order: list[list[float]] = []  # of the students that were captured, and whether they asked the teacher
+        self.asked = 0
+
+    def __call__(self, step: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
+        method = inside(step)["self"].method
+        self.asked, self.capturing = 0, True
+        replay, terms = super().__call__(step)
+        self.capturing = False
+        if "teacher" not in method.needs:
+            return replay, terms
+        self.order.append([method.config.lam, self.asked])
+        return (replay if method.config.lam != self.spoilt else lambda: None), terms
+
+
+@pytest.mark.parametrize("spoilt", [0.0, *LAMBDAS])
+def test_none_reads_what_one_that_is_refused_computed_for_it(spoilt, tmp_path, capturing, monkeypatch, notes):
+    """Only the first that is captured asks the teacher, within what is replayed. Where it is refused, so is that."""
+    graphs = Graphs(spoilt)
+    capturing(graphs)
+    monkeypatch.setattr(remembering, "is_capturing", lambda device: graphs.capturing)
+    usual = Backbone.features
+
+    def features(self: Backbone, images: Tensor) -> Tensor:
+        graphs.asked += not self.training
+        return usual(self, images)
+
+    monkeypatch.setattr(Backbone, "features", features)
+    together(tmp_path, dfds())
+    assert len(notes) == (spoilt in LAMBDAS)
+    kept = [lam for lam in LAMBDAS if lam != spoilt]
+    assert [lam for lam, _ in graphs.order[-len(kept) :]] == kept  # anew, all in one order
+    assert [asked for _, asked in graphs.order[-len(kept) :]] == [1] + [0] * (len(kept) - 1)
+
+
+def test_one_that_comes_later_has_all_captured_anew_in_order():
+    batches = epoch(tiny.pairs(80), tiny.training(batch_size=8), 4, False, generator(0, "a test"))
+    record = Again()
+    shared = Together(CPU, print, record)
+    runs = [tiny.method() for _ in range(3)]
+    steps = [Captured(run, shared) for run in runs]
+    optimizers = [run.optimizers(100) for run in runs]
+    captured = []
+    for place, batch in enumerate(batches):
+        members = [0, 2] if place < 5 else [0, 1, 2]
+        shared.gather([runs[i] for i in members])
+        before = record.recorded
+        for i in members:
+            steps[i](batch, optimizers[i])
+        captured.append(record.recorded - before)
+    assert captured == [0, 0, 0, 2, 0, 2, 0, 0, 3, 0]
+    assert {step.generation for step in steps} == {shared.generation}
+
+
+def test_what_is_replayed_is_compared_again_in_each_epoch(notes):
+    batches = epoch(tiny.pairs(80), tiny.training(batch_size=8), 4, False, generator(0, "a test"))
+    shared = Together(CPU, notes.append, Again())
+    run = tiny.method()
+    optimizers, step = run.optimizers(100), Captured(run, shared)
+    for place in range(6):
+        shared.gather([run])
+        step(batches[place], optimizers)
+    assert step.in_use and not notes
+    step.replay = lambda: None  # it no longer does what the plain step does
+    step.begin_epoch()
+    shared.gather([run])
+    before = [weight.clone() for weight in run.parameters()]
+    step(batches[6], optimizers)
+    assert not step.in_use and "ends elsewhere" in notes[0]
+    assert any(not torch.equal(one, other) for one, other in zip(before, run.parameters(), strict=True))

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from lrbench import backbones, datasets, device, pairs, plan, registry
 from lrbench.cohort import company
-from lrbench.errors import RunError
+from lrbench.errors import RunError, UserError
 from lrbench.executors import Event, Place
-from lrbench.frozen import remember_answers
 from lrbench.method import Batch
 from lrbench.plan import Protocol
 from lrbench.progress import Progress
 from lrbench.record import Record
+from lrbench.remembering import remember_answers
 from lrbench.runner import Runner
 from lrbench.spec import RunSpec
 from lrbench.store import CURVE, PREDICTIONS, WEIGHTS, Store
@@ -149,6 +149,25 @@ def test_a_run_fails_alone(why: Exception | None, alone: Path, tmp_path: Path, m
     assert not (tmp_path / faulty.id).exists()
 
 
+class Untestable(LRBaseline):
+    """Its logits are of another form as soon as there are several images."""
+
+    name = "untestable"
+
+    def forward(self, up: Tensor) -> Tensor:
+        logits = super().forward(up)
+        return logits if len(up) == 1 else logits[:, :-1]
+
+
+def test_one_that_cannot_be_tested_at_the_end_of_an_epoch_fails_alone(alone: Path, tmp_path: Path) -> None:
+    with registered(Untestable):
+        faulty, other = spec("untestable"), dfds()[0]
+        ends = together(tmp_path, [faulty, other])
+    assert isinstance(ends[faulty.id], UserError)
+    assert isinstance(ends[other.id], Record)
+    assert files(tmp_path, other) == files(alone, other)
+
+
 class Break(Exception):
     pass
 
@@ -263,6 +282,23 @@ def test_it_is_asked_again_where_anything_has_changed(asked: tuple[Any, list[Ten
             strange = need.backbone.features(image)
             assert torch.equal(need.backbone.features(image.clone()), exact)
         assert torch.equal(strange, exact) and torch.equal(need.backbone.features(image), exact)
+
+
+def test_other_weights_are_asked_for_themselves(asked: tuple[Any, list[Tensor]]) -> None:
+    need, _ = asked
+    image = tiny.batch().hr
+    usual = need(image).clone()
+    others = {name: torch.zeros_like(weight) for name, weight in need.named_parameters()}
+    assert not torch.equal(torch.func.functional_call(need, others, (image,)), usual)
+    assert torch.equal(need(image), usual)
+
+
+def test_an_answer_of_chance_is_drawn_each_time() -> None:
+    need = tiny.method("hr-baseline").requires_grad_(False).eval()
+    need.backbone.stages[0].register_forward_hook(lambda module, args, output: output + torch.randn_like(output))
+    remember_answers(need)
+    image = tiny.batch().hr
+    assert not torch.equal(need(image), need(image))
 
 
 def test_whoever_listens_hears_each_answer_and_has_a_list_of_his_own(asked: tuple[Any, list[Tensor]]) -> None:

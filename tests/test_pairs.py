@@ -1,5 +1,7 @@
 """The batched augmentation against one image at a time in plain numpy; crops and flips that pairs share."""
 
+import copy
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 import tiny
 import torch
 
+from lrbench.method import Batch
 from lrbench.pairs import Moves, Pairs, epoch, to_float
 from lrbench.seeds import generator
 
@@ -238,6 +241,15 @@ def test_a_method_may_replace_an_image_of_its_batch():
     (batch,) = batches(tiny.pairs(16), tiny.training(batch_size=16))
     changed = replace(batch, up=torch.zeros_like(batch.up))
     assert not changed.up.any() and torch.equal(changed.hr, batch.hr) and torch.equal(changed.index, batch.index)
+    assert type(changed) is Batch
+
+
+def test_a_batch_that_is_copied_or_sent_is_a_plain_one_with_all_its_images():
+    (batch,) = batches(tiny.pairs(16), tiny.training(batch_size=16))
+    for other in (copy.deepcopy(batch), pickle.loads(pickle.dumps(batch))):
+        assert type(other) is Batch
+        for name in ("hr", "lr", "up", "y", "index"):
+            assert torch.equal(getattr(other, name), getattr(batch, name))
 
 
 def test_a_method_that_may_see_no_lr_image_is_given_none():

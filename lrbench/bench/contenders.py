@@ -51,14 +51,16 @@ class Bare(Contender):
         draw = generator(case.spec.seed, "bench")
         self.batch = pairs.epoch(batch, case.spec.recipe, batch.scale, view == "lr", draw)[0]
         self.step: Step = self.method.step
-        if together := capture.together(case.device, case.capture, _warn):
-            together.gather([self.method])
-            self.step = Captured(self.method, together)
+        self.together = capture.together(case.device, case.capture, _warn)
+        if self.together:
+            self.step = Captured(self.method, self.together)
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
         synchronise(self.case.device)
         started = time.perf_counter()
         for _ in range(self.case.updates):
+            if self.together:
+                self.together.gather([self.method])
             self.step(self.batch, self.optimizers)
             after()
         synchronise(self.case.device)

@@ -23,8 +23,8 @@ from lrbench.bench.case import Case, CaseSpec
 from lrbench.bench.contenders import Evaluation, Loop
 from lrbench.cohort import one_epoch
 from lrbench.degradation import DEFAULT, degrade
-from lrbench.frozen import remember_answers
 from lrbench.record import Record
+from lrbench.remembering import remember_answers
 from lrbench.spec import RunSpec
 from lrbench.train import Training
 
@@ -123,14 +123,16 @@ def _apart(task: Callable[..., dict[str, float]], *arguments: object) -> dict[st
 def _train(wanted: CaseSpec) -> dict[str, float]:
     """What one run costs: its LR images, an epoch (after a warm-up of a few batches), a test, the most memory held."""
     case = wanted.case()
-    warm = Loop(Case(case.spec, case.info, case.pairs.first(2 * case.spec.recipe.batch_size), case.device, 0))
-    warm.slice()
+    Loop(replace(case, pairs=case.pairs.first(2 * case.spec.recipe.batch_size))).slice()
+    loop = Loop(case)
+    if case.device.type == "cuda":
+        loop.slice()  # its step is captured
     forget_peak(case.device)
     hr = case.pairs.hr.numpy()
     started = time.perf_counter()
     degrade(hr, case.spec.scale or 1, case.spec.degradation or DEFAULT)
     degraded = time.perf_counter() - started
-    epoch = Loop(case).slice()
+    epoch = loop.slice()
     return {
         "making LR images, s": degraded,
         "an epoch, s": epoch,
@@ -149,15 +151,15 @@ def _together(n: int, wanted: CaseSpec) -> dict[str, float]:
         remember_answers(need)
     pairs = case.pairs.to(case.device)
     members = [Training(build.build(case.spec, facts, needs, case.device), case.spec, pairs, None, 0) for _ in range(n)]
-    companies = [_Company(members, case), *(_Company([member], case) for member in members)]
+    groups = [_SideBySide(members, case), *(_SideBySide([member], case) for member in members)]
     forget_peak(case.device)
     beside, alone = [], []
     for _ in range(1 + ROUNDS):  # the first warms up
         started = time.perf_counter()
-        companies[0].epoch()
+        groups[0].epoch()
         between = time.perf_counter()
-        for company in companies[1:]:
-            company.epoch()
+        for group in groups[1:]:
+            group.epoch()
         beside.append(between - started)
         alone.append(time.perf_counter() - between)
     ratios = [one / other for one, other in zip(beside[1:], alone[1:], strict=True)]
@@ -169,7 +171,7 @@ def _together(n: int, wanted: CaseSpec) -> dict[str, float]:
     }
 
 
-class _Company:
+class _SideBySide:
     """Runs side by side, whose captured steps are theirs in this company only."""
 
     def __init__(self, members: Sequence[Training], case: Case) -> None:

@@ -1,0 +1,97 @@
+"""All that a training step may change, kept so that the step can be taken back and taken in another way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrbench.method import Method, Optimizer
+
+DEPTH = 4  # of containers in containers
+
+
+class RunState:
+    """The tensors of a method and its optimizers, by kind, and the random numbers, as they were when it was made."""
+
+    def __init__(self, method: Method, optimizers: Sequence[Optimizer], device: torch.device) -> None:
+        self.device = device
+        self.places = [_writable(kind) for kind in _tensors(method, optimizers)]
+        self.values = [[tensor.detach().clone() for tensor in kind] for kind in self.places]
+        self.random = torch.get_rng_state()
+        self.random_there = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+
+    @torch.no_grad()
+    def put_back(self) -> None:
+        """Make all as it was."""
+        for places, values in zip(self.places, self.values, strict=True):
+            for place, value in zip(places, values, strict=True):
+                place.copy_(value)
+        self.put_back_random()
+
+    def put_back_random(self) -> None:
+        """Make the random numbers as they were."""
+        torch.set_rng_state(self.random)
+        if self.random_there is not None:
+            torch.cuda.set_rng_state(self.random_there, self.device)
+
+    def is_near(self, wanted: RunState, start: RunState, bound: float) -> bool:
+        """Whether each kind is as wanted, up to `bound` of how far it has come since `start`."""
+        kinds = zip(self.values, wanted.values, start.values, strict=True)
+        return all(near(values, goals, starts, bound) for values, goals, starts in kinds)
+
+
+@torch.no_grad()
+def near(found: Sequence[Tensor], wanted: Sequence[Tensor], start: Sequence[Tensor], bound: float) -> bool:
+    """Whether values are as wanted, up to `bound` of how far they have come; what is counted must be equal."""
+    missed = moved = 0.0
+    for one, other, before in zip(found, wanted, start, strict=True):
+        if not other.is_floating_point():
+            if not torch.equal(one, other):
+                return False
+            continue
+        missed += _square_of(one, other)
+        moved += _square_of(other, before)
+    return missed <= bound**2 * moved
+
+
+def _square_of(one: Tensor, other: Tensor) -> float:
+    difference = torch.where(one == other, 0.0, one.double() - other.double())  # infinities may be equal
+    return float(difference.square().sum())
+
+
+def _tensors(method: Method, optimizers: Sequence[Optimizer]) -> list[list[Tensor]]:
+    kept = [value for one in optimizers for state in one.optimizer.state.values() for value in state.values()]
+    weights: list[Tensor] = [*method.parameters()]
+    buffers = [*method.buffers()]
+    known = set(map(id, (*weights, *buffers)))
+    others = {
+        id(tensor): tensor
+        for part in method.modules()
+        for name, value in vars(part).items()
+        if name not in ("_parameters", "_buffers", "_modules")
+        for tensor in _inside(value, DEPTH)
+        if id(tensor) not in known
+    }
+    return [weights, [*buffers, *others.values()], [value for value in kept if isinstance(value, Tensor)]]
+
+
+def _inside(value: Any, depth: int) -> Iterator[Tensor]:
+    """The tensors in a value, in containers and in plain objects; a network's are its own."""
+    if isinstance(value, Tensor):
+        yield value
+    elif depth and not isinstance(value, (nn.Module, type)):
+        inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else None
+        if inner is None:
+            inner = vars(value).values() if hasattr(value, "__dict__") else ()
+        for one in inner:
+            yield from _inside(one, depth - 1)
+
+
+def _writable(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Without those of which several places are one in memory: no step writes into them."""
+    return [
+        one for one in tensors if all(step or size == 1 for step, size in zip(one.stride(), one.shape, strict=True))
+    ]
