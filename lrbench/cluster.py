@@ -1,4 +1,4 @@
-"""Ray: a task a run, on this machine or on a cluster whose machines share the store's folder."""
+"""Ray: a task for runs side by side, on this machine or on a cluster whose machines share the store's folder."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from lrbench.executors import LONG, Event, Executor, Handle, Place
 from lrbench.spec import RunSpec
 
 TIMEOUT = 5.0  # seconds that a cluster has to answer
+ENDS = ("done", "failed")
 OBJECT_STORE = 100 * 2**20  # bytes; only ids and a few words travel, the runs are in the store
 
 
 class Cluster(Executor):
-    """Tasks wait in Ray for a place: all runs that are ready are begun at once.
+    """As many tasks at once as the cluster's machines have places when it is made; where fewer are free, they wait.
 
     address: of a running cluster ("auto" for the one on this machine); None to start one here, ended by `close`.
     gpus: of a run, such as 0.25 for four on a GPU. jobs: runs that share the cores of the largest machine; a run's
     cores are its threads.
     """
-
-    slots = sys.maxsize
 
     def __init__(self, place: Place, address: str | None, gpus: float, jobs: int) -> None:
         """Raises UserError where there is no Ray, no such cluster, or no machine in it for such a run."""
@@ -52,35 +51,46 @@ class Cluster(Executor):
             raise UserError(f"no machine of the Ray cluster has {gpus:g} of a GPU for a run; leave --gpus-per-run out")
         cpus = max(1, int(max(machine.get("CPU", 0) for machine in machines)) // jobs)
         self.ray, self.place = ray, replace(place, threads=cpus)
+        self.slots = max(1, sum(_places(machine, cpus, gpus) for machine in machines))
         self.told = Queue(actor_options={"num_cpus": 0})
         # a run that dies is tried again by the schedule, which also reports it
         self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_train)
-        self.running: dict[Any, str] = {}  # object reference -> run
+        self.running: dict[Any, set[str]] = {}  # object reference -> runs that have not ended
         self.finished: dict[str, Any] = {}  # run -> object reference
         self.held = ExitStack()
         self.held.enter_context(redirect_stdout(sys.stderr))  # Ray prints of workers that died; ours is for results
 
     def start(self, specs: Sequence[RunSpec]) -> None:
-        [spec] = specs  # there are always more slots than runs
-        needs = [self.finished[need.id] for need in spec.needs.values() if need.id in self.finished]
-        task = self.task.options(name=f"{spec.method} {spec.id}")
-        self.running[task.remote(self.place, spec.model_dump_json(), self.told, *needs)] = spec.id
+        wanted = {need.id for spec in specs for need in spec.needs.values()}
+        needs = {self.finished[run]: None for run in wanted if run in self.finished}
+        task = self.task.options(name=", ".join(f"{spec.method} {spec.id}" for spec in specs))
+        reference = task.remote(self.place, [spec.model_dump_json() for spec in specs], self.told, *needs)
+        self.running[reference] = {spec.id for spec in specs}
 
     def wait(self, handle: Handle, timeout: float) -> None:
         ended, _ = self.ray.wait(list(self.running), timeout=timeout)
         with suppress(self.ray.exceptions.RayActorError):  # only the words between are lost with it
             for event in self.told.get_nowait_batch(self.told.qsize()):
-                if not event.run or event.run in self.running.values():
-                    handle(event)
+                self._hear(event, handle)
         for reference in ended:
-            run = self.running.pop(reference)
             try:
-                event = self.ray.get(reference)
-                self.finished[run] = reference
+                for event in self.ray.get(reference):
+                    self._hear(event, handle)
+                    self.finished[event.run] = reference
             except self.ray.exceptions.RayError as error:
                 why = f"{type(error).__name__}: {one_line(error)[:LONG]}"
-                event = Event(run, "failed", text=f"its Ray task died: {why}")
-            handle(event)
+                for run in sorted(self.running[reference]):
+                    self._hear(Event(run, "failed", text=f"its Ray task died: {why}"), handle)
+            del self.running[reference]
+
+    def _hear(self, event: Event, handle: Handle) -> None:
+        """Tell `handle`, unless the run has ended: a task tells of an end at once, and again when all have ended."""
+        theirs = next((runs for runs in self.running.values() if event.run in runs), None)
+        if theirs is None and event.run:
+            return
+        if theirs and event.kind in ENDS:
+            theirs.discard(event.run)
+        handle(event)
 
     def close(self) -> None:
         for reference in self.running:
@@ -103,17 +113,22 @@ def _check(address: str) -> None:
         raise UserError(f"no Ray cluster answers at {address}: {error}; start one with: ray start --head") from error
 
 
-def _train(place: Place, spec: str, told: Any, *needs: Event) -> Event:
-    """The task: trains a run, and returns how it ended. needs: how those ended that it waited for."""
+def _places(machine: dict[str, float], cpus: int, gpus: float) -> int:
+    """How many tasks a machine has room for."""
+    places = int(machine.get("CPU", 0) // cpus)
+    return min(places, int(machine.get("GPU", 0) / gpus + 1e-9)) if gpus else places
+
+
+def _train(place: Place, specs: list[str], told: Any, *needs: list[Event]) -> list[Event]:
+    """The task: trains runs side by side, and returns how they ended. needs: how those ended that they waited for."""
     place.enter()
     ended: list[Event] = []
 
     def handle(event: Event) -> None:
-        if event.kind in ("done", "failed"):
+        if event.kind in ENDS:
             ended.append(event)
-        else:
-            with suppress(Exception):  # words by the way; no run is lost for them
-                told.put(event)
+        with suppress(Exception):  # words by the way; no run is lost for them
+            told.put(event)
 
-    place.train([RunSpec.model_validate_json(spec)], handle)
-    return ended[0]
+    place.train([RunSpec.model_validate_json(spec) for spec in specs], handle)
+    return ended

@@ -290,6 +290,16 @@ def test_ray_tasks_that_are_killed_change_nothing(unbroken: Folder, folder: Fold
     assert folder.contents() == unbroken.contents()
 
 
+def test_ray_trains_runs_that_share_their_batches_side_by_side(folder: Folder) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'lrbench[ray]'")
+    lambdas = SUITE.replace('["held", "espcn"]', '"dfd"\nset.init = "scratch"\nset.lam = [0.1, 0.5, 1, 2]')
+    (folder.path / "lambdas.toml").write_text(lambdas.replace("epochs = 6", "epochs = 1"))
+    done = folder.ended(folder.start(*RAY, suite="lambdas.toml"))
+    assert done.returncode == 0, done.stderr
+    together = [record.metrics["side_by_side"] for record in folder.store.records() if record.spec.method == "dfd"]
+    assert together == [2] * 4  # as many in each of two places
+
+
 def test_a_run_that_dies_is_reported_with_its_cause_and_the_others_go_on(folder: Folder) -> None:
     methods = ["endless", "hungry", "mortal", "wrong"]
     (folder.path / "broken.py").write_text(BROKEN)
