@@ -18,10 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrbench.batches import Draw, Lazy
 from lrbench.errors import one_line
 from lrbench.host_state import changed, host_random, host_state
 from lrbench.method import MISSING, Batch, Method, Optimizer
-from lrbench.pairs import Lazy
 from lrbench.run_state import RunState, near
 
 WARM = 3  # plain steps before: cuDNN has chosen its kernels by then, and the optimizer has made its state
@@ -77,7 +77,7 @@ class Captured:
         random = host_random()
         terms = self._plain(batch, optimizers)
         self.plain_steps += 1
-        before, self.state = self.state, host_state(self.method, optimizers, batch.y.device)
+        before, self.state = self.state, host_state(self.method, optimizers, self.together.device)
         name = changed(random, host_random()) or (changed(before, self.state) if self.plain_steps == WARM else None)
         if batch.is_written:
             self._refuse("it writes into its images")
@@ -90,7 +90,7 @@ class Captured:
     def _plain(self, batch: Lazy, optimizers: list[Optimizer]) -> Terms:
         with self.together.aside():
             terms = {name: term.detach() for name, term in self.method.step(batch, optimizers).items()}
-        self.together.views |= batch.made.keys()
+        self.together.read |= batch.made.keys()
         return terms
 
     def _check(self, batch: Lazy, optimizers: list[Optimizer]) -> Terms:
@@ -98,7 +98,7 @@ class Captured:
 
         It is replayed from then on if it has done the same; else the plain step counts.
         """
-        device, method = batch.y.device, self.method
+        device, method = self.together.device, self.method
         before = RunState(method, optimizers, device)
         terms = {name: term.clone() for name, term in self._plain(batch, optimizers).items()}
         after = RunState(method, optimizers, device)
@@ -126,7 +126,7 @@ class Captured:
 
     def _capture(self, images: Batch, optimizers: list[Optimizer]) -> None:
         self.replay, self.terms = None, {}
-        self.rates = [torch.tensor(float(group["lr"]), device=images.y.device) for group in _groups(optimizers)]
+        self.rates = [torch.tensor(float(group["lr"]), device=self.together.device) for group in _groups(optimizers)]
 
         def step() -> Terms:
             with _rates_on_device(optimizers, self.rates):
@@ -159,36 +159,44 @@ class Together:
     """
 
     def __init__(self, device: torch.device, note: Callable[[str], None], record: Recorder | None = None) -> None:
-        """record: captures a step; gives what replays it, and the terms that each replay overwrites."""
+        """record: captures some work; gives what replays it, and the tensors that each replay overwrites."""
         self.device, self.note = device, note
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
         self.record = record or self._graph
-        self.views = {"y", "index"}  # of a batch, what is read
+        self.read: set[str] = set()  # of a batch
         self.stale = False  # all are captured anew with the next batch
         self.generation = 0
         self.members: list[Method] = []
-        self.pool: Any = None
         self.batch: Lazy | None = None
-        self.taken: set[str] = set()  # of this batch
+        self._forget()
+
+    def _forget(self) -> None:
+        self.pool: Any = None
+        self.draw: Draw | None = None  # of the batch
+        self.makers: list[Callable[[], None]] = []  # what replays the making of the images
         self.images: dict[str, Tensor] = {}
 
     def gather(self, members: Sequence[Method]) -> None:
         """Say who will be trained on the next batch, in order."""
         if self.stale or self.members != list(members):
-            self.members, self.stale, self.pool, self.batch = list(members), False, None, None
+            self.members, self.stale, self.batch = list(members), False, None
             self.generation += 1
+            self._forget()
 
     def take(self, batch: Lazy) -> Batch:
-        """The batch, copied to where captured steps read it, once for all of them."""
+        """The batch, made where captured steps read it, once for all of them; how is captured too."""
+        self.draw = draw = self.draw or batch.draw.each(torch.clone)
         if self.batch is not batch:
-            self.batch, self.taken = batch, set()
-        for name in sorted(self.views - self.taken):
-            value = getattr(batch, name)
-            if name not in self.images:
-                self.images[name] = torch.empty_like(value)
-            self.images[name].copy_(value)
-            self.taken.add(name)
-        return Batch(**({"hr": MISSING} | self.images))
+            self.batch = batch
+            draw.copy_(batch.draw)
+            for make in self.makers:
+                make()
+        if names := sorted(self.read - self.images.keys()):
+            make, images = self.record(lambda: {name: batch.maker.make(name, draw) for name in names})
+            make()
+            self.makers.append(make)
+            self.images |= images
+        return Batch(**(dict.fromkeys(("hr", "y", "index"), MISSING) | self.images))
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -204,20 +212,21 @@ class Together:
         finally:
             main.wait_stream(self.stream)
 
-    def _graph(self, step: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
+    def _graph(self, work: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
         main, graph = torch.cuda.current_stream(self.device), torch.cuda.CUDAGraph()
         self.pool = self.pool or torch.cuda.graph_pool_handle()
         torch._C._cuda_clearCublasWorkspaces()  # else the graph uses one that may be freed before it
         try:
             with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
-                terms = step()
+                made = work()
         except Exception as error:
             torch.cuda.set_stream(main)  # where the capture could not be ended, torch does not
-            self.pool = self.batch = None
+            self.batch = None
+            self._forget()
             raise error.__context__ or error from None
         finally:
             torch._C._cuda_clearCublasWorkspaces()
-        return graph.replay, terms
+        return graph.replay, made
 
 
 def together(device: torch.device, capture: bool, note: Callable[[str], None]) -> Together | None:

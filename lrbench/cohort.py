@@ -9,8 +9,8 @@ from functools import partial
 import torch
 
 from lrbench import registry
+from lrbench.batches import Lazy
 from lrbench.capture import Captured, Together
-from lrbench.pairs import Lazy
 from lrbench.plan import config_of, epochs_before
 from lrbench.restorer import magnification
 from lrbench.spec import RunSpec
@@ -49,7 +49,7 @@ def one_epoch(
 
     def update(member: Training, place: int, batch: Lazy) -> None:
         member.update(place, batch)
-        step(member, len(batch.y))
+        step(member, len(batch))
 
     for member in members:
         if together and not member.captured:

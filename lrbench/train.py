@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrbench import pairs
 from lrbench.averaging import Average
+from lrbench.batches import Epoch, Lazy, epoch
 from lrbench.capture import Captured
 from lrbench.errors import UserError
 from lrbench.method import Method, Optimizer
-from lrbench.pairs import Epoch, Lazy, Pairs
+from lrbench.pairs import Pairs
 from lrbench.seeds import Stream, derive, generator
 from lrbench.spec import RunSpec
 from lrbench.tasks import task_of
@@ -77,7 +77,7 @@ class Training:
 
     def batches(self) -> Epoch:
         """Those of the next epoch."""
-        return pairs.epoch(
+        return epoch(
             self.train,
             self.spec.recipe,
             self.train.scale,

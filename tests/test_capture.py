@@ -21,9 +21,9 @@ from torch import Tensor
 
 from lrbench import capture, remembering, testing
 from lrbench.backbones import Backbone
+from lrbench.batches import epoch
 from lrbench.capture import Captured, Terms, Together
 from lrbench.method import Batch, Method, Optimizer
-from lrbench.pairs import epoch
 from lrbench.run_state import RunState
 from lrbench.seeds import generator
 from lrbench.spec import RunSpec
@@ -33,12 +33,25 @@ CPU = torch.device("cpu")
 
 
 class Again:
-    """Records a step as a graph does: nothing is computed then, and each replay writes into the same terms."""
+    """Records work as a graph does: nothing is computed then, and each replay writes into the same tensors."""
 
     def __init__(self) -> None:
-        self.recorded = self.replayed = 0
+        self.recorded = self.replayed = 0  # steps
 
-    def __call__(self, step: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
+    def __call__(self, work: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
+        return self.step(work) if "optimizers" in inside(work) else self.making(work)
+
+    def making(self, work: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
+        """Of a batch."""
+        images = {name: torch.zeros_like(image) for name, image in work().items()}
+
+        def replay() -> None:
+            for name, value in work().items():
+                images[name].copy_(value)
+
+        return replay, images
+
+    def step(self, step: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
         self.recorded += 1
         run = inside(step)
         before = RunState(run["self"].method, run["optimizers"], CPU)
@@ -61,17 +74,17 @@ def inside(step: Callable[[], Terms]) -> dict[str, Any]:
     return dict(zip(step.__code__.co_freevars, cells, strict=True))
 
 
-class Fails:
-    """Records nothing."""
+class Fails(Again):
+    """Records no step."""
 
-    def __call__(self, step: Callable[[], Terms]) -> Any:
+    def step(self, step: Callable[[], Terms]) -> Any:
         raise RuntimeError("CUDA error: operation not permitted\nwhen stream is capturing")
 
 
-class Stale:
+class Stale(Again):
     """Records a step whose replay does nothing."""
 
-    def __call__(self, step: Callable[[], Terms]) -> Any:
+    def step(self, step: Callable[[], Terms]) -> Any:
         return lambda: None, {"recognition": torch.zeros(())}
 
 
@@ -296,19 +309,27 @@ def test_when_one_leaves_the_others_are_captured_anew(tmp_path, capturing, recor
     assert record.recorded == 3
 
 
-def test_images_are_copied_once_for_all_that_read_them():
+def test_a_batch_is_made_once_for_all_that_read_it_and_of_what_is_read():
     batches = epoch(tiny.pairs(16), tiny.training(batch_size=8), 4, False, generator(0, "a test"))
     shared = Together(CPU, print, Again())
-    shared.views.add("up")
-    first = batches[0]
+    shared.read = {"up", "y"}
+    first, second = batches[0], batches[1]
     images = shared.take(first)
     place, version = images.up.data_ptr(), images.up._version
-    assert torch.equal(images.up, first.up) and images.lr is None and images.hr is None
+    assert torch.equal(images.up, first.up) and torch.equal(images.y, first.y)
+    assert images.lr is None and images.hr is None and images.index is None
     assert shared.take(first).up._version == version  # a frozen network that was asked is not asked again
-    second = batches[1]
     images = shared.take(second)
+    assert not second.made
     assert images.up.data_ptr() == place and torch.equal(images.up, second.up)
-    assert "lr" not in second.made and "hr" not in second.made
+    shared.read |= {"hr", "index"}  # another member comes to read more
+    images = shared.take(second)
+    assert images.up.data_ptr() == place
+    for name in ("hr", "up", "y", "index"):
+        assert torch.equal(getattr(images, name), getattr(second, name))
+    images = shared.take(first)
+    for name in ("hr", "up", "y", "index"):
+        assert torch.equal(getattr(images, name), getattr(first, name))
 
 
 def test_the_record_says_whether_steps_were_captured(tmp_path, capturing, record):
@@ -346,7 +367,7 @@ def test_the_contract_check_finds_captured_steps_that_differ(tmp_path, capturing
     capturing(Again())
     monkeypatch.setattr(capture, "_rates_on_device", lambda *_: nullcontext())  # the rate is captured as a number
     monkeypatch.setattr(capture, "BOUND", float("inf"))
-    monkeypatch.setattr(Again, "__call__", _with_its_first_rate(Again.__call__))
+    monkeypatch.setattr(Again, "step", _with_its_first_rate(Again.step))
     with pytest.raises(AssertionError, match="from the plain steps"):
         testing.check_captured(trial, CPU)
 
@@ -379,10 +400,10 @@ class Graphs(Again):
         self.order: list[list[float]] = []  # of the students that were captured, and whether they asked the teacher
         self.asked = 0
 
-    def __call__(self, step: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
+    def step(self, step: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
         method = inside(step)["self"].method
         self.asked, self.capturing = 0, True
-        replay, terms = super().__call__(step)
+        replay, terms = super().step(step)
         self.capturing = False
         if "teacher" not in method.needs:
             return replay, terms

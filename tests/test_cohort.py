@@ -16,7 +16,7 @@ import torch
 from lrbench_baselines.lr_baseline import LRBaseline
 from torch import Tensor
 
-from lrbench import backbones, datasets, device, pairs, plan, registry
+from lrbench import backbones, batches, datasets, device, plan, registry
 from lrbench.cohort import company
 from lrbench.errors import RunError, UserError
 from lrbench.executors import Event, Place
@@ -88,9 +88,9 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often batches were made, and how often a network's maps were, with and without a gradient, in training."""
     seen: Counter[str] = Counter()
-    make, maps = pairs.Epoch.__getitem__, backbones._Stages.maps
+    make, maps = batches.Epoch.__getitem__, backbones._Stages.maps
 
-    def counted_batch(self: pairs.Epoch, place: int) -> Batch:
+    def counted_batch(self: batches.Epoch, place: int) -> Batch:
         batch = make(self, place)  # raises at the end
         seen["batch"] += 1
         return batch
@@ -99,7 +99,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         seen["student" if self.training else "teacher" if torch.is_grad_enabled() else "test"] += 1
         return maps(self, x)
 
-    monkeypatch.setattr(pairs.Epoch, "__getitem__", counted_batch)
+    monkeypatch.setattr(batches.Epoch, "__getitem__", counted_batch)
     monkeypatch.setattr(backbones._Stages, "maps", counted_maps)
     return seen
 
@@ -117,8 +117,8 @@ def test_side_by_side_each_run_is_as_alone_and_what_they_share_is_made_once(
         assert isinstance(end, Record)
         assert files(tmp_path, run) == files(alone, run)
         assert end.metrics["side_by_side"] == len(runs)
-    batches = 3 * (500 // 128)
-    assert (calls["batch"], calls["teacher"], calls["student"]) == (batches, batches, 4 * batches)
+    steps = 3 * (500 // 128)
+    assert (calls["batch"], calls["teacher"], calls["student"]) == (steps, steps, 4 * steps)
 
 
 def test_without_company_a_record_says_so(alone: Path) -> None:

@@ -14,7 +14,8 @@ from test_capture import Leaves
 from test_cohort import LAMBDAS, spec
 from torch import Tensor
 
-from lrbench import capture, pairs, session, standin
+from lrbench import capture, session, standin
+from lrbench.batches import epoch
 from lrbench.cohort import one_epoch
 from lrbench.errors import RunError
 from lrbench.method import Batch
@@ -59,8 +60,8 @@ def test_batches_are_those_of_the_cpu() -> None:
     there = here.to(CUDA)
     quick = recipe("quick", "resnet18")
     for a, b in zip(
-        pairs.epoch(here, quick, 4, False, generator(0, "batches", 0)),
-        pairs.epoch(there, quick, 4, False, generator(0, "batches", 0)),
+        epoch(here, quick, 4, False, generator(0, "batches", 0)),
+        epoch(there, quick, 4, False, generator(0, "batches", 0)),
         strict=True,
     ):
         assert b.hr.is_cuda

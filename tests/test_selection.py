@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from lrbench import datasets, pairs, prepare, registry, session, tasks, train
+from lrbench import datasets, prepare, registry, session, tasks, train
 from lrbench.dataset import Split
 from lrbench.importing import import_dataset
 from lrbench.method import Method
@@ -59,7 +59,7 @@ class Seen:
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Fills while a run is trained in this test."""
     seen = Seen()
-    epoch, predict, log = pairs.epoch, tasks.predict, Training._log
+    epoch, predict, log = train.epoch, tasks.predict, Training._log
 
     def seen_epoch(images: Pairs, *args: Any, **kwargs: Any) -> Any:
         seen.trained |= images_of(images)
@@ -75,7 +75,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
         if training.average:
             seen.averaged.append({name: value.clone() for name, value in training.average.weights.items()})
 
-    monkeypatch.setattr(train.pairs, "epoch", seen_epoch)
+    monkeypatch.setattr(train, "epoch", seen_epoch)
     monkeypatch.setattr(tasks, "predict", seen_predict)
     monkeypatch.setattr(Training, "_log", seen_log)
     return seen

@@ -10,7 +10,8 @@ from typing import ClassVar
 
 import torch
 
-from lrbench import capture, cohort, pairs
+from lrbench import capture, cohort
+from lrbench.batches import epoch
 from lrbench.bench.case import Case
 from lrbench.capture import Captured, Step
 from lrbench.seeds import generator
@@ -49,7 +50,7 @@ class Bare(Contender):
         self.optimizers = self.method.optimizers(case.updates)
         view, batch = type(self.method).view, case.pairs.first(case.spec.recipe.batch_size).to(case.device)
         draw = generator(case.spec.seed, "bench")
-        self.batch = pairs.epoch(batch, case.spec.recipe, batch.scale, view == "lr", draw)[0]
+        self.batch = epoch(batch, case.spec.recipe, batch.scale, view == "lr", draw)[0]
         self.step: Step = self.method.step
         self.together = capture.together(case.device, case.capture, _warn)
         if self.together:

@@ -9,8 +9,9 @@ import pytest
 import tiny
 import torch
 
+from lrbench.batches import Draw, epoch
 from lrbench.method import Batch
-from lrbench.pairs import Moves, Pairs, epoch, to_float
+from lrbench.pairs import Pairs, to_float
 from lrbench.seeds import generator
 
 
@@ -42,13 +43,13 @@ def moves(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
 
 @pytest.mark.parametrize("side", [8, 9])
 @pytest.mark.parametrize("reach", [0, 1, 3])
-def test_moves_are_pad_crop_mirror(side, reach):
+def test_a_move_is_pad_crop_mirror(side, reach):
     draw = np.random.RandomState(reach)
     images = draw.randint(1, 256, (12, side, side + 2, 3), dtype=np.uint8)
     shifts = draw.randint(-reach, reach + 1, (2, 12))
     shifts[:, :2] = [[-reach, reach], [reach, -reach]]  # the corners
     flips = draw.rand(12) < 0.5
-    out = Moves(*map(torch.tensor, (*shifts, flips)), reach).apply(torch.tensor(images))
+    out = Draw(torch.arange(12), *map(torch.tensor, (*shifts, flips)), reach).move(torch.tensor(images))
     for i, image in enumerate(images):
         padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)))
         top, left = reach + shifts[0, i], reach + shifts[1, i]
@@ -211,9 +212,9 @@ def test_first_and_to_keep_pairs_together():
 
 def test_a_view_is_made_when_it_is_read_and_only_then():
     (batch,) = batches(tiny.pairs(16), tiny.training(batch_size=16))
-    assert set(batch.made) == {"y", "index"}
+    assert not batch.made and len(batch) == 16
     first = batch.up
-    assert batch.up is first and set(batch.made) == {"y", "index", "up"}
+    assert batch.up is first and set(batch.made) == {"up"}
 
 
 def test_what_is_first_read_in_inference_mode_serves_training_too():
