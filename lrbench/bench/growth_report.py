@@ -17,6 +17,7 @@ from lrbench.files import write_atomic
 from lrbench.palette import looks
 from lrbench.sheet import DASH, Sheet, as_csv
 
+COLUMNS = 3  # of panels
 MARK = "steeper than linear"
 
 
@@ -42,9 +43,13 @@ def sheet(curves: Sequence[Curve], title: str, machine: Mapping[str, Any]) -> Sh
 def draw(curves: Sequence[Curve], title: str) -> Figure:
     """A panel an axis, both of its scales logarithmic; a grey line is linear growth."""
     axes = list(dict.fromkeys(curve.axis for curve in curves))
-    figure = Figure(figsize=(5.4 * len(axes), 4.6), layout="constrained")
+    rows = -(-len(axes) // COLUMNS)
+    figure = Figure(figsize=(5.4 * min(COLUMNS, len(axes)), 4.6 * rows), layout="constrained")
+    panels = figure.subplots(rows, min(COLUMNS, len(axes)), squeeze=False).flatten()
+    for panel in panels[len(axes) :]:
+        panel.set_axis_off()
     figure.suptitle(f"How cost grows: {title}. Dashed: proportional to x", fontsize=10)
-    for panel, axis in zip(figure.subplots(1, len(axes), squeeze=False)[0], axes, strict=True):
+    for panel, axis in zip(panels, axes, strict=False):
         own = [curve for curve in curves if curve.axis == axis]
         for curve, look in zip(own, looks(len(own)), strict=True):
             label = f"{curve.cost} (x^{curve.exponent:.2f}{', ' + MARK if curve.steep else ''})"
@@ -54,6 +59,8 @@ def draw(curves: Sequence[Curve], title: str) -> Figure:
         for curve in own:
             panel.plot(x, curve.y[-1] * x / x[-1], color="0.7", linewidth=0.8, linestyle="--", zorder=0)
         panel.set(xlabel=axis, ylabel="s or MiB", xscale="log", yscale="log")
+        panel.set_xticks(own[0].x, [f"{value:,g}" for value in own[0].x])
+        panel.minorticks_off()
         panel.grid(alpha=0.3, which="major")
         panel.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.13))
     return figure
