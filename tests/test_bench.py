@@ -176,7 +176,9 @@ def test_what_did_not_run_is_a_dash_and_empty():
     here = machine.describe("cpu", 1)
     (line,) = sheets.sheet([result(bare=[1.0], lrbench=[2.0], evaluation=[0.5])], here).lines
     assert line[1:3] == ["100 (100–100)", "50 (50–50)"] and line[3] == "-" and line[4] == "0.500 (0.500–0.500)"
-    assert line[7:] == ["0.50 · - · -", "300 · - · -"]
+    assert line[7:] == ["-", "0.50 · - · -", "300 · - · -"]
+    (line,) = sheets.sheet([result(lrbench=[2.0], evaluation=[0.5, 0.6], forward=[0.4, 0.4])], here).lines
+    assert line[7] == "1.38 (1.31–1.44)"
     flat = sheets.row(result(bare=[1.0], lrbench=[2.0], evaluation=[0.5]))
     assert flat["reference_images_per_second"] is None and flat["lrbench_to_reference"] is None
 
@@ -193,7 +195,7 @@ def test_where_no_method_is_named_the_entry_points_say(monkeypatch):
 def test_an_sr_net_has_no_reference():
     assert reference.Reference in timing.contenders(case("dfd").spec)
     spec = plan("sr-espcn", {}, tiny.protocol())
-    assert timing.contenders(spec) == [contenders.Bare, contenders.Loop, contenders.Evaluation]
+    assert timing.contenders(spec) == [contenders.Bare, contenders.Loop, contenders.Evaluation, contenders.Forward]
     assert not reference.covers(registry.method("sr-srgan"))  # two optimizers
 
 
@@ -262,7 +264,7 @@ def test_json_csv_and_table_say_the_same(capsys, monkeypatch):
     monkeypatch.setattr(timing, "alone", lambda contender, job: alone.Alone(0.25, 123))  # no process of its own here
     content = json.loads(printed(capsys, monkeypatch, "--method=dfd", "--json"))
     (found,) = content["cases"]
-    assert set(found["seconds"]) == {"bare", "lrbench", "reference", "evaluation"}
+    assert set(found["seconds"]) == {"bare", "lrbench", "reference", "evaluation", "forward"}
     assert all(len(slices) == 2 for slices in found["seconds"].values())
     assert found["images"] == 16 and found["batch"] == 8 and found["reference_peak_memory_mib"] == 123
     assert content["machine"]["cores"] >= 1 and content["machine"]["threads"] == 1

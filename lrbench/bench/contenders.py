@@ -14,8 +14,9 @@ from lrbench import capture, cohort
 from lrbench.batches import epoch
 from lrbench.bench.case import Case
 from lrbench.capture import Captured, Step
+from lrbench.pairs import to_float
 from lrbench.seeds import generator
-from lrbench.tasks import task_of
+from lrbench.tasks import EVAL_BATCH, task_of
 from lrbench.train import Training
 
 
@@ -104,6 +105,30 @@ class Evaluation(Contender):
         started = time.perf_counter()
         self.task.measure(self.method, self.images)  # ends in a number, so all is done
         after()
+        return time.perf_counter() - started
+
+
+class Forward(Contender):
+    """The limit of a test: the bare forward passes over the case's images, made beforehand."""
+
+    name = "forward"
+    trains = False
+
+    def __init__(self, case: Case) -> None:
+        super().__init__(case)
+        self.method = case.untrained().eval()
+        images = case.pairs.first(case.images).to(case.device).view(type(self.method).view)
+        self.batches = [to_float(batch) for batch in images.split(EVAL_BATCH)]
+
+    @torch.no_grad()
+    def slice(self, after: Callable[[], None] = lambda: None) -> float:
+        synchronise(self.case.device)
+        started = time.perf_counter()
+        for batch in self.batches:
+            with self.method.context.autocast():
+                self.method(batch)
+        after()
+        synchronise(self.case.device)
         return time.perf_counter() - started
 
 

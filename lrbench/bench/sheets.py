@@ -13,7 +13,7 @@ from lrbench.sheet import DASH, Sheet
 TRAINING = ("bare", "lrbench", "reference")
 MACHINE = ("gpu", "cpu", "cores", "threads", "load_average", "torch", "lrbench", "git", "finished")
 HEAD = ("case", "bare", "lrbench", "reference", "lrbench / bare", "lrbench / reference",
-        "evaluation", "first step, s", "peak memory, MiB")  # fmt: skip
+        "evaluation", "evaluation / forward, time", "first step, s", "peak memory, MiB")  # fmt: skip
 
 
 def sheet(results: Sequence[Result], machine: Mapping[str, Any]) -> Sheet:
@@ -22,6 +22,7 @@ def sheet(results: Sequence[Result], machine: Mapping[str, Any]) -> Sheet:
     spec = results[0].spec
     notes = [
         "images/s and ratios: median (quartiles) over the rounds; a ratio is taken within a round",
+        "evaluation / forward: time of a test over that of the bare forward passes in it",
         "first step and peak memory: bare · lrbench · reference, each in a process of its own; workers are left out",
     ]
     if warning := machines.warning(dict(machine)):
@@ -40,10 +41,11 @@ def sheet(results: Sequence[Result], machine: Mapping[str, Any]) -> Sheet:
 def row(result: Result) -> dict[str, Any]:
     """A result, flat: names are the same for every result, what was not measured is None."""
     spec, flat = result.spec, dict[str, Any]()
-    for name in (*TRAINING, "evaluation"):
+    for name in (*TRAINING, "evaluation", "forward"):
         flat |= _spread(f"{name}_images_per_second", result.speed(name) if name in result.seconds else None)
     for other in ("bare", "reference"):
         flat |= _spread(f"lrbench_to_{other}", result.ratio(other))
+    flat |= _spread("evaluation_seconds_to_forward", result.ratio("evaluation", "forward"))
     for name in TRAINING:
         alone = result.alone.get(name)
         flat[f"{name}_first_step_seconds"] = alone and alone.first_step_seconds
@@ -83,6 +85,7 @@ def _line(result: Result) -> list[str]:
         _text(result.ratio("bare"), ".3f"),
         _text(result.ratio("reference"), ".2f"),
         _text(result.speed("evaluation"), ",.0f"),
+        _text(result.ratio("evaluation", "forward"), ".2f"),
         " · ".join(f"{one.first_step_seconds:.2f}" if one else DASH for one in peaks),
         " · ".join(f"{one.peak_memory_mib:,}" if one else DASH for one in peaks),
     ]

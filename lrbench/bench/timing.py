@@ -16,7 +16,7 @@ from lrbench import datasets, device, registry
 from lrbench.bench import machine, reference
 from lrbench.bench.alone import Alone, alone
 from lrbench.bench.case import CaseSpec
-from lrbench.bench.contenders import Bare, Contender, Evaluation, Loop
+from lrbench.bench.contenders import Bare, Contender, Evaluation, Forward, Loop
 from lrbench.bench.reference import Reference
 from lrbench.dataset import DatasetInfo
 from lrbench.errors import UserError, did_you_mean
@@ -77,11 +77,11 @@ class Result:
         """Images a second."""
         return Spread.of([self.images / seconds for seconds in self.seconds[contender]])
 
-    def ratio(self, other: str) -> Spread | None:
-        """The speed of lrbench's loop as a multiple of another's, round by round; None where that did not run."""
-        if other not in self.seconds:
+    def ratio(self, other: str, one: str = Loop.name) -> Spread | None:
+        """The speed of one, lrbench's loop, as a multiple of another's, round by round; None where one did not run."""
+        if other not in self.seconds or one not in self.seconds:
             return None
-        return Spread.of([b / a for a, b in zip(self.seconds[Loop.name], self.seconds[other], strict=True)])
+        return Spread.of([b / a for a, b in zip(self.seconds[one], self.seconds[other], strict=True)])
 
 
 def cases(request: Request) -> list[CaseSpec]:
@@ -156,7 +156,7 @@ def title(spec: RunSpec) -> str:
 def contenders(spec: RunSpec) -> list[type[Contender]]:
     """Who takes part, in the order of each round."""
     covered = [Reference] if reference.covers(registry.method(spec.method)) else []
-    return [Bare, Loop, *covered, Evaluation]
+    return [Bare, Loop, *covered, Evaluation, Forward]
 
 
 def time(wanted: CaseSpec, rounds: int, note: Callable[[str], None]) -> Result:
