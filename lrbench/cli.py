@@ -276,6 +276,8 @@ def bench(
     request = timing.Request(settings=_settings(settings), **options)
     cases = timing.cases(request)
     here = machine.describe(cases[0].device, cases[0].threads)
+    if growth:
+        _check_growth(options, growth)
     if warning := machine.warning(here):
         _warn(warning)
     if growth:
@@ -286,6 +288,16 @@ def bench(
         click.echo(sheets.as_json(results, here), nl=False)
     else:
         click.echo(render([sheets.sheet(results, here)], "csv" if as_csv else "md"), nl=False)
+
+
+def _check_growth(options: dict[str, Any], out: Path) -> None:
+    """Before anything is measured: it is about one case, of noise, and what it finds must have a place."""
+    for name in ("methods", "backbones", "widths"):
+        if len(options[name]) > 1:
+            raise UserError(f"--growth is about one case; give one --{name[:-1]}, such as {options[name][0]}")
+    if options["dataset"]:
+        raise UserError("--growth measures images of noise, as many as it wants; leave --dataset out")
+    out.mkdir(parents=True, exist_ok=True)
 
 
 def _growth(request: Any, machine: dict[str, Any], out: Path) -> None:

@@ -108,3 +108,19 @@ def test_json_of_growth_is_refused(monkeypatch, capsys, tmp_path):
     with pytest.raises(SystemExit) as exit:
         cli.main()
     assert exit.value.code == 2 and "growth.csv" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--backbone", "alexnet", "--backbone", "vgg16"], "one --backbone"),
+        (["--width", "1", "--width", "0.5"], "one --width"),
+        (["--dataset", "digits"], "leave --dataset out"),
+    ],
+)
+def test_growth_is_about_one_case_of_noise(words, said, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["lrbench", "bench", "--growth", str(tmp_path / "out"), "--scale", "2", *words])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert end.value.code == 2 and said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
