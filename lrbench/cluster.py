@@ -15,7 +15,6 @@ from lrbench.executors import LONG, Event, Executor, Handle, Place
 from lrbench.spec import RunSpec
 
 TIMEOUT = 5.0  # seconds that a cluster has to answer
-ENDS = ("done", "failed")
 OBJECT_STORE = 100 * 2**20  # bytes; only ids and a few words travel, the runs are in the store
 
 
@@ -75,7 +74,8 @@ class Cluster(Executor):
         for reference in ended:
             try:
                 for event in self.ray.get(reference):
-                    self._hear(event, handle)
+                    if event.run in self.running[reference]:  # else it is known, and may be tried again by now
+                        self._hear(event, handle)
                     self.finished[event.run] = reference
             except self.ray.exceptions.RayError as error:
                 why = f"{type(error).__name__}: {one_line(error)[:LONG]}"
@@ -84,11 +84,11 @@ class Cluster(Executor):
             del self.running[reference]
 
     def _hear(self, event: Event, handle: Handle) -> None:
-        """Tell `handle`, unless the run has ended: a task tells of an end at once, and again when all have ended."""
+        """Tell `handle`, unless the run has ended."""
         theirs = next((runs for runs in self.running.values() if event.run in runs), None)
         if theirs is None and event.run:
             return
-        if theirs and event.kind in ENDS:
+        if theirs and event.is_end:
             theirs.discard(event.run)
         handle(event)
 
@@ -125,7 +125,7 @@ def _train(place: Place, specs: list[str], told: Any, *needs: list[Event]) -> li
     ended: list[Event] = []
 
     def handle(event: Event) -> None:
-        if event.kind in ENDS:
+        if event.is_end:
             ended.append(event)
         with suppress(Exception):  # words by the way; no run is lost for them
             told.put(event)

@@ -37,6 +37,11 @@ class Event:
     row: Mapping[str, float | int | None] = field(default_factory=dict)
     text: str = ""  # of a note; why it failed
 
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing more comes of the run."""
+        return self.kind in ("done", "failed")
+
 
 Handle = Callable[[Event], None]
 

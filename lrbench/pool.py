@@ -59,7 +59,7 @@ class Pool(Executor):
                 events = [Event(run, "failed", text=why) for run in sorted(worker.runs)]
                 self.workers[number] = None
             for event in events:
-                if event.kind in ("done", "failed"):
+                if event.is_end:
                     worker.runs.discard(event.run)
                 handle(event)
 
