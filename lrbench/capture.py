@@ -54,7 +54,7 @@ class Captured:
             return self._warm(batch, optimizers)
         if self.together.stale:  # all are captured with the next batch, in order
             return self._plain(batch, optimizers)
-        if self.generation != self.together.generation or not self.checked or self.replay is None:
+        if not self.in_use or not self.checked:
             return self._check(batch, optimizers)
         self.together.take(batch)
         self._replay(optimizers)
@@ -62,8 +62,8 @@ class Captured:
 
     @property
     def in_use(self) -> bool:
-        """Whether steps are replayed by now."""
-        return self.replay is not None
+        """Whether its step is captured, together with those that it is trained with now."""
+        return self.replay is not None and self.generation == self.together.generation
 
     def begin_epoch(self) -> None:
         """What is replayed is compared with the plain step again."""
@@ -104,10 +104,9 @@ class Captured:
         after = RunState(method, optimizers, device)
         before.put_back()
         try:
-            if self.generation != self.together.generation or self.replay is None:
-                self._capture(self.together.take(batch), optimizers)
-            else:
-                self.together.take(batch)
+            images = self.together.take(batch)
+            if not self.in_use:
+                self._capture(images, optimizers)
             before.put_back_random()
             self._replay(optimizers)
         except Exception as error:  # whatever a method may do that a graph cannot

@@ -276,8 +276,6 @@ def bench(
     request = timing.Request(settings=_settings(settings), **options)
     cases = timing.cases(request)
     here = machine.describe(cases[0].device, cases[0].threads)
-    if growth:
-        _check_growth(options, growth)
     if warning := machine.warning(here):
         _warn(warning)
     if growth:
@@ -290,20 +288,12 @@ def bench(
         click.echo(render([sheets.sheet(results, here)], "csv" if as_csv else "md"), nl=False)
 
 
-def _check_growth(options: dict[str, Any], out: Path) -> None:
-    """Before anything is measured: it is about one case, of noise, and what it finds must have a place."""
-    for name in ("methods", "backbones", "widths"):
-        if len(options[name]) > 1:
-            raise UserError(f"--growth is about one case; give one --{name[:-1]}, such as {options[name][0]}")
-    if options["dataset"]:
-        raise UserError("--growth measures images of noise, as many as it wants; leave --dataset out")
-    out.mkdir(parents=True, exist_ok=True)
-
-
 def _growth(request: Any, machine: dict[str, Any], out: Path) -> None:
     from lrbench.bench import growth, growth_report, timing
     from lrbench.sheet import markdown
 
+    growth.check(request)
+    out.mkdir(parents=True, exist_ok=True)  # what is found after minutes must have a place
     title = timing.title(timing.cases(request)[0].spec)
     curves = growth.curves(growth.measure(request, _warn))
     growth_report.write(curves, title, machine, out)

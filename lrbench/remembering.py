@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from lrbench.method import Method
+from lrbench.seeds import random_state
 
 ASKED = ("forward", "features", "maps")  # of a network and of its parts, such as its backbone
 
@@ -44,14 +45,6 @@ class _Memory:
 def is_capturing(device: str) -> bool:
     """Whether a CUDA graph is being captured: what is asked for then is computed when the graph is replayed."""
     return device == "cuda" and torch.cuda.is_current_stream_capturing()
-
-
-def _random(device: str, capturing: bool) -> list[bytes]:
-    """The state of torch's random numbers; of a device's only where it may be read."""
-    states = [torch.get_rng_state()]
-    if device == "cuda" and not capturing:
-        states.append(torch.cuda.get_rng_state())
-    return [state.numpy().tobytes() for state in states]
 
 
 class _Remembering:
@@ -90,9 +83,10 @@ class _Remembering:
         capturing = is_capturing(device)  # nothing is computed then
         memory = self.memories[capturing]
         if not memory.knows(question, state) or self._listeners() != self.listeners:
-            random = _random(device, capturing)
+            drawn_on = torch.device("cpu") if capturing else question.device  # a GPU's may not be looked at then
+            before = random_state(drawn_on)
             answer = ask(question)
-            if not _is_kept(answer) or _random(device, capturing) != random:
+            if not _is_kept(answer) or not all(map(torch.equal, before, random_state(drawn_on))):
                 return answer
             memory = self.memories[capturing] = _Memory(question, state, answer, _versions(answer))
         return list(memory.answer) if isinstance(memory.answer, list) else memory.answer  # a list of the asker's own

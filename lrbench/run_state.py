@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lrbench.method import Method, Optimizer
+from lrbench.seeds import random_state, set_random_state
 
 DEPTH = 4  # of containers in containers
 
@@ -20,8 +21,7 @@ class RunState:
         self.device = device
         self.places = [_writable(kind) for kind in _tensors(method, optimizers)]
         self.values = [[tensor.detach().clone() for tensor in kind] for kind in self.places]
-        self.random = torch.get_rng_state()
-        self.random_there = torch.cuda.get_rng_state(device) if device.type == "cuda" else None
+        self.random = random_state(device)
 
     @torch.no_grad()
     def put_back(self) -> None:
@@ -33,9 +33,7 @@ class RunState:
 
     def put_back_random(self) -> None:
         """Make the random numbers as they were."""
-        torch.set_rng_state(self.random)
-        if self.random_there is not None:
-            torch.cuda.set_rng_state(self.random_there, self.device)
+        set_random_state(self.random, self.device)
 
     def is_near(self, wanted: RunState, start: RunState, bound: float) -> bool:
         """Whether each kind is as wanted, up to `bound` of how far it has come since `start`."""

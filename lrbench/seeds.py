@@ -20,6 +20,19 @@ def generator(seed: int, *purpose: str | int) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, *purpose))
 
 
+def random_state(device: torch.device) -> list[torch.Tensor]:
+    """Where torch's global random numbers stand, of the CPU and of a GPU."""
+    on_device = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
+    return [torch.get_rng_state(), *on_device]
+
+
+def set_random_state(state: list[torch.Tensor], device: torch.device) -> None:
+    """Go on from a `random_state` of the same device."""
+    torch.set_rng_state(state[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(state[1], device)
+
+
 class Stream:
     """torch's global random numbers as one of several runs in this process sees them."""
 
@@ -27,31 +40,22 @@ class Stream:
         self.device = device
         with self._kept():
             torch.manual_seed(seed)
-            self._state = self._now()
+            self._state = random_state(device)
 
     @contextmanager
     def current(self) -> Iterator[None]:
         """Draw from it; what is drawn outside does not move it."""
         with self._kept():
-            self._set(self._state)
+            set_random_state(self._state, self.device)
             try:
                 yield
             finally:
-                self._state = self._now()
+                self._state = random_state(self.device)
 
     @contextmanager
     def _kept(self) -> Iterator[None]:
-        before = self._now()
+        before = random_state(self.device)
         try:
             yield
         finally:
-            self._set(before)
-
-    def _now(self) -> list[torch.Tensor]:
-        on_device = [torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else []
-        return [torch.get_rng_state(), *on_device]
-
-    def _set(self, state: list[torch.Tensor]) -> None:
-        torch.set_rng_state(state[0])
-        if self.device.type == "cuda":
-            torch.cuda.set_rng_state(state[1], self.device)
+            set_random_state(before, self.device)

@@ -9,7 +9,6 @@ import pytest
 import tiny
 import torch
 from lrbench_baselines.lr_baseline import LRBaseline
-from safetensors.torch import load
 from test_capture import Leaves
 from test_cohort import LAMBDAS, spec
 from torch import Tensor
@@ -26,7 +25,7 @@ from lrbench.runner import Runner
 from lrbench.seeds import generator
 from lrbench.spec import RunSpec
 from lrbench.store import Store
-from lrbench.testing import registered
+from lrbench.testing import distance, registered
 from lrbench.train import Training
 
 pytestmark = pytest.mark.gpu
@@ -86,15 +85,9 @@ def train(folder: Path, specs: list[RunSpec], capture: bool, notes: list[str]) -
     return [records[spec.id] for spec in specs]
 
 
-def weights(folder: Path, record: Record) -> torch.Tensor:
-    state = load(Store(folder).weights(record))
-    return torch.cat([state[name].double().flatten() for name in sorted(state) if state[name].is_floating_point()])
-
-
 def apart(folder: Path, other: Path, record: Record) -> float:
     """How far a run ended from itself in another store, as a part of the norm of its weights."""
-    one, two = weights(folder, record), weights(other, record)
-    return float((one - two).norm() / one.norm())
+    return distance(Store(folder), Store(other), record.id)
 
 
 @pytest.fixture

@@ -58,15 +58,13 @@ class Bare(Contender):
             self.step = Captured(self.method, self.together)
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
-        synchronise(self.case.device)
-        started = time.perf_counter()
-        for _ in range(self.case.updates):
-            if self.together:
-                self.together.gather([self.method])
-            self.step(self.batch, self.optimizers)
-            after()
-        synchronise(self.case.device)
-        return time.perf_counter() - started
+        with Clock(self.case.device) as clock:
+            for _ in range(self.case.updates):
+                if self.together:
+                    self.together.gather([self.method])
+                self.step(self.batch, self.optimizers)
+                after()
+        return clock.seconds
 
 
 class Loop(Contender):
@@ -101,11 +99,10 @@ class Evaluation(Contender):
         self.task = task_of(type(self.method))
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
-        synchronise(self.case.device)
-        started = time.perf_counter()
-        self.task.measure(self.method, self.images)  # ends in a number, so all is done
-        after()
-        return time.perf_counter() - started
+        with Clock(self.case.device) as clock:
+            self.task.measure(self.method, self.images)
+            after()
+        return clock.seconds
 
 
 class Forward(Contender):
@@ -122,18 +119,32 @@ class Forward(Contender):
 
     @torch.no_grad()
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
-        synchronise(self.case.device)
-        started = time.perf_counter()
-        for batch in self.batches:
-            with self.method.context.autocast():
-                self.method(batch)
-        after()
-        synchronise(self.case.device)
-        return time.perf_counter() - started
+        with Clock(self.case.device) as clock:
+            for batch in self.batches:
+                with self.method.context.autocast():
+                    self.method(batch)
+            after()
+        return clock.seconds
 
 
 def _warn(message: str) -> None:
     print(message, file=sys.stderr)
+
+
+class Clock:
+    """The seconds of a block, at whose start and end the device has done all that it was given."""
+
+    def __init__(self, device: torch.device) -> None:
+        self.device, self.seconds = device, 0.0
+
+    def __enter__(self) -> Clock:
+        synchronise(self.device)
+        self._started = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        synchronise(self.device)
+        self.seconds = time.perf_counter() - self._started
 
 
 def synchronise(device: torch.device) -> None:

@@ -23,7 +23,9 @@ from lrbench.bench.case import Case, CaseSpec
 from lrbench.bench.contenders import Evaluation, Loop
 from lrbench.cohort import one_epoch
 from lrbench.degradation import DEFAULT, degrade
-from lrbench.record import Record
+from lrbench.errors import UserError
+from lrbench.pairs import Pairs
+from lrbench.record import DataFacts, Record
 from lrbench.remembering import remember_answers
 from lrbench.spec import RunSpec
 from lrbench.train import Training
@@ -81,17 +83,26 @@ def curves(points: Sequence[Point]) -> list[Curve]:
     return found
 
 
-def measure(request: timing.Request, note: Callable[[str], None]) -> list[Point]:
-    """All axes, about the first method, backbone and width of a request, each point in a process of its own.
+def check(request: timing.Request) -> None:
+    """Raise UserError for a request that is not about one case of noise."""
+    for option in ("methods", "backbones", "widths"):
+        if len(named := getattr(request, option)) > 1:
+            raise UserError(f"--growth is about one case; give one --{option[:-1]}, such as {named[0]}")
+    if request.dataset:
+        raise UserError("--growth measures images of noise, as many as it wants; leave --dataset out")
 
-    Data is noise. `note` is told what goes on. Raises UserError before anything is measured.
+
+def measure(request: timing.Request, note: Callable[[str], None]) -> list[Point]:
+    """All axes, about the first case of a request, each point in a process of its own.
+
+    Data is noise. `note` is told what goes on. Raises UserError, as `check` does, before anything is measured.
     """
-    base = replace(request, widths=request.widths[:1], backbones=request.backbones[:1], dataset=None)
-    own = base.images or timing.cases(base)[0].images
+    check(request)
+    own = request.images or timing.cases(request)[0].images
     planned: list[tuple[str, float, CaseSpec]] = [
-        *(("training images", n, _case(base, images=n)) for n in IMAGES),
-        *(("width", width, _case(base, images=own, widths=(width,))) for width in WIDTHS if _widens(base)),
-        *(("batch size", size, _case(base, images=max(own, size), batch=size)) for size in BATCHES),
+        *(("training images", n, _case(request, images=n)) for n in IMAGES),
+        *(("width", width, _case(request, images=own, widths=(width,))) for width in WIDTHS if _widens(request)),
+        *(("batch size", size, _case(request, images=max(own, size), batch=size)) for size in BATCHES),
     ]
     points = []
     for axis, x, wanted in planned:
@@ -145,12 +156,7 @@ def _train(wanted: CaseSpec) -> dict[str, float]:
 def _together(n: int, wanted: CaseSpec) -> dict[str, float]:
     """What `n` runs of one company cost, side by side and one after the other, in turn; the most memory held."""
     case = wanted.case()
-    facts = standin.facts(case.info, len(case.pairs))
-    needs = standin.needs(case.spec, facts, case.device)
-    for need in needs.values():
-        remember_answers(need)
-    pairs = case.pairs.to(case.device)
-    members = [Training(build.build(case.spec, facts, needs, case.device), case.spec, pairs, None, 0) for _ in range(n)]
+    members = company([case.spec] * n, standin.facts(case.info, len(case.pairs)), case.pairs.to(case.device))
     groups = [_SideBySide(members, case), *(_SideBySide([member], case) for member in members)]
     forget_peak(case.device)
     beside, alone = [], []
@@ -169,6 +175,15 @@ def _together(n: int, wanted: CaseSpec) -> dict[str, float]:
         "side by side / one after the other": statistics.median(ratios),
         "peak memory, MiB": peak_memory_mib(case.device),
     }
+
+
+def company(specs: Sequence[RunSpec], facts: DataFacts, pairs: Pairs) -> list[Training]:
+    """Runs that share what the first one needs, with new weights, on the pairs' device."""
+    device = pairs.y.device
+    needs = standin.needs(specs[0], facts, device)
+    for need in needs.values():
+        remember_answers(need)
+    return [Training(build.build(spec, facts, needs, device), spec, pairs, None, 0) for spec in specs]
 
 
 class _SideBySide:

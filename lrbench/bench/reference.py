@@ -12,7 +12,6 @@ use TF32, which is PyTorch's default. The network's own normalisation, here by 0
 from __future__ import annotations
 
 import random
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +27,7 @@ from torchvision.transforms import functional as TF
 
 from lrbench.backbones import Backbone
 from lrbench.bench.case import Case
-from lrbench.bench.contenders import Contender, synchronise
+from lrbench.bench.contenders import Clock, Contender
 from lrbench.method import MISSING, Batch, Method
 from lrbench.recipes import Recipe
 from lrbench.restorer import Restorer
@@ -108,9 +107,8 @@ class Reference(Contender):
         device = self.case.device
         losses, top1, top5 = AverageMeter(), AverageMeter(), AverageMeter()
         self.method.train()
-        synchronise(device)
-        started = time.perf_counter()
         with (
+            Clock(device) as clock,
             torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True),
             _last_logits(self.method) as seen,
         ):
@@ -122,8 +120,7 @@ class Reference(Contender):
                 top1.update(right.item(), len(y))
                 top5.update(among.item(), len(y))
                 after()
-        synchronise(device)
-        return time.perf_counter() - started
+        return clock.seconds
 
     def step(self, batch: Batch) -> Tensor:
         """One update, in fp32; returns the loss, a scalar."""

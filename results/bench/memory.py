@@ -8,10 +8,9 @@ from pathlib import Path
 
 import torch
 
-from lrbench import build, datasets, device, plan, prepare, standin
+from lrbench import datasets, device, plan, prepare
 from lrbench.bench.alone import peak_memory_mib
-from lrbench.remembering import remember_answers
-from lrbench.train import Training
+from lrbench.bench.growth import company
 
 LAMBDAS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STEPS = 3
@@ -24,10 +23,7 @@ def main(root: Path, backbone: str) -> None:
     protocol = plan.Protocol(data=info, scale=4, precision=precision, backbone=backbone)
     specs = [plan.plan("dfd", {"lam": lam}, protocol) for lam in LAMBDAS]
     data = prepare.prepare(specs[0], root, cpu)
-    needs = standin.needs(specs[0], data.facts, cpu)
-    for need in needs.values():
-        remember_answers(need)
-    members = [Training(build.build(spec, data.facts, needs, cpu), spec, data.train, None, 0) for spec in specs]
+    members = company(specs, data.facts, data.train)
     batches = members[0].batches()
     for member in members:
         member.begin_epoch()
