@@ -244,7 +244,7 @@ def reproduce(
 @click.option("--scale", type=int, default=4, show_default=True, help="HR side / LR side.")
 @click.option("--batch", type=click.IntRange(min=1), default=128, show_default=True, help="Images a step.")
 @click.option("--images", type=click.IntRange(min=1), help="A slice.  [default: 1024 on a CPU, 12800 on a GPU]")
-@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Slices of each contender.")
+@click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Slices of each, in turn.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the methods that have it.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--threads", type=click.IntRange(min=1), help="Of the CPU.  [default: PyTorch's]")
@@ -279,7 +279,7 @@ def bench(
     if warning := machine.warning(here):
         _warn(warning)
     if growth:
-        _growth(request, here, growth)
+        _growth(request, rounds, here, growth)
         return
     results = [timing.time(case, rounds, _warn) for case in cases]
     if as_json:
@@ -288,14 +288,14 @@ def bench(
         click.echo(render([sheets.sheet(results, here)], "csv" if as_csv else "md"), nl=False)
 
 
-def _growth(request: Any, machine: dict[str, Any], out: Path) -> None:
+def _growth(request: Any, rounds: int, machine: dict[str, Any], out: Path) -> None:
     from lrbench.bench import growth, growth_report, timing
     from lrbench.sheet import markdown
 
     growth.check(request)
     out.mkdir(parents=True, exist_ok=True)  # what is found after minutes must have a place
     title = timing.title(timing.cases(request)[0].spec)
-    curves = growth.curves(growth.measure(request, _warn))
+    curves = growth.curves(growth.measure(request, rounds, _warn))
     growth_report.write(curves, title, machine, out)
     click.echo(markdown([growth_report.sheet(curves, title, machine)]), nl=False)
 

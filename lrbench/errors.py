@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 MOST = 20  # names in a line
-OUT_OF_MEMORY = "out of memory; a smaller --width or a backbone with fewer channels needs less"
+OUT_OF_MEMORY = "out of memory; a smaller --width, or a network of fewer channels, needs less"
 
 
 class UserError(Exception):
@@ -27,9 +27,11 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """The tail of an error line: the nearest of `valid`, or, where none is near, all of them if they are few."""
     names = list(valid)
     lower = {one.lower(): one for one in reversed(names)}
-    near = get_close_matches(name, names, n=1, cutoff=0.5) or get_close_matches(name.lower(), lower, n=1, cutoff=0.5)
+    near = get_close_matches(name, names, cutoff=0.5) or get_close_matches(name.lower(), lower, cutoff=0.5)
     if near:
-        return f"did you mean '{lower.get(near[0], near[0])}'?"
+        same = [one for one in near if sorted(one.lower()) == sorted(name.lower())]  # letters that changed places
+        nearest = (same or near)[0]
+        return f"did you mean '{lower.get(nearest, nearest)}'?"
     if len(names) > MOST:
         return f"none of the {len(names)} that there are is near"
     return f"choose from {', '.join(names)}" if names else "there is none"

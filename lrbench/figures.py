@@ -38,8 +38,10 @@ def draw_gallery(
     images: int = 6,
 ) -> Figure:
     """Restored test images side by side; `note` is told of a net that has no column. Raises UserError."""
-    chosen = gallery.choose(store.records(), figure.nets.values(), sr_scale, dataset)
+    records = store.records()
+    chosen = gallery.choose(records, figure.nets.values(), sr_scale, dataset)
     for method in figure.nets.values():
         if method not in [record.spec.method for record in chosen]:
-            note(f"{method} has no column: it was not run on what the others were")
+            been_run = any(record.spec.method == method for record in records)
+            note(f"{method} has no column: it was not run" + (" on what the others were" if been_run else ""))
     return gallery.draw(gallery.title(figure, chosen), gallery.columns(chosen, figure.nets, store, data), images)

@@ -21,7 +21,8 @@ class Graph:
     @property
     def there(self) -> tuple[str, ...]:
         """Ids of the runs that are reused."""
-        return tuple(run for run in self.specs if run not in self.missing)
+        missing = set(self.missing)
+        return tuple(run for run in self.specs if run not in missing)
 
     def needs(self, run: str) -> list[str]:
         """Ids of the runs that a run needs."""

@@ -271,6 +271,7 @@ print("loaded:", *sorted(heavy & set(sys.modules)))
 
 MISTAKES = {
     "run --method dfdd": "did you mean 'dfd'?",
+    "run --method basicsr --set arch=EDRS": "did you mean 'EDSR'?",
     "run --dataset digitz": "did you mean 'digits'?",
     "run --dataset cifar10": "lrbench data import cifar10 PATH.npz",
     "run --scale 3": "scale 3 does not divide 8-pixel images; the nearest that do: 2, 4",

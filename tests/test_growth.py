@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import sys
+import time
 from dataclasses import replace
 
 import pytest
@@ -13,6 +14,7 @@ from lrbench import cli
 from lrbench.bench import growth, growth_report, machine, timing
 from lrbench.bench.growth import Curve, Point
 from lrbench.store import Store
+from lrbench.train import Training
 
 REQUEST = timing.Request(
     methods=("lr-baseline",), widths=(0.125,), images=16, batch=8, device="cpu", precision="fp32", threads=1, workers=0
@@ -64,12 +66,18 @@ def small(monkeypatch):
 
 def test_every_axis_is_measured(small):
     notes = []
-    found = growth.curves(growth.measure(REQUEST, notes.append))
+    found = growth.curves(growth.measure(REQUEST, 2, notes.append))
     assert {one.axis: one.x for one in found} == {
         "training images": (16, 32), "width": (0.125, 0.25), "batch size": (8, 16), "runs side by side": (1, 3),
         "records in the store": (2, 4),
     }  # fmt: skip
     assert len(notes) == 10 and all(y > 0 for one in found for y in one.y)
+
+
+def test_runs_side_by_side_are_timed_without_the_learning_curve(small, monkeypatch):
+    monkeypatch.setattr(Training, "_log", lambda *_: time.sleep(0.3))
+    costs = growth._together(2, 1, timing.cases(REQUEST)[0])
+    assert costs["an epoch of all, s"] < 0.3 and costs["the same one after the other, s"] < 0.3
 
 
 def test_a_timm_model_has_one_width():

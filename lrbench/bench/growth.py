@@ -35,7 +35,6 @@ WIDTHS = (0.125, 0.25, 0.5, 1.0)
 BATCHES = (32, 64, 128, 256, 512)
 TOGETHER = (1, 2, 4, 7, 14)
 RECORDS = (30, 100, 300, 1_000, 3_000)
-ROUNDS = 3  # of runs side by side: medians
 STEEP = 1.15  # an exponent above it counts as steeper than linear; noise alone makes one of 1.1
 TAIL = 3  # of an axis' points, the largest: below them fixed costs hide how cost grows
 
@@ -92,10 +91,11 @@ def check(request: timing.Request) -> None:
         raise UserError("--growth measures images of noise, as many as it wants; leave --dataset out")
 
 
-def measure(request: timing.Request, note: Callable[[str], None]) -> list[Point]:
+def measure(request: timing.Request, rounds: int, note: Callable[[str], None]) -> list[Point]:
     """All axes, about the first case of a request, each point in a process of its own.
 
-    Data is noise. `note` is told what goes on. Raises UserError, as `check` does, before anything is measured.
+    Data is noise. rounds: of runs side by side, which are timed in turn with the same alone; medians. `note` is told
+    what goes on. Raises UserError, as `check` does, before anything is measured.
     """
     check(request)
     own = request.images or timing.cases(request)[0].images
@@ -110,7 +110,8 @@ def measure(request: timing.Request, note: Callable[[str], None]) -> list[Point]
         points += [Point(axis, x, cost, y) for cost, y in _apart(_train, wanted).items()]
     for n in TOGETHER:
         note(f"runs side by side: {n}")
-        points += [Point("runs side by side", n, cost, y) for cost, y in _apart(_together, n, planned[0][2]).items()]
+        beside = _apart(_together, n, rounds, planned[0][2])
+        points += [Point("runs side by side", n, cost, y) for cost, y in beside.items()]
     for n in RECORDS:
         note(f"records in the store: {n}")
         points += [Point("records in the store", n, cost, y) for cost, y in _apart(_keep, n, planned[0][2]).items()]
@@ -153,21 +154,16 @@ def _train(wanted: CaseSpec) -> dict[str, float]:
     }
 
 
-def _together(n: int, wanted: CaseSpec) -> dict[str, float]:
+def _together(n: int, rounds: int, wanted: CaseSpec) -> dict[str, float]:
     """What `n` runs of one company cost, side by side and one after the other, in turn; the most memory held."""
     case = wanted.case()
     members = company([case.spec] * n, standin.facts(case.info, len(case.pairs)), case.pairs.to(case.device))
     groups = [_SideBySide(members, case), *(_SideBySide([member], case) for member in members)]
     forget_peak(case.device)
     beside, alone = [], []
-    for _ in range(1 + ROUNDS):  # the first warms up
-        started = time.perf_counter()
-        groups[0].epoch()
-        between = time.perf_counter()
-        for group in groups[1:]:
-            group.epoch()
-        beside.append(between - started)
-        alone.append(time.perf_counter() - between)
+    for _ in range(1 + rounds):  # the first warms up
+        beside.append(groups[0].epoch())
+        alone.append(sum(group.epoch() for group in groups[1:]))
     ratios = [one / other for one, other in zip(beside[1:], alone[1:], strict=True)]
     return {
         "an epoch of all, s": statistics.median(beside[1:]),
@@ -193,11 +189,17 @@ class _SideBySide:
         self.members, self.together = members, capture.together(case.device, case.capture, print)
         self.captured: list[capture.Captured | None] = [None for _ in members]
 
-    def epoch(self) -> None:
+    def epoch(self) -> float:
+        """Train an epoch; returns the seconds of all, timed as a record's images_per_second is.
+
+        So the measurement of the learning curve, which in an epoch as short as this one is a good part, is not in it.
+        """
         for member, step in zip(self.members, self.captured, strict=True):
             member.captured = step
+        before = sum(member.state.seconds for member in self.members)
         one_epoch(self.members, together=self.together)
         self.captured = [member.captured for member in self.members]
+        return sum(member.state.seconds for member in self.members) - before
 
 
 def _keep(n: int, wanted: CaseSpec) -> dict[str, float]:
