@@ -10,67 +10,28 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrbench.crops import Crops
 from lrbench.method import MISSING, Batch
 from lrbench.pairs import Pairs, to_float
 from lrbench.recipes import Recipe
 
 
+@dataclass(frozen=True)
 class Draw:
-    """What chance says of a batch: which images, where the crop of each lies, which are mirrored.
+    """What chance says of a batch: which images, and how those of each side in pixels are cropped and mirrored."""
 
-    index (n,) int64; dy, dx (n,) int64 in [-reach, reach]; flip (n,) bool. Images are padded with black by `reach`.
-    Pixel (0, 0) of a crop was at (dy, dx), before the mirror.
-    """
-
-    def __init__(self, index: Tensor, dy: Tensor, dx: Tensor, flip: Tensor, reach: int) -> None:
-        self.index, self.dy, self.dx, self.flip, self.reach = index, dy, dx, flip, reach
-        self._starts: dict[tuple[int, int], Tensor] = {}
-
-    @property
-    def tensors(self) -> tuple[Tensor, ...]:
-        return self.index, self.dy, self.dx, self.flip
+    index: Tensor  # (n,) int64
+    crops: dict[int, Crops]
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Draw:
         """With every tensor changed: to other images, or to another place."""
-        return Draw(change(self.index), change(self.dy), change(self.dx), change(self.flip), self.reach)
+        return Draw(change(self.index), {side: crops.each(change) for side, crops in self.crops.items()})
 
     def copy_(self, other: Draw) -> None:
         """Make it as another of as many images."""
-        for mine, theirs in zip(self.tensors, other.tensors, strict=True):
-            mine.copy_(theirs)
-        self._starts.clear()
-
-    def by(self, scale: int) -> Draw:
-        """The same of images that many times smaller, in whole pixels, rounded."""
-        dy, dx = (torch.round(shift / scale).long() for shift in (self.dy, self.dx))
-        return Draw(self.index, dy, dx, self.flip, -(-self.reach // scale))
-
-    def of(self, images: Tensor) -> Tensor:
-        """The chosen ones of all images (m, H, W, C), cropped to their own size and mirrored: (n, H, W, C)."""
-        return self.move(images.index_select(0, self.index))
-
-    def move(self, images: Tensor) -> Tensor:
-        """Crop and mirror images (n, H, W, C), which are the chosen ones already."""
-        n, height, width, channels = images.shape
-        tall, wide = height + 2 * self.reach, width + 2 * self.reach
-        # Each image beside its mirror, both padded. A row of a crop is then `width` pixels in one piece, flipped or
-        # not: rows are copied whole, which is several times as fast as picking pixels.
-        canvas = images.new_zeros(n, tall, 2, wide, channels)
-        inside = canvas[:, self.reach : self.reach + height, :, self.reach : self.reach + width]
-        inside[:, :, 0], inside[:, :, 1] = images, images.flip(2)
-        rows = canvas.as_strided((n * tall * 2 * wide - width + 1, width * channels), (channels, 1))  # from every pixel
-        return rows.index_select(0, self._starts_of(height, width)).view(images.shape)
-
-    def _starts_of(self, height: int, width: int) -> Tensor:
-        """Where in all pixels of the canvas each row of each crop starts; it is asked for by every view."""
-        if (height, width) not in self._starts:
-            n, device = len(self.dy), self.dy.device
-            tall, wide = height + 2 * self.reach, width + 2 * self.reach
-            top = torch.arange(n, device=device) * tall + self.reach + self.dy
-            left = self.reach + torch.where(self.flip, wide - self.dx, self.dx)
-            starts = (top[:, None] + torch.arange(height, device=device)) * (2 * wide) + left[:, None]
-            self._starts[height, width] = starts.flatten()
-        return self._starts[height, width]
+        self.index.copy_(other.index)
+        for side, crops in self.crops.items():
+            crops.rows.copy_(other.crops[side].rows)
 
 
 @dataclass(frozen=True)
@@ -85,11 +46,11 @@ class Maker:
         if name == "index":
             return draw.index.clone()  # its own: a method may write into it
         if name == "y":
-            return self.pairs.y[draw.index]
+            return self.pairs.y.index_select(0, draw.index)
         images: Tensor | None = getattr(self.pairs, name)
         if images is None or (name != "hr" and self.scale is None):
             return MISSING
-        return to_float((draw.by(self.scale) if name == "lr" and self.scale else draw).of(images))
+        return to_float(draw.crops[images.shape[1]].of(images.index_select(0, draw.index)))
 
 
 class Lazy(Batch):
@@ -168,5 +129,9 @@ def epoch(pairs: Pairs, recipe: Recipe, scale: int | None, on_grid: bool, genera
     order = torch.randperm(n, generator=generator)
     dy, dx = torch.randint(-steps, steps + 1, (2, n), generator=generator) * stride
     flips = torch.rand(n, generator=generator) < (0.5 if recipe.flip else 0.0)
-    drawn = Draw(order, dy, dx, flips, steps * stride).each(lambda values: values.to(device))
-    return Epoch(Maker(pairs, scale), drawn, size)
+    order, dy, dx, flips = (values.to(device) for values in (order, dy, dx, flips))
+    crops = {side: Crops.at(dy, dx, flips, side, steps * stride, size)}
+    if scale:
+        low_dy, low_dx = (torch.round(shift / scale).long() for shift in (dy, dx))
+        crops[side // scale] = Crops.at(low_dy, low_dx, flips, side // scale, -(-steps * stride // scale), size)
+    return Epoch(Maker(pairs, scale), Draw(order, crops), size)

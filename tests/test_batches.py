@@ -4,12 +4,11 @@ import copy
 import pickle
 from dataclasses import replace
 
-import numpy as np
 import pytest
 import tiny
 import torch
 
-from lrbench.batches import Draw, epoch
+from lrbench.batches import epoch
 from lrbench.method import Batch
 from lrbench.pairs import Pairs, to_float
 from lrbench.seeds import generator
@@ -39,23 +38,6 @@ def moves(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
     flip = here[:, 1] < next_to_it[:, 1]
     unmirrored = torch.where(flip, pixels.shape[3] - 1 - mid, mid)
     return here[:, 0] - 1 - mid, here[:, 1] - 1 - unmirrored, flip
-
-
-@pytest.mark.parametrize("side", [8, 9])
-@pytest.mark.parametrize("reach", [0, 1, 3])
-def test_a_move_is_pad_crop_mirror(side, reach):
-    draw = np.random.RandomState(reach)
-    images = draw.randint(1, 256, (12, side, side + 2, 3), dtype=np.uint8)
-    shifts = draw.randint(-reach, reach + 1, (2, 12))
-    shifts[:, :2] = [[-reach, reach], [reach, -reach]]  # the corners
-    flips = draw.rand(12) < 0.5
-    out = Draw(torch.arange(12), *map(torch.tensor, (*shifts, flips)), reach).move(torch.tensor(images))
-    for i, image in enumerate(images):
-        padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)))
-        top, left = reach + shifts[0, i], reach + shifts[1, i]
-        cropped = padded[top : top + side, left : left + side + 2]
-        assert np.array_equal(out[i], cropped[:, ::-1] if flips[i] else cropped)
-    assert out.dtype == torch.uint8 and flips.any() and not flips.all()
 
 
 def test_to_float_is_a_unit_range_in_channels_last():
