@@ -12,7 +12,7 @@ no longer be a function of its spec.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
@@ -114,8 +114,9 @@ class Captured:
         else:
             wanted = list(terms.values())
             zeros = [torch.zeros_like(term) for term in wanted]
-            same = self.terms.keys() == terms.keys() and near(list(self.terms.values()), wanted, zeros, BOUND)
-            if same and RunState(method, optimizers, device).is_near(after, before, BOUND):
+            same = near(list(self.terms.values()), wanted, zeros, BOUND, device)
+            same &= RunState(method, optimizers, device).is_near(after, before, BOUND)
+            if self.terms.keys() == terms.keys() and same.item():  # the one thing in an epoch that waits for the device
                 self.checked = True
                 return self.terms
             why = "a replay of it ends elsewhere than the plain step"
@@ -161,7 +162,7 @@ class Together:
         """record: captures some work; gives what replays it, and the tensors that each replay overwrites."""
         self.device, self.note = device, note
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self.record = record or self._graph
+        self._record = record
         self.read: set[str] = set()  # of a batch
         self.stale = False  # all are captured anew with the next batch
         self.generation = 0
@@ -197,6 +198,10 @@ class Together:
             self.images |= images
         return Batch(**(dict.fromkeys(("hr", "y", "index"), MISSING) | self.images))
 
+    def record(self, work: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
+        """Capture some work; returns what replays it, and the tensors that each replay overwrites."""
+        return (self._record or self._graph)(work)
+
     @contextmanager
     def aside(self) -> Iterator[None]:
         """On the stream of the capture: what autograd remembers of a plain step must not lie on another."""
@@ -220,12 +225,23 @@ class Together:
                 made = work()
         except Exception as error:
             torch.cuda.set_stream(main)  # where the capture could not be ended, torch does not
+            self._end_capture()
             self.batch = None
             self._forget()
             raise error.__context__ or error from None
         finally:
             torch._C._cuda_clearCublasWorkspaces()
         return graph.replay, made
+
+    def _end_capture(self) -> None:
+        """Clean up after a capture that could not be ended, as torch 2.11 does not (2.14 does).
+
+        Its memory would still go to the graph's pool, and random numbers would wait for a capture to end.
+        """
+        with suppress(RuntimeError):
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self.pool)
+        with suppress(RuntimeError), torch.cuda.graph(torch.cuda.CUDAGraph(), stream=self.stream):
+            torch.zeros(1, device=self.device)  # one that can be ended
 
 
 def together(device: torch.device, capture: bool, note: Callable[[str], None]) -> Together | None:

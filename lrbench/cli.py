@@ -243,7 +243,7 @@ def reproduce(
 @click.option("--dataset", help="Time it on these images.  [default: noise, 32x32]")
 @click.option("--scale", type=int, default=4, show_default=True, help="HR side / LR side.")
 @click.option("--batch", type=click.IntRange(min=1), default=128, show_default=True, help="Images a step.")
-@click.option("--images", type=click.IntRange(min=1), help="A slice.  [default: 1024 on a CPU, 12800 on a GPU]")
+@click.option("--images", type=click.IntRange(min=1), help="A slice.  [default: 1024 on a CPU, 51200 on a GPU]")
 @click.option("--rounds", type=click.IntRange(min=1), default=5, show_default=True, help="Slices of each, in turn.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the methods that have it.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))

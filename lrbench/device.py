@@ -13,7 +13,10 @@ Precision = Literal["fp32", "bf16"]
 
 
 def pick(name: str) -> torch.device:
-    """`auto` is CUDA where there is one. Raises UserError where the device asked for is missing."""
+    """`auto` is CUDA where there is one; a CUDA device always has its index, for torch holds cuda unequal to cuda:0.
+
+    Raises UserError where the device asked for is missing.
+    """
     if name.startswith("cuda") and not torch.cuda.is_available():
         raise UserError("no CUDA device here; use --device cpu or auto")
     if name == "auto":
@@ -21,7 +24,7 @@ def pick(name: str) -> torch.device:
     if name.startswith("cuda"):
         torch.backends.cudnn.benchmark = True  # shapes never change within a run
         torch.backends.cudnn.allow_tf32 = False  # else "fp32" would not be what it says
-    return torch.device(name)
+    return torch.device("cuda", 0) if name == "cuda" else torch.device(name)
 
 
 def enter(device: torch.device) -> torch.device:

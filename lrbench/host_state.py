@@ -63,7 +63,7 @@ def _mark(value: Any, device: torch.device, depth: int = DEPTH) -> Any:
     if isinstance(value, PLAIN):
         return value
     if isinstance(value, Tensor):
-        return id(value), 0 if value.device == device else value._version
+        return id(value), 0 if value.device.type == device.type else value._version
     if isinstance(value, (nn.Module, torch.optim.Optimizer, type)) or not depth:
         return id(value)
     if isinstance(value, Mapping):

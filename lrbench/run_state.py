@@ -35,29 +35,37 @@ class RunState:
         """Make the random numbers as they were."""
         set_random_state(self.random, self.device)
 
-    def is_near(self, wanted: RunState, start: RunState, bound: float) -> bool:
-        """Whether each kind is as wanted, up to `bound` of how far it has come since `start`."""
+    def is_near(self, wanted: RunState, start: RunState, bound: float) -> Tensor:
+        """Whether each kind is as wanted, up to `bound` of how far it has come since `start`: as `near` says it."""
         kinds = zip(self.values, wanted.values, start.values, strict=True)
-        return all(near(values, goals, starts, bound) for values, goals, starts in kinds)
+        return torch.stack([near(*kind, bound, self.device) for kind in kinds]).all()
 
 
 @torch.no_grad()
-def near(found: Sequence[Tensor], wanted: Sequence[Tensor], start: Sequence[Tensor], bound: float) -> bool:
-    """Whether values are as wanted, up to `bound` of how far they have come; what is counted must be equal."""
-    missed = moved = 0.0
-    for one, other, before in zip(found, wanted, start, strict=True):
-        if not other.is_floating_point():
-            if not torch.equal(one, other):
-                return False
-            continue
-        missed += _square_of(one, other)
-        moved += _square_of(other, before)
-    return missed <= bound**2 * moved
+def near(
+    found: Sequence[Tensor], wanted: Sequence[Tensor], start: Sequence[Tensor], bound: float, device: torch.device
+) -> Tensor:
+    """Whether values are as wanted, up to `bound` of how far they have come; what is counted must be equal.
+
+    The answer, (), bool, is on the device: nothing has waited for it.
+    """
+    if [one.shape for one in found] != [one.shape for one in wanted]:
+        return torch.zeros((), dtype=torch.bool, device=device)
+    one, other, before = (_values(tensors, device) for tensors in (found, wanted, start))
+    counts, other_counts = (_values(tensors, device, counted=True) for tensors in (found, wanted))
+    return (_square_of(one, other) <= bound**2 * _square_of(other, before)) & (counts == other_counts).all()
 
 
-def _square_of(one: Tensor, other: Tensor) -> float:
-    difference = torch.where(one == other, 0.0, one.double() - other.double())  # infinities may be equal
-    return float(difference.square().sum())
+def _values(tensors: Sequence[Tensor], device: torch.device, counted: bool = False) -> Tensor:
+    """All in one row, (n,): real numbers as float64, or what is counted as int64."""
+    dtype = torch.int64 if counted else torch.float64
+    tensors = [torch.view_as_real(one) if one.is_complex() else one for one in tensors]
+    rows = [one.reshape(-1).to(device, dtype) for one in tensors if one.is_floating_point() != counted]
+    return torch.cat([torch.empty(0, dtype=dtype, device=device), *rows])
+
+
+def _square_of(one: Tensor, other: Tensor) -> Tensor:
+    return torch.where(one == other, 0.0, one - other).square().sum()  # infinities may be equal
 
 
 def _tensors(method: Method, optimizers: Sequence[Optimizer]) -> list[list[Tensor]]:

@@ -26,6 +26,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from lrbench import datasets, method, pairs, plan, prepare, registry, session
+from lrbench import device as devices
 from lrbench.build import load_frozen
 from lrbench.errors import UserError
 from lrbench.method import Batch, Method, Needs, Optimizer
@@ -51,7 +52,7 @@ SMALL: dict[str, Any] = {
     "precision": "fp32",
 }
 STEPS = 50  # that captured and plain steps are compared over
-BOUND = 1e-3
+BOUND = 1e-2  # of the norm of all weights: what the rounding of a rate may grow to
 
 
 def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Mapping[str, Any] | None = None) -> None:
@@ -77,7 +78,7 @@ def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Ma
         check_reuse(trial)
         check_together(trial)
         if torch.cuda.is_available():
-            check_captured(trial, torch.device("cuda"))
+            check_captured(trial, devices.pick("cuda"))
         check_resume(trial)
 
 
@@ -338,7 +339,7 @@ def check_together(trial: Trial) -> None:
 def check_captured(trial: Trial, device: torch.device) -> None:
     """With its steps captured in a CUDA graph it ends where the plain steps end, after STEPS of them or more.
 
-    Up to BOUND of the norm of all weights, for the rate of a captured step is a float32. One that cannot be captured is
+    Up to BOUND, for the rate of a captured step is a float32. One that cannot be captured is
     trained the plain way, and passes.
     """
     spec, data = trial.record.spec, _data(trial)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tiny
@@ -144,8 +145,8 @@ def test_slices_are_taken_in_turn_after_a_warm_up():
     calls, closed = [], []
 
     class Fake(contenders.Contender):
-        def __init__(self, name):
-            self.name = name
+        def __init__(self, name, updates):
+            self.name, self.case = name, SimpleNamespace(updates=updates)
 
         def slice(self, after=lambda: None):
             calls.append(self.name)
@@ -154,9 +155,9 @@ def test_slices_are_taken_in_turn_after_a_warm_up():
         def close(self):
             closed.append(self.name)
 
-    seconds = timing.interleaved([Fake("a"), Fake("b")], rounds=3)
-    assert calls == ["a", "b"] * 4 and closed == ["a", "b"]
-    assert seconds == {"a": [3.0, 5.0, 7.0], "b": [4.0, 6.0, 8.0]}
+    seconds = timing.interleaved([Fake("a", 5), Fake("b", 2)], rounds=3)
+    assert calls == ["a", "b", "b", "b", *["a", "b"] * 3] and closed == ["a", "b"]  # five steps or more to warm up
+    assert seconds == {"a": [5.0, 7.0, 9.0], "b": [6.0, 8.0, 10.0]}
 
 
 def result(**seconds) -> timing.Result:

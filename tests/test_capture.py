@@ -6,7 +6,9 @@ who is captured with whom. That a graph computes the same is for tests/test_gpu.
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -353,6 +355,19 @@ def test_an_optimizer_that_counts_on_the_host_is_not_captured():
     for batch in epoch(tiny.pairs(40), tiny.training(batch_size=8), 4, False, generator(0, "a test")):
         step(batch, optimizers)
     assert step.refused and "count of an optimizer" in notes[0]
+
+
+def test_what_runs_share_goes_with_them():
+    """Nothing of a company waits for a search of the garbage: on a GPU that would be images, graphs and memory."""
+    gc.collect()
+    gc.disable()
+    try:
+        shared = Together(CPU, print)
+        gone = weakref.ref(shared)
+        del shared
+        assert gone() is None
+    finally:
+        gc.enable()
 
 
 def test_the_contract_check_compares_captured_steps_with_plain_ones(tmp_path, capturing, record):

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lrbench import method, registry
+from lrbench import capture, method, registry
 from lrbench.errors import UserError
 from lrbench.method import Batch, Context, Method, Needs, Optimizer
 from lrbench.testing import check_method, registered
@@ -44,6 +44,8 @@ def variants() -> list[Any]:
 @pytest.mark.parametrize(("name", "settings"), variants())
 def test_every_method_keeps_the_contract(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
     check_method(name, tmp_path, settings)
+    if torch.cuda.is_available() and registry.method(name).step is Method.step:
+        assert not [why for who, why in capture._warned if who == name]  # its step was captured
 
 
 class Toy(Method):

@@ -137,9 +137,9 @@ def _train(wanted: CaseSpec) -> dict[str, float]:
     case = wanted.case()
     Loop(replace(case, pairs=case.pairs.first(2 * case.spec.recipe.batch_size))).slice()
     loop = Loop(case)
-    if case.device.type == "cuda":
-        loop.slice()  # its step is captured
     forget_peak(case.device)
+    if case.device.type == "cuda":
+        loop.slice()  # its step is captured; what that holds is counted then
     hr = case.pairs.hr.numpy()
     started = time.perf_counter()
     degrade(hr, case.spec.scale or 1, case.spec.degradation or DEFAULT)
