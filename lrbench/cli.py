@@ -258,7 +258,7 @@ def reproduce(
 @click.option(
     "--growth",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Instead: how the first case's cost grows with images, width, batch and records; a table and plots, put here.",
+    help="Instead: how cost grows with images, width, batch, runs side by side, records; table and plots go here.",
 )
 @plugin_option
 @data_option
@@ -266,6 +266,7 @@ def bench(
     rounds: int, settings: tuple[str, ...], as_json: bool, as_csv: bool, growth: Path | None, **options: Any
 ) -> None:
     """Time the training loop against the bare step, its limit, and against the usual loop of public code."""
+    from lrbench.bench import growth as bench_growth
     from lrbench.bench import machine, sheets, timing
     from lrbench.sheet import render
 
@@ -276,6 +277,8 @@ def bench(
     request = timing.Request(settings=_settings(settings), **options)
     cases = timing.cases(request)
     here = machine.describe(cases[0].device, cases[0].threads)
+    if growth:
+        bench_growth.check(request)
     if warning := machine.warning(here):
         _warn(warning)
     if growth:
@@ -292,7 +295,6 @@ def _growth(request: Any, rounds: int, machine: dict[str, Any], out: Path) -> No
     from lrbench.bench import growth, growth_report, timing
     from lrbench.sheet import markdown
 
-    growth.check(request)
     out.mkdir(parents=True, exist_ok=True)  # what is found after minutes must have a place
     title = timing.title(timing.cases(request)[0].spec)
     curves = growth.curves(growth.measure(request, rounds, _warn))

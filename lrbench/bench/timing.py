@@ -97,6 +97,8 @@ def cases(request: Request) -> list[CaseSpec]:
         raise UserError(
             f"--images {images}: {info.name} has {most} training images; the nearest valid number is {most}"
         )
+    if (request.threads or 1) > (cores := machine.cores()):
+        raise UserError(f"--threads {request.threads}: this machine has {cores} cores; the most threads are {cores}")
     if request.batch > images:
         raise UserError(f"--batch {request.batch} of --images {images}: the largest valid batch is {images}")
     methods = {name: dict(request.settings) for name in request.methods} or defaults(request.settings)
