@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import tiny
 import torch
@@ -14,11 +13,11 @@ from test_capture import Leaves
 from test_cohort import LAMBDAS, spec
 from torch import Tensor
 
-from lrbench import capture, session, standin
+from lrbench import capture, session, standin, testing
 from lrbench.batches import epoch
 from lrbench.cohort import one_epoch
 from lrbench.errors import RunError
-from lrbench.method import Batch, Optimizer
+from lrbench.method import Batch
 from lrbench.progress import Progress
 from lrbench.recipes import recipe
 from lrbench.record import Record
@@ -93,17 +92,8 @@ def apart(folder: Path, other: Path, record: Record) -> float:
 
 
 @pytest.fixture
-def deterministic(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Kernels that do the same each time, and plain steps with the rate of captured ones, which is a float32."""
-    set_rate = Optimizer.set_rate
-
-    def rounded(self: Optimizer, done: int) -> None:
-        set_rate(self, done)
-        for group in self.optimizer.param_groups:
-            group["lr"] = float(np.float32(group["lr"]))
-
-    monkeypatch.setattr(Optimizer, "set_rate", rounded)
-    with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
+def deterministic() -> Iterator[None]:
+    with testing.deterministic():
         yield
 
 
