@@ -60,6 +60,7 @@ def measure(contender: type[Contender], wanted: CaseSpec) -> Alone:
 def forget_peak(device: torch.device) -> None:
     """Count the most memory held from now on."""
     if device.type == "cuda":
+        torch.cuda.init()  # in a new process there is nothing to reset yet, and torch refuses to
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):  # not Linux, or not allowed: the peak of the process's whole life counts
         CLEAR.write_text("5")  # proc(5): resets the peak resident set size
