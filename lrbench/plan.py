@@ -17,9 +17,9 @@ from lrbench.device import Precision
 from lrbench.errors import UserError, did_you_mean, unknown
 from lrbench.method import Method
 from lrbench.restorer import Restorer
-from lrbench.spec import RunSpec
+from lrbench.spec import PROTOCOL, RESTORATION_PROTOCOL, RunSpec
 
-SELECT = ("none", "val", "held-out")
+SELECT = ("none", "best-epoch", "held-out")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Protocol:
     degradation: str = DEFAULT
     backbone: str = "resnet18"
     width: float = 1.0
+    dropout: float = 0.0
     recipe: str = "paper"
     epochs: int | None = None  # None: the recipe's
     batch_size: int | None = None  # None: the recipe's
@@ -49,6 +50,8 @@ class Protocol:
             raise unknown("selection", self.select, SELECT)
         if not 0 < self.width < math.inf:
             raise UserError(f"width {self.width} is not a positive number; the smallest useful one is 0.125")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout {self.dropout} is not a part of the features, 0 <= dropout < 1; 0 means none")
         if self.epochs is not None and self.epochs < 1:
             raise UserError(f"{self.epochs} epochs train nothing; the fewest are 1")
         check_backbone(self.backbone, self.width, self.data.side)
@@ -103,6 +106,7 @@ def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tup
     backbone, width = (NONE, 1.0) if restores else (own.backbone, own.width)
     recipe = recipes.recipe(own.recipe, backbone, own.epochs, own.batch_size)
     return RunSpec(
+        protocol=RESTORATION_PROTOCOL if restores else PROTOCOL,
         method=name,
         version=cls.version,
         config=config.model_dump(mode="json"),
@@ -112,6 +116,7 @@ def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tup
         scale=None if hr_only else own.scale,
         backbone=backbone,
         width=width,
+        dropout=0.0 if restores else own.dropout,
         recipe=recipe.without_crop() if restores else recipe,
         precision=own.precision,
         select=own.select,  # type: ignore[arg-type]

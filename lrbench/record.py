@@ -22,13 +22,16 @@ class DataFacts(BaseModel):
 
 
 class Record(BaseModel):
-    """One run, finished. `spec` holds the specs of all the runs it needed."""
+    """One run, finished or diverged. `spec` holds the specs of all the runs it needed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     id: str
     spec: RunSpec
-    status: Literal["done"] = "done"
+    status: Literal["done", "diverged"] = Field(
+        "done", description="diverged: its training was ended as of no use, and tested as it was; see lrbench.train"
+    )
+    why: str | None = Field(None, description="how it diverged, in words")
     metrics: dict[str, float | int | None] = Field(
         description="top1, val_top1, train_top1 (percent), or for an SR net psnr, val_psnr, train_psnr (dB), of the "
         "epoch that is tested, val_... None where nothing is held out; ssim, psnr_y, ssim_y and the same of plain "
@@ -36,12 +39,22 @@ class Record(BaseModel):
         "epochs_in_weights, those of the run it starts from included; images_per_second and train_seconds, "
         "of which side_by_side runs trained together have equal shares; "
         "wall_seconds, of the process that finished it; parameters that this run trained; macs of one test image, from "
-        "LR on; peak_memory_mib, of the device, or on the CPU of the whole process"
+        "LR on; peak_memory_mib, of the device, or on the CPU of the whole process; predicted_classes, how many different "
+        "classes a classifier predicted on the test images; of a diverged run diverged_epoch and last_finite_loss, "
+        "the mean loss of the last epoch in which it was a number, None where there was none"
     )
     data: DataFacts
     env: dict[str, JsonValue] = Field(description="versions, git revision, device, when; see lrbench.provenance")
     method_source: str | None = Field(description="sha256 of the files of the method and its bases")
+    needs_weights: dict[str, str] = Field(
+        default_factory=dict, description="role of a needed run -> sha256 of the weights that this run was given of it"
+    )
     files: dict[str, str] = Field(description="file of this run -> sha256")
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its score means nothing, and stands in no mean."""
+        return self.status == "diverged"
 
     @property
     def top1(self) -> float:

@@ -12,7 +12,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from lrbench.recipes import Recipe
 
-PROTOCOL = 1  # raised when the harness itself changes something that moves scores
+PROTOCOL = 2  # raised when the harness itself changes something that moves the scores of classifiers
+RESTORATION_PROTOCOL = 1  # the same of SR nets, which protocol 2 left as they were
+ADDED = {"dropout": 0.0}  # fields that came later -> the value at which they are left out of an id, so as to keep it
 
 
 class FrozenDict(dict):
@@ -49,12 +51,13 @@ class RunSpec(BaseModel):
     scale: int | None = Field(description="HR side / LR side; None with degradation None")
     backbone: str
     width: float = Field(gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1, description="of the features in front of the classifier's linear layer")
     recipe: Recipe
     precision: Literal["fp32", "bf16"]
-    select: Literal["none", "val", "held-out"] = Field(
+    select: Literal["none", "best-epoch", "held-out", "val"] = Field(
         "none",
-        description="val: the best epoch on held-out training images is tested; held-out: they are held out and "
-        "measured, to choose settings by, and the last epoch is tested",
+        description="best-epoch: the best epoch on held-out training images is tested; held-out: they are held out "
+        "and measured, to choose settings by, and the last epoch is tested; val: what protocol 1 called best-epoch",
     )
     limit_train: int | None = None
     limit_test: int | None = None
@@ -64,7 +67,7 @@ class RunSpec(BaseModel):
     @cached_property
     def id(self) -> str:
         """16 hexadecimal digits."""
-        canonical = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        canonical = json.dumps(_known(self.model_dump(mode="json")), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
     def __hash__(self) -> int:
@@ -90,3 +93,9 @@ class RunSpec(BaseModel):
                 yield spec
 
         return visit(self)
+
+
+def _known(content: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of a spec without the fields that were added later, where these are as they always were."""
+    kept = {name: value for name, value in content.items() if name not in ADDED or value != ADDED[name]}
+    return kept | {"needs": {role: _known(need) for role, need in content["needs"].items()}}

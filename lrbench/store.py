@@ -2,6 +2,7 @@
 
     <root>/<id>/record.json  curve.csv  predictions.npz  weights.safetensors
     <root>/.work/<id>/checkpoint        of a run that is not finished
+    <root>/.work/<id>/failed            its spec and why it failed, until it is trained to its end
     <root>/.locks/<id>                  while a process trains it
     <root>/.images/<key>/images         that an SR net restored for a classifier; made again where missing
     <root>/.index/records               what the records say; made again where missing
@@ -45,6 +46,7 @@ if TYPE_CHECKING:  # reports do without torch, which takes a second to import
 
 RECORD, CURVE, PREDICTIONS, WEIGHTS = "record.json", "curve.csv", "predictions.npz", "weights.safetensors"
 INDEXED = (RECORD, CURVE, PREDICTIONS)  # the files whose change is a change of the record
+FAILED = "failed"
 ID = re.compile("[0-9a-f]{16}")
 REPLACING = 0.1  # seconds that another process may take to put a run in the place of another
 MANY = 1_000  # runs that take seconds to read
@@ -177,6 +179,21 @@ class Store:
     def work(self, run_id: str) -> Path:
         """The folder of an unfinished run."""
         return self.root / ".work" / run_id
+
+    def write_failure(self, spec: RunSpec, why: str) -> None:
+        """Remember that a run failed, until it is trained to its end. Raises OSError."""
+        place = self.work(spec.id) / FAILED
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(place, json.dumps({"spec": spec.model_dump(mode="json"), "why": why}, indent=1).encode())
+
+    def failures(self) -> list[tuple[RunSpec, str]]:
+        """The runs that failed and have not been trained to their end since, each with why, in one line."""
+        found = []
+        for place in sorted(self.root.glob(f".work/*/{FAILED}")):
+            with suppress(OSError, ValueError, KeyError):  # of another version, or gone by now
+                content = json.loads(place.read_bytes())
+                found.append((RunSpec.model_validate(content["spec"]), str(content["why"])))
+        return found
 
     def read_checkpoint(self, run_id: str) -> Any | None:
         """The last checkpoint of an unfinished run, or None; a damaged one is named and set aside."""
