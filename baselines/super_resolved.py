@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from lrbench_baselines import espcn, srgan, srresnet, student, vdsr, zoo
 from lrbench_baselines.lr_baseline import LRBaseline
+from pydantic import Field
 
+from lrbench.errors import UserError
 from lrbench.method import Needs
 from lrbench.restorer import check_sr_scale
 
 
+class Config(student.Config):
+    """Beside those of the SR net: where the classifier's weights come from."""
+
+    classifier: Literal["trained", "hr"] = Field(
+        "trained", description="ours: trained on restored images, or the HR-baseline's as it is, which trains nothing"
+    )
+
+
 class SuperResolved(LRBaseline):
-    """The base: the LR-baseline, on restored images. Its settings beside `init` are those of the SR net."""
+    """The base: the LR-baseline, on restored images. Its settings beside those of `Config` are those of the SR net."""
 
     restorer: ClassVar[str]
 
     @classmethod
     def needs_of(cls, config: Any) -> dict[str, Needs]:
-        settings = config.model_dump(exclude=set(student.Config.model_fields))
-        return super().needs_of(config) | {"restorer": Needs(cls.restorer, settings)}
+        settings = config.model_dump(exclude=set(Config.model_fields))
+        start = super().needs_of(config) if cls.trains(config) else {"init": Needs("hr-baseline")}
+        return start | {"restorer": Needs(cls.restorer, settings)}
+
+    @classmethod
+    def starts_from(cls, config: Any) -> str | None:
+        return super().starts_from(config) if cls.trains(config) else "init"
+
+    @classmethod
+    def trains(cls, config: Any) -> bool:
+        return config.classifier == "trained"
 
     @classmethod
     def check(cls, config: Any, scale: int) -> None:
         check_sr_scale(cls.name, config.sr_scale, scale)
+        if not cls.trains(config) and config.init != "scratch":
+            raise UserError(f"{cls.name}: init={config.init} is of a classifier that is trained; leave it at scratch")
 
     @classmethod
     def restored_by(cls, config: Any) -> str | None:
@@ -37,7 +58,7 @@ class VDSR(SuperResolved):
     label = "VDSR"
     restorer = "sr-vdsr"
 
-    class Config(student.Config, vdsr.Config):
+    class Config(Config, vdsr.Config):
         """Those of VDSR."""
 
 
@@ -48,7 +69,7 @@ class ESPCN(SuperResolved):
     label = "ESPCN"
     restorer = "sr-espcn"
 
-    class Config(student.Config, espcn.Config):
+    class Config(Config, espcn.Config):
         """Those of ESPCN."""
 
 
@@ -59,7 +80,7 @@ class SRResNet(SuperResolved):
     label = "SRResNet"
     restorer = "sr-srresnet"
 
-    class Config(student.Config, srresnet.Config):
+    class Config(Config, srresnet.Config):
         """Those of SRResNet."""
 
 
@@ -70,7 +91,7 @@ class SRGAN(SuperResolved):
     label = "SRGAN"
     restorer = "sr-srgan"
 
-    class Config(student.Config, srgan.Config):
+    class Config(Config, srgan.Config):
         """Those of SRGAN."""
 
 
@@ -81,5 +102,5 @@ class BasicSR(SuperResolved):
     label = "BasicSR"
     restorer = "sr-basicsr"
 
-    class Config(student.Config, zoo.Config):
+    class Config(Config, zoo.Config):
         """Those of the zoo."""

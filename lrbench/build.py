@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from safetensors.torch import load
 
 from lrbench import backbones, registry
+from lrbench.backbones import Backbone
 from lrbench.errors import UserError
 from lrbench.method import Context, Method
 from lrbench.record import DataFacts
@@ -35,7 +36,7 @@ def build(
         scale=scale,
         train_images=facts.train_images,
         recipe=spec.recipe,
-        backbone=lambda: backbones.create(spec.backbone, spec.width, facts.side, len(facts.classes), mean, std),
+        backbone=_backbones(spec, facts, mean, std),
         autocast=lambda: torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"),
     )
     with torch.random.fork_rng(devices=[]):
@@ -47,6 +48,24 @@ def build(
     if any(id(tensor) in frozen for tensor in _tensors(method)):
         raise TypeError(f"{spec.method} keeps a needed run as a part of its own; read it from self.needs instead")
     return method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _backbones(
+    spec: RunSpec, facts: DataFacts, mean: Sequence[float], std: Sequence[float]
+) -> Callable[[], Backbone]:
+    """Makes new backbones whose first weights depend on the seed and on the backbone alone.
+
+    So a student and its control start from the same weights, whatever else either of them draws. A method's second
+    backbone starts from others than its first.
+    """
+    numbers, classes = itertools.count(), len(facts.classes)
+
+    def make() -> Backbone:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(spec.seed, "backbone", spec.backbone, spec.width, classes, next(numbers)))
+            return backbones.create(spec.backbone, spec.width, facts.side, classes, mean, std, spec.dropout)
+
+    return make
 
 
 def _tensors(method: Method) -> Iterator[torch.Tensor]:

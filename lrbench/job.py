@@ -13,7 +13,6 @@ from safetensors.torch import save as save_tensors
 
 from lrbench import build, cells, pairs, prepare, provenance, registry
 from lrbench.backbones import NONE
-from lrbench.errors import RunError
 from lrbench.frozen import Frozen
 from lrbench.method import Method
 from lrbench.plan import config_of, epochs_before
@@ -22,8 +21,8 @@ from lrbench.progress import Progress
 from lrbench.record import Record
 from lrbench.restored import see_through
 from lrbench.spec import RunSpec
-from lrbench.store import Store
-from lrbench.train import Training
+from lrbench.store import WEIGHTS, Store
+from lrbench.train import TRAIN_SAMPLE, Training
 
 PAUSE = {"cpu": 0.0, "cuda": 10.0}  # seconds between checkpoints: an epoch may take less than writing one
 COPIES = 4  # of a run's weights, in memory: themselves, their gradients, an optimizer's memory, one being saved
@@ -50,6 +49,7 @@ class Job:
         self.spec, self.store, self.progress = spec, store, progress
         self.device, self.started, self.written = frozen.device, time.perf_counter(), -math.inf
         needs = {role: frozen.get(need) for role, need in spec.needs.items()}
+        self.needs_weights = {role: self._record(role).files[WEIGHTS] for role in spec.needs}
         cls = registry.method(spec.method)
         config = config_of(cls, spec.config)
         restorer = cls.restored_by(config)
@@ -77,11 +77,9 @@ class Job:
         return COPIES * sum(tensor.nbytes for tensor in self.method.state_dict().values())
 
     def keep(self) -> None:
-        """Write down the epoch that has just been trained. Raises RunError where its loss is no number, OSError."""
+        """Write down the epoch that has just been trained. Raises OSError."""
         training = self.training
         self.progress.epoch(training.state.curve[-1], training.images_per_second)
-        if training.diverged():
-            raise RunError(f"{title(self.spec)} diverged in epoch {training.state.epoch}: its loss is not a number")
         if time.perf_counter() - self.written >= PAUSE[self.device.type]:
             self.store.write_checkpoint(self.spec.id, training.snapshot())
             self.written = time.perf_counter()
@@ -92,17 +90,22 @@ class Job:
         self.progress.stop()
         training.finish()
         tested = training.task.test(method, self.data.test)
+        why = training.diverged() or training.task.collapsed(method, tested, self.data.train.first(TRAIN_SAMPLE))
+        ended = {"diverged_epoch": training.state.epoch, "last_finite_loss": training.last_finite_loss}
         state, score = training.state, training.task.score
-        counted = state.curve[(state.best_epoch or state.epoch) - 1]
+        counted = state.curve[(state.best_epoch or state.epoch) - 1] if state.curve else {}
         record = Record(
             id=spec.id,
             spec=spec,
+            status="diverged" if why else "done",
+            why=why,
             metrics={
-                **tested.metrics,
-                f"train_{score}": counted[f"train_{score}"],
-                f"val_{score}": counted.get(f"val_{score}"),  # None where no image is held out
+                **{name: _number(value) for name, value in tested.metrics.items()},
+                **(ended if why else {}),
+                f"train_{score}": _number(counted.get(f"train_{score}")),
+                f"val_{score}": _number(counted.get(f"val_{score}")),  # None where no image is held out
                 "best_epoch": state.best_epoch or None,
-                "epochs": spec.recipe.epochs,
+                "epochs": state.epoch,
                 "epochs_in_weights": training.epoch,
                 "images_per_second": training.images_per_second,
                 "side_by_side": side_by_side,
@@ -115,12 +118,15 @@ class Job:
             data=self.data.facts,
             env=provenance.environment(self.device) | {"captured": training.is_captured},
             method_source=self.source,
+            needs_weights=self.needs_weights,
             files={},
         )
         weights = {name: value.detach().cpu().contiguous().clone() for name, value in method.state_dict().items()}
         record = self.store.save(record, curve_csv(state.curve), tested.outputs, save_tensors(weights))
-        value, speed = record.metrics[score], record.metrics["images_per_second"]
-        self.progress.finished(f"{title(spec)}: {score} {value:.2f} {training.task.unit}, {speed:.0f} images/s")
+        value = math.nan if record.metrics[score] is None else record.metrics[score]
+        said = f"diverged: {why}" if why else f"{score} {value:.2f} {training.task.unit}"
+        speed = f", {training.images_per_second:.0f} images/s" if training.images_per_second else ""
+        self.progress.finished(f"{title(spec)}: {said}{speed}")
         return record
 
     def _record(self, role: str) -> Record:
@@ -135,6 +141,11 @@ def title(spec: RunSpec) -> str:
     size = f" x{spec.scale}" if spec.scale else " HR"
     backbone = "" if spec.backbone == NONE else f" {spec.backbone},"
     return f"{spec.method}{config} on {spec.dataset}{size},{backbone} seed {spec.seed} [{spec.id}]"
+
+
+def _number(value: float | None) -> float | None:
+    """A score, or None for one that is none: a record is JSON, which has no NaN."""
+    return value if value is not None and math.isfinite(value) else None
 
 
 @torch.no_grad()

@@ -129,6 +129,11 @@ class Method(nn.Module):
         return None
 
     @classmethod
+    def trains(cls, config: Any) -> bool:
+        """False for one that is tested with the weights that it starts from, see `starts_from`, and never trained."""
+        return True
+
+    @classmethod
     def restored_by(cls, config: Any) -> str | None:
         """The role of an SR net (lrbench.restorer) whose images it sees: `up` is then made from those."""
         return None

@@ -15,7 +15,7 @@ from lrbench.dataset import DatasetInfo
 from lrbench.degradation import DEFAULT, DEGRADATIONS, check_scale
 from lrbench.device import Precision
 from lrbench.errors import UserError, did_you_mean, unknown
-from lrbench.method import Method
+from lrbench.method import Method, Needs
 from lrbench.restorer import Restorer
 from lrbench.spec import PROTOCOL, RESTORATION_PROTOCOL, RunSpec
 
@@ -91,7 +91,14 @@ def epochs_before(spec: RunSpec) -> int:
     """Epochs that have gone into the weights that a run starts from."""
     cls = registry.method(spec.method)
     role = cls.starts_from(config_of(cls, spec.config))
-    return 0 if role is None else spec.needs[role].recipe.epochs + epochs_before(spec.needs[role])
+    return 0 if role is None else epochs_in_weights(spec.needs[role])
+
+
+def epochs_in_weights(spec: RunSpec) -> int:
+    """Epochs that have gone into a run's weights by its end."""
+    cls = registry.method(spec.method)
+    own = spec.recipe.epochs if cls.trains(config_of(cls, spec.config)) else 0
+    return own + epochs_before(spec)
 
 
 def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tuple[str, ...]) -> RunSpec:
@@ -123,11 +130,29 @@ def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tup
         limit_train=_unless_all(own.limit_train, own.data.counts["train"]),
         limit_test=_unless_all(own.limit_test, own.data.counts["test"]),
         seed=own.seed,
-        needs={
-            role: _spec(need.method, need.config, _override(protocol, need.overrides), (*above, key))
-            for role, need in cls.needs_of(config).items()
-        },
+        needs=_needs(cls, config, protocol, recipe.epochs, (*above, key)),
     )
+
+
+def _needs(
+    cls: type[Method], config: BaseModel, protocol: Protocol, epochs: int, above: tuple[str, ...]
+) -> dict[str, RunSpec]:
+    """Role -> the spec of a needed run. epochs: of the run that needs them.
+
+    A teacher is trained for as many epochs as go into the weights of its student: one of fewer holds it back.
+    """
+    asked, start = cls.needs_of(config), cls.starts_from(config)
+
+    def spec(need: Needs, inherited: Mapping[str, Any]) -> RunSpec:
+        return _spec(need.method, need.config, _override(protocol, {**inherited, **need.overrides}), above)
+
+    if start is None:
+        return {role: spec(need, {}) for role, need in asked.items()}
+    first = spec(asked[start], {})
+    longer = {"epochs": epochs + epochs_in_weights(first)}
+    others = {role: need for role, need in asked.items() if role != start}
+    restorers = {role for role, need in others.items() if issubclass(registry.method(need.method), Restorer)}
+    return {start: first} | {role: spec(need, {} if role in restorers else longer) for role, need in others.items()}
 
 
 def _override(protocol: Protocol, overrides: Mapping[str, Any]) -> Protocol:

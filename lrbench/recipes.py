@@ -40,7 +40,7 @@ RECIPES: dict[str, dict[str, tuple[Any, str]]] = {
     "paper": {
         "epochs": (100, PAPER),
         "batch_size": (128, PAPER),
-        "lr": ({None: 0.1, "alexnet": 0.01}, OURS),
+        "lr": ({None: 0.1, "alexnet": 0.01, "alexnet-bn": 0.05}, OURS),
         "momentum": (0.9, PAPER),
         "nesterov": (False, OURS),
         "weight_decay": (5e-4, PAPER),
@@ -53,6 +53,7 @@ RECIPES: dict[str, dict[str, tuple[Any, str]]] = {
 }
 RECIPES["quick"] = RECIPES["paper"] | {
     "epochs": (20, OURS),
+    "lr": ({None: 0.1, "alexnet": 0.05, "alexnet-bn": 0.05}, f"{OURS}; at 0.01 20 epochs are too few for AlexNet"),
     "schedule": ("one-cycle", f"{OURS}, after Smith 2018, arXiv:1803.09820"),
 }
 RECIPES["strong"] = RECIPES["paper"] | {

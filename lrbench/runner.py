@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from lrbench import capture, cohort, device, registry
+from lrbench.errors import RunError, UserError, one_line
 from lrbench.frozen import Frozen
 from lrbench.job import Job, title
 from lrbench.progress import Progress
@@ -36,8 +37,8 @@ class Runner:
         """The record of a spec's run, trained now if it is not in the store.
 
         weights: whether its weights must be there too, because another run needs them. Raises OSError
-        where the store cannot be written, UserError where the data is missing, RunError where a loss is no longer
-        a number.
+        where the store cannot be written, UserError where the data is missing, RunError where a run that it needs has
+        diverged.
         """
         records: list[Record] = []
 
@@ -68,8 +69,9 @@ class Runner:
         ready = []
         for spec in specs if weights else still_missing(specs):
             with _failing_alone(spec, ended):
-                for need in spec.needs.values():  # where weights are wanted, a method is loaded with its own needs
-                    self.run(need, weights=True)
+                for role, need in spec.needs.items():  # where weights are wanted, a method is loaded with its own needs
+                    if (record := self.run(need, weights=True)).diverged:
+                        raise RunError(f"its {role}, {title(need)}, diverged: {record.why}")
                 ready.append(spec)
         if not (missing := still_missing(ready) if weights else ready):
             return
@@ -107,6 +109,9 @@ class Runner:
 
         def failed(training: Training, error: Exception) -> None:
             jobs.pop(training).progress.stop()
+            if not isinstance(error, (UserError, OSError)):
+                with suppress(OSError):
+                    self.store.write_failure(training.spec, f"{type(error).__name__}: {one_line(error)}")
             ended(training.spec, error)
 
         try:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import torch
 
 
-def derive(seed: int, *purpose: str | int) -> int:
+def derive(seed: int, *purpose: str | float) -> int:
     """A 63-bit seed for one purpose, the same on every machine."""
     text = ":".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

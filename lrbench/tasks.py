@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lrbench import pairs
 from lrbench.errors import UserError
@@ -19,12 +20,13 @@ from lrbench.quality import psnr, quality
 from lrbench.restorer import Restorer
 
 EVAL_BATCH = 500
+CHANCE = 0.99  # of chance's cross-entropy: a network at that has learnt nothing
 SHOWN = 16  # restored test images that are kept with the record, to be looked at
 
 
 @dataclass(frozen=True)
 class Tested:
-    """What the test set showed: `metrics` for the record, `outputs` image by image."""
+    """What the test set showed: `metrics` for the record, `outputs` image by image; None for what is no number."""
 
     metrics: dict[str, float | None]
     outputs: dict[str, np.ndarray]
@@ -35,6 +37,7 @@ class Task(ABC):
 
     score: ClassVar[str]  # of the learning curve, as train_... and val_...; more is better
     unit: ClassVar[str]
+    steady: ClassVar[bool]  # whether the loss is of one kind from the first epoch to the last
 
     @abstractmethod
     def measure(self, method: Method, images: Pairs) -> float:
@@ -44,11 +47,15 @@ class Task(ABC):
     def test(self, method: Method, images: Pairs) -> Tested:
         """All that the record says of the test set."""
 
+    def collapsed(self, method: Method, tested: Tested, train: Pairs) -> str | None:
+        """Why what was trained has learnt nothing, in words; None where it has learnt something."""
+        return None
+
 
 class Classification(Task):
     """Top-1 accuracy, in percent."""
 
-    score, unit = "top1", "%"
+    score, unit, steady = "top1", "%", True
 
     def measure(self, method: Method, images: Pairs) -> float:
         return top1(predict(method, images), images.y)
@@ -56,13 +63,30 @@ class Classification(Task):
     def test(self, method: Method, images: Pairs) -> Tested:
         predicted = predict(method, images)
         outputs = {"predicted": predicted.cpu().numpy(), "label": images.y.cpu().numpy()}
-        return Tested({"top1": top1(predicted, images.y)}, outputs)
+        metrics = {"top1": top1(predicted, images.y), "predicted_classes": len(predicted.unique())}
+        return Tested(metrics, outputs)
+
+    @torch.no_grad()
+    def collapsed(self, method: Method, tested: Tested, train: Pairs) -> str | None:
+        """It predicts one class, at a cross-entropy on training images of no less than chance's.
+
+        Chance's is the entropy of the labels: ln C where all C classes are equally frequent.
+        """
+        if tested.metrics["predicted_classes"] != 1 or method.context.classes < 2:
+            return None
+        logits = torch.cat([logits for logits, _ in _outputs(method, train.view(type(method).view))])
+        loss = F.cross_entropy(logits.float(), train.y).item()
+        parts = train.y.bincount().double() / len(train)
+        chance = -torch.special.xlogy(parts, parts).sum().item()
+        if loss < CHANCE * chance:
+            return None
+        return f"it ended predicting one class, at a cross-entropy of {loss:.3g}; chance is {chance:.3g}"
 
 
 class Restoration(Task):
     """PSNR and SSIM against the HR images, beside those of plain enlargement; see lrbench.quality."""
 
-    score, unit = "psnr", "dB"
+    score, unit, steady = "psnr", "dB", False  # the second stage of a GAN has another loss than the first
 
     def measure(self, method: Method, images: Pairs) -> float:
         restored, true = (x.permute(0, 3, 1, 2).float() for x in (restore(method, images), images.hr))

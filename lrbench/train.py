@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lrbench.averaging import Average
+from lrbench.backbones import Dropout
 from lrbench.batches import Epoch, Lazy, epoch
 from lrbench.capture import Captured
 from lrbench.errors import UserError
@@ -23,6 +24,7 @@ from lrbench.tasks import task_of
 TRAIN_SAMPLE = 1000  # training images that the curve's train_... is measured on, not augmented
 # of the learning curve, beside the loss terms
 COLUMNS = ("epoch", "loss", *(f"{split}_{score}" for score in ("top1", "psnr") for split in ("train", "val")))
+GREW = 1000  # times its first epoch's; a loss of more than that is not coming back
 SNAPSHOT = 1  # of a checkpoint's form; one of another form is not gone on from
 
 
@@ -34,7 +36,7 @@ class State:
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
-    best_weights: dict[str, Tensor] | None = None  # only with select="val"
+    best_weights: dict[str, Tensor] | None = None  # only with select="best-epoch"
 
 
 class Training:
@@ -62,9 +64,14 @@ class Training:
         self.captured: Captured | None = None  # stands in for the method's own step
 
     @property
+    def epochs(self) -> int:
+        """How many this run is trained for: its recipe's, or none."""
+        return self.spec.recipe.epochs if type(self.method).trains(self.method.config) else 0
+
+    @property
     def done(self) -> bool:
-        """Whether the last epoch is finished."""
-        return self.state.epoch >= self.spec.recipe.epochs
+        """Whether there is nothing more to train: the last epoch is finished, or it has diverged."""
+        return self.state.epoch >= self.epochs or self.diverged() is not None
 
     @property
     def epoch(self) -> int:
@@ -89,6 +96,8 @@ class Training:
         """Get ready for the next epoch's batches."""
         self.noise = Stream(derive(self.spec.seed, "noise", self.epoch), self.train.y.device)
         self.totals: dict[str, Tensor] = {}
+        for number, module in enumerate(one for one in self.method.modules() if isinstance(one, Dropout)):
+            module.reseed(derive(self.spec.seed, "dropout", self.epoch, number))
         self.method.train()
         if self.captured:
             self.captured.begin_epoch()
@@ -115,8 +124,8 @@ class Training:
 
     @property
     def images_per_second(self) -> float:
-        """So far."""
-        return self.images_per_epoch * self.state.epoch / self.state.seconds
+        """So far; 0 before the first epoch has ended."""
+        return self.images_per_epoch * self.state.epoch / self.state.seconds if self.state.seconds else 0.0
 
     def _log(self, losses: dict[str, float]) -> None:
         state, row = self.state, {"epoch": self.state.epoch, "loss": sum(losses.values()), **losses}
@@ -132,7 +141,7 @@ class Training:
 
     @property
     def _selects(self) -> bool:
-        return self.spec.select == "val" and self.method.selects
+        return self.spec.select == "best-epoch" and self.method.selects
 
     @property
     def is_captured(self) -> bool:
@@ -140,13 +149,25 @@ class Training:
         return self.captured is not None and self.captured.in_use
 
     def finish(self) -> None:
-        """Put the weights that count in place: the chosen epoch's with select="val", else the last's."""
+        """Put the weights that count in place: the chosen epoch's with select="best-epoch", else the last's."""
         if counted := self.state.best_weights or (self.average and self.average.weights):
             self.method.load_state_dict(counted)
 
-    def diverged(self) -> bool:
-        """Whether the loss is no longer a number."""
-        return bool(self.state.curve) and not math.isfinite(self.state.curve[-1]["loss"])
+    def diverged(self) -> str | None:
+        """Why it is of no use to train on, in words; None where it is."""
+        losses = [row["loss"] for row in self.state.curve]
+        if not losses:
+            return None
+        if not math.isfinite(losses[-1]):
+            return f"its loss was no number in epoch {len(losses)}"
+        if self.task.steady and abs(losses[-1]) > GREW * max(abs(losses[0]), 1.0):
+            return f"its loss grew from {losses[0]:.3g} in epoch 1 to {losses[-1]:.3g} in epoch {len(losses)}"
+        return None
+
+    @property
+    def last_finite_loss(self) -> float | None:
+        """The mean loss of the last epoch in which it was a number; None where there was none."""
+        return next((row["loss"] for row in reversed(self.state.curve) if math.isfinite(row["loss"])), None)
 
     def snapshot(self) -> dict[str, Any]:
         """The whole state, as plain values and tensors."""
