@@ -85,9 +85,9 @@ preset_option = click.option(
     help=f"Several options at once; one that is given beside it overrides it. {presets.HELP}",
 )
 SELECT_HELP = (
-    "none: train on all training images, test the last epoch. With the other two a tenth of them is held out (or is the "
-    "data set's val split). best-epoch: test the epoch that is best on those. held-out: test the last epoch, and measure "
-    "those, so that a setting, such as the lambda of a figure, can be chosen by them."
+    "none: train on all training images, test the last epoch. With the other two a tenth of them is held out (or it "
+    "is the data set's val split). best-epoch: test the epoch that is best on those. held-out: test the last epoch, "
+    "and measure those, so that a setting, such as the lambda of a figure, can be chosen by them."
 )
 RECIPE_HELP = "paper, quick, strong, or FILE.toml: fields of a recipe, and 'base', the name of the one to start from."
 plugin_option = click.option(

@@ -49,8 +49,9 @@ class Protocol:
             raise unknown("degradation", self.degradation, DEGRADATIONS)
         if self.select == "val":
             raise UserError(
-                "there is no selection 'val' any more: say best-epoch to test the epoch that is best on held-out images "
-                "('run --select val' meant this), held-out to test the last one and measure them ('reproduce --select val')"
+                "there is no selection 'val' any more: say best-epoch to test the epoch that is best on held-out "
+                "images, as 'run --select val' did, or held-out to test the last and measure them, as 'reproduce "
+                "--select val' did"
             )
         if self.select not in SELECT:
             raise unknown("selection", self.select, SELECT)
@@ -81,7 +82,7 @@ def capped(protocol: Protocol, note: Callable[[str], None]) -> Protocol:
         wanted, most = getattr(protocol, limit), protocol.data.counts[split]
         if wanted is not None and wanted > most:
             note(f"{protocol.data.name} has {most:,} {split} images: all of them are used")
-            protocol = replace(protocol, **{limit: None})
+            protocol = replace(protocol, **{limit: None})  # type: ignore[arg-type]
     return protocol
 
 

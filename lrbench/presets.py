@@ -7,7 +7,7 @@ from typing import Any
 
 from lrbench.errors import unknown
 
-# name -> option -> value; None: as without the option. `width` may be a table over backbones; `seeds`: how many, from 0.
+# name -> option -> value, None: as without it; `width` may be a table over backbones; `seeds` are so many, from 0
 PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "mini": {

@@ -129,9 +129,8 @@ def _read(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: base: {unknown('recipe', str(base), RECIPES)}")
     for field in given:
         if field not in Recipe.model_fields:
-            raise UserError(
-                f"{path}: there is no field '{field}'; {did_you_mean(field, ['base', *Recipe.model_fields])}"
-            )
+            nearest = did_you_mean(field, ["base", *Recipe.model_fields])
+            raise UserError(f"{path}: there is no field '{field}'; {nearest}")
         if isinstance(given[field], dict) and field != "lr":
             raise UserError(f"{path}: {field} is the same for all backbones: only lr may be a table")
     values = fields(base)

@@ -156,7 +156,7 @@ def test_a_recipe_of_ones_own_a_batch_and_a_rate(lrbench, tmp_path):
 def test_a_recipe_of_ones_own_trains_and_is_named(lrbench, tmp_path):
     (tmp_path / "mine.toml").write_text("epochs = 1\nmomentum = 0.8\n")
     words = ["run", "--method=lr-baseline", *PROTOCOL, "--recipe=mine.toml", "--batch-size=50", "--results=own"]
-    status, out, err = lrbench(*words)
+    status, out, _ = lrbench(*words)
     assert status == 0 and "recipe custom (paper, momentum 0.8), 1 epoch" in out
     [record] = Store(tmp_path / "own").records()
     assert (record.spec.recipe.batch_size, record.metrics["epochs"]) == (50, 1)
@@ -376,8 +376,8 @@ MISTAKES = {
     "run --recipe quik": "did you mean 'quick'?",
     "run --degradation pil-bicubik": "did you mean 'pil-bicubic'?",
     "run --select best": "did you mean 'best-epoch'?",
-    "run --select val": "say best-epoch to test the epoch that is best on held-out images",
-    "reproduce smoke --select val": "held-out to test the last one and measure them ('reproduce --select val')",
+    "run --select val": "say best-epoch to test the epoch that is best on held-out images, as 'run --select val' did",
+    "reproduce smoke --select val": "held-out to test the last and measure them, as 'reproduce --select val' did",
     "reproduce smoke --select heldout": "did you mean 'held-out'?",
     "run --preset mimi": "no preset 'mimi'; did you mean 'mini'?",
     "reproduce smoke --preset mimi": "no preset 'mimi'; did you mean 'mini'?",

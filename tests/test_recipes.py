@@ -152,7 +152,7 @@ def test_a_file_that_is_not_there(tmp_path):
 
 def test_a_backbone_that_is_not_there_is_named(own):
     path = own("lr = {alexnt = 0.1}")
-    with pytest.raises(UserError, match="own.toml: lr: no backbone 'alexnt'; did you mean 'alexnet'"):
+    with pytest.raises(UserError, match=r"own\.toml: lr: no backbone 'alexnt'; did you mean 'alexnet'"):
         tiny.spec(recipe=path)
 
 
