@@ -89,7 +89,16 @@ SELECT_HELP = (
     "is the data set's val split). best-epoch: test the epoch that is best on those. held-out: test the last epoch, "
     "and measure those, so that a setting, such as the lambda of a figure, can be chosen by them."
 )
+RESOURCES = ("executor", "jobs", "address", "gpus", "device", "precision", "capture", "threads")  # of reproduce
 RECIPE_HELP = "paper, quick, strong, or FILE.toml: fields of a recipe, and 'base', the name of the one to start from."
+threads_option = click.option(
+    "--threads",
+    default="auto",
+    show_default=True,
+    metavar="N|auto",
+    help="Of the CPU, to train with. auto: as many as there are cores that nobody else uses when it starts. A run that "
+    "goes on after a break keeps the number that it was begun with.",
+)
 plugin_option = click.option(
     "--plugin", "plugins", multiple=True, metavar="FILE.py:Class", help="A draft of a method, not installed."
 )
@@ -122,6 +131,7 @@ def cli() -> None:
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]))
 @capture_option
+@threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print the records and nothing else.")
 @plugin_option
 @results_option
@@ -173,13 +183,14 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("lrbench-demo"), show_default=True
 )
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
-def demo(out: Path, device: str) -> None:
+@threads_option
+def demo(out: Path, device: str, threads: str) -> None:
     """Everything in small: HR-baseline, LR-baseline and DFD on digits, a table and a picture."""
     from lrbench.demo import demo
     from lrbench.render import sheet
     from lrbench.sheet import markdown
 
-    table, picture = demo(out, device)
+    table, picture = demo(out, device, threads=threads)
     click.echo(markdown([sheet(table)]), nl=False)
     click.echo(f"\nHR / LR pairs and what each method sees in them: {picture}")
 
@@ -213,6 +224,7 @@ def demo(out: Path, device: str) -> None:
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]))
 @capture_option
+@threads_option
 @plugin_option
 @results_option
 @data_option
@@ -234,9 +246,7 @@ def reproduce(
     from lrbench.schedule import State
     from lrbench.suite import Overrides
 
-    resources = {
-        name: options.pop(name) for name in ("executor", "jobs", "address", "gpus", "device", "precision", "capture")
-    }
+    resources = {name: options.pop(name) for name in RESOURCES}
     chosen = _of_preset(preset)
     seeds = chosen.pop("seeds", seeds)
     fields = {name: list(values) for name, values in options.items() if values}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from lrbench import datasets, device, registry
+from lrbench import datasets, device, registry, threads
 from lrbench.plan import Protocol, capped, plan
 from lrbench.progress import ConsoleProgress, Progress
 from lrbench.record import Record
@@ -36,6 +36,7 @@ class Request:
     select: str = "none"
     limit_train: int | None = None
     limit_test: int | None = None
+    threads: str | int = threads.AUTO
     cap_limits: bool = False  # a limit above what the data set has: all images, where it is else a mistake
     device: str = "auto"
     precision: str = "auto"
@@ -66,6 +67,7 @@ def run(request: Request, progress: Progress | None = None) -> list[Record]:
     progress = progress or ConsoleProgress()
     registry.add_drafts(request.plugins)
     registry.method(request.method)
+    threads.check(request.threads)
     chosen = device.enter(device.pick(request.device))
     root = datasets.data_root(request.data)
     wanted = Protocol(
@@ -76,5 +78,6 @@ def run(request: Request, progress: Progress | None = None) -> list[Record]:
     if request.cap_limits:
         wanted = capped(wanted, progress.note)
     specs = [plan(request.method, request.settings, replace(wanted, seed=seed)) for seed in request.seeds]
+    threads.use(threads.choose(request.threads))
     runner = Runner(Store(request.results, progress.note), root, chosen, lambda spec: progress, request.capture)
     return [runner.run(spec) for spec in specs]

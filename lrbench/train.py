@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrbench import threads
 from lrbench.averaging import Average
 from lrbench.batches import Epoch, Lazy, epoch
 from lrbench.capture import Captured
@@ -35,6 +36,7 @@ class State:
     curve: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     best_weights: dict[str, Tensor] | None = None  # only with select="val"
+    threads: int = field(default_factory=threads.used)  # of the CPU; more or fewer would round sums otherwise
 
 
 class Training:
@@ -85,6 +87,11 @@ class Training:
             generator=generator(self.spec.seed, "batches", self.epoch),
         )
 
+    def use_own_threads(self) -> None:
+        """Compute, from now on, with as many threads as it was begun with."""
+        if torch.get_num_threads() != self.state.threads:
+            torch.set_num_threads(self.state.threads)
+
     def begin_epoch(self) -> None:
         """Get ready for the next epoch's batches."""
         self.noise = Stream(derive(self.spec.seed, "noise", self.epoch), self.train.y.device)
@@ -95,6 +102,7 @@ class Training:
 
     def update(self, place: int, batch: Lazy) -> None:
         """Train on the batch at `place` in the epoch."""
+        self.use_own_threads()
         done = self.state.epoch * self.updates_per_epoch + place
         for optimizer in self.optimizers:
             optimizer.set_rate(done)
@@ -109,6 +117,7 @@ class Training:
 
     def end_epoch(self, seconds: float) -> None:
         """Measure and log the epoch, which took so long."""
+        self.use_own_threads()
         self.state.seconds += seconds
         self.state.epoch += 1
         self._log({name: total.item() / self.updates_per_epoch for name, total in self.totals.items()})
@@ -141,6 +150,7 @@ class Training:
 
     def finish(self) -> None:
         """Put the weights that count in place: the chosen epoch's with select="val", else the last's."""
+        self.use_own_threads()
         if counted := self.state.best_weights or (self.average and self.average.weights):
             self.method.load_state_dict(counted)
 
