@@ -90,6 +90,7 @@ class Job:
         """Test the trained method and save its record. side_by_side: how many runs were trained so."""
         spec, training, method = self.spec, self.training, self.method
         self.progress.stop()
+        training.use_own_threads()
         training.finish()
         tested = training.task.test(method, self.data.test)
         state, score = training.state, training.task.score

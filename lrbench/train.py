@@ -32,11 +32,11 @@ class State:
     """How far a run has come: everything that a checkpoint holds besides weights and optimizers."""
 
     epoch: int = 0
+    threads: int = field(default_factory=threads.used)  # of the CPU; more or fewer would round sums otherwise
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
     best_weights: dict[str, Tensor] | None = None  # only with select="val"
-    threads: int = field(default_factory=threads.used)  # of the CPU; more or fewer would round sums otherwise
 
 
 class Training:
@@ -141,7 +141,7 @@ class Training:
 
     @property
     def _selects(self) -> bool:
-        return self.spec.select == "val" and self.method.selects
+        return self.spec.select == "best-epoch" and self.method.selects
 
     @property
     def is_captured(self) -> bool:
@@ -150,7 +150,6 @@ class Training:
 
     def finish(self) -> None:
         """Put the weights that count in place: the chosen epoch's with select="val", else the last's."""
-        self.use_own_threads()
         if counted := self.state.best_weights or (self.average and self.average.weights):
             self.method.load_state_dict(counted)
 
