@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lrbench.errors import UserError, did_you_mean, one_line, unknown
+from lrbench.recipes import NONE as NONE
 
 TIMM = "timm:"
-NONE = "none"  # what the spec of a run says that has no backbone
 
 
 class Dropout(nn.Module):

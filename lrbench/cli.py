@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from lrbench import presets
 from lrbench.errors import OUT_OF_MEMORY, RunError, UserError, did_you_mean, out_of_memory
 
 RESULTS = Path("results/runs")  # below the current folder, unless --results or $LRBENCH_RESULTS says otherwise
@@ -79,6 +80,25 @@ data_option = click.option(
 capture_option = click.option(
     "--capture/--no-capture", default=True, show_default=True, help="On a GPU: steps in CUDA graphs, which are quicker."
 )
+preset_option = click.option(
+    "--preset",
+    help=f"Several options at once; one that is given beside it overrides it. {presets.HELP}",
+)
+SELECT_HELP = (
+    "none: train on all training images, test the last epoch. With the other two a tenth of them is held out (or it "
+    "is the data set's val split). best-epoch: test the epoch that is best on those. held-out: test the last epoch, "
+    "and measure those, so that a setting, such as the lambda of a figure, can be chosen by them."
+)
+RESOURCES = ("executor", "jobs", "address", "gpus", "device", "precision", "capture", "threads")  # of reproduce
+RECIPE_HELP = "paper, quick, strong, or FILE.toml: fields of a recipe, and 'base', the name of the one to start from."
+threads_option = click.option(
+    "--threads",
+    default="auto",
+    show_default=True,
+    metavar="N|auto",
+    help="Of the CPU, to train with. auto: as many as there are cores that nobody else uses when it starts. A run that "
+    "goes on after a break keeps the number that it was begun with.",
+)
 plugin_option = click.option(
     "--plugin", "plugins", multiple=True, metavar="FILE.py:Class", help="A draft of a method, not installed."
 )
@@ -97,36 +117,51 @@ def cli() -> None:
 @click.option("--backbone", default="resnet18", show_default=True, help="See 'lrbench backbones'.")
 @click.option("--width", type=float, default=1.0, show_default=True, help="Factor on the backbone's channels.")
 @click.option("--seed", "seeds", type=int, multiple=True, default=(0,), show_default=True, help="Repeat for more.")
-@click.option("--recipe", default="paper", show_default=True, help="paper, quick or strong.")
+@preset_option
+@click.option("--recipe", default="paper", show_default=True, help=RECIPE_HELP)
 @click.option("--epochs", type=int, help="Instead of the recipe's.")
+@click.option("--batch-size", type=int, help="Images a step, instead of the recipe's.")
+@click.option("--lr", type=float, help="Peak learning rate of classifiers, instead of the recipe's.")
+@click.option("--dropout", type=float, default=0.0, show_default=True, help="Of the features, in training.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method: lam=2.")
 @click.option("--degradation", default="pil-bicubic", show_default=True, help="How LR images are made.")
-@click.option(
-    "--select",
-    default="none",
-    show_default=True,
-    help="val: test the epoch that is best on held-out training images; held-out: test the last, measure them.",
-)
+@click.option("--select", default="none", show_default=True, help=SELECT_HELP)
 @click.option("--limit-train", type=int, help="Train on a stratified subset.")
 @click.option("--limit-test", type=int, help="Test on a stratified subset.")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]))
 @capture_option
+@threads_option
 @click.option("--json", "as_json", is_flag=True, help="Print the records and nothing else.")
 @plugin_option
 @results_option
 @data_option
-def run(settings: tuple[str, ...], seeds: tuple[int, ...], as_json: bool, **options: Any) -> None:
+def run(settings: tuple[str, ...], preset: str | None, as_json: bool, **options: Any) -> None:
     """Train and test a method, and first the runs it needs; what is in the store is reused."""
+    from lrbench.recipes import for_backbone
     from lrbench.session import Request, run, with_needs
 
-    records = run(Request(settings=_settings(settings), seeds=tuple(dict.fromkeys(seeds)), **options))
+    chosen = _of_preset(preset)
+    if "seeds" in chosen:
+        chosen["seeds"] = range(chosen["seeds"])
+    options |= chosen
+    options["seeds"] = tuple(dict.fromkeys(options["seeds"]))
+    options["width"] = for_backbone(options["width"], options["backbone"])
+    records = run(Request(settings=_settings(settings), cap_limits="limit_train" in chosen, **options))
     if as_json:
         click.echo(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
     else:
         from lrbench.render import runs
 
         click.echo(runs(with_needs(records, options["results"], _warn)), nl=False)
+
+
+def _of_preset(name: str | None) -> dict[str, Any]:
+    """What a preset sets, without the options of this command that the user has given."""
+    if name is None:
+        return {}
+    source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
+    return {option: value for option, value in presets.preset(name).items() if source(option) is default}
 
 
 def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -148,13 +183,14 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
     "--out", type=click.Path(path_type=Path, file_okay=False), default=Path("lrbench-demo"), show_default=True
 )
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
-def demo(out: Path, device: str) -> None:
+@threads_option
+def demo(out: Path, device: str, threads: str) -> None:
     """Everything in small: HR-baseline, LR-baseline and DFD on digits, a table and a picture."""
     from lrbench.demo import demo
     from lrbench.render import sheet
     from lrbench.sheet import markdown
 
-    table, picture = demo(out, device)
+    table, picture = demo(out, device, threads=threads)
     click.echo(markdown([sheet(table)]), nl=False)
     click.echo(f"\nHR / LR pairs and what each method sees in them: {picture}")
 
@@ -166,17 +202,17 @@ def demo(out: Path, device: str) -> None:
 @click.option("--scale", type=int, multiple=True, help="Instead of the suite's; repeat for more.")
 @click.option("--backbone", multiple=True, help="Instead of the suite's; repeat for more.")
 @click.option("--width", type=float, multiple=True, help="Instead of the suite's.")
-@click.option("--recipe", multiple=True, help="Instead of the suite's.")
+@preset_option
+@click.option("--recipe", multiple=True, help=f"Instead of the suite's: {RECIPE_HELP}")
 @click.option("--epochs", type=int, multiple=True, help="Instead of the recipe's.")
+@click.option("--batch-size", type=int, multiple=True, help="Images a step, instead of the recipe's.")
+@click.option("--lr", type=float, multiple=True, help="Peak learning rate of classifiers, instead of the recipe's.")
+@click.option("--dropout", type=float, multiple=True, help="Of the features, in training.")
 @click.option("--degradation", multiple=True, help="Instead of the suite's.")
 @click.option("--limit-train", type=int, multiple=True, help="Train on a stratified subset.")
 @click.option("--limit-test", type=int, multiple=True, help="Test on a stratified subset.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the methods that have it.")
-@click.option(
-    "--select",
-    type=click.Choice(["none", "val"]),
-    help="val: choose what a figure sweeps (lambda), and nothing else, on held-out training images.",
-)
+@click.option("--select", multiple=True, help=f"Instead of the suite's. {SELECT_HELP}")
 @click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at once, on each machine.")
 @click.option("--address", help="Of a running Ray cluster, or auto.  [default: one of its own]")
@@ -188,6 +224,7 @@ def demo(out: Path, device: str) -> None:
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]))
 @capture_option
+@threads_option
 @plugin_option
 @results_option
 @data_option
@@ -196,7 +233,7 @@ def reproduce(
     seeds: int | None,
     datasets: tuple[str, ...],
     settings: tuple[str, ...],
-    select: str | None,
+    preset: str | None,
     dry_run: bool,
     out: Path | None,
     plugins: tuple[str, ...],
@@ -209,14 +246,13 @@ def reproduce(
     from lrbench.schedule import State
     from lrbench.suite import Overrides
 
-    resources = {
-        name: options.pop(name) for name in ("executor", "jobs", "address", "gpus", "device", "precision", "capture")
-    }
-    fields: dict[str, list[Any]] = {name: list(values) for name, values in options.items() if values}
+    resources = {name: options.pop(name) for name in RESOURCES}
+    chosen = _of_preset(preset)
+    seeds = chosen.pop("seeds", seeds)
+    fields = {name: list(values) for name, values in options.items() if values}
+    fields |= {name: [value] for name, value in chosen.items()}
     if named := [name for name in datasets if "=" not in name]:
         fields["dataset"] = named
-    if select:
-        fields["select"] = ["held-out" if select == "val" else select]
     renamed = dict(name.split("=", 1) for name in datasets if "=" in name)
     overrides = Overrides(fields, renamed, _settings(settings), seeds)
     ordered = session.order(suite, overrides, session.Resources(**resources), results, data, plugins, _warn)

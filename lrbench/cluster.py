@@ -22,8 +22,8 @@ class Cluster(Executor):
     """As many tasks at once as the cluster's machines have places when it is made; where fewer are free, they wait.
 
     address: of a running cluster ("auto" for the one on this machine); None to start one here, ended by `close`.
-    gpus: of a run, such as 0.25 for four on a GPU. jobs: runs that share the cores of the largest machine; a run's
-    cores are its threads.
+    gpus: of a run, such as 0.25 for four on a GPU. jobs: runs that share the place's threads, or the cores of the
+    largest machine; a run's cores are its threads.
     """
 
     def __init__(self, place: Place, address: str | None, gpus: float, jobs: int) -> None:
@@ -48,7 +48,8 @@ class Cluster(Executor):
         if gpus and gpus > max(machine.get("GPU", 0) for machine in machines):
             ray.shutdown()
             raise UserError(f"no machine of the Ray cluster has {gpus:g} of a GPU for a run; leave --gpus-per-run out")
-        cpus = max(1, int(max(machine.get("CPU", 0) for machine in machines)) // jobs)
+        cores = int(max(machine.get("CPU", 0) for machine in machines))
+        cpus = max(1, min(place.threads or cores, cores) // jobs)
         self.ray, self.place = ray, replace(place, threads=cpus)
         self.slots = max(1, sum(_places(machine, cpus, gpus) for machine in machines))
         self.told = Queue(actor_options={"num_cpus": 0})

@@ -15,23 +15,27 @@ from lrbench.record import Record
 from lrbench.session import Request, run
 from lrbench.store import Store
 from lrbench.table import FilledTable, fill
+from lrbench.threads import AUTO, choose
 
 DEMO, SHOWN = "lrbench.demo", 10  # the entry-point group of the table that is run, and pairs in the picture
 
 
-def demo(out: Path, device: str, progress: Progress | None = None) -> tuple[FilledTable, Path]:
+def demo(
+    out: Path, device: str, progress: Progress | None = None, threads: str | int = AUTO
+) -> tuple[FilledTable, Path]:
     """Train and test the rows of the demo's table, three seeds each, in the folder `out`.
 
     Returns the table and the file of a picture. Raises OSError where the folder cannot be written.
     """
     source: PublishedTable = registry.load(DEMO, "demo", "digits")
     ((dataset, scale, _),) = source.columns
+    threads = choose(threads)
     records: list[Record] = []
     for row in source.rows:
         records += run(
             Request(
                 row.method, dataset, out / "runs", scale, row.backbone, 0.25, seeds=(0, 1, 2),
-                recipe="quick", settings=row.settings, device=device,
+                recipe="quick", settings=row.settings, device=device, threads=threads,
             ),
             progress,
         )  # fmt: skip

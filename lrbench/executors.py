@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from lrbench import device as devices
-from lrbench import registry
+from lrbench import registry, threads
 from lrbench.errors import OUT_OF_MEMORY, RunError, UserError, one_line, out_of_memory
 from lrbench.files import write_atomic
 from lrbench.progress import Progress
@@ -50,8 +50,8 @@ Handle = Callable[[Event], None]
 class Place:
     """What whoever trains a run must know beside its spec; all of it can be sent to another process.
 
-    threads: of the CPU, None to leave them as they are. A device is "cpu", "cuda" or "cuda:1". capture: steps in
-    CUDA graphs, on a GPU.
+    threads: of the CPU, shared by all that is trained at once on a machine; None: as many as torch takes. A device is
+    "cpu", "cuda" or "cuda:1". capture: steps in CUDA graphs, on a GPU.
     """
 
     results: Path
@@ -64,7 +64,7 @@ class Place:
     def enter(self) -> None:
         """Make this process ready to train here, once."""
         if self.threads is not None:
-            torch.set_num_threads(self.threads)
+            threads.use(self.threads)
         registry.add_drafts(self.plugins)
 
     def train(self, specs: Sequence[RunSpec], handle: Handle) -> None:

@@ -88,6 +88,7 @@ class Job:
         """Test the trained method and save its record. side_by_side: how many runs were trained so."""
         spec, training, method = self.spec, self.training, self.method
         self.progress.stop()
+        training.use_own_threads()
         training.finish()
         tested = training.task.test(method, self.data.test)
         why = training.diverged() or training.task.collapsed(method, tested, self.data.train.first(TRAIN_SAMPLE))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from lrbench import recipes, registry
-from lrbench.backbones import NONE, check_backbone
+from lrbench.backbones import BACKBONES, NONE, TIMM, check_backbone
 from lrbench.dataset import DatasetInfo
 from lrbench.degradation import DEFAULT, DEGRADATIONS, check_scale
 from lrbench.device import Precision
@@ -33,9 +33,10 @@ class Protocol:
     backbone: str = "resnet18"
     width: float = 1.0
     dropout: float = 0.0
-    recipe: str = "paper"
+    recipe: str = "paper"  # or the path of a file of the user's own
     epochs: int | None = None  # None: the recipe's
     batch_size: int | None = None  # None: the recipe's
+    lr: float | None = None  # None: the recipe's; SR nets have a setting of their own
     select: str = "none"
     limit_train: int | None = None  # None: all
     limit_test: int | None = None
@@ -46,6 +47,12 @@ class Protocol:
         check_scale(self.data.side, self.scale)
         if self.degradation not in DEGRADATIONS:
             raise unknown("degradation", self.degradation, DEGRADATIONS)
+        if self.select == "val":
+            raise UserError(
+                "there is no selection 'val' any more: say best-epoch to test the epoch that is best on held-out "
+                "images, as 'run --select val' did, or held-out to test the last and measure them, as 'reproduce "
+                "--select val' did"
+            )
         if self.select not in SELECT:
             raise unknown("selection", self.select, SELECT)
         if not 0 < self.width < math.inf:
@@ -54,6 +61,11 @@ class Protocol:
             raise UserError(f"dropout {self.dropout} is not a part of the features, 0 <= dropout < 1; 0 means none")
         if self.epochs is not None and self.epochs < 1:
             raise UserError(f"{self.epochs} epochs train nothing; the fewest are 1")
+        if self.batch_size is not None and self.batch_size < 1:
+            raise UserError(f"a batch of {self.batch_size} images trains nothing; the smallest has 1")
+        if self.lr is not None and not 0 < self.lr < math.inf:
+            raise UserError(f"learning rate {self.lr:g} is not a positive number; one such as 0.1 or 0.01 is")
+        check_table(f"{self.recipe}: lr", recipes.fields(self.recipe)["lr"])
         check_backbone(self.backbone, self.width, self.data.side)
         for option, limit, split in (("train", self.limit_train, "train"), ("test", self.limit_test, "test")):
             least, most = len(self.data.classes), self.data.counts[split]
@@ -62,6 +74,28 @@ class Protocol:
                     f"--limit-{option} {limit}: {self.data.name} has {most} {split} images of {least} classes; "
                     f"the nearest valid limit is {min(max(limit, least), most)}"
                 )
+
+
+def capped(protocol: Protocol, note: Callable[[str], None]) -> Protocol:
+    """The protocol with a limit above what the data set has as none: all images. `note` is told so."""
+    for limit, split in (("limit_train", "train"), ("limit_test", "test")):
+        wanted, most = getattr(protocol, limit), protocol.data.counts[split]
+        if wanted is not None and wanted > most:
+            note(f"{protocol.data.name} has {most:,} {split} images: all of them are used")
+            protocol = replace(protocol, **{limit: None})  # type: ignore[arg-type]
+    return protocol
+
+
+def check_table(place: str, value: Any, backbone: str | None = None) -> None:
+    """Raise UserError for a table over backbones that names one that is not there, or has nothing for `backbone`."""
+    if not isinstance(value, Mapping):
+        return
+    known = [*BACKBONES, recipes.DEFAULT]
+    for name in value:
+        if name not in known and not name.startswith(TIMM):
+            raise UserError(f"{place}: {unknown('backbone', name, known)}")
+    if backbone is not None and recipes.for_backbone(value, backbone) is None:
+        raise UserError(f"{place}: there is no entry for {backbone}; add one, or one for {recipes.DEFAULT}")
 
 
 def plan(name: str, settings: Mapping[str, Any], protocol: Protocol) -> RunSpec:
@@ -111,7 +145,7 @@ def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tup
     own = _override(protocol, cls.own_protocol(config))
     hr_only, restores = cls.view == "hr", issubclass(cls, Restorer)
     backbone, width = (NONE, 1.0) if restores else (own.backbone, own.width)
-    recipe = recipes.recipe(own.recipe, backbone, own.epochs, own.batch_size)
+    recipe = recipes.recipe(own.recipe, backbone, own.epochs, own.batch_size, None if restores else own.lr)
     return RunSpec(
         protocol=RESTORATION_PROTOCOL if restores else PROTOCOL,
         method=name,

@@ -77,7 +77,8 @@ class Pool(Executor):
         device = self.place.device
         if device == "cuda":
             device = f"cuda:{number % torch.cuda.device_count()}"
-        place = replace(self.place, device=device, threads=max(1, torch.get_num_threads() // self.slots))
+        threads = self.place.threads or torch.get_num_threads()
+        place = replace(self.place, device=device, threads=max(1, threads // self.slots))
         process = multiprocessing.get_context("spawn").Process(target=_work, args=(place, theirs), daemon=True)
         with _without_interrupts():
             process.start()

@@ -26,6 +26,7 @@ def environment(device: torch.device) -> dict[str, JsonValue]:
         **{package: _version(package) for package in PACKAGES},
         "git": _git_revision(),
         "device": devices.describe(device),
+        "threads": torch.get_num_threads(),  # of the CPU
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

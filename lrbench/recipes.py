@@ -1,14 +1,27 @@
-"""Recipes: how a network is trained, as data, each value beside its source."""
+"""Recipes: how a network is trained, as data, each value beside its source; and a user's own, as a TOML file.
+
+base = "quick"                  # starts from this one of RECIPES; without it, from paper
+epochs = 40                     # any field of Recipe
+lr = {alexnet = 0.05}           # a number, or a table over backbones; what it leaves out is as in the base
+"""
 
 from __future__ import annotations
 
+import json
+import tomllib
+from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lrbench.errors import unknown
+from lrbench.errors import UserError, did_you_mean, unknown
 
+FILE = ".toml"  # how the name of a recipe of the user's own ends
+BASE = "paper"  # what a file starts from that does not say
+DEFAULT = "default"  # in a table over backbones: all that it does not name
+NONE = "none"  # the backbone of a run that has none
 OURS = "ours"
 PAPER = "Zhu et al. 2019, section 3.2"
 
@@ -20,10 +33,10 @@ class Recipe(BaseModel):
 
     epochs: int = Field(ge=1, description="passes over the training set")
     batch_size: int = Field(ge=1, description="images a step; the last, smaller batch of an epoch is dropped")
-    lr: float = Field(gt=0, description="peak learning rate of SGD")
+    lr: float = Field(gt=0, allow_inf_nan=False, description="peak learning rate of SGD")
     momentum: float = Field(ge=0, lt=1)
     nesterov: bool
-    weight_decay: float = Field(ge=0, description="on every parameter")
+    weight_decay: float = Field(ge=0, allow_inf_nan=False, description="on every parameter")
     schedule: Literal["step", "one-cycle", "cosine"] = Field(description="see lrbench.schedules")
     crop: float = Field(ge=0, lt=0.5, description="random crop: padding as a fraction of the image's side")
     flip: bool = Field(description="random horizontal flip")
@@ -65,25 +78,88 @@ RECIPES["strong"] = RECIPES["paper"] | {
 }
 
 
-def recipe(name: str, backbone: str, epochs: int | None = None, batch_size: int | None = None) -> Recipe:
-    """The named recipe, resolved for a backbone; `epochs` and `batch_size` override its own.
+def recipe(
+    name: str,
+    backbone: str,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+) -> Recipe:
+    """The recipe of that name, or of that file where it ends in .toml, resolved for a backbone.
 
-    Raises UserError for an unknown name.
+    `epochs`, `batch_size` and `lr` override its own. Raises UserError for an unknown name and whatever is wrong
+    with a file.
     """
-    if name not in RECIPES:
-        raise unknown("recipe", name, RECIPES)
-    values = {field: value for field, (value, _) in RECIPES[name].items()}
-    values["lr"] = values["lr"].get(backbone, values["lr"][None])
-    own = {"epochs": epochs, "batch_size": batch_size}
+    values = fields(name)
+    values["lr"] = for_backbone(values["lr"], backbone)
+    own = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     values |= {field: value for field, value in own.items() if value is not None}
-    return Recipe(**values)
+    if values["nesterov"] is True and values["momentum"] == 0:
+        raise UserError(f"{name}: nesterov = true needs a momentum above 0, such as 0.9")
+    try:
+        return Recipe.model_validate(values, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{name}: {first['loc'][0]} = {_text(first['input'])}: {first['msg']}") from error
+
+
+def fields(name: str) -> dict[str, Any]:
+    """The fields of a recipe, by name or file, of which `lr` may be a table over backbones. Raises UserError."""
+    if name.endswith(FILE):
+        return _read(Path(name))
+    if name not in RECIPES:
+        raise unknown("recipe", name, [*RECIPES, f"FILE{FILE}"])
+    values = {field: value for field, (value, _) in RECIPES[name].items()}
+    return values | {"lr": {backbone or DEFAULT: rate for backbone, rate in values["lr"].items()}}
+
+
+def for_backbone(value: Any, backbone: str) -> Any:
+    """What a value is for a backbone: itself, or, of a table over backbones, the entry for this one."""
+    return value.get(backbone, value.get(DEFAULT)) if isinstance(value, Mapping) else value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        given = tomllib.loads(path.read_text())
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise UserError(f"there is no file '{path}'") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML: {error}") from error
+    base = given.pop("base", BASE)
+    if base not in RECIPES:
+        raise UserError(f"{path}: base: {unknown('recipe', str(base), RECIPES)}")
+    for field in given:
+        if field not in Recipe.model_fields:
+            nearest = did_you_mean(field, ["base", *Recipe.model_fields])
+            raise UserError(f"{path}: there is no field '{field}'; {nearest}")
+        if isinstance(given[field], dict) and field != "lr":
+            raise UserError(f"{path}: {field} is the same for all backbones: only lr may be a table")
+    values = fields(base)
+    if isinstance(given.get("lr"), dict):
+        given["lr"] = values["lr"] | given["lr"]
+    return values | given
 
 
 @lru_cache
 def name_of(resolved: Recipe, backbone: str) -> str:
-    """The name under which `resolved` is known, whatever its epochs and batch, with or without crops, or "custom"."""
+    """The name under which `resolved` is known, whatever its epochs and batch.
+
+    One that is nobody's: "custom" and, in brackets, the nearest and what differs, such as "custom (quick, lr 0.05)".
+    """
+    nearest: list[str] | None = None
     for name in RECIPES:
         known = recipe(name, backbone, resolved.epochs, resolved.batch_size)
-        if resolved in (known, known.without_crop()):
+        if backbone == NONE and not resolved.crop:  # images that are restored are not cropped
+            known = known.without_crop()
+        differs = [f"{field} {_text(value)}" for field, value in resolved if value != getattr(known, field)]
+        if not differs:
             return name
-    return "custom"
+        if nearest is None or len(differs) < len(nearest) - 1:
+            nearest = [name, *differs]
+    assert nearest is not None
+    return f"custom ({', '.join(nearest)})"
+
+
+def _text(value: Any) -> str:
+    """A value as TOML has it, nearly."""
+    return value if isinstance(value, str) else json.dumps(value)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from lrbench import datasets, device, outputs, registry
+from lrbench import datasets, device, outputs, registry, threads
 from lrbench.board import Board
 from lrbench.errors import UserError
 from lrbench.estimate import Estimate, words
@@ -37,9 +37,11 @@ class Resources:
     device: str = "auto"
     precision: str = "auto"
     capture: bool = True  # steps in CUDA graphs, on a GPU
+    threads: str | int = threads.AUTO  # of the CPU, for all runs at once on a machine
 
     def check(self) -> None:
         """Raise UserError for what the executor has no use for."""
+        threads.check(self.threads)
         if self.executor != "ray":
             for option, value in (("--address", self.address), ("--gpus-per-run", self.gpus)):
                 if value is not None:
@@ -78,14 +80,27 @@ def order(
     wanted = specs(suite, overrides, lambda dataset: Protocol(info(dataset), 4, precision), note)
     # elsewhere the current folder is another
     place = Place(
-        results.absolute(), root.absolute(), chosen.type, None, tuple(map(os.path.abspath, plugins)), resources.capture
+        results.absolute(),
+        root.absolute(),
+        chosen.type,
+        _threads(resources),
+        tuple(map(os.path.abspath, plugins)),
+        resources.capture,
     )
     return Ordered(suite, graph(wanted, store), Estimate(info), resources, place, store)
+
+
+def _threads(resources: Resources) -> int | None:
+    """Of the CPU, for all runs at once on a machine; None to let Ray, which counts the cores it gives away, say."""
+    elsewhere = resources.executor == "ray" and resources.threads == threads.AUTO
+    return None if elsewhere else threads.choose(resources.threads)
 
 
 def preview(ordered: Ordered) -> str:
     """The graph as text: what is there, what is to be trained, what is shared, and for how long."""
     graph, on = ordered.graph, device.pick(ordered.resources.device)
+    if ordered.place.threads is not None:  # speeds are measured as they will be
+        threads.use(max(1, ordered.place.threads // ordered.resources.jobs))
     ordered.estimate.learn_all(ordered.store.records(), on)
     lines, total = [], 0.0
     for run, spec in graph.specs.items():

@@ -21,7 +21,7 @@ class Config(method.Config):
     sr_scale: int = Field(2, ge=2, description="Zhu et al. 2019, section 3.5: 8x8 to 16x16; --scale is the most")
     sr_pairs: Literal["limit", "all"] = Field(
         "limit",
-        description="ours: train on the run's --limit-train images, or on all, the held-out ones of --select val "
+        description="ours: train on the run's --limit-train images, or on all, the ones that --select holds out "
         "among them: an SR net needs no labels",
     )
     sr_epochs: int | None = Field(None, ge=1, description="ours: instead of the run's epochs")

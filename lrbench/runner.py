@@ -118,6 +118,7 @@ class Runner:
             while jobs:
                 behind = min(training.epoch for training in jobs)  # after a break some may be ahead: these wait
                 members = [training for training in jobs if training.epoch == behind and not training.done]
+                members = [one for one in members if one.state.threads == members[0].state.threads]  # after a break
                 if members:
                     cohort.one_epoch(
                         members, lambda training, images: jobs[training].progress.step(images), failed, together

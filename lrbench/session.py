@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from lrbench import datasets, device, registry
-from lrbench.plan import Protocol, plan
+from lrbench import datasets, device, registry, threads
+from lrbench.plan import Protocol, capped, plan
 from lrbench.progress import ConsoleProgress, Progress
 from lrbench.record import Record
 from lrbench.runner import Runner
@@ -28,16 +28,25 @@ class Request:
     seeds: tuple[int, ...] = (0,)
     recipe: str = "paper"
     epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    dropout: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
     degradation: str = "pil-bicubic"
     select: str = "none"
     limit_train: int | None = None
     limit_test: int | None = None
+    threads: str | int = threads.AUTO
+    cap_limits: bool = False  # a limit above what the data set has: all images, where it is else a mistake
     device: str = "auto"
     precision: str = "auto"
     capture: bool = True  # steps in CUDA graphs, on a GPU
     plugins: tuple[str, ...] = ()
     data: Path | None = None
+
+
+OWN = {"data", "precision"}  # of a Request; a Protocol means something else by these names
+SHARED = ({one.name for one in fields(Request)} & {one.name for one in fields(Protocol)}) - OWN
 
 
 def with_needs(records: Sequence[Record], results: Path, warn: Callable[[str], None]) -> list[Record]:
@@ -58,18 +67,17 @@ def run(request: Request, progress: Progress | None = None) -> list[Record]:
     progress = progress or ConsoleProgress()
     registry.add_drafts(request.plugins)
     registry.method(request.method)
+    threads.check(request.threads)
     chosen = device.enter(device.pick(request.device))
     root = datasets.data_root(request.data)
-    protocol = {
-        "data": datasets.info(request.dataset, root),
-        "precision": device.precision(request.precision, chosen),
-        **{
-            name: getattr(request, name)
-            for name in ("scale", "degradation", "backbone", "width", "recipe", "epochs", "select")
-        },
-        "limit_train": request.limit_train,
-        "limit_test": request.limit_test,
-    }
-    specs = [plan(request.method, request.settings, Protocol(**protocol, seed=seed)) for seed in request.seeds]
+    wanted = Protocol(
+        data=datasets.info(request.dataset, root),
+        precision=device.precision(request.precision, chosen),
+        **{name: getattr(request, name) for name in SHARED},
+    )
+    if request.cap_limits:
+        wanted = capped(wanted, progress.note)
+    specs = [plan(request.method, request.settings, replace(wanted, seed=seed)) for seed in request.seeds]
+    threads.use(threads.choose(request.threads))
     runner = Runner(Store(request.results, progress.note), root, chosen, lambda spec: progress, request.capture)
     return [runner.run(spec) for spec in specs]

@@ -26,9 +26,9 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
 
-from lrbench import registry
+from lrbench import recipes, registry
 from lrbench.errors import UserError, did_you_mean, unknown
-from lrbench.plan import Protocol, plan
+from lrbench.plan import Protocol, capped, check_table, plan
 from lrbench.spec import RunSpec
 
 SUITES = "lrbench.suites"
@@ -41,15 +41,21 @@ class _Strict(BaseModel):
 
 
 class Grid(_Strict):
-    """Runs of every combination of its axes. A field that is left out has the default of `lrbench run`."""
+    """Runs of every combination of its axes. A field that is left out has the default of `lrbench run`.
+
+    A width may be a table over backbones, a recipe a file beside the suite's own.
+    """
 
     method: Annotated[list[str], Axis] = Field(min_length=1)
     dataset: Annotated[list[str], Axis] = Field(min_length=1)
     scale: Annotated[list[int], Axis] = [4]
     backbone: Annotated[list[str], Axis] = ["resnet18"]
-    width: Annotated[list[float], Axis] = [1.0]
+    width: Annotated[list[float | dict[str, float]], Axis] = [1.0]
+    dropout: Annotated[list[float], Axis] = [0.0]
     recipe: Annotated[list[str], Axis] = ["paper"]
     epochs: Annotated[list[int | None], Axis] = [None]
+    batch_size: Annotated[list[int | None], Axis] = [None]
+    lr: Annotated[list[float | None], Axis] = [None]
     degradation: Annotated[list[str], Axis] = ["pil-bicubic"]
     select: Annotated[list[str], Axis] = ["none"]
     limit_train: Annotated[list[int | None], Axis] = [None]
@@ -90,7 +96,8 @@ def load(name: str) -> Suite:
 def _load(name: str, above: tuple[str, ...]) -> Suite:
     if name in above:
         raise UserError(f"suite {name} includes itself, through {' -> '.join(above)}")
-    suite = _read(_path(name))
+    path = _path(name)
+    suite = _beside(path, _read(path))
     included = [_load(one, (*above, name)) for one in suite.include]
     parts = [*included, suite]
     return suite.model_copy(
@@ -110,6 +117,17 @@ def _path(name: str) -> Path:
     if name not in installed:
         raise unknown("suite", name, [*installed, "FILE.toml"])
     return Path(registry.load(SUITES, "suite", name))
+
+
+def _beside(path: Path, suite: Suite) -> Suite:
+    """The suite, with the recipes that are files found beside its own, at `path`."""
+    folder = path.parent
+
+    def found(recipe: str) -> str:
+        return str(folder / recipe) if recipe.endswith(recipes.FILE) else recipe
+
+    grids = [grid.model_copy(update={"recipe": [found(recipe) for recipe in grid.recipe]}) for grid in suite.runs]
+    return suite.model_copy(update={"runs": grids})
 
 
 def _read(path: Path) -> Suite:
@@ -167,12 +185,10 @@ def specs(
                 name: value for name, value in overrides.settings.items() if name in methods[method].Config.model_fields
             }
             base = _on(protocol, values.pop("dataset"), named)
-            for limit, split in (("limit_train", "train"), ("limit_test", "test")):
-                most = base.data.counts[split]
-                if values[limit] is not None and values[limit] > most:
-                    told.add(f"{base.data.name} has {most:,} {split} images: all of them are used")
-                    values[limit] = None
-            spec = plan(method, settings | own, replace(base, seed=seed, **values))
+            check_table("width", values["width"], values["backbone"])
+            values["width"] = recipes.for_backbone(values["width"], values["backbone"])
+            wanted = capped(replace(base, seed=seed, **values), told.add)
+            spec = plan(method, settings | own, wanted)
             found.setdefault(spec.id, spec)
     for one in sorted(told):
         note(one)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrbench import threads
 from lrbench.averaging import Average
 from lrbench.backbones import Dropout
 from lrbench.batches import Epoch, Lazy, epoch
@@ -33,6 +34,7 @@ class State:
     """How far a run has come: everything that a checkpoint holds besides weights and optimizers."""
 
     epoch: int = 0
+    threads: int = field(default_factory=threads.used)  # of the CPU; more or fewer would round sums otherwise
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
@@ -92,6 +94,11 @@ class Training:
             generator=generator(self.spec.seed, "batches", self.epoch),
         )
 
+    def use_own_threads(self) -> None:
+        """Compute, from now on, with as many threads as it was begun with."""
+        if torch.get_num_threads() != self.state.threads:
+            torch.set_num_threads(self.state.threads)
+
     def begin_epoch(self) -> None:
         """Get ready for the next epoch's batches."""
         self.noise = Stream(derive(self.spec.seed, "noise", self.epoch), self.train.y.device)
@@ -104,6 +111,7 @@ class Training:
 
     def update(self, place: int, batch: Lazy) -> None:
         """Train on the batch at `place` in the epoch."""
+        self.use_own_threads()
         done = self.state.epoch * self.updates_per_epoch + place
         for optimizer in self.optimizers:
             optimizer.set_rate(done)
@@ -118,6 +126,7 @@ class Training:
 
     def end_epoch(self, seconds: float) -> None:
         """Measure and log the epoch, which took so long."""
+        self.use_own_threads()
         self.state.seconds += seconds
         self.state.epoch += 1
         self._log({name: total.item() / self.updates_per_epoch for name, total in self.totals.items()})

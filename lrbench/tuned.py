@@ -90,7 +90,7 @@ def _notes(source: PublishedSweep, lines: Sequence[Sweep]) -> list[str]:
     if any(validation(cell) is None for one in lines for cell in one.points.values()):
         notes.append(
             f"{symbol} is not chosen by validation: these runs held no image out; "
-            "`lrbench reproduce SUITE --select val` does, and makes runs of their own."
+            "`lrbench reproduce SUITE --select held-out` does, and makes runs of their own."
         )
     for one in lines:
         name, missing = (

@@ -14,9 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny
 import torch
 
-from lrbench import cli, demo, registry, session
+from lrbench import cli, datasets, demo, registry, reproduce, session
+from lrbench.recipes import recipe
+from lrbench.spec import RunSpec
 from lrbench.store import WEIGHTS, Store
 
 COMMAND = [sys.executable, "-c", "from lrbench.cli import main; main()"]
@@ -74,6 +77,17 @@ def caller(monkeypatch, capsys):
     return call
 
 
+MINI = {"vgg16": 0.25, "alexnet": 1.0}
+
+
+@pytest.fixture
+def cifar(monkeypatch):
+    """Facts of a CIFAR-10 whose images are nowhere."""
+    real = datasets.info
+    facts = replace(tiny.info(32), name="cifar10", counts={"train": 50_000, "test": 10_000})
+    monkeypatch.setattr(datasets, "info", lambda name, root: facts if name == "cifar10" else real(name, root))
+
+
 # --- run ------------------------------------------------------------------------------------------------
 
 
@@ -118,6 +132,86 @@ def test_a_method_reuses_the_teacher_that_is_there(trained, lrbench):
     assert status == 0 and {need["method"] for need in record["spec"]["needs"].values()} == {"hr-baseline"}
     assert len(teachers) == 1 and not [line for line in err.splitlines() if line.startswith("hr-baseline")]
     assert record["spec"]["config"]["lam"] == 0.5 and record["metrics"]["epochs_in_weights"] == 4
+
+
+def options(lrbench, *args):
+    """What a run with these options would be asked for, with its answer's stderr; nothing is trained."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(session.Runner, "run", lambda runner, spec, weights=False: spec)
+        status, out, err = lrbench("run", "--method=lr-baseline", "--scale=2", "--device=cpu", "--json", *args)
+    assert status == 0, err
+    return [RunSpec.model_validate(spec) for spec in json.loads(out)], err
+
+
+def test_a_recipe_of_ones_own_a_batch_and_a_rate(lrbench, tmp_path):
+    (tmp_path / "mine.toml").write_text('base = "quick"\nmomentum = 0.8\nlr = {alexnet = 0.02}\n')
+    words = ["--dataset=digits", "--recipe=mine.toml", "--backbone=alexnet"]
+    [[spec], _] = options(lrbench, *words)
+    assert spec.recipe == recipe("quick", "alexnet").model_copy(update={"momentum": 0.8, "lr": 0.02})
+    [[spec], _] = options(lrbench, *words, "--batch-size=32", "--lr=0.3", "--epochs=2", "--dropout=0.5")
+    assert (spec.recipe.momentum, spec.recipe.batch_size, spec.recipe.lr, spec.recipe.epochs) == (0.8, 32, 0.3, 2)
+    assert spec.dropout == 0.5
+
+
+def test_a_recipe_of_ones_own_trains_and_is_named(lrbench, tmp_path):
+    (tmp_path / "mine.toml").write_text("epochs = 1\nmomentum = 0.8\n")
+    words = ["run", "--method=lr-baseline", *PROTOCOL, "--recipe=mine.toml", "--batch-size=50", "--results=own"]
+    status, out, _ = lrbench(*words)
+    assert status == 0 and "recipe custom (paper, momentum 0.8), 1 epoch" in out
+    [record] = Store(tmp_path / "own").records()
+    assert (record.spec.recipe.batch_size, record.metrics["epochs"]) == (50, 1)
+
+
+def test_a_preset_sets_what_is_not_given_beside_it(lrbench, cifar):
+    specs, err = options(lrbench, "--dataset=cifar10", "--preset=mini", "--backbone=vgg16")
+    assert [spec.seed for spec in specs] == [0, 1, 2] and "all of them" not in err
+    assert {(one.width, one.limit_train, one.limit_test, one.recipe.schedule) for one in specs} == {
+        (0.25, 10_000, None, "one-cycle")
+    }
+    [[spec], _] = options(
+        lrbench, "--dataset=cifar10", "--preset=mini", "--backbone=alexnet", "--seed=0", "--recipe=paper", "--epochs=3"
+    )
+    assert (spec.width, spec.recipe.schedule, spec.recipe.epochs, spec.limit_train) == (1, "step", 3, 10_000)
+    [[spec], _] = options(lrbench, "--dataset=cifar10", "--preset=paper", "--limit-train=500", "--width=0.5")
+    assert (spec.width, spec.recipe, spec.limit_train) == (0.5, recipe("paper", "resnet18"), 500)
+
+
+def test_a_preset_takes_all_images_of_a_smaller_data_set_and_says_so(lrbench):
+    specs, err = options(lrbench, "--dataset=digits", "--preset=mini")
+    assert {spec.limit_train for spec in specs} == {None}
+    assert err == "digits has 1,297 train images: all of them are used\n"
+    assert lrbench(*DFD, "--preset=mini", "--limit-train=5000")[0] == 2
+
+
+def test_a_preset_for_a_suite(lrbench, cifar, tmp_path):
+    (tmp_path / "mine.toml").write_text(
+        'title = "Mine"\n[[runs]]\nmethod = "lr-baseline"\ndataset = "cifar10"\nbackbone = ["vgg16", "alexnet"]\n'
+        "epochs = 7\n"
+    )
+    listed = []
+
+    def preview(ordered):
+        listed.append(list(ordered.graph.specs.values()))
+        return ""
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reproduce, "preview", preview)
+        for words in ([], ["--preset=mini"], ["--preset=mini", "--seeds=1", "--epochs=3", "--width=0.5"]):
+            status, _, err = lrbench("reproduce", "mine.toml", "--dry-run", *words)
+            assert status == 0, err
+    plain, mini, given = [
+        {(one.backbone, one.width, one.seed, one.recipe.epochs, one.limit_train) for one in specs} for specs in listed
+    ]
+    assert plain == {("vgg16", 1, 0, 7, None), ("alexnet", 1, 0, 7, None)}
+    assert mini == {(net, width, seed, 20, 10_000) for net, width in MINI.items() for seed in (0, 1, 2)}
+    assert given == {(net, 0.5, 0, 3, 10_000) for net in MINI}
+
+
+def test_help_says_what_a_preset_sets(lrbench):
+    for command in ("run", "reproduce"):
+        said = " ".join(lrbench(command, "--help")[1].split())
+        assert "mini: recipe quick, 10,000 train images, all test images, width 0.25 for resnet18" in said
+        assert "1 for all others, seeds 0 to 2" in said
 
 
 # --- table and plot -------------------------------------------------------------------------------------
@@ -281,7 +375,21 @@ MISTAKES = {
     "run --backbone timm:resnet19": "did you mean 'resnet18'?",
     "run --recipe quik": "did you mean 'quick'?",
     "run --degradation pil-bicubik": "did you mean 'pil-bicubic'?",
-    "run --select vall": "did you mean 'val'?",
+    "run --select best": "did you mean 'best-epoch'?",
+    "run --select val": "say best-epoch to test the epoch that is best on held-out images, as 'run --select val' did",
+    "reproduce smoke --select val": "held-out to test the last and measure them, as 'reproduce --select val' did",
+    "reproduce smoke --select heldout": "did you mean 'held-out'?",
+    "run --preset mimi": "no preset 'mimi'; did you mean 'mini'?",
+    "reproduce smoke --preset mimi": "no preset 'mimi'; did you mean 'mini'?",
+    "run --recipe none.toml": "there is no file 'none.toml'",
+    "reproduce smoke --recipe none.toml": "there is no file 'none.toml'",
+    "run --batch-size 0": "the smallest has 1",
+    "run --lr 0": "learning rate 0 is not a positive number",
+    "run --threads 100000": "the most threads are",
+    "reproduce smoke --threads 100000": "the most threads are",
+    "demo --threads 0": "the fewest threads are 1",
+    "run --threads two": "--threads two is no number of threads; say one, or auto",
+    "run --dropout 1": "0 <= dropout < 1",
     "run --set lamb=2": "dfd has no setting 'lamb'; did you mean 'lam'?",
     "run --set lam=abc": "lam='abc': Input should be a valid number",
     "run --set lam=-1": "lam=-1: Input should be greater than or equal to 0",

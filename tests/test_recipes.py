@@ -1,15 +1,17 @@
 """The recipes against the paper, and the schedules against torch's and the words that define them."""
 
 import itertools
+import json
 import math
 import re
 
 import pytest
+import tiny
 import torch
 
 from lrbench import schedules
 from lrbench.errors import UserError
-from lrbench.recipes import OURS, PAPER, RECIPES, Recipe, name_of, recipe
+from lrbench.recipes import NONE, OURS, PAPER, RECIPES, Recipe, name_of, recipe
 from lrbench.schedules import SCHEDULES, factor
 
 
@@ -61,11 +63,112 @@ def test_epochs_override_nothing_else():
 def test_name_of_finds_a_recipe_whatever_its_epochs(name, backbone):
     assert name_of(recipe(name, backbone), backbone) == name
     assert name_of(recipe(name, backbone, 7), backbone) == name
-    assert name_of(recipe(name, backbone).model_copy(update={"lr": 0.3}), backbone) == "custom"
+    changed = recipe(name, backbone).model_copy(update={"lr": 0.3, "nesterov": True, "momentum": 0.8})
+    words = "lr 0.3, momentum 0.8" + ", nesterov true" * (name != "strong")
+    assert name_of(changed, backbone) == f"custom ({name}, {words})"
 
 
 def test_a_recipe_for_one_backbone_is_not_anothers():
-    assert name_of(recipe("paper", "alexnet"), "resnet18") == "custom"
+    other = name_of(recipe("paper", "alexnet"), "resnet18")
+    assert other == f"custom (paper, lr {recipe('paper', 'alexnet').lr:g})"
+
+
+def test_a_classifier_without_crops_has_a_recipe_of_its_own_and_an_sr_net_has_not():
+    assert name_of(recipe("quick", "vgg16").without_crop(), "vgg16") == "custom (quick, crop 0.0)"
+    assert name_of(recipe("quick", NONE).without_crop(), NONE) == "quick"
+
+
+# --- files ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Writes a file and gives its path."""
+
+    def write(text):
+        (tmp_path / "own.toml").write_text(text)
+        return str(tmp_path / "own.toml")
+
+    return write
+
+
+def test_a_file_changes_any_field_of_the_recipe_that_it_starts_from(own):
+    values = {"epochs": 7, "batch_size": 64, "lr": 0.3, "momentum": 0.8, "nesterov": True, "weight_decay": 1e-4}
+    values |= {"schedule": "cosine", "crop": 0.25, "flip": False, "label_smoothing": 0.05, "ema": 0.99}
+    assert values.keys() == Recipe.model_fields.keys()
+    for field, value in values.items():
+        word = json.dumps(value)
+        for base in RECIPES:
+            path = own(f'base = "{base}"\n{field} = {word}\n')
+            assert recipe(path, "vgg16") == recipe(base, "vgg16").model_copy(update={field: value})
+    assert recipe(own("epochs = 3"), "vgg16") == recipe("paper", "vgg16", 3)
+
+
+def test_a_rate_may_be_a_table_over_backbones(own):
+    path = own('base = "quick"\n[lr]\nresnet18 = 0.2\n"timm:resnet10t" = 1')
+    assert [recipe(path, name).lr for name in ("resnet18", "timm:resnet10t")] == [0.2, 1.0]
+    for left_out in ("vgg16", "alexnet"):
+        assert recipe(path, left_out).lr == recipe("quick", left_out).lr
+    assert recipe(own("lr = {default = 0.3}"), "vgg16").lr == 0.3
+    assert recipe(own("lr = 0.3"), "alexnet").lr == 0.3
+
+
+def test_options_stand_above_a_file(own):
+    path = own("epochs = 3\nbatch_size = 64\nlr = 0.3")
+    changed = recipe(path, "vgg16", 5, 32, 0.02)
+    assert (changed.epochs, changed.batch_size, changed.lr) == (5, 32, 0.02)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("epoch = 3", "there is no field 'epoch'; did you mean 'epochs'"),
+        ("bas = 'quick'", "did you mean 'base'"),
+        ("base = 'quik'", "base: no recipe 'quik'; did you mean 'quick'"),
+        ("base = 3", "base: no recipe '3'"),
+        ("epochs = 0", "epochs = 0: Input should be greater than or equal to 1"),
+        ("lr = -1", "lr = -1: Input should be greater than 0"),
+        ("lr = inf", "lr = .*finite"),
+        ("lr = {vgg16 = 0}", "lr = 0: Input should be greater than 0"),
+        ("epochs = '3'", "epochs = 3: Input should be a valid integer"),
+        ("crop = {vgg16 = 0.1}", "crop is the same for all backbones"),
+        ("schedule = 'cosin'", "schedule = cosin: Input should be 'step', 'one-cycle' or 'cosine'"),
+        ("momentum = 0.0\nnesterov = true", "needs a momentum above 0"),
+        ("epochs: 3", "own.toml is not TOML"),
+    ],
+)
+def test_a_mistake_in_a_file_is_one_line(own, text, message):
+    with pytest.raises(UserError, match=message) as error:
+        recipe(own(text), "vgg16")
+    assert "\n" not in str(error.value) and "own.toml" in str(error.value)
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(UserError, match="there is no file"):
+        recipe(str(tmp_path / "none.toml"), "vgg16")
+    with pytest.raises(UserError, match="there is no file"):
+        recipe(str(tmp_path) + "/.toml", "vgg16")
+
+
+def test_a_backbone_that_is_not_there_is_named(own):
+    path = own("lr = {alexnt = 0.1}")
+    with pytest.raises(UserError, match=r"own\.toml: lr: no backbone 'alexnt'; did you mean 'alexnet'"):
+        tiny.spec(recipe=path)
+
+
+def test_runs_that_are_needed_inherit_what_differs(own):
+    path = own('base = "strong"\nmomentum = 0.8')
+    student = tiny.spec("dfd", {"init": "lr-baseline"}, recipe=path, epochs=2, batch_size=16, lr=0.05)
+    assert student.recipe == recipe(path, "resnet18", 2, 16, 0.05)
+    for need in student.needs.values():
+        assert need.recipe == student.recipe.model_copy(update={"epochs": need.recipe.epochs})
+
+
+def test_a_rate_of_classifiers_trains_no_sr_net_again():
+    plain, changed = tiny.spec("espcn"), tiny.spec("espcn", lr=0.05)
+    assert plain.id != changed.id and changed.recipe.lr == 0.05
+    (net,) = (role for role, need in plain.needs.items() if need.method.startswith("sr-"))
+    assert plain.needs[net].id == changed.needs[net].id
 
 
 def test_an_unknown_recipe_is_refused():

@@ -30,7 +30,7 @@ SMALL = {"width": 0.125, "recipe": "quick", "limit_train": 400, "limit_test": 10
 
 
 def request(tmp_path: Path, **options: Any) -> Request:
-    settings = {"scale": 2, "epochs": 5, "select": "val"} | SMALL | options
+    settings = {"scale": 2, "epochs": 5, "select": "best-epoch"} | SMALL | options
     return Request(
         method="lr-baseline", dataset=settings.pop("dataset", "digits"), results=tmp_path / "runs", **settings
     )
@@ -184,7 +184,7 @@ def test_a_data_set_with_a_validation_split_of_its_own_uses_it(tmp_path: Path, s
     assert (unselected.data.train_images, unselected.data.val_images) == (90, 0)
 
 
-@pytest.mark.parametrize("select", ["none", "val"])
+@pytest.mark.parametrize("select", ["none", "best-epoch"])
 def test_averaged_weights_are_what_is_chosen_and_tested(select: str, tmp_path: Path, seen: Seen) -> None:
     strong = request(tmp_path, recipe="strong", select=select)
     [record] = session.run(strong, Progress())
@@ -194,7 +194,7 @@ def test_averaged_weights_are_what_is_chosen_and_tested(select: str, tmp_path: P
     assert not same(weights, seen.live[counted - 1])
 
 
-@pytest.mark.parametrize("select", ["none", "val"])
+@pytest.mark.parametrize("select", ["none", "best-epoch"])
 @pytest.mark.parametrize("recipe", ["strong", "quick"])
 def test_an_interrupted_run_chooses_and_averages_as_an_unbroken_one(recipe: str, select: str, tmp_path: Path) -> None:
     options = {"recipe": recipe, "select": select, "limit_train": 400}

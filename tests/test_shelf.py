@@ -135,7 +135,7 @@ def prepared(root: Path, method: str = "lr-baseline", **changes: object) -> Prep
     return prepare.prepare(plan(method, {}, protocol), root, CPU)
 
 
-@pytest.mark.parametrize("limits", [{}, {"limit_train": 30, "limit_test": 12, "select": "val"}])
+@pytest.mark.parametrize("limits", [{}, {"limit_train": 30, "limit_test": 12, "select": "held-out"}])
 def test_kept_images_are_those_that_were_made(toys: Path, limits: dict[str, object], monkeypatch) -> None:
     first = prepared(toys, **limits)
     monkeypatch.setattr(prepare, "degrade", lambda *_: pytest.fail("made again"))

@@ -71,6 +71,33 @@ def test_the_command_line_overrides_fields_settings_and_seeds(mine: Path) -> Non
     assert all("lam" not in s.config for s in found if s.method == "lr-baseline")
 
 
+def test_a_recipe_is_a_file_beside_the_suites_own(mine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (mine.parent / "own").mkdir()
+    (mine.parent / "own" / "slow.toml").write_text("lr = 0.001\n")
+    mine.write_text(GRID.replace("width = 0.125", 'width = 0.125\nrecipe = ["quick", "own/slow.toml"]'))
+    monkeypatch.chdir("/")
+    assert {(s.recipe.schedule, s.recipe.lr) for s in specs(mine) if s.backbone == "resnet18"} == {
+        ("one-cycle", 0.1),
+        ("step", 0.001),
+    }
+    mine.write_text(GRID.replace("width = 0.125", 'recipe = "slow.toml"'))
+    with pytest.raises(UserError, match=f"there is no file '{mine.parent}/slow.toml'"):
+        specs(mine)
+
+
+def test_a_grid_has_batch_sizes_rates_dropout_and_a_width_for_each_backbone(mine: Path) -> None:
+    axes = "width = {alexnet = 0.5, default = 0.125}\nbatch_size = [8, 16]\nlr = [0.1, 0.2]\ndropout = [0.0, 0.5]"
+    mine.write_text(GRID.replace("width = 0.125", axes, 1).partition('[[runs]]\nmethod = "lr-')[0])
+    found = {(s.backbone, s.width, s.recipe.batch_size, s.recipe.lr, s.dropout) for s in specs(mine)}
+    assert found == {
+        (backbone, width, size, lr, dropout)
+        for backbone, width in (("resnet18", 0.125), ("alexnet", 0.5))
+        for size in (8, 16)
+        for lr in (0.1, 0.2)
+        for dropout in (0.0, 0.5)
+    }
+
+
 def test_a_data_set_may_stand_in_for_another(mine: Path) -> None:
     mine.write_text(GRID.replace('"toys"', '["svhn", "toys"]'))
     assert {spec.dataset for spec in specs(mine, renamed={"svhn": "toys"})} == {"toys"}
@@ -117,10 +144,15 @@ def test_suites_include_others_and_themselves_never(tmp_path: Path, mine: Path) 
         (("method =", "metod ="), "did you mean 'method'"),
         (("title =", "titel ="), "did you mean 'title'"),
         (('"Mine"', "Mine"), "is not TOML"),
-        (("width = 0.125", 'width = "wide"'), r"runs.0.width.0: .*number"),
+        (("width = 0.125", 'width = "wide"'), r"runs.0.width.0.*: .*number"),
         (('["lr-baseline", "dfd"]', '"dfx"'), "did you mean 'dfd'"),
         (("set.init", "set.initial"), "did you mean 'init'"),
         (("seeds = 2", "seeds = 0"), "no seed"),
+        (("width = 0.125", "width = {alexnt = 1.0}"), "width: no backbone 'alexnt'; did you mean 'alexnet'"),
+        (("width = 0.125", "width = {alexnet = 1.0}"), "width: there is no entry for resnet18"),
+        (("width = 0.125", "lr = 0.0"), "learning rate 0 is not a positive number"),
+        (("width = 0.125", "batch_size = 0"), "the smallest has 1"),
+        (("width = 0.125", 'select = "val"'), "no selection 'val' any more: say best-epoch .* held-out"),
     ],
 )
 def test_a_mistake_is_named(mine: Path, change: tuple[str, str], message: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from lrbench import device, registry, standin
+from lrbench import device, registry, standin, threads
 from lrbench.dataset import DatasetInfo
 from lrbench.method import Method
 from lrbench.pairs import Pairs
@@ -57,7 +57,7 @@ class CaseSpec:
 
     def case(self) -> Case:
         """The case, its images made or read. Sets the number of threads of this process."""
-        torch.set_num_threads(self.threads)
+        threads.use(self.threads)
         registry.add_drafts(self.plugins)
         if self.root is None:
             pairs = standin.noise(self.spec, self.info, self.images)

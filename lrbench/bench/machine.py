@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lrbench import provenance
+from lrbench.threads import cores
 
 BUSY = 0.3  # of the cores used by others, from where on timings are not to be trusted
 
@@ -20,10 +21,10 @@ def describe(name: str, threads: int) -> dict[str, Any]:
     return {
         "cpu": cpu_model(),
         "cores": cores(),
-        "threads": threads,
         "gpu": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
         "load_average": round(os.getloadavg()[0], 2),
         **provenance.environment(device),
+        "threads": threads,
     }
 
 
@@ -35,12 +36,6 @@ def cpu_model(listing: Path = Path("/proc/cpuinfo")) -> str:
             if name.strip() in ("model name", "Model"):
                 return value.strip()
     return platform.processor() or platform.machine()
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def words(machine: dict[str, Any]) -> str:

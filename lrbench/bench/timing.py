@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lrbench import datasets, device, registry
-from lrbench.bench import machine, reference
+from lrbench import datasets, device, registry, threads
+from lrbench.bench import reference
 from lrbench.bench.alone import Alone, alone
 from lrbench.bench.case import CaseSpec
 from lrbench.bench.contenders import Bare, Contender, Evaluation, Forward, Loop
@@ -97,8 +97,8 @@ def cases(request: Request) -> list[CaseSpec]:
         raise UserError(
             f"--images {images}: {info.name} has {most} training images; the nearest valid number is {most}"
         )
-    if (request.threads or 1) > (cores := machine.cores()):
-        raise UserError(f"--threads {request.threads}: this machine has {cores} cores; the most threads are {cores}")
+    if request.threads is not None:
+        threads.check(request.threads)
     if request.batch > images:
         raise UserError(f"--batch {request.batch} of --images {images}: the largest valid batch is {images}")
     methods = {name: dict(request.settings) for name in request.methods} or defaults(request.settings)
@@ -127,7 +127,7 @@ def cases(request: Request) -> list[CaseSpec]:
                 root=root,
                 device=chosen.type,
                 threads=request.threads or torch.get_num_threads(),
-                workers=min(WORKERS, machine.cores()) if request.workers is None else request.workers,
+                workers=min(WORKERS, threads.cores()) if request.workers is None else request.workers,
                 plugins=request.plugins,
                 capture=request.capture,
             )
