@@ -46,9 +46,9 @@ def of_store(store: Store) -> tuple[list[Sheet], pd.DataFrame]:
         board = leaderboard(table, lambda run: store.right(records[run]), methods)
         sheets.append(_sheet(table, board, frame.failures(results, table), contents))
         boards.append(board)
-    if not sheets:
-        return [Sheet(TITLE, "no run yet", HEAD, [], [NONE_YET], [])], pd.DataFrame(columns=["table"])
-    return sheets, pd.concat([board for board in boards if len(board)] or boards, ignore_index=True)
+    filled = [board for board in boards if len(board)]
+    whole = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=["table"])
+    return sheets or [Sheet(TITLE, "no run yet", HEAD, [], [NONE_YET], [])], whole
 
 
 def references(warn: Callable[[str], None] = lambda message: None) -> list[str]:
@@ -126,8 +126,8 @@ def _size(table: pd.DataFrame) -> str:
 
 def _wrapped(one: Sheet) -> list[list[str]]:
     """A sheet's lines, names that would make it wider than LINE going on in a line of their own."""
-    widths = [max(len(line[column]) for line in (HEAD, *one.lines)) for column in range(1, len(HEAD))]
-    left, rest = LINE - sum(width + 3 for width in widths) - 4, [""] * len(widths)
+    widths = [max(len(line[place]) for line in (HEAD, *one.lines)) for place in range(1, len(HEAD))]
+    left, rest = max(20, LINE - sum(width + 3 for width in widths) - 4), [""] * len(widths)
     parts = [
         (wrap(name, left, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False), numbers)
         for name, *numbers in one.lines
@@ -210,7 +210,8 @@ def _about_gains(compared: pd.DataFrame) -> Iterator[str]:
             "more. Nothing is corrected for the number of rows: where nothing differs, 1 of 20 intervals leaves out 0."
         )
     for row in compared[compared["precision"] != compared["reference_precision"]].itertuples():
-        yield f"Compared across precisions: {_called(row)} in {row.precision}, its control in {row.reference_precision}."
+        both = f"{row.precision}, its control in {row.reference_precision}"
+        yield f"Compared across precisions: {_called(row)} in {both}."
 
 
 def _about_weights(table: pd.DataFrame) -> Iterator[str]:
