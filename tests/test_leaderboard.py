@@ -18,7 +18,8 @@ from test_table import LR, record
 
 from lrbench import tables
 from lrbench.report import leaderboard
-from lrbench.sheet import HR_MARK
+from lrbench.report.linked import link
+from lrbench.sheet import HR_MARK, render
 from lrbench.spec import PROTOCOL
 from lrbench.store import Store
 
@@ -94,7 +95,7 @@ def test_every_number_can_be_recomputed_from_the_runs(store):
     assert float(found["top1_sd"]) == pytest.approx(scores.std(ddof=1), abs=1e-4)
     assert (found["n"], found["diverged"], found["epochs_in_weights"]) == ("3", "0", "100")
 
-    assert found["runs_of_control"].split() == [one.id for one in baselines[:3]]
+    assert found["control_runs"].split() == [one.id for one in baselines[:3]]
     assert (found["reference"], found["gain_seeds"], found["gain_n"]) == (LR, "0 1 2", "3")
     baseline = np.array([100 * right(store, one).mean() for one in baselines[:3]])
     assert float(found["gain"]) == pytest.approx((scores - baseline).mean(), abs=1e-4)
@@ -125,6 +126,7 @@ def test_what_is_shown_is_what_the_csv_has(store):
     assert line["gain"] == f"{float(found['gain']):+.2f} [{ends}] (3) *" and found["gain_mark"] == "*"
     assert [line[name] for name in ("epochs", "params", "MACs", "min")] == ["100", "0.701", "35.0", "1.5"]
     assert shown.long_form == json.loads(leaderboard.text(store, "json"))
+    assert render([shown], "csv") == leaderboard.text(store, "csv")
 
 
 def test_the_wider_interval_is_taken_and_two_seeds_get_no_mark(store):
@@ -153,9 +155,9 @@ def test_the_control_starts_as_the_row_does_and_has_its_epochs_and_its_network(s
         put(store, LR, **other)
     put(store, "dfd", settings=CONTINUED)
     put(store, "dfd", backbone="alexnet")
-    assert row(store, method="dfd", backbone="resnet18")["runs_of_control"] == control.id
+    assert row(store, method="dfd", backbone="resnet18")["control_runs"] == control.id
     found = row(store, method="dfd", backbone="alexnet")
-    assert (found["gain"], found["runs_of_control"]) == ("", "")
+    assert (found["gain"], found["control_runs"]) == ("", "")
     assert all(one["gain"] == "" for one in rows(store) if one["method"] == LR)
 
 
@@ -176,13 +178,13 @@ def test_seeds_that_only_one_has_are_in_no_gain(store):
 
 
 def test_precision_splits_nothing_and_is_named(store):
-    put(store, "dfd", 0, 0.9, precision="bf16"), put(store, LR, 0, precision="fp32")
+    put(store, "dfd", 0, 0.9, precision="bf16"), put(store, LR, 0, precision="fp32", finished="2026-02-01")
     notes = "\n".join(sheet(store).notes)
     assert row(store, method="dfd")["gain"] and "Compared across precisions: DFD" in notes
     put(store, LR, 0, 0.5, precision="bf16")
     found = row(store, method="dfd")
     assert found["reference_precision"] == "bf16" and "across" not in "\n".join(sheet(store).notes)
-    assert {one["name"].partition(" [")[2] for one in rows(store) if one["method"] == LR} == {"fp32]", "bf16]"}
+    assert {one["row"].partition(" [")[2] for one in rows(store) if one["method"] == LR} == {"fp32]", "bf16]"}
 
 
 def test_the_reference_is_named_by_installed_tables(monkeypatch, store):
@@ -245,7 +247,7 @@ def test_a_batch_size_and_a_field_that_came_later_split_tables_and_are_named(sto
 
 def test_versions_of_one_experiment_have_rows_of_their_own(store):
     put(store, "dfd", spec={"version": "1"}), put(store, "dfd", spec={"version": "0"})
-    assert {one["name"].partition(" [")[2] for one in rows(store)} == {"0]", "1]"}
+    assert {one["row"].partition(" [")[2] for one in rows(store)} == {"0]", "1]"}
 
 
 def test_widths_are_named_once_or_in_each_row(store):
@@ -266,7 +268,7 @@ def test_a_diverged_seed_is_counted_and_in_no_mean(store):
     found, [line] = row(store, method="dfd"), [one for one in sheet(store).lines if one[0].startswith("DFD")]
     mean = np.mean([one.top1 for one in kept])
     assert re.fullmatch(rf"{mean:.2f} ± \d+\.\d\d \(2 of 3; 1 diverged\)", line[2])
-    assert (found["runs"].split(), found["runs_diverged"]) == ([one.id for one in kept], lost.id)
+    assert (found["runs"].split(), found["diverged_runs"]) == ([one.id for one in kept], lost.id)
     assert (found["gain_seeds"], found["gain_mark"]) == ("0 1", "")
     assert any("diverged" in note for note in sheet(store).notes)
 
@@ -312,6 +314,12 @@ def test_a_table_of_failures_alone_is_there(store):
     one = sheet(store)
     assert one.title == "Leaderboard: cifar10 x4" and not one.lines and "out of memory" in one.notes[0]
     assert "out of memory" in leaderboard.text(store, "md") and leaderboard.text(store, "csv") == "table\n"
+
+
+def test_in_the_report_a_row_leads_to_its_runs_and_those_of_its_control(store):
+    own = [put(store, "dfd", 0, 0.9).id, put(store, LR, 0).id, put(store, "dfd", 1, 0.1, status="diverged").id]
+    linked = link(sheet(store), set(own))
+    assert [set(line[0].runs) for line in linked.rows] == [{*own}, {own[1]}]
 
 
 # --- formats and the command ----------------------------------------------------------------------------
@@ -362,7 +370,7 @@ def test_many_records_each_stand_somewhere(tmp_path, monkeypatch):
         runs = [classifiers[run] for run in one["runs"].split()]
         assert len({(run.spec.method, run.spec.backbone, run.spec.width, run.spec.dataset) for run in runs}) == 1
         assert float(one["top1_mean"]) == pytest.approx(np.mean([run.top1 for run in runs]), abs=1e-4)
-        for control in one["runs_of_control"].split():
+        for control in one["control_runs"].split():
             assert classifiers[control].spec.method == LR and classifiers[control].spec.scale == float(one["scale"])
     per_table = {tuple(one[name] for name in ("dataset", "size")) for one in board}
     assert per_table == {(dataset, size) for dataset in ("cifar10", "svhn") for size in ("8x8", "16x16")}

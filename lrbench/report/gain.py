@@ -51,7 +51,7 @@ def gain(done: pd.DataFrame, control: pd.DataFrame, right: Right) -> dict[str, A
         gains = list(pairs["top1"] - pairs["top1_of_control"])
         both = [(right(one), right(other)) for one, other in zip(pairs["id"], pairs["id_of_control"], strict=True)]
         numbers |= _tested(gains, both)
-    return numbers | {"gain_seeds": joined(pairs["seed"]), "runs_of_control": joined(pairs.get("id_of_control", []))}
+    return numbers | {"gain_seeds": joined(pairs["seed"]), "control_runs": joined(pairs.get("id_of_control", []))}
 
 
 def _tested(gains: list[float], right: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from textwrap import wrap
 from typing import Any
@@ -69,11 +69,13 @@ def leaderboard(table: pd.DataFrame, right: Right, methods: Sequence[str]) -> pd
     board = pd.DataFrame([_row(runs, tested, right, methods) for runs in ways])
     if board.empty:
         return board
+    widths = board["width"].nunique() > 1
+    board["row"] += [f" ({row.backbone}{f' x{row.width:g}' if widths else ''})" for row in board.itertuples()]
     for told_by in ("version", "precision", "id"):  # ways of one name are told apart
-        for _, same in board.groupby(["name", "backbone", "width"]):
+        for _, same in board.groupby("row"):
             if same[told_by].nunique() > 1:
-                board.loc[same.index, "name"] += [f" [{value}]" for value in same[told_by]]
-    board = board.sort_values(["top1_mean", "name"], ascending=[False, True], na_position="last", ignore_index=True)
+                board.loc[same.index, "row"] += [f" [{value}]" for value in same[told_by]]
+    board = board.sort_values(["top1_mean", "row"], ascending=[False, True], na_position="last", ignore_index=True)
     return board.convert_dtypes()
 
 
@@ -87,7 +89,8 @@ def _row(runs: pd.DataFrame, table: pd.DataFrame, right: Right, methods: Sequenc
         "table": TITLE,
         "size": _size(table),
         **{name: first[name] for name in CONDITIONS},
-        **{name: first[name] for name in ("name", "method", "version", "config", "backbone", "width")},
+        "row": first["name"],
+        **{name: first[name] for name in ("method", "version", "config", "backbone", "width")},
         **{name: first[name] for name in ("precision", "tested_on", "id")},
         "epochs_in_weights": measured["epochs_in_weights"].max(),
         "top1_mean": summary and round(summary.mean, 4),
@@ -104,7 +107,7 @@ def _row(runs: pd.DataFrame, table: pd.DataFrame, right: Right, methods: Sequenc
         "devices": "; ".join(column(measured, "env.device").dropna().unique()),
         "seeds": joined(done["seed"]),
         "runs": joined(done["id"]),
-        "runs_diverged": joined(diverged["id"]),
+        "diverged_runs": joined(diverged["id"]),
     }
 
 
@@ -114,8 +117,7 @@ def _sheet(table: pd.DataFrame, board: pd.DataFrame, failed: pd.DataFrame, conte
     title += f", protocol {first['protocol']}" if first["protocol"] != PROTOCOL else ""
     about = _conditions(first, contents) + (f", width {widths[0]:g}" if len(widths) == 1 else "")
     long_form = json.loads(board.to_json(orient="records"))
-    lines = [_line(row, len(widths) > 1) for row in long_form]
-    return Sheet(title, about, HEAD, lines, list(_notes(table, board, failed)), long_form)
+    return Sheet(title, about, HEAD, [_line(row) for row in long_form], list(_notes(table, board, failed)), long_form)
 
 
 def _size(table: pd.DataFrame) -> str:
@@ -155,14 +157,13 @@ def _conditions(run: pd.Series, contents: set[str]) -> str:
     return ", ".join(text for text in said.values() if text)
 
 
-def _line(row: dict[str, Any], widths: bool) -> list[str]:
+def _line(row: dict[str, Any]) -> list[str]:
     compared = DASH
     if row["gain"] is not None:
         ends = f"{row['gain_low']:+.2f}, {row['gain_high']:+.2f}"
         compared = f"{row['gain']:+.2f} [{ends}] ({row['gain_n']}) {row['gain_mark']}".rstrip()
-    network = row["backbone"] + (f" x{row['width']:g}" if widths else "")
     return [
-        f"{row['name']} ({network})" + (f" {HR_MARK}" if row["tested_on"] == "hr" else ""),
+        row["row"] + (f" {HR_MARK}" if row["tested_on"] == "hr" else ""),
         str(row["epochs_in_weights"]),
         _top1(row),
         compared,
@@ -193,11 +194,12 @@ def _notes(table: pd.DataFrame, board: pd.DataFrame, failed: pd.DataFrame) -> It
         if (board["tested_on"] == "hr").any():
             yield f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor."
         usual, *others = board["precision"].value_counts().index
-        named = [f"{one} in {', '.join(_called(row) for row in _rows(board, one))}" for one in others]
+        named = [f"{one} in {', '.join(board.loc[board['precision'] == one, 'row'])}" for one in others]
         yield f"Precision: {'; '.join([usual, *named])}."
         yield from _about_weights(table)
     for run in failed.itertuples():
-        yield f"Failed, and missing here: {_called(run)}, seed {run.seed} [{run.id}]: {run.why}"
+        network = "" if run.backbone == frame.RESTORES else f" ({run.backbone})"
+        yield f"Failed, and missing here: {run.name}{network}, seed {run.seed} [{run.id}]: {run.why}"
 
 
 def _about_gains(compared: pd.DataFrame) -> Iterator[str]:
@@ -211,7 +213,7 @@ def _about_gains(compared: pd.DataFrame) -> Iterator[str]:
         )
     for row in compared[compared["precision"] != compared["reference_precision"]].itertuples():
         both = f"{row.precision}, its control in {row.reference_precision}"
-        yield f"Compared across precisions: {_called(row)} in {both}."
+        yield f"Compared across precisions: {row.row} in {both}."
 
 
 def _about_weights(table: pd.DataFrame) -> Iterator[str]:
@@ -220,11 +222,3 @@ def _about_weights(table: pd.DataFrame) -> Iterator[str]:
     for need, weights in pd.DataFrame(given, columns=["need", "weights"]).groupby("need")["weights"]:
         if weights.nunique() > 1:
             yield f"Runs here were given {weights.nunique()} different weights of the run {need}, which was repeated."
-
-
-def _rows(board: pd.DataFrame, precision: str) -> Iterable[Any]:
-    return board[board["precision"] == precision].itertuples()
-
-
-def _called(run: Any) -> str:
-    return f"{run.name} ({run.backbone})" if run.backbone != frame.RESTORES else run.name
