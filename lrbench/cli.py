@@ -345,9 +345,10 @@ def _growth(request: Any, rounds: int, machine: dict[str, Any], out: Path) -> No
 @plugin_option
 @results_option
 def table(name: str | None, style: str, out: Path | None, plugins: tuple[str, ...], results: Path) -> None:
-    """Fill a published table (1 or 2; default: all), or sr, tuned or claims, from the runs in the store.
+    """Fill a published table (1 or 2; default: all), or leaderboard, sr, tuned or claims, from the runs in the store.
 
-    sr: the quality of SR nets. tuned: a setting chosen by validation. claims: what a paper says, and whether it holds.
+    leaderboard: every way of training that was run, best first. sr: the quality of SR nets. tuned: a setting chosen by
+    validation. claims: what a paper says, and whether it holds.
     """
     from lrbench import registry, sheet, tables
     from lrbench.files import write_atomic
@@ -355,7 +356,7 @@ def table(name: str | None, style: str, out: Path | None, plugins: tuple[str, ..
 
     registry.add_drafts(plugins)
     sheet.check_style(style)
-    text = sheet.render(tables.sheets(name, Store(results, _warn)), style)
+    text = tables.text(name, Store(results, _warn), style)
     if out is None:
         click.echo(text, nl=False)
     else:

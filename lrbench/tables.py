@@ -6,19 +6,24 @@ from lrbench import claims, claims_table, published, registry, sr_table, tuned
 from lrbench.errors import unknown
 from lrbench.render import sheet
 from lrbench.sheet import Sheet
+from lrbench.sheet import render as as_text
 from lrbench.store import Store
 from lrbench.table import fill
 
-SR, TUNED, CLAIMS = "sr", "tuned", "claims"
+LEADERBOARD, SR, TUNED, CLAIMS = "leaderboard", "sr", "tuned", "claims"
 
 
 def names() -> list[str]:
     """Of all tables."""
-    return [*registry.installed(published.TABLES), SR, TUNED, CLAIMS]
+    return [*registry.installed(published.TABLES), LEADERBOARD, SR, TUNED, CLAIMS]
 
 
 def sheets(name: str | None, store: Store) -> list[Sheet]:
     """A table by name, or all published ones, filled from a store, once for each protocol. Raises UserError."""
+    if name == LEADERBOARD:
+        from lrbench.report import leaderboard  # here, not above: it brings pandas
+
+        return leaderboard.of_store(store)[0]
     if name == SR:
         return sr_table.sheets(store.records())
     if name == TUNED:
@@ -31,3 +36,12 @@ def sheets(name: str | None, store: Store) -> list[Sheet]:
     sources = [published.table(one) for one in wanted]
     records = store.records()
     return [sheet(filled) for source in sources for filled in fill(source, records, store.right)]
+
+
+def text(name: str | None, store: Store, style: str) -> str:
+    """The tables of `sheets` in one of lrbench.sheet's formats. Raises UserError."""
+    if name == LEADERBOARD:
+        from lrbench.report import leaderboard
+
+        return leaderboard.text(store, style)
+    return as_text(sheets(name, store), style)
