@@ -3,8 +3,8 @@
 Columns, in this order:
 - id, experiment (what seeds of one way of training share: the spec but for its seeds), label and name of the method;
 - every field of the spec, with `size`, such as "8x8", and `tested_on`, lr or hr; the settings as JSON in `config` and
-  one by one as `set.NAME`;
-  the recipe in words and as `recipe.FIELD`; `content` and `needs`: the data's fingerprint and the needed runs, as ids;
+  one by one as `set.NAME`; the recipe in words and as `recipe.FIELD`; `content` and `needs`: the data's fingerprint and
+  the needed runs, as ids;
 - status (done, diverged or failed) and why; every metric under its own name, and `deployed`, the parameters of all that
   a run is tested with: its own and those of the SR net in front of it; the checksums of the weights that it was given
   of the runs that it needed; data.train_images and the like; env.*.

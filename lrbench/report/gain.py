@@ -11,7 +11,6 @@ import pandas as pd
 from scipy import special
 
 from lrbench import cells, stats
-from lrbench.report.frame import DONE
 from lrbench.rows import controlled
 from lrbench.sheet import WAYS_MARK
 
@@ -22,36 +21,41 @@ Right = Callable[[str], np.ndarray]  # id of a run -> which test images it got r
 
 
 def control_of(
-    way: pd.Series, measured: pd.DataFrame, table: pd.DataFrame, methods: Sequence[str]
+    way: pd.Series, measured: pd.DataFrame, candidates: pd.DataFrame, methods: Sequence[str]
 ) -> tuple[str | None, pd.DataFrame]:
-    """The runs of the reference that are trained like a way of training: settings that both have, network, epochs.
+    """The runs of a reference that are trained like a way of training: settings that both have, network, epochs.
 
-    Where they were made at several precisions, those of its own; of several versions, the newest.
+    candidates: the finished runs of the references, the newest last. Where there are several precisions, those of the
+    way's own are taken; of several versions, the newest.
     """
-    done = table[(table["status"] == DONE) & table["seed"].isin(measured["seed"])]
+    epochs = measured["epochs_in_weights"].max()
     for method in methods:
-        config = controlled(cells.default_config(method), json.loads(way["config"]))
-        wanted = {"method": method, "config": json.dumps(config, sort_keys=True)}
-        wanted |= {"backbone": way["backbone"], "width": way["width"]}
-        wanted["epochs_in_weights"] = measured["epochs_in_weights"].max()
-        found = done[(done[list(wanted)] == pd.Series(wanted)).all(axis=1)]
+        config = json.dumps(controlled(cells.default_config(method), json.loads(way["config"])), sort_keys=True)
+        found = candidates[
+            (candidates["method"] == method)
+            & (candidates["config"] == config)
+            & (candidates["backbone"] == way["backbone"])
+            & (candidates["width"] == way["width"])
+            & (candidates["epochs_in_weights"] == epochs)
+            & candidates["seed"].isin(measured["seed"])
+        ]
         if way["method"] != method and len(found):
-            found = found.sort_values("env.finished") if "env.finished" in found else found
             same = found[found["precision"] == way["precision"]]
             newest = (same if len(same) else found).iloc[-1]["experiment"]
             return method, found[found["experiment"] == newest]
-    return None, table[:0]
+    return None, candidates[:0]
 
 
 def gain(done: pd.DataFrame, control: pd.DataFrame, right: Right) -> dict[str, Any]:
     """One way of training minus its control, over the seeds that both have; None where they have none."""
-    pairs = done.merge(control, on="seed", suffixes=("", "_of_control"))
+    scores = ["seed", "id", "top1"]
+    pairs = done[scores].merge(control[scores], on="seed", suffixes=("", "_of_control"))
     numbers: dict[str, Any] = dict.fromkeys(NUMBERS)
     if len(pairs):
         gains = list(pairs["top1"] - pairs["top1_of_control"])
         both = [(right(one), right(other)) for one, other in zip(pairs["id"], pairs["id_of_control"], strict=True)]
         numbers |= _tested(gains, both)
-    return numbers | {"gain_seeds": joined(pairs["seed"]), "control_runs": joined(pairs.get("id_of_control", []))}
+    return numbers | {"gain_seeds": joined(pairs["seed"]), "control_runs": joined(pairs["id_of_control"])}
 
 
 def _tested(gains: list[float], right: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:

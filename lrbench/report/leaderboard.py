@@ -22,6 +22,9 @@ from lrbench.store import Store
 TITLE = "Leaderboard"
 LINE = 120  # characters of a line of Markdown
 HEAD = ["", "epochs", "top-1 %", "gain", "params", "MACs", "min"]
+MEASURED = ["top1", "epochs_in_weights", "predicted_classes", "deployed", "macs", "train_seconds"]
+USED = ["id", "experiment", "name", "seed", "status", *CONDITIONS, "method", "version", "config", "backbone", "width"]
+USED += ["precision", "tested_on", *MEASURED, "env.device", "env.finished"]  # a narrow frame is a quick one
 NONE_YET = "Nothing has been run yet; start with `lrbench run --method NAME --dataset NAME`."
 
 
@@ -64,11 +67,13 @@ def references(warn: Callable[[str], None] = lambda message: None) -> list[str]:
 
 def leaderboard(table: pd.DataFrame, right: Right, methods: Sequence[str]) -> pd.DataFrame:
     """A row per way of training of one of frame.tables, best first; percentages and percentage points."""
-    tested = table[table["status"] != FAILED]
-    ways = [runs.sort_values("seed") for _, runs in tested.groupby("experiment", sort=False)]
-    board = pd.DataFrame([_row(runs, tested, right, methods) for runs in ways])
+    tested = pd.DataFrame({name: column(table, name) for name in USED})[table["status"] != FAILED].sort_values("seed")
+    candidates = tested[(tested["status"] == DONE) & tested["method"].isin(methods)].sort_values("env.finished")
+    ways = tested.groupby("experiment", sort=False)
+    board = pd.DataFrame([_row(runs, candidates, right, methods) for _, runs in ways])
     if board.empty:
         return board
+    board.insert(1, "size", _size(table))
     widths = board["width"].nunique() > 1
     board["row"] += [f" ({row.backbone}{f' x{row.width:g}' if widths else ''})" for row in board.itertuples()]
     for told_by in ("version", "precision", "id"):  # ways of one name are told apart
@@ -79,15 +84,14 @@ def leaderboard(table: pd.DataFrame, right: Right, methods: Sequence[str]) -> pd
     return board.convert_dtypes()
 
 
-def _row(runs: pd.DataFrame, table: pd.DataFrame, right: Right, methods: Sequence[str]) -> dict[str, Any]:
+def _row(runs: pd.DataFrame, candidates: pd.DataFrame, right: Right, methods: Sequence[str]) -> dict[str, Any]:
     first, done, diverged = runs.iloc[0], runs[runs["status"] == DONE], runs[runs["status"] == DIVERGED]
     measured = done if len(done) else runs
     summary = stats.summarise(list(done["top1"])) if len(done) else None
     on_hr = first["tested_on"] == "hr"
-    reference, control = (None, done[:0]) if on_hr else control_of(first, measured, table, methods)
+    reference, control = (None, candidates[:0]) if on_hr else control_of(first, measured, candidates, methods)
     return {
         "table": TITLE,
-        "size": _size(table),
         **{name: first[name] for name in CONDITIONS},
         "row": first["name"],
         **{name: first[name] for name in ("method", "version", "config", "backbone", "width")},
@@ -97,14 +101,14 @@ def _row(runs: pd.DataFrame, table: pd.DataFrame, right: Right, methods: Sequenc
         "top1_sd": summary and summary.sd and round(summary.sd, 4),
         "n": len(done),
         "diverged": len(diverged),
-        "one_class": int((column(runs, "predicted_classes") == 1).sum()),
+        "one_class": int((runs["predicted_classes"] == 1).sum()),
         **gain(done, control, right),
         "reference": reference,
         "reference_precision": " ".join(control["precision"].unique()),
         "parameters": measured["deployed"].max(),
-        "macs": column(measured, "macs").max(),
-        "minutes": round(column(measured, "train_seconds").mean() / 60, 3),
-        "devices": "; ".join(column(measured, "env.device").dropna().unique()),
+        "macs": measured["macs"].max(),
+        "minutes": round(measured["train_seconds"].mean() / 60, 3),
+        "devices": "; ".join(measured["env.device"].dropna().unique()),
         "seeds": joined(done["seed"]),
         "runs": joined(done["id"]),
         "diverged_runs": joined(diverged["id"]),
@@ -152,7 +156,7 @@ def _conditions(run: pd.Series, contents: set[str]) -> str:
         **dict.fromkeys(("dataset", "scale", "limit_test"), ""),
     }
     for field in CONDITIONS:
-        usual = field in said or run[field] == RunSpec.model_fields[field].default
+        usual = field in said or pd.isna(run[field]) or run[field] == RunSpec.model_fields[field].default
         said.setdefault(field, "" if usual else f"{field} {run[field]}")
     return ", ".join(text for text in said.values() if text)
 
