@@ -18,7 +18,7 @@ from torch import Tensor
 
 from lrbench import backbones, batches, datasets, device, plan, registry
 from lrbench.cohort import company
-from lrbench.errors import RunError, UserError
+from lrbench.errors import UserError
 from lrbench.executors import Event, Place
 from lrbench.method import Batch
 from lrbench.plan import Protocol
@@ -142,11 +142,13 @@ def test_a_run_fails_alone(why: Exception | None, alone: Path, tmp_path: Path, m
     with registered(Faulty):
         faulty, *others = spec("faulty"), *dfds()[:2]
         ends = together(tmp_path, [faulty, *others])
-    assert isinstance(ends[faulty.id], RuntimeError if why else RunError)
+    end = ends[faulty.id]
+    assert isinstance(end, RuntimeError) if why else isinstance(end, Record) and end.diverged
     for run in others:
         assert isinstance(ends[run.id], Record)
         assert files(tmp_path, run) == files(alone, run)
-    assert not (tmp_path / faulty.id).exists()
+    assert (tmp_path / faulty.id).exists() == (why is None)
+    assert [spec.id for spec, _ in Store(tmp_path).failures()] == ([faulty.id] if why else [])
 
 
 class Untestable(LRBaseline):

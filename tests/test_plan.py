@@ -41,12 +41,14 @@ def test_needs_inherit_the_protocol():
     )
     student = tiny.spec("dfd", {"init": "lr-baseline"}, **changes)
     assert set(student.needs) == {"init", "teacher"}
-    assert (student.recipe.epochs, student.recipe.lr, student.recipe.schedule) == (7, 0.01, "one-cycle")
+    assert (student.recipe.epochs, student.recipe.lr, student.recipe.schedule) == (7, 0.05, "one-cycle")
     kept = set(RunSpec.model_fields) - {"method", "version", "config", "needs"}
     for role, also_differs in (("init", set()), ("teacher", {"degradation", "scale"})):
         need = student.needs[role]
-        for field in kept - also_differs:
+        for field in kept - also_differs - {"recipe"}:
             assert getattr(need, field) == getattr(student, field), (role, field)
+        epochs = {"init": 7, "teacher": 14}[role]  # a teacher's are all that go into its student's weights
+        assert need.recipe == student.recipe.model_copy(update={"epochs": epochs})
     assert student.needs["init"].method == "lr-baseline" and student.needs["init"].config == {"init": "scratch"}
     assert student.needs["teacher"].method == "hr-baseline" and student.needs["teacher"].config == {}
     for name in (
@@ -73,10 +75,11 @@ def test_one_hr_baseline_serves_every_scale_and_degradation():
     assert two.needs["teacher"].id == four.needs["teacher"].id == alone.id
 
 
-def test_two_roles_of_one_run_are_one_run():
-    student = tiny.spec("dfd", {"init": "teacher"})
-    assert student.needs["init"] == student.needs["teacher"]
-    assert [spec.method for spec in student.walk()] == ["hr-baseline", "dfd"]
+def test_two_roles_of_one_run_are_one_run(draft):
+    draft("twice", teacher=Needs("hr-baseline"), again=Needs("hr-baseline"))
+    student = tiny.spec("twice")
+    assert student.needs["again"] == student.needs["teacher"]
+    assert [spec.method for spec in student.walk()] == ["hr-baseline", "twice"]
 
 
 def test_settings_that_are_the_defaults_are_no_settings():

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 import lrbench
 from lrbench.recipes import Recipe
-from lrbench.spec import FrozenDict, RunSpec
+from lrbench.spec import ADDED, FrozenDict, RunSpec
 
 RECIPE = dict(
     epochs=100,
@@ -69,6 +69,7 @@ OTHER = dict(
     scale=2,
     backbone="vgg16",
     width=0.5,
+    dropout=0.5,
     recipe=RECIPE | {"epochs": 99},
     precision="bf16",
     select="val",
@@ -118,7 +119,7 @@ def test_a_number_has_one_id_however_it_is_written():
 
 
 def test_the_id_is_the_same_in_other_processes_and_pythons():
-    program = "import sys; from lrbench.spec import RunSpec; print(RunSpec.model_validate_json(sys.stdin.read()).id)"
+    program = "import sys; from lrbench.spec import ADDED, RunSpec; print(RunSpec.model_validate_json(sys.stdin.read()).id)"
     root = str(Path(lrbench.__file__).parents[1])
     pythons = [sys.executable, *filter(None, map(shutil.which, ("python3.12", "python3.13")))]
     for number, python in enumerate(pythons):
@@ -134,7 +135,7 @@ def test_the_id_is_the_same_in_other_processes_and_pythons():
 
 @pytest.mark.parametrize("field", RunSpec.model_fields)
 def test_every_field_moves_the_id(field, student):
-    assert OTHER[field] != STUDENT[field]
+    assert OTHER[field] != (STUDENT | ADDED)[field]
     other = RunSpec(**STUDENT | {field: OTHER[field]})
     assert other.id != student.id and other != student
 

@@ -1,0 +1,147 @@
+"""A run that is of no use is a result all the same: recorded once, named, and of no use to those that need it."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+from lrbench_baselines.hr_baseline import HRBaseline
+from lrbench_baselines.lr_baseline import LRBaseline
+from test_cohort import CPU, spec
+from torch import Tensor
+
+from lrbench.errors import RunError
+from lrbench.method import Batch, Needs
+from lrbench.progress import Progress
+from lrbench.record import Record
+from lrbench.runner import Runner
+from lrbench.spec import RunSpec
+from lrbench.store import Store
+from lrbench.testing import Watch, registered
+
+
+class Broken(LRBaseline):
+    """From its second epoch on its loss has something added."""
+
+    name = "broken"
+    added = float("nan")
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        self.seen = getattr(self, "seen", 0) + 1
+        return {name: term + (self.added if self.seen > 3 else 0.0) for name, term in super().loss(batch).items()}
+
+
+class Wild(Broken):
+    """Its loss is a number to the end, but no use."""
+
+    name = "wild"
+    added = 1e7
+
+
+class Blind(LRBaseline):
+    """Sees nothing, so that it can do no better than chance."""
+
+    name = "blind"
+
+    def forward(self, up: Tensor) -> Tensor:
+        return super().forward(up * 0)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {"recognition": self.cross_entropy(self.backbone(batch.up * 0), batch.y)}
+
+
+class Lost(HRBaseline):
+    """A teacher that is never a number."""
+
+    name = "lost"
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        return {name: term * math.nan for name, term in super().loss(batch).items()}
+
+
+class Pupil(LRBaseline):
+    """Needs that teacher."""
+
+    name = "pupil"
+
+    @classmethod
+    def needs_of(cls, config: object) -> dict[str, Needs]:
+        return {"teacher": Needs("lost")}
+
+
+class Raises(LRBaseline):
+    """Fails for another cause."""
+
+    name = "raises"
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        raise ZeroDivisionError("no\nway")
+
+
+def train(folder: Path, run: RunSpec) -> tuple[Record, Watch]:
+    watch = Watch()
+    return Runner(Store(folder), Path(), CPU, lambda _: watch).run(run), watch
+
+
+@pytest.mark.parametrize(
+    ("cls", "why", "epoch"),
+    [
+        (Broken, "its loss was no number in epoch 2", 2),
+        (Wild, "its loss grew from", 2),
+        (Blind, "it ended predicting one class, at a cross-entropy of", 3),
+    ],
+)
+def test_it_is_recorded_and_not_tried_again(cls: type[LRBaseline], why: str, epoch: int, tmp_path: Path) -> None:
+    with registered(cls):
+        record, watch = train(tmp_path, spec(cls.name))
+        assert watch.started == [record.id] and watch.done == epoch
+        assert record.diverged and record.why and record.why.startswith(why)
+        assert record.metrics["diverged_epoch"] == record.metrics["epochs"] == epoch
+        loss = record.metrics["last_finite_loss"]
+        assert loss is not None and (loss > 1e6 if cls is Wild else 0 < loss < 10)
+        assert record.metrics["top1"] is not None and 0 <= record.top1 <= 100
+        again, watch = train(tmp_path, spec(cls.name))
+    assert not watch.started and again == record
+    assert Store(tmp_path).records() == [record] and not Store(tmp_path).failures()
+
+
+def test_a_run_that_learns_has_not_diverged(tmp_path: Path) -> None:
+    record, _ = train(tmp_path, spec("lr-baseline", epochs=5, recipe="paper"))
+    assert not record.diverged and record.why is None
+    assert (record.metrics["predicted_classes"] or 0) > 1
+
+
+def test_what_needs_it_fails_and_says_so(tmp_path: Path) -> None:
+    with registered(Lost), registered(Pupil), pytest.raises(RunError, match="its teacher, lost .* diverged: its loss"):
+        train(tmp_path, spec("pupil"))
+
+
+def test_a_run_that_fails_is_remembered_until_it_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = Store(tmp_path)
+    with registered(Raises):
+        run = spec("raises")
+        with pytest.raises(ZeroDivisionError):
+            train(tmp_path, run)
+        assert store.failures() == [(run, "ZeroDivisionError: no way")]
+        monkeypatch.setattr(Raises, "loss", LRBaseline.loss)
+        record, _ = train(tmp_path, run)
+    assert store.records() == [record] and not store.failures()
+
+
+def test_the_weights_of_needs_are_named(tmp_path: Path) -> None:
+    record, _ = train(tmp_path, spec("dfd"))
+    teacher = Store(tmp_path).get(record.spec.needs["teacher"])
+    assert teacher is not None
+    assert record.needs_weights == {"teacher": teacher.files["weights.safetensors"]}
+
+
+@pytest.mark.parametrize(("name", "settings"), [("hr-direct", {}), ("espcn", {"classifier": "hr", "channels": 8})])
+def test_the_hr_network_is_tested_as_it_is(name: str, settings: dict[str, object], tmp_path: Path) -> None:
+    record, _ = train(tmp_path, spec(name, settings, epochs=2))
+    store = Store(tmp_path)
+    hr = store.get(record.spec.needs["init"])
+    assert hr is not None and hr.spec.method == "hr-baseline"
+    assert (store.root / record.id / "weights.safetensors").read_bytes() == store.weights(hr)
+    assert (record.metrics["epochs"], record.metrics["epochs_in_weights"]) == (0, 2)
+    assert record.metrics["parameters"] == hr.metrics["parameters"] and record.metrics["macs"] >= hr.metrics["macs"]
