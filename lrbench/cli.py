@@ -90,6 +90,7 @@ SELECT_HELP = (
     "and measure those, so that a setting, such as the lambda of a figure, can be chosen by them."
 )
 RESOURCES = ("executor", "jobs", "address", "gpus", "device", "precision", "capture", "threads")  # of reproduce
+DROPOUT_HELP = "The part of the features that training drops in front of the classifier's last layer, such as 0.5."
 RECIPE_HELP = "paper, quick, strong, or FILE.toml: fields of a recipe, and 'base', the name of the one to start from."
 threads_option = click.option(
     "--threads",
@@ -122,7 +123,7 @@ def cli() -> None:
 @click.option("--epochs", type=int, help="Instead of the recipe's.")
 @click.option("--batch-size", type=int, help="Images a step, instead of the recipe's.")
 @click.option("--lr", type=float, help="Peak learning rate of classifiers, instead of the recipe's.")
-@click.option("--dropout", type=float, default=0.0, show_default=True, help="Of the features, in training.")
+@click.option("--dropout", type=float, default=0.0, show_default=True, help=DROPOUT_HELP)
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the method: lam=2.")
 @click.option("--degradation", default="pil-bicubic", show_default=True, help="How LR images are made.")
 @click.option("--select", default="none", show_default=True, help=SELECT_HELP)
@@ -207,14 +208,20 @@ def demo(out: Path, device: str, threads: str) -> None:
 @click.option("--epochs", type=int, multiple=True, help="Instead of the recipe's.")
 @click.option("--batch-size", type=int, multiple=True, help="Images a step, instead of the recipe's.")
 @click.option("--lr", type=float, multiple=True, help="Peak learning rate of classifiers, instead of the recipe's.")
-@click.option("--dropout", type=float, multiple=True, help="Of the features, in training.")
+@click.option("--dropout", type=float, multiple=True, help=f"Instead of the suite's. {DROPOUT_HELP}")
 @click.option("--degradation", multiple=True, help="Instead of the suite's.")
 @click.option("--limit-train", type=int, multiple=True, help="Train on a stratified subset.")
 @click.option("--limit-test", type=int, multiple=True, help="Test on a stratified subset.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A setting of the methods that have it.")
 @click.option("--select", multiple=True, help=f"Instead of the suite's. {SELECT_HELP}")
 @click.option("--executor", type=click.Choice(["local", "ray"]), default="local", show_default=True)
-@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Runs at once, on each machine.")
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Runs at once, on each machine; they share its threads.",
+)
 @click.option("--address", help="Of a running Ray cluster, or auto.  [default: one of its own]")
 @click.option(
     "--gpus-per-run", "gpus", type=click.FloatRange(0, 1), help="With Ray; 0.25: four on a GPU.  [default: 1]"

@@ -68,7 +68,10 @@ def load(name: str, root: Path) -> Dataset:
     path = _path(name, root)
     with _reading(path, name) as archive:
         meta = _meta(archive, name)
-        return Dataset(meta, {split: _split(archive, split, meta) for split in meta.counts})
+        splits = {split: _split(archive, split, meta) for split in meta.counts}
+        if name in KNOWN and KNOWN[name].fault(meta, {part: split.labels for part, split in splits.items()}):
+            raise ValueError("another data set")
+        return Dataset(meta, splits)
 
 
 def available(root: Path) -> list[DatasetInfo | Missing]:

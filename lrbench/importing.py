@@ -63,7 +63,7 @@ def make(name: str, splits: Mapping[str, Split], classes: tuple[str, ...] | None
         return build(name, named, splits, source)
     labelled = known.classes if len(known.classes) == len(named) else named
     dataset = build(name, labelled, splits, source)
-    fault = known.fault(dataset.info, dataset.splits["train"].labels)
+    fault = known.fault(dataset.info, {part: split.labels for part, split in dataset.splits.items()})
     if fault is None and known.fingerprint is None and classes not in (None, known.classes):
         # Other names may mean another order of the labels, and no fingerprint would tell.
         first, last = known.classes[0], known.classes[-1]

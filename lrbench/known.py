@@ -16,14 +16,14 @@ class Known:
 
     classes: tuple[str, ...]
     counts: dict[str, int]
-    per_class: int | None = None  # training images of each class, where all have the same number
-    fingerprint: Mapping[str, str] | None = None
+    per_class: Mapping[str, tuple[int, ...]] | None = None  # split -> images of each class, by label
+    fingerprint: Mapping[str, str] | None = None  # of which the images of each class follow
     side: int = 32
 
-    def fault(self, info: DatasetInfo, train_labels: np.ndarray | None = None) -> str | None:
+    def fault(self, info: DatasetInfo, labels: Mapping[str, np.ndarray] | None = None) -> str | None:
         """What keeps `info` from being this data set, as the end of "this is not ...", or None.
 
-        `train_labels`, int64 (n,), are looked at only where given.
+        labels: split -> int64 (n,), looked at where given.
         """
         if info.counts != self.counts:
             whole = "the whole of " if self.larger_than(info) else ""
@@ -35,9 +35,14 @@ class Known:
             return f"{info.name} (it has groups of images: leave train_source out)"
         if self.fingerprint is not None and info.fingerprint != self.fingerprint:
             return f"{info.name} (its images or labels differ)"
-        counted = () if train_labels is None else np.bincount(train_labels).tolist()
-        if self.per_class is not None and any(n != self.per_class for n in counted):
-            return f"{info.name} (a class has other than {self.per_class} training images)"
+        if labels is None or self.per_class is None:
+            return None
+        for split, wanted in self.per_class.items():
+            found = np.bincount(labels[split], minlength=len(wanted)).tolist()
+            for label, (n, known) in enumerate(zip(found, wanted, strict=True)):
+                if n != known:
+                    name = self.classes[label]
+                    return f"{info.name} (it has {n:,} {split} images of label {label}, '{name}', not {known:,})"
         return None
 
     def larger_than(self, info: DatasetInfo) -> bool:
@@ -66,11 +71,18 @@ KNOWN = {
     "cifar100": Known(
         classes=tuple(CIFAR100_CLASSES.split()),
         counts={"train": 50_000, "test": 10_000},
-        per_class=500,
+        fingerprint={
+            "train": "640c97a4012a8aebfcaf57fd82a33dd43b37d2e397a02cb9b0a3d89e6d6d936d",
+            "test": "a6a97df7b61bc7420bc44268696e8963d33129bc050978f2a63d8fe3420989fa",
+        },
     ),
     "svhn": Known(
         classes=tuple("0123456789"),  # label 0 is the digit 0, as in torchvision
         counts={"train": 73_257, "test": 26_032},
+        per_class={
+            "train": (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659),
+            "test": (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595),
+        },
     ),
 }
 

@@ -1,8 +1,10 @@
 """Recipes: how a network is trained, as data, each value beside its source; and a user's own, as a TOML file.
 
-base = "quick"                  # starts from this one of RECIPES; without it, from paper
-epochs = 40                     # any field of Recipe
-lr = {alexnet = 0.05}           # a number, or a table over backbones; what it leaves out is as in the base
+    base = "quick"                  # starts from this one of RECIPES; without it, from paper
+    epochs = 40                     # any field of Recipe
+    lr = {alexnet = 0.05}           # a number, or a table over backbones
+
+What a file or its table leaves out is as in the recipe that it starts from.
 """
 
 from __future__ import annotations
@@ -126,7 +128,7 @@ def _read(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}") from error
     base = given.pop("base", BASE)
-    if base not in RECIPES:
+    if not isinstance(base, str) or base not in RECIPES:
         raise UserError(f"{path}: base: {unknown('recipe', str(base), RECIPES)}")
     for field in given:
         if field not in Recipe.model_fields:

@@ -1,12 +1,13 @@
 """Suites: which runs to make and what to draw of them, as TOML. A plugin, or a user's own file.
 
     title = "Figure 2"
-    include = ["table1"]            # other suites; runs that they share are one run
+    include = ["table1"]            # other suites, or files beside this one; runs that they share are one run
     seeds = 3                       # 0, 1, 2; or a list of them
     tables = ["1"]                  # of `lrbench table`
     figures = ["fig2"]              # of `lrbench plot`
 
-    [[runs]]                        # a grid: a list is an axis; names are those of `lrbench run`
+    [[runs]]                        # a grid: a list is an axis; names are those of `lrbench run`; a recipe may be a
+                                    # file beside this one, a width a table: {alexnet = 1, default = 0.25}
     method = "dfd"
     dataset = "cifar10"
     backbone = ["alexnet", "vgg16", "resnet18"]
@@ -43,7 +44,7 @@ class _Strict(BaseModel):
 class Grid(_Strict):
     """Runs of every combination of its axes. A field that is left out has the default of `lrbench run`.
 
-    A width may be a table over backbones, a recipe a file beside the suite's own.
+    A width may be a table over backbones, a recipe a file.
     """
 
     method: Annotated[list[str], Axis] = Field(min_length=1)
@@ -94,11 +95,11 @@ def load(name: str) -> Suite:
 
 
 def _load(name: str, above: tuple[str, ...]) -> Suite:
-    if name in above:
-        raise UserError(f"suite {name} includes itself, through {' -> '.join(above)}")
     path = _path(name)
+    if (place := str(path.resolve())) in above:
+        raise UserError(f"suite {name} includes itself, through {' -> '.join(above)}")
     suite = _beside(path, _read(path))
-    included = [_load(one, (*above, name)) for one in suite.include]
+    included = [_load(one, (*above, place)) for one in suite.include]
     parts = [*included, suite]
     return suite.model_copy(
         update={
@@ -120,14 +121,13 @@ def _path(name: str) -> Path:
 
 
 def _beside(path: Path, suite: Suite) -> Suite:
-    """The suite, with the recipes that are files found beside its own, at `path`."""
-    folder = path.parent
+    """The suite, with the suites and recipes that it names as files found from its own, at `path`."""
 
-    def found(recipe: str) -> str:
-        return str(folder / recipe) if recipe.endswith(recipes.FILE) else recipe
+    def found(names: list[str]) -> list[str]:
+        return [str(path.parent / name) if name.endswith(recipes.FILE) else name for name in names]
 
-    grids = [grid.model_copy(update={"recipe": [found(recipe) for recipe in grid.recipe]}) for grid in suite.runs]
-    return suite.model_copy(update={"runs": grids})
+    grids = [grid.model_copy(update={"recipe": found(grid.recipe)}) for grid in suite.runs]
+    return suite.model_copy(update={"include": found(suite.include), "runs": grids})
 
 
 def _read(path: Path) -> Suite:

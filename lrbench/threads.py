@@ -102,9 +102,9 @@ def _limits() -> list[tuple[float, Path]]:
     folders: list[Path] = []
     for line in GROUP.read_text().splitlines() if GROUP.exists() else ():
         _, controllers, path = line.split(":", 2)
-        if controllers in ("", "cpu", "cpu,cpuacct"):
+        if not controllers or "cpu" in controllers.split(","):
             below = Path(path.lstrip("/"))
-            root = GROUPS / controllers
+            root = GROUPS / "cpu" if controllers else GROUPS
             folders += [root / one for one in (below, *below.parents)]
     found = {folder: _limit(folder) for folder in folders}
     return [(limit, folder) for folder, limit in found.items() if limit is not None]

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -516,7 +517,8 @@ def test_content_that_is_not_the_known_one(tmp_path: Path, root: Path) -> None:
 
 
 def test_what_else_a_known_name_refuses(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = Known(tuple("abcd"), {"train": 40, "test": 20}, per_class=10, side=SIDE)
+    even = {"train": (10,) * 4, "test": (5,) * 4}
+    known = Known(tuple("abcd"), {"train": 40, "test": 20}, per_class=even, side=SIDE)
     monkeypatch.setitem(KNOWN, "pets", known)
 
     def line(changed: Arrays) -> str:
@@ -528,12 +530,58 @@ def test_what_else_a_known_name_refuses(tmp_path: Path, root: Path, monkeypatch:
     assert "not pets (40 + 20 + 20 val images, not 40 + 20)" in line(extra)
     assert "leave train_source out" in line({"train_source": np.arange(40)})
     content["train_labels"][0] = 1
-    assert "other than 10 training images" in line(content)
+    assert "not pets (it has 9 train images of label 0, 'a', not 10)" in line(content)
+    content = arrays()
+    content["test_labels"][0] = 1
+    assert "not pets (it has 4 test images of label 0, 'a', not 5)" in line(content)
     assert not root.exists()
 
 
+def svhn(shift: int) -> Arrays:
+    """As many black images of each digit as SVHN has; its labels moved up by `shift`, the last to the first."""
+    made: Arrays = {}
+    for part, counts in SVHN_DIGITS.items():
+        made[f"{part}_images"] = np.zeros((sum(counts), 32, 32), np.uint8)
+        made[f"{part}_labels"] = (np.repeat(np.arange(10), counts) + shift) % 10
+    return made
+
+
+SVHN_DIGITS = {
+    "train": (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659),
+    "test": (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595),
+}
+
+
+def test_svhn_with_labels_shifted_by_one_is_refused(tmp_path: Path, root: Path) -> None:
+    """As SVHN's own files have them, from 1 to 10, less one: the digit 1 would be called 0."""
+    line = refused(lambda: import_dataset("svhn", npz(tmp_path, svhn(shift=9)), root))
+    said = "this is not svhn (it has 13,861 train images of label 0, '0', not 4,948)"
+    assert line == f"{said}: import it under another name, such as 'svhn-other'"
+    assert not root.exists()
+
+
+def test_svhn_with_the_counts_of_svhn_is_taken(tmp_path: Path, root: Path) -> None:
+    """Shifted in the test set alone, it is refused; and by `load`, where an older version has imported it so."""
+    right = svhn(shift=0)
+    wrong = right | {"test_labels": svhn(shift=1)["test_labels"]}
+    line = refused(lambda: import_dataset("svhn", npz(tmp_path, wrong), root))
+    assert "it has 1,595 test images of label 0, '0', not 1,744" in line
+    import_dataset("svhn", npz(tmp_path, right), root)
+    assert datasets.load("svhn", root).info.counts == {"train": 73_257, "test": 26_032}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(KNOWN, "svhn", replace(KNOWN["svhn"], per_class=None))
+        import_dataset("svhn", npz(tmp_path, wrong), root)
+    assert "make it again with 'lrbench data fetch svhn'" in refused(lambda: datasets.load("svhn", root))
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn"])
+def test_a_known_data_set_is_known_by_its_labels_too(name: str) -> None:
+    known = KNOWN[name]
+    assert known.fingerprint or {part: sum(n) for part, n in (known.per_class or {}).items()} == known.counts
+
+
 def test_known_names_give_known_classes(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = Known(("cat", "dog"), {"train": 8, "test": 4}, per_class=4, side=SIDE)
+    known = Known(("cat", "dog"), {"train": 8, "test": 4}, per_class={"train": (4, 4), "test": (2, 2)}, side=SIDE)
     monkeypatch.setitem(KNOWN, "pets", known)
     base: Arrays = {"train": 8, "test": 4, "classes": 2}
     assert import_dataset("pets", npz(tmp_path, **base), root).classes == ("cat", "dog")

@@ -63,7 +63,7 @@ def test_each_protocol_and_resolution_has_panels_of_its_own(store):
     put(store, 60.0)
     put(store, 70.0, scale=2)
     put(store, 50.0, degradation="area")
-    put(store, 80.0, dataset="svhn", select="held-out", val=True)
+    put(store, 80.0, dataset="svhn", select="val", val=True)
     put(store, 90.0, "hr-baseline")
     with warnings.catch_warnings(action="error"):
         figure = curves.curves(store)

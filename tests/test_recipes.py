@@ -127,6 +127,7 @@ def test_options_stand_above_a_file(own):
         ("bas = 'quick'", "did you mean 'base'"),
         ("base = 'quik'", "base: no recipe 'quik'; did you mean 'quick'"),
         ("base = 3", "base: no recipe '3'"),
+        ("base = ['quick']", "base: no recipe"),
         ("epochs = 0", "epochs = 0: Input should be greater than or equal to 1"),
         ("lr = -1", "lr = -1: Input should be greater than 0"),
         ("lr = inf", "lr = .*finite"),

@@ -130,7 +130,7 @@ def test_a_limit_above_the_whole_is_the_whole(mine: Path) -> None:
 
 def test_suites_include_others_and_themselves_never(tmp_path: Path, mine: Path) -> None:
     both = tmp_path / "both.toml"
-    both.write_text(f'title = "Both"\ninclude = ["{mine}"]\nfigures = ["curves"]\ntables = ["1", "2"]\n')
+    both.write_text(f'title = "Both"\ninclude = ["{mine.name}"]\nfigures = ["curves"]\ntables = ["1", "2"]\n')
     loaded = suite.load(str(both))
     assert (loaded.title, loaded.tables, loaded.figures, len(loaded.runs)) == ("Both", ["1", "2"], ["curves"], 2)
     mine.write_text(f'title = "Mine"\ninclude = ["{both}"]\n')
