@@ -12,11 +12,8 @@ from lrbench.method import Batch, Needs
 
 
 class Config(student.Config):
-    """The paper leaves `init` and `reduction` open; both defaults are what results/README.md supports."""
+    """The paper leaves `init` and `reduction` open; results/README.md has what speaks for the defaults."""
 
-    init: student.Init = Field(
-        "lr-baseline", description='ours; the paper: "after getting pre-trained models, we fine-tune the student"'
-    )
     lam: float = Field(2.0, ge=0, description="lambda of Eq. 4; best near 2 in Fig. 2")
     reduction: Literal["sum", "mean"] = Field(
         "sum", description="over the d features of Eq. 1: summed, as the norm is written, or their mean (ours)"
