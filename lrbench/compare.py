@@ -64,7 +64,7 @@ class Comparison:
     @property
     def over_seeds(self) -> tuple[float, float] | None:
         """95% t-interval of the gain over seeds, in percentage points; None for one seed."""
-        return None if self.of_networks else t_interval(self.gains, self.spread)
+        return None if self.of_networks else t_interval(self.gains, spread=self.spread)
 
     @cached_property
     def resampled(self) -> tuple[float, float]:

@@ -31,8 +31,8 @@ def about_marks(comparisons: Sequence[Comparison]) -> str:
     if networks:
         words.append(
             f"One marked {NETWORKS_MARK} has one seed and is more than chance by McNemar's test, after Holm's "
-            f"correction for {_number(networks)} of one seed, a family of its own: the two networks differ, which says nothing of "
-            "another seed."
+            f"correction for {_number(networks)} of one seed, a family of its own: the two networks differ, which says "
+            "nothing of another seed."
         )
     return " ".join([*words, "Without a mark no difference is shown; that does not say that there is none."])
 

@@ -88,7 +88,7 @@ def spreads(groups: Sequence[Sequence[float]], floors: Sequence[float]) -> list[
 
 
 def t_interval(
-    values: Sequence[float], spread: Spread | None = None, level: float = 0.95
+    values: Sequence[float], level: float = 0.95, spread: Spread | None = None
 ) -> tuple[float, float] | None:
     """Student's interval for the mean of normal values; None where nothing is known of their spread.
 

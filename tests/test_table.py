@@ -58,6 +58,12 @@ def record(method=LR, top1=80.0, seed=0, settings=None, dataset="cifar10", side=
     return Record(id=spec.id, spec=spec, metrics=metrics, data=facts, env=env, method_source=None, files={})
 
 
+def diverged(one, epoch=3):
+    """The same run, but that it diverged; it was tested as it was, like a network that guesses."""
+    metrics = one.metrics | {"top1": 10.0, "predicted_classes": 1, "diverged_epoch": epoch, "last_finite_loss": 2.5}
+    return one.model_copy(update={"status": "diverged", "why": f"no number in epoch {epoch}", "metrics": metrics})
+
+
 def table(records, name="1"):
     """The only table that comes of the records."""
     [filled] = fill(published.table(name), records)
