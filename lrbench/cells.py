@@ -21,6 +21,7 @@ SELECTED = {
     "val": "epoch chosen on held-out images",
     "held-out": "final epoch, validation images held out",
 }
+NONE = "none"  # the backbone of an SR net: lrbench.backbones.NONE, which brings torch
 ROW = (
     "backbone",
     "method",
@@ -272,8 +273,8 @@ def name(row: RowKey) -> str:
 
 def named(spec: RunSpec) -> str:
     """A run in words: "DFD lam=0.5 (resnet18) on cifar10 x4, seed 0"."""
-    scale = f" x{spec.scale}" if spec.scale else " HR"
-    return f"{name(row_key(spec))} ({spec.backbone}) on {spec.dataset}{scale}, seed {spec.seed}"
+    scale, backbone = f" x{spec.scale}" if spec.scale else " HR", f" ({spec.backbone})" * (spec.backbone != NONE)
+    return f"{name(row_key(spec))}{backbone} on {spec.dataset}{scale}, seed {spec.seed}"
 
 
 def label(method: str) -> str:

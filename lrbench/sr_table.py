@@ -19,7 +19,6 @@ MEASURES = {
     "ssim_y": ("SSIM Y", 4),
 }
 BICUBIC = "bicubic_"
-NONE = "none"  # the backbone of an SR net: lrbench.backbones.NONE, which brings torch
 TITLE = "Restoration quality"
 HEAD = ["", "trained", *(title for title, _ in MEASURES.values())]
 
@@ -46,7 +45,7 @@ def sheets(records: Iterable[Record], failures: Iterable[tuple[RunSpec, str]] = 
 
     failures: runs that failed, and why: the SR nets among them are named below the table that misses them.
     """
-    failed = [(spec, why) for spec, why in failures if spec.backbone == NONE]
+    failed = [(spec, why) for spec, why in failures if spec.backbone == cells.NONE]
     return [_sheet(test, experiments, failed) for test, experiments in group(records).items()] or [_empty(failed)]
 
 
