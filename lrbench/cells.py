@@ -22,13 +22,8 @@ SELECTED = {
     "held-out": "final epoch, validation images held out",
 }
 NONE = "none"  # the backbone of an SR net: lrbench.backbones.NONE, which brings torch
-ROW = (
-    "backbone",
-    "method",
-    "version",
-    "config",
-    "needs",
-)  # fields of a spec that tell rows, and versions of one, apart
+# fields of a spec: those that tell rows apart, and versions of one
+ROW = ("backbone", "method", "version", "config", "needs")
 COLUMN = ("dataset", "fingerprint", "scale")
 NOTED = ("precision",)  # differs within a table, and is named below it
 SEEN = ("degradation",)  # what a run that is tested on HR does not have, beside a scale
@@ -167,7 +162,7 @@ class Cell:
     @property
     def epochs(self) -> int:
         """Epochs that went into the weights, those of the run they started from included."""
-        return int(self.records[0].metrics["epochs_in_weights"] or 0)
+        return max(int(record.metrics["epochs_in_weights"] or 0) for record in self.kept or self.records)
 
 
 def scores(records: Sequence[Record], metric: str, digits: int = 2) -> str:
@@ -188,7 +183,7 @@ def sort(records: Iterable[Record]) -> dict[Conditions, Cells]:
     lr: dict[Conditions, dict[tuple[RowKey, Column], list[Record]]] = defaultdict(lambda: defaultdict(list))
     hr: list[Record] = []  # seen by no degradation: one run serves them all
     records = list(records)
-    twice = changed(record.spec for record in records)
+    twice = changed(records)
     for record in records:
         spec = record.spec
         if spec.scale is None:
@@ -217,9 +212,9 @@ def _by_key(found: Mapping[tuple[RowKey, Column], list[Record]]) -> list[tuple[t
     return sorted(found.items(), key=lambda item: repr(item[0]))  # as text: a column may have no scale
 
 
-def changed(specs: Iterable[RunSpec]) -> set[str]:
+def changed(records: Iterable[Record]) -> set[str]:
     """The data sets of which one name has had several contents: imported again with other images."""
-    contents = {(spec.dataset, content(spec)) for spec in specs}
+    contents = {(record.spec.dataset, content(record.spec)) for record in records}
     names = [dataset for dataset, _ in contents]
     return {dataset for dataset in names if names.count(dataset) > 1}
 

@@ -58,7 +58,7 @@ class Experiment:
     @property
     def epochs_in_weights(self) -> int:
         """Its budget, the epochs of the run it started from included."""
-        return int(self.records[0].metrics["epochs_in_weights"] or 0)
+        return self.cell.epochs
 
     @property
     def cell(self) -> Cell:

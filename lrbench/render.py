@@ -125,9 +125,9 @@ def _notes(table: FilledTable) -> list[str]:
     if table.left_out:
         notes.append(f"{table.left_out} run(s) of older versions or another precision of these rows are left out.")
     if table.conditions is None:
-        notes.append(
-            "Nothing has been run yet of these rows and columns; start with `lrbench run --method NAME --dataset NAME`."
-        )
+        others = "; what else was run stands in `lrbench table leaderboard`" if table.known else ""
+        start = "start with `lrbench run --method NAME --dataset NAME`"
+        notes.append(f"Nothing has been run yet of these rows and columns; {start}{others}.")
     return notes
 
 

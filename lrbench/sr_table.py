@@ -52,7 +52,7 @@ def sheets(records: Iterable[Record], failures: Iterable[tuple[RunSpec, str]] = 
 def group(records: Iterable[Record]) -> dict[Test, list[list[Record]]]:
     """The SR nets among the records: test -> experiments, each a list of its seeds."""
     nets = sorted((r for r in records if r.restores), key=lambda r: (r.spec.method, r.spec.seed, r.id))
-    changed = cells.changed(record.spec for record in nets)
+    changed = cells.changed(nets)
     found: dict[Test, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
     for record in nets:
         found[_test(record, changed)][cells.variant(record.spec)].append(record)

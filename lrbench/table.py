@@ -108,7 +108,7 @@ def fill(
     under = [*found, *(cells.conditions(spec) for spec, _ in failed if spec.scale is not None)]
     filled = [_fill(source, shared, found.get(shared, {}), right, known, failed) for shared in dict.fromkeys(under)]
     filled = sorted((one for one in filled if one.failed or any(row.records for row in one.rows)), key=_order)
-    return filled or [_fill(source, None, {}, None, {}, [])]
+    return filled or [_fill(source, None, {}, None, known, [])]
 
 
 def _order(table: FilledTable) -> tuple[object, ...]:
