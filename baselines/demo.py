@@ -12,8 +12,6 @@ TABLE = PublishedTable(
     rows=(
         PublishedRow("HR-baseline", "hr-baseline", "resnet18", (None,)),
         PublishedRow("LR-baseline", "lr-baseline", "resnet18", (None,)),
-        # DFD starts from the LR-baseline, so it stands beside one that was trained on for as long.
-        PublishedRow("LR-baseline, trained on", "lr-baseline", "resnet18", (None,), {"init": "lr-baseline"}),
         PublishedRow("DFD", "dfd", "resnet18", (None,)),
     ),
 )

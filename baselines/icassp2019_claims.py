@@ -9,8 +9,8 @@ from lrbench.evidence import Pair
 from lrbench.rows import Wanted
 
 LR, COLUMN = "lr-baseline", FIG_2.column[:2]
-# What an SR net may be made of is left open by the paper; its size, x2, and how the classifier starts are not.
-OPEN = tuple(name for name in SR_FREE if name not in ("init", "sr_scale"))
+# What an SR net may be made of is left open by the paper; its size, x2, is not.
+OPEN = tuple(name for name in SR_FREE if name != "sr_scale")
 SR = {row.label: Wanted(row.method, row.backbone, free=OPEN) for row in TABLE_2.rows if row.free}
 
 TABLE_1_PAIRS = tuple(

@@ -7,7 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 from lrbench import recipes, traits
@@ -17,35 +17,89 @@ from lrbench.stats import Summary, summarise
 
 SELECTED = {
     "none": "final epoch",
-    "val": "epoch chosen on a validation split",
+    "best-epoch": "epoch chosen on held-out images",
+    "val": "epoch chosen on held-out images",
     "held-out": "final epoch, validation images held out",
 }
+NONE = "none"  # the backbone of an SR net: lrbench.backbones.NONE, which brings torch
+# fields of a spec: those that tell rows apart, and versions of one
+ROW = ("backbone", "method", "version", "config", "needs")
+COLUMN = ("dataset", "fingerprint", "scale")
+NOTED = ("precision",)  # differs within a table, and is named below it
+SEEN = ("degradation",)  # what a run that is tested on HR does not have, beside a scale
+_APART = (*ROW, *COLUMN, *NOTED, "seed")
+_FLAT = sorted({*RunSpec.model_fields, "epochs", "batch_size", "content"} - {*_APART})
 
 
-@dataclass(frozen=True, order=True)
+def fields(spec: RunSpec) -> dict[str, Any]:
+    """What a run was made under: every field of its spec but those that say what was run, by its name.
+
+    Of the recipe: its name and what differs from it, its epochs, its batch size.
+    """
+    first = ("dataset", "scale", *SEEN, "backbone")
+    left = [name for name in RunSpec.model_fields if name not in (*first, *ROW, "fingerprint", "seed", "protocol")]
+    told = {name: getattr(spec, name) for name in (*first, *left, "protocol")}
+    name = recipes.name_of(spec.recipe, spec.backbone)
+    recipe = name if name != "custom" else f"custom {_short(spec.recipe.model_dump(mode='json'))}"
+    own = {"recipe": recipe, "epochs": spec.recipe.epochs, "batch_size": spec.recipe.batch_size}
+    return told | own
+
+
+@dataclass(frozen=True)
 class Conditions:
-    """What all runs of one table share; the runs of two different ones never meet in it."""
+    """What all runs of one table share; the runs of two different ones never meet in it.
 
-    recipe: str
-    epochs: int
-    width: float
-    train_images: str
-    test_images: str
-    degradation: str
-    precision: str
-    select: str
-    protocol: int
-    content: str  # names the data set's content where one name has stood for several; else empty
+    That is every field of the spec that is neither a row, a column, noted, nor the seed: one that is added to the spec
+    splits tables without a word here.
+    """
+
+    canonical: str  # JSON: name -> value
+
+    @cached_property
+    def values(self) -> dict[str, Any]:
+        """By name; `content` names a data set's content where one name has stood for several."""
+        found: dict[str, Any] = json.loads(self.canonical)
+        return found
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Tables stand by it: of the newest protocol first."""
+        return -self.values["protocol"], self.canonical
 
     def __str__(self) -> str:
-        selected = SELECTED[self.select]
-        return (
-            f"recipe {self.recipe}, {self.epochs} epoch{'s' * (self.epochs != 1)}, width {self.width:g}, "
-            f"{self.train_images} training and {self.test_images} test images, "
-            f"{self.degradation}, {self.precision}, {selected}"
-            + (f", version {self.protocol} of the harness" if self.protocol != PROTOCOL else "")
-            + (f", {self.content}" if self.content else "")
-        )
+        left = dict(self.values)
+        recipe, epochs, batch = (left.pop(name) for name in ("recipe", "epochs", "batch_size"))
+        train, test = (_images(left.pop(name)) for name in ("limit_train", "limit_test"))
+        words = [
+            f"recipe {recipe}",
+            f"{epochs} epoch{'s' * (epochs != 1)}",
+            f"batches of {batch}",
+            f"width {left.pop('width'):g}",
+            f"{train} training and {test} test images",
+            left.pop("degradation") or "-",
+            SELECTED[left.pop("select")],
+        ]
+        protocol, content = left.pop("protocol"), left.pop("content")
+        words += [f"{name} {value}" for name, value in left.items() if value != RunSpec.model_fields[name].default]
+        words += [content] if content else []
+        return ", ".join(words) + (f", protocol {protocol} (today's is {PROTOCOL})" if protocol != PROTOCOL else "")
+
+    def on_hr(self) -> Conditions:
+        """Those of the HR runs that serve a table of these conditions."""
+        return _conditions(self.values | dict.fromkeys(SEEN))
+
+
+def flat(shared: Conditions | None) -> dict[str, Any]:
+    """Conditions by flat names, as the long form of a table has them; None of each where there are none."""
+    return dict(shared.values) if shared else dict.fromkeys(_FLAT)
+
+
+def _conditions(values: Mapping[str, Any]) -> Conditions:
+    return Conditions(json.dumps(values, sort_keys=True))
+
+
+def _images(limit: int | None) -> str:
+    return "all" if limit is None else f"{limit:,}"
 
 
 @dataclass(frozen=True, order=True)
@@ -72,20 +126,53 @@ class RowKey:
 
 @dataclass(frozen=True)
 class Cell:
-    """The runs of one row in one column: seeds of one experiment. `left_out` are of older versions."""
+    """The runs of one row in one column: seeds of one experiment, some of which may have diverged.
+
+    left_out: how many are of older versions, or of another precision.
+    """
 
     records: tuple[Record, ...]
-    left_out: int
+    left_out: int = 0
 
     @property
-    def top1(self) -> Summary:
-        """Over seeds, in percent."""
-        return summarise([record.top1 for record in self.records])
+    def kept(self) -> tuple[Record, ...]:
+        """The runs that did not diverge."""
+        return tuple(record for record in self.records if not record.diverged)
+
+    @property
+    def diverged(self) -> int:
+        """How many runs diverged."""
+        return len(self.records) - len(self.kept)
+
+    @property
+    def one_class(self) -> tuple[int, ...]:
+        """The seeds whose network predicts one class, whatever the image."""
+        return tuple(record.spec.seed for record in self.records if record.metrics.get("predicted_classes") == 1)
+
+    @property
+    def top1(self) -> Summary | None:
+        """Over the seeds that did not diverge, in percent; None where all did. Not to be shown without `diverged`."""
+        return summarise([record.top1 for record in self.kept]) if self.kept else None
+
+    @property
+    def text(self) -> str:
+        """Such as "66.10 ± 0.30 (3)", "66.10 ± 0.30 (2 of 3; 1 diverged)" or "diverged (3)"."""
+        return scores(self.records, "top1")
 
     @property
     def epochs(self) -> int:
         """Epochs that went into the weights, those of the run they started from included."""
-        return int(self.records[0].metrics["epochs_in_weights"] or 0)
+        return max(int(record.metrics["epochs_in_weights"] or 0) for record in self.kept or self.records)
+
+
+def scores(records: Sequence[Record], metric: str, digits: int = 2) -> str:
+    """A score over the seeds that did not diverge; how many did is never left unsaid. A dash where none has it."""
+    diverged = sum(record.diverged for record in records)
+    values = [value for r in records if not r.diverged and (value := r.metrics.get(metric)) is not None]
+    if not values:
+        return f"diverged ({diverged})" if diverged else "-"
+    text = summarise(values).text(digits)
+    return text if not diverged else f"{text[:-1]} of {len(values) + diverged}; {diverged} diverged)"
 
 
 Cells = dict[tuple[RowKey, Column], Cell]
@@ -98,18 +185,18 @@ def sort(records: Iterable[Record]) -> dict[Conditions, Cells]:
     records = list(records)
     twice = changed(records)
     for record in records:
-        if record.spec.scale is None:
+        spec = record.spec
+        if spec.scale is None:
             hr.append(record)
         else:
-            lr[conditions(record, twice)][row_key(record.spec), Column(record.spec.dataset, record.spec.scale)].append(
-                record
-            )
+            lr[conditions(spec, twice)][row_key(spec), Column(spec.dataset, spec.scale)].append(record)
     places = _places(lr)
     for record in hr:
-        own, dataset = conditions(record, twice), record.spec.dataset
+        own, dataset = conditions(record.spec, twice), record.spec.dataset
         for shared, column in places.get((own, dataset), [(own, Column(dataset, None))]):
             lr[shared][row_key(record.spec), column].append(record)
-    return {shared: {key: _cell(found) for key, found in _by_key(lr[shared])} for shared in sorted(lr)}
+    ordered = sorted(lr, key=lambda shared: shared.order)
+    return {shared: {key: _cell(found) for key, found in _by_key(lr[shared])} for shared in ordered}
 
 
 def _places(lr: Mapping[Conditions, Collection[tuple[RowKey, Column]]]) -> dict[Any, list[tuple[Conditions, Column]]]:
@@ -117,7 +204,7 @@ def _places(lr: Mapping[Conditions, Collection[tuple[RowKey, Column]]]) -> dict[
     places: dict[Any, list[tuple[Conditions, Column]]] = defaultdict(list)
     for shared, keys in lr.items():
         for column in {column for _, column in keys if column.scale}:
-            places[_on_hr(shared), column.dataset].append((shared, column))
+            places[shared.on_hr(), column.dataset].append((shared, column))
     return places
 
 
@@ -132,28 +219,18 @@ def changed(records: Iterable[Record]) -> set[str]:
     return {dataset for dataset in names if names.count(dataset) > 1}
 
 
-def conditions(record: Record, twice: Collection[str] = ()) -> Conditions:
-    """The conditions that a record was made under. twice: data sets of which one name had several contents."""
-    spec = record.spec
-    name = recipes.name_of(spec.recipe, spec.backbone)
-    return Conditions(
-        recipe=name if name != "custom" else f"custom {_short(spec.recipe.model_dump(mode='json'))}",
-        epochs=spec.recipe.epochs,
-        width=spec.width,
-        train_images="all" if spec.limit_train is None else f"{spec.limit_train:,}",
-        test_images="all" if spec.limit_test is None else f"{spec.limit_test:,}",
-        degradation=spec.degradation or "-",
-        precision=spec.precision,
-        select=spec.select,
-        protocol=spec.protocol,
-        content=f"{spec.dataset} with content {content(spec)}" if spec.dataset in twice else "",
-    )
+def conditions(spec: RunSpec, twice: Collection[str] = ()) -> Conditions:
+    """The conditions that a run is made under. twice: data sets of which one name had several contents."""
+    values = {name: value for name, value in fields(spec).items() if name not in _APART}
+    named = f"{spec.dataset} with content {content(spec)}" if spec.dataset in twice else None
+    return _conditions(values | {"content": named})
 
 
 def comparable(one: Record, other: Record) -> bool:
     """Whether two runs may stand under one heading: same data, backbone and conditions, HR runs included."""
     same = (one.spec.dataset, one.spec.backbone) == (other.spec.dataset, other.spec.backbone)
-    return same and (conditions(one) == conditions(other) or conditions(one) == _on_hr(conditions(other)))
+    mine, its = conditions(one.spec), conditions(other.spec)
+    return same and mine in (its, its.on_hr())
 
 
 def content(spec: RunSpec) -> str:
@@ -189,6 +266,12 @@ def name(row: RowKey) -> str:
     return " ".join([label(row.method), *changes(row)])
 
 
+def named(spec: RunSpec) -> str:
+    """A run in words: "DFD lam=0.5 (resnet18) on cifar10 x4, seed 0"."""
+    scale, backbone = f" x{spec.scale}" if spec.scale else " HR", f" ({spec.backbone})" * (spec.backbone != NONE)
+    return f"{name(row_key(spec))}{backbone} on {spec.dataset}{scale}, seed {spec.seed}"
+
+
 def label(method: str) -> str:
     """A method's name in tables."""
     return traits.of(method).label or method
@@ -200,21 +283,28 @@ def sees_hr(method: str) -> bool:
 
 
 @lru_cache(maxsize=1 << 15)  # many runs share a teacher
-def variant(spec: RunSpec) -> str:
-    """What seeds of one experiment share: the spec without its seeds, as a hash."""
-    needs = {role: variant(need) for role, need in spec.needs.items()}
-    return _short(spec.model_dump(mode="json", exclude={"seed", "needs"}) | {"needs": needs})
+def variant(spec: RunSpec, without: tuple[str, ...] = ()) -> str:
+    """What seeds of one experiment share: the spec without its seeds, and if asked without more fields, as a hash."""
+    needs = {role: variant(need, without) for role, need in spec.needs.items()}
+    return _short(spec.model_dump(mode="json", exclude={"seed", "needs", *without}) | {"needs": needs})
 
 
 def _cell(found: Sequence[Record]) -> Cell:
-    """The runs of the newest version of an experiment: those of older ones are not averaged with them."""
-    newest = variant(max(found, key=lambda record: str(record.env.get("finished"))).spec)
-    kept = [record for record in found if variant(record.spec) == newest]
+    """The runs of the newest version of an experiment: those of older ones are not averaged with them.
+
+    Of several precisions that which most seeds have, then the newest.
+    """
+
+    def finished(record: Record) -> str:
+        return str(record.env.get("finished"))
+
+    newest = variant(max(found, key=finished).spec, NOTED)
+    precisions: dict[str, list[Record]] = defaultdict(list)
+    for record in found:
+        if variant(record.spec, NOTED) == newest:
+            precisions[variant(record.spec)].append(record)
+    kept = max(precisions.values(), key=lambda records: (len(records), max(map(finished, records))))
     return Cell(tuple(sorted(kept, key=lambda record: record.spec.seed)), len(found) - len(kept))
-
-
-def _on_hr(shared: Conditions) -> Conditions:
-    return Conditions(**{**vars(shared), "degradation": "-"})
 
 
 def _short(content: Any) -> str:

@@ -1,10 +1,11 @@
 """What a paper says, put to the runs that there are: supported, not supported, or undecided.
 
 Claims are plugins, of the entry-point group `lrbench.claims`: each is a sequence of Claim. One is judged under one
-set of conditions, against what the paper compared with and again against a control of equal budget. A claim is over
-ways of training, so only differences over seeds count: a paired t-test on SEEDS seeds or more, its p corrected by
-Holm's method for all the comparisons of that verdict. With fewer seeds two networks are compared, and nothing is
-decided. No difference that is found is not a difference that is not there: it leaves a claim undecided, too.
+set of conditions, against what the paper compared with and again at equal budget. A claim is over ways of training, so
+only differences over SEEDS seeds or more count, by the test that tables use (lrbench.compare.family) over all the
+comparisons of that verdict. With fewer seeds two networks are compared, and nothing is decided; nor is it where one of
+two was trained for more epochs. No difference that is found is not a difference that is not there: it leaves a claim
+undecided, too.
 """
 
 from __future__ import annotations
@@ -46,7 +47,13 @@ class Finding:
     @property
     def enough(self) -> int:
         """How many of the comparisons have seeds enough to count."""
-        return sum(one.corrected is not None for one in self.evidence)
+        return sum(one.counts for one in self.evidence)
+
+    @property
+    def diverged(self) -> int:
+        """How many of the runs that were to be compared diverged, each counted once."""
+        cells = (cell for one in self.evidence for cell in (one.mine, one.other) if cell)
+        return len({record.id for cell in cells for record in cell.records if record.diverged})
 
 
 @dataclass(frozen=True)
@@ -71,14 +78,34 @@ class Paired(Claim):
         """What the evidence, complete or not, says, and why, in words."""
 
     def judge(self, found: Cells, right: Right) -> list[Finding]:
-        """Against what the paper compares with, and against the controls where they differ."""
-        controlled = tuple(replace(pair, other=pair.other.started_as(pair.mine)) for pair in self.pairs)
-        against = {AS_PUBLISHED: self.pairs} | ({EQUAL_BUDGET: controlled} if controlled != self.pairs else {})
+        """Against what the paper compares with, and at equal budget where that is something else."""
+        equal = tuple(_at_equal_budget(pair, found) for pair in self.pairs)
+        against = {AS_PUBLISHED: self.pairs} | ({EQUAL_BUDGET: equal} if equal != self.pairs else {})
         findings = []
         for name, pairs in against.items():
             evidence = gather(pairs, found, right)
-            findings.append(Finding(self, name, *self.verdict(evidence), tuple(evidence)))
+            verdict, why = self.verdict(evidence)
+            unequal = [one for one in evidence if one.unequal]
+            if unequal and verdict != Verdict.UNDECIDED:
+                epochs = sorted({one.budgets for one in unequal if one.budgets})
+                budgets = ", ".join(f"{mine} epochs in the weights beside {other}" for mine, other in epochs)
+                verdict, why = Verdict.UNDECIDED, f"{why}; but budgets differ in {len(unequal)} of them: {budgets}"
+            findings.append(Finding(self, name, verdict, why, tuple(evidence)))
         return findings
+
+
+def _at_equal_budget(pair: Pair, found: Cells) -> Pair:
+    """The pair with one of the two started as the other was: that which was run; the other one where neither was.
+
+    A pair whose two start alike stays as it is.
+    """
+    column = Column(pair.dataset, pair.scale)
+    choices = (
+        replace(pair, other=pair.other.started_as(pair.mine)),
+        replace(pair, mine=pair.mine.started_as(pair.other)),
+    )
+    there = [one for one in choices if one.mine.find(found, column) and one.other.find(found, column)]
+    return there[0] if there else choices[0]
 
 
 @dataclass(frozen=True)
@@ -105,7 +132,7 @@ class NoGain(Paired):
 
     def verdict(self, evidence: Sequence[Evidence]) -> tuple[Verdict, str]:
         below = [one for one in evidence if (interval := self._interval(one)) and interval[1] < self.margin]
-        gains = [one for one in evidence if one.more and (span := self._interval(one)) and span[0] >= self.margin]
+        gains = [one for one in evidence if one.more and (ends := self._interval(one)) and ends[0] >= self.margin]
         points = f"{self.margin:g} points"
         why = f"a gain of {points} or more in {len(gains)}, of less than {points} in {len(below)} of {len(evidence)}"
         if gains:
@@ -113,7 +140,7 @@ class NoGain(Paired):
         return Verdict.SUPPORTED if len(below) == len(evidence) else Verdict.UNDECIDED, why
 
     def _interval(self, one: Evidence) -> tuple[float, float] | None:
-        return one.comparison.interval if one.comparison and one.corrected is not None else None
+        return one.comparison.interval if one.comparison and one.counts else None
 
 
 @dataclass(frozen=True)
@@ -170,8 +197,8 @@ class BestNear(Claim):
         column = Column(one.pair.dataset, one.pair.scale)
         wanted = [replace(one.pair.mine, settings={self.setting: value}) for value in self.near]
         near = [want.cell(found, column) for want in wanted]
-        other = one.other
-        return other is not None and all(cell is not None and other.top1.mean > cell.top1.mean for cell in near)
+        best = one.other.top1 if one.other else None
+        return best is not None and all(cell and cell.top1 and best.mean > cell.top1.mean for cell in near)
 
     def _best(self, found: Cells) -> str:
         """The value of the highest mean, for each backbone."""
@@ -179,9 +206,9 @@ class BestNear(Claim):
         for backbone, pair in {pair.mine.backbone: pair for pair in self.pairs}.items():
             wanted = replace(pair.mine, free=(self.setting,))
             there = list(wanted.find(found, Column(pair.dataset, pair.scale)).values())
-            best = max(there, key=lambda cell: cell.top1.mean, default=None)
-            if best:
-                words.append(f"{backbone} {best.records[0].spec.config[self.setting]} of {len(there)}")
+            means = {cell.records[0].spec.config[self.setting]: top1.mean for cell in there if (top1 := cell.top1)}
+            if means:
+                words.append(f"{backbone} {max(means, key=lambda value: means[value])} of {len(there)}")
         return ", ".join(words) or "none was run"
 
 

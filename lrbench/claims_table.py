@@ -8,20 +8,26 @@ from typing import Any
 from lrbench import cells, claims
 from lrbench.cells import Cell, Conditions
 from lrbench.claims import Claim, Finding
-from lrbench.compare import Right
-from lrbench.evidence import SEEDS, Evidence
+from lrbench.compare import SEEDS, Right
+from lrbench.evidence import Evidence
+from lrbench.marks import precisions, significance
 from lrbench.record import Record
 from lrbench.sheet import DASH, Sheet
+from lrbench.spec import RunSpec
 from lrbench.stats import CHANCE
-from lrbench.tuned import difference, flat
+from lrbench.table import Failure
+from lrbench.tuned import difference
 
 TITLE, EVIDENCE = "Claims", "Claims: the evidence"
-HEAD = ["", "compared", "verdict", "seeds enough", "why"]
-EVIDENCE_HEAD = ["", "compared", "difference", "p", "p (Holm)"]
+HEAD = ["", "compared", "verdict", "seeds enough", "diverged", "why"]
+EVIDENCE_HEAD = ["", "compared", "difference", "epochs", "p", "p (Holm)"]
 
 
-def sheets(wanted: Sequence[Claim], records: Iterable[Record], right: Right) -> list[Sheet]:
+def sheets(
+    wanted: Sequence[Claim], records: Iterable[Record], right: Right, failures: Iterable[Failure] = ()
+) -> list[Sheet]:
     """Two tables for each set of conditions under which any comparison was run; else the claims, all undecided."""
+    failed = list(failures)
     found = cells.sort(record for record in records if not record.restores)
     judged = {shared: [one for claim in wanted for one in claim.judge(own, right)] for shared, own in found.items()}
     shown: dict[Conditions | None, list[Finding]] = {
@@ -33,17 +39,18 @@ def sheets(wanted: Sequence[Claim], records: Iterable[Record], right: Right) -> 
     return [
         made
         for shared, findings in shown.items()
-        for made in (_verdicts(shared, findings), _evidence(shared, findings))
+        for made in (_verdicts(shared, findings, failed), _evidence(shared, findings))
     ]
 
 
-def _verdicts(shared: Conditions | None, findings: list[Finding]) -> Sheet:
+def _verdicts(shared: Conditions | None, findings: list[Finding], failed: Sequence[Failure]) -> Sheet:
     lines = [
         [
             one.claim.text,
             one.against,
             str(one.verdict),
             f"{one.enough} of {len(one.evidence)}",
+            str(one.diverged or DASH),
             one.why,
         ]
         for one in findings
@@ -51,34 +58,60 @@ def _verdicts(shared: Conditions | None, findings: list[Finding]) -> Sheet:
     notes = [
         "A claim is over ways of training: a difference counts where the two share "
         f"{SEEDS} seeds or more, and is beyond chance where the paired t-test over them gives p < {CHANCE:g} after "
-        "Holm's correction for the comparisons of that line. With fewer seeds two networks are compared, and a "
-        "claim is undecided; so it is where a comparison is missing, or shows no difference beyond chance.",
-        f"{claims.AS_PUBLISHED}: with what the paper compares with. {claims.EQUAL_BUDGET}: with the same started as "
-        "the first was (`init`), so that as many epochs are in its weights.",
+        "Holm's correction for the comparisons of that line, their spread pooled and at least what the test images "
+        "alone give. With fewer seeds two networks are compared, and a claim is undecided; so it is where a comparison "
+        "is missing, shows no difference beyond chance, or where one of two has more epochs in its weights.",
+        f"{claims.AS_PUBLISHED}: with what the paper compares with. {claims.EQUAL_BUDGET}: with one of the two started "
+        "as the other was (`init`), whichever was run, so that as many epochs are in the weights of both.",
+        "Diverged: how many of the runs that a line compares have no score, since their training diverged.",
+        *(
+            f"Failed, and missing here: {cells.named(spec)}: {why}."
+            for spec, why in failed
+            if cells.conditions(spec) == shared and any(_compares(finding.claim, spec) for finding in findings)
+        ),
         *dict.fromkeys(f"{one.claim.text}: {one.claim.source}." for one in findings),
     ]
     return Sheet(TITLE, _under(shared), HEAD, lines, notes, [])
 
 
+def _compares(claim: Claim, spec: RunSpec) -> bool:
+    """Whether a run is one that a claim compares."""
+    return any(
+        (pair.dataset, pair.scale) == (spec.dataset, spec.scale) and wanted.fits(cells.row_key(spec))
+        for pair in claim.pairs
+        for wanted in (pair.mine, pair.other)
+    )
+
+
 def _evidence(shared: Conditions | None, findings: list[Finding]) -> Sheet:
     lines = [
-        [one.label, finding.against, difference(one.comparison), *_p(one)]
+        [one.label, finding.against, difference(one.comparison), _epochs(one), *_p(one)]
         for finding in findings
         for one in finding.evidence
         if one.comparison
     ]
     notes = [
-        "Difference: mean in points over the seeds that both have, its 95% t-interval over seeds, and their number. "
-        "p: of no difference, by the paired t-test over seeds; of one seed by McNemar's test, which compares two "
-        f"networks and decides nothing. Holm: corrected, of {SEEDS} seeds or more."
+        "Difference: mean in points over the seeds that both have, its 95% interval over seeds and images, and their "
+        "number. Epochs: in the weights of both, or of the one and the other. "
+        "p: of no difference, by the paired t-test over seeds, the spread pooled; of one seed by McNemar's test, which "
+        f"compares two networks and decides nothing. Holm: corrected, of {SEEDS} seeds or more, and of one seed.",
+        *precisions({one.label: _records(one) for finding in findings for one in finding.evidence}),
     ]
     flat_lines = [_flat(shared, finding, one) for finding in findings for one in finding.evidence]
     return Sheet(EVIDENCE, _under(shared), EVIDENCE_HEAD, lines, notes, flat_lines)
 
 
 def _p(one: Evidence) -> list[str]:
-    raw = one.comparison.p if one.comparison else None
-    return [DASH if p is None else f"{p:.2g}" for p in (raw, one.corrected)]
+    raw, corrected = (one.comparison.p, one.comparison.corrected) if one.comparison else (None, None)
+    return [DASH if p is None else f"{p:.2g}" for p in (raw, corrected)]
+
+
+def _epochs(one: Evidence) -> str:
+    return " and ".join(map(str, dict.fromkeys(one.budgets or ()))) or DASH
+
+
+def _records(one: Evidence) -> list[Record]:
+    return [record for cell in (one.mine, one.other) if cell for record in cell.records]
 
 
 def _under(shared: Conditions | None) -> str:
@@ -89,7 +122,7 @@ def _flat(shared: Conditions | None, finding: Finding, one: Evidence) -> dict[st
     """The verdict and one comparison, run or missing."""
     return {
         "table": TITLE,
-        **(vars(shared) if shared else dict.fromkeys(Conditions.__dataclass_fields__)),
+        **cells.flat(shared),
         "claim": finding.claim.text,
         "claim_source": finding.claim.source,
         "compared": finding.against,
@@ -101,8 +134,11 @@ def _flat(shared: Conditions | None, finding: Finding, one: Evidence) -> dict[st
         "backbone": one.pair.mine.backbone,
         "method": one.pair.mine.method,
         "other_method": one.pair.other.method,
-        **flat("other", one.comparison),
-        "other_p_holm": one.corrected,
+        **significance("other", one.comparison),
+        "epochs_in_weights": one.mine.epochs if one.mine else None,
+        "other_epochs_in_weights": one.other.epochs if one.other else None,
+        "diverged": one.mine.diverged if one.mine else 0,
+        "other_runs_diverged": one.other.diverged if one.other else 0,
         "seeds": " ".join(map(str, one.comparison.seeds)) if one.comparison else "",
         "runs": _ids(one, one.mine),
         "other_runs": _ids(one, one.other),

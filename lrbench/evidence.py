@@ -6,11 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from lrbench.cells import Cell, Cells, Column
-from lrbench.compare import Comparison, Right
+from lrbench.compare import Comparison, Right, family
 from lrbench.rows import Wanted, compared
-from lrbench.stats import CHANCE, holm
-
-SEEDS = 3  # fewer hardly have a spread: accuracies are counts, and two equal gains would have a p of 0
 
 
 @dataclass(frozen=True)
@@ -33,27 +30,47 @@ class Evidence:
     mine: Cell | None
     other: Cell | None
     comparison: Comparison | None
-    corrected: float | None = None  # its p by Holm's method; None where there are too few seeds
+
+    @property
+    def counts(self) -> bool:
+        """Whether it has seeds enough to speak of ways of training."""
+        return self.comparison is not None and self.comparison.of_ways
 
     @property
     def more(self) -> bool:
-        """Whether `mine` is better, beyond chance."""
-        return self.gain > 0 and self.corrected is not None and self.corrected < CHANCE
+        """Whether `mine` is better, beyond chance; it is not where some of its runs diverged."""
+        return self._beyond_chance and self.gain > 0 and not (self.mine and self.mine.diverged)
 
     @property
     def less(self) -> bool:
-        """Whether `mine` is worse, beyond chance."""
-        return self.gain < 0 and self.corrected is not None and self.corrected < CHANCE
+        """Whether `mine` is worse, beyond chance; it is not said where runs of the other diverged."""
+        return self._beyond_chance and self.gain < 0 and not (self.other and self.other.diverged)
+
+    @property
+    def _beyond_chance(self) -> bool:
+        return self.counts and self.comparison is not None and self.comparison.beyond_chance
 
     @property
     def gain(self) -> float:
         """In percentage points; 0 where nothing could be compared."""
         return self.comparison.gain if self.comparison else 0.0
 
+    @property
+    def budgets(self) -> tuple[int, int] | None:
+        """The epochs in the weights of the two, where both were run."""
+        return (self.mine.epochs, self.other.epochs) if self.mine and self.other else None
+
+    @property
+    def unequal(self) -> bool:
+        """Whether it compares networks of which one was trained for more epochs than the other."""
+        return self.comparison is not None and self.budgets is not None and self.budgets[0] != self.budgets[1]
+
 
 def gather(pairs: Sequence[Pair], found: Cells, right: Right) -> list[Evidence]:
-    """What there is of the pairs, with p corrected: the comparisons of SEEDS seeds or more are one family."""
-    return _corrected([one for pair in pairs for one in _evidence(pair, found, right)])
+    """What there is of the pairs; their comparisons are made together, see lrbench.compare.family."""
+    evidence = [one for pair in pairs for one in _evidence(pair, found, right)]
+    made = iter(family([one.comparison for one in evidence if one.comparison]))
+    return [replace(one, comparison=next(made)) if one.comparison else one for one in evidence]
 
 
 def _evidence(pair: Pair, found: Cells, right: Right) -> list[Evidence]:
@@ -70,11 +87,3 @@ def _evidence(pair: Pair, found: Cells, right: Right) -> list[Evidence]:
 def _label(pair: Pair, *changes: str) -> str:
     changed = " ".join(change for change in changes if change)
     return f"{pair.label} ({changed})" if changed else pair.label
-
-
-def _corrected(evidence: Sequence[Evidence]) -> list[Evidence]:
-    """With p corrected: those of enough seeds are one family."""
-    counted = [place for place, one in enumerate(evidence) if one.comparison and len(one.comparison.seeds) >= SEEDS]
-    family = [comparison.p for place in counted if (comparison := evidence[place].comparison)]
-    p = dict(zip(counted, holm(family), strict=True))
-    return [replace(one, corrected=p.get(place)) for place, one in enumerate(evidence)]

@@ -15,12 +15,13 @@ from functools import cached_property
 from typing import Any
 
 from lrbench import cells
+from lrbench.cells import Cell
 from lrbench.errors import UserError, did_you_mean, unknown
 from lrbench.record import Record
 from lrbench.spec import RunSpec
 
 SHOWN = 8  # candidates in a line
-SERVES_ALL = ("scale", "degradation")  # conditions that a run which is tested on HR does not have
+SERVES_ALL = ("scale", *cells.SEEN)  # conditions that a run which is tested on HR does not have
 ALL = "all"  # what a limit is called where there is none
 
 
@@ -44,24 +45,10 @@ class Experiment:
     def conditions(self) -> dict[str, Any]:
         """What it was made under, by the names of the command line.
 
-        One that is tested on HR has neither scale nor degradation: None, which stands for any.
+        Every field of the spec that is no method, version, setting or seed. One that is tested on HR has neither scale
+        nor degradation: None, which stands for any.
         """
-        spec, shared = self.spec, cells.conditions(self.records[0])
-        return {
-            "dataset": spec.dataset,
-            "scale": spec.scale,
-            "degradation": spec.degradation,
-            "backbone": spec.backbone,
-            "width": spec.width,
-            "recipe": shared.recipe,
-            "epochs": spec.recipe.epochs,
-            "batch_size": spec.recipe.batch_size,
-            "limit_train": spec.limit_train,
-            "limit_test": spec.limit_test,
-            "select": spec.select,
-            "precision": spec.precision,
-            "protocol": spec.protocol,
-        }
+        return cells.fields(self.spec)
 
     @cached_property
     def words(self) -> dict[str, Any]:
@@ -71,7 +58,12 @@ class Experiment:
     @property
     def epochs_in_weights(self) -> int:
         """Its budget, the epochs of the run it started from included."""
-        return int(self.records[0].metrics["epochs_in_weights"] or 0)
+        return self.cell.epochs
+
+    @property
+    def cell(self) -> Cell:
+        """Its score over seeds."""
+        return Cell(self.records)
 
 
 def differences(one: Experiment, other: Experiment) -> dict[str, tuple[Any, Any]]:

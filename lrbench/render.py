@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from lrbench import cells, sr_table
-from lrbench.compare import Comparison
+from lrbench import cells, needed, sr_table
+from lrbench.cells import Cell
+from lrbench.marks import about_marks, marked, precisions, significance, values_of
 from lrbench.record import Record
-from lrbench.sheet import DASH, HR_MARK, NETWORKS_MARK, WAYS_MARK, Sheet, fixed, grid
-from lrbench.stats import CHANCE, summarise
+from lrbench.sheet import DASH, HR_MARK, Sheet, fixed, grid
+from lrbench.stats import CHANCE
 from lrbench.table import Entry, FilledTable
 
 
@@ -23,34 +24,40 @@ def sheet(table: FilledTable) -> Sheet:
 def _long_form(table: FilledTable) -> list[dict[str, Any]]:
     """One flat dict for each row and column that has a number; percentages and percentage points."""
     lines = []
-    shared = vars(table.conditions) if table.conditions else dict.fromkeys(cells.Conditions.__dataclass_fields__)
     for row in table.rows:
         for column, label, entry in zip(table.columns, table.labels, row.entries, strict=True):
             if entry.cell or entry.published is not None:
                 ours = {"row": row.label, "method": row.key.method, "config": row.key.config}
                 where = {"backbone": row.key.backbone, "dataset": column.dataset, "scale": column.scale}
                 lines.append(
-                    {"table": table.source.title, **shared, **ours, **where, "size": label.split()[-1],
-                     "tested_on": "hr" if row.hr else "lr", **_numbers(entry)}
+                    {"table": table.source.title, **cells.flat(table.conditions), **ours, **where,
+                     "size": label.split()[-1], "tested_on": "hr" if row.hr else "lr", **_numbers(table, entry)}
                 )  # fmt: skip
     return lines
 
 
-def _numbers(entry: Entry) -> dict[str, Any]:
+def _numbers(table: FilledTable, entry: Entry) -> dict[str, Any]:
     cell, records = entry.cell, entry.cell.records if entry.cell else ()
+    top1 = cell.top1 if cell else None
+    teachers = [one for one in needed.teachers(records, table.known) if not one.diverged]
+    restorers = needed.restorers(records, table.known)
     return {
-        "top1_mean": None if cell is None else round(cell.top1.mean, 4),
-        "top1_sd": None if cell is None or cell.top1.sd is None else round(cell.top1.sd, 4),
-        "n": len(records),
+        "top1_mean": None if top1 is None else round(top1.mean, 4),
+        "top1_sd": None if top1 is None or top1.sd is None else round(top1.sd, 4),
+        "n": 0 if top1 is None else top1.n,
+        "diverged": cell.diverged if cell else 0,
         "published": entry.published,
         "difference": None if entry.difference is None else round(entry.difference, 4),
-        "gain_over_reference": None if entry.comparison is None else round(entry.comparison.gain, 4),
-        "mcnemar_p": _p_values(entry.comparison),
-        **_significance(entry.comparison, "reference"),
-        "gain_over_control": None if entry.control is None else round(entry.control.gain, 4),
-        "control_mcnemar_p": _p_values(entry.control),
-        **_significance(entry.control, "control"),
+        **significance("reference", entry.comparison),
+        **significance("control", entry.control),
         "epochs_in_weights": None if cell is None else cell.epochs,
+        "teacher": round(sum(one.top1 for one in teachers) / len(teachers), 4) if teachers else None,
+        "teacher_epochs": values_of(one.metrics.get("epochs_in_weights") for one in teachers),
+        "sr_images": values_of(one.data.train_images for one in restorers),
+        "sr_epochs": values_of(one.metrics.get("epochs_in_weights") for one in restorers),
+        "macs": values_of(record.metrics.get("macs") for record in records),
+        "precision": values_of(record.spec.precision for record in records),
+        "predicts_one_class": " ".join(map(str, cell.one_class)) if cell else "",
         "seeds": " ".join(str(record.spec.seed) for record in records),
         "runs": " ".join(record.id for record in records),
     }
@@ -72,13 +79,22 @@ def _body(table: FilledTable) -> tuple[list[str], list[list[str]]]:
         if table.unequal_budgets:
             line.append(str(row.epochs or DASH))
         for number, entry in enumerate(row.entries):
-            line.append(str(entry.cell.top1) if entry.cell else DASH)
+            line.append(shown(entry.cell))
             if number in published:
                 line += [fixed(entry.published), fixed(entry.difference, "+")]
-            line += [_marked(entry.comparison)] if number in compared else []
-            line += [_marked(entry.control)] if number in controlled else []
+            line += [marked(entry.comparison)] if number in compared else []
+            line += [marked(entry.control)] if number in controlled else []
         lines.append(line)
     return head, lines
+
+
+def shown(cell: Cell | None) -> str:
+    """A cell's score, and whether its networks predict one class."""
+    if cell is None:
+        return DASH
+    one_class = len(cell.one_class)
+    of = "" if one_class == len(cell.records) else f" in {one_class} of {len(cell.records)}"
+    return f"{cell.text}, predicts one class{of}" if one_class else cell.text
 
 
 def _notes(table: FilledTable) -> list[str]:
@@ -95,7 +111,7 @@ def _notes(table: FilledTable) -> list[str]:
             f"stored predictions (p < {CHANCE:g}), which compares two trained networks, not two ways of training. "
             f"{control if controlled else ''}".rstrip()
         )
-        notes.append(_about_marks(table.family))
+        notes.append(about_marks(table.comparisons))
     notes += table.source.notes
     if table.unequal_budgets:
         notes.append(
@@ -104,46 +120,36 @@ def _notes(table: FilledTable) -> list[str]:
         )
     if any(row.hr for row in table.rows):
         notes.append(f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor.")
+    notes += _about_runs(table)
+    notes += [f"Failed, and missing here: {cells.named(spec)}: {why}." for spec, why in table.failed]
     if table.left_out:
-        notes.append(f"{table.left_out} run(s) of older versions of these experiments are left out.")
+        notes.append(f"{table.left_out} run(s) of older versions or another precision of these rows are left out.")
     if table.conditions is None:
-        notes.append("Nothing has been run yet; start with `lrbench run --method NAME --dataset NAME`.")
+        others = "; what else was run stands in `lrbench table leaderboard`" if table.known else ""
+        start = "start with `lrbench run --method NAME --dataset NAME`"
+        notes.append(f"Nothing has been run yet of these rows and columns; {start}{others}.")
     return notes
 
 
-def _about_marks(family: int) -> str:
-    made = f"the {family} comparisons that this table makes" if family > 1 else "the one comparison of this table"
-    return (
-        f"A difference marked {WAYS_MARK} is more than chance (p < {CHANCE:g}) by a paired t-test over the seeds, "
-        f"after Holm's correction for {made}: the two ways of training differ. One marked {NETWORKS_MARK} has one seed "
-        "and is more than chance by McNemar's test, corrected likewise: the two networks differ, which says nothing "
-        "of another seed. Without a mark no difference is shown; that does not say that there is none."
-    )
-
-
-def _marked(comparison: Comparison | None) -> str:
-    return DASH if comparison is None else f"{comparison} {_mark(comparison)}".rstrip()
-
-
-def _mark(comparison: Comparison) -> str:
-    """What stands beside a difference that is more than chance; nothing for another."""
-    if not comparison.beyond_chance:
-        return ""
-    return WAYS_MARK if comparison.over_seeds else NETWORKS_MARK
-
-
-def _p_values(comparison: Comparison | None) -> str:
-    return "" if comparison is None else " ".join(f"{p:.3g}" for p in comparison.mcnemar)
-
-
-def _significance(comparison: Comparison | None, other: str) -> dict[str, Any]:
-    """The test of a comparison: its name, its p before and after Holm's correction, its mark."""
-    test = p = corrected = mark = None
-    if comparison is not None:
-        test = "paired t over seeds" if comparison.over_seeds else "McNemar, one seed"
-        p, mark = float(f"{comparison.p:.6g}"), _mark(comparison)
-        corrected = None if comparison.corrected is None else float(f"{comparison.corrected:.6g}")
-    return {f"{other}_test": test, f"{other}_p": p, f"{other}_p_holm": corrected, f"{other}_mark": mark}
+def _about_runs(table: FilledTable) -> list[str]:
+    """What one has to know of the runs to read the table: teachers, SR nets, precisions, weights that differ."""
+    notes = []
+    teachers = [
+        f"{row.label}, {label}: {about}"
+        for row in table.rows
+        for label, entry in zip(table.labels, row.entries, strict=True)
+        if entry.cell and (about := needed.about_teachers(entry.cell.records, table.known))
+    ]
+    if teachers:
+        notes.append(f"Their teachers' top-1 %: {'; '.join(teachers)}.")
+    for row in table.rows:
+        if trained := needed.about_restorers(row.records, table.known):
+            macs = values_of(f"{macs / 1e6:,.1f}" for one in row.records if (macs := one.metrics.get("macs")))
+            arithmetic = f"; {macs} million MACs a test image, its classifier's among them" if macs else ""
+            notes.append(f"{row.label}: its SR net was trained on {trained}{arithmetic}.")
+    notes += precisions({row.label: row.records for row in table.rows})
+    records = [record for row in table.rows for record in row.records]
+    return notes + needed.differing_weights(records, table.known)
 
 
 def _columns_controlled(table: FilledTable) -> set[int]:
@@ -152,7 +158,7 @@ def _columns_controlled(table: FilledTable) -> set[int]:
         number
         for row in table.rows
         for number, entry in enumerate(row.entries)
-        if entry.control and (table.unequal_budgets or entry.control != entry.comparison)
+        if entry.control and (table.unequal_budgets or entry.control is not entry.comparison)
     }
 
 
@@ -171,9 +177,9 @@ def _columns_with_published(table: FilledTable) -> set[int]:
 
 def runs(records: Sequence[Record]) -> str:
     """What `lrbench run` prints: a line a run, the seeds of one experiment together, with their mean below."""
-    scores = {"top1": "top-1 %", "psnr": "PSNR dB"}  # a column for each that there is
-    shown = [score for score in scores if any(score in record.metrics for record in records)]
-    head = ["run", "seed", *(scores[score] for score in shown), "epochs in weights", "images/s", "id"]
+    metrics = {"top1": "top-1 %", "psnr": "PSNR dB"}  # a column for each that there is
+    scores = [score for score in metrics if any(score in record.metrics for record in records)]
+    head = ["run", "seed", *(metrics[score] for score in scores), "epochs in weights", "images/s", "id"]
     experiments: dict[str, list[Record]] = {}
     for record in records:
         experiments.setdefault(cells.variant(record.spec), []).append(record)
@@ -183,14 +189,20 @@ def runs(records: Sequence[Record]) -> str:
         if not cells.comparable(seeds[0], wanted):
             name += f" ({_about(seeds[0])})"
         for record in seeds:
-            values = [fixed(record.metrics.get(score)) for score in shown]
-            speed, epochs = f"{record.metrics['images_per_second']:.0f}", str(record.metrics["epochs_in_weights"])
+            values = [_score(record, score) for score in scores]
+            speed, epochs = f"{record.metrics['images_per_second'] or 0:.0f}", str(record.metrics["epochs_in_weights"])
             lines.append([name, str(record.spec.seed), *values, epochs, speed, record.id])
         if len(seeds) > 1:
-            means = [_mean([record.metrics.get(score) for record in seeds]) for score in shown]
-            lines.append([name, "mean", *means, "", "", ""])
+            lines.append([name, "mean", *(cells.scores(seeds, score) for score in scores), "", "", ""])
     notes = f"\n{HR_MARK} trained and tested on HR images\n" if any(r.spec.scale is None for r in records) else ""
     return f"{_about(wanted)}\n\n{grid(head, lines)}{notes}"
+
+
+def _score(record: Record, metric: str) -> str:
+    if record.diverged and metric in record.metrics:
+        return f"diverged in epoch {record.metrics.get('diverged_epoch')}"
+    one_class = metric == "top1" and record.metrics.get("predicted_classes") == 1
+    return fixed(record.metrics.get(metric)) + (", predicts one class" if one_class else "")
 
 
 def _about(record: Record) -> str:
@@ -198,9 +210,4 @@ def _about(record: Record) -> str:
     spec = record.spec
     if record.restores:
         return f"{spec.dataset}, {spec.degradation}, {sr_table.training(record)}"
-    return f"{spec.dataset}, {spec.backbone}, {cells.conditions(record)}"
-
-
-def _mean(values: Sequence[float | None]) -> str:
-    numbers = [value for value in values if value is not None]
-    return str(summarise(numbers)) if numbers else DASH
+    return f"{spec.dataset}, {spec.backbone}, {cells.conditions(spec)}, {spec.precision}"

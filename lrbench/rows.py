@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lrbench import cells
-from lrbench.cells import Cell, Cells, Column
+from lrbench.cells import Cell, Cells, Column, RowKey
 from lrbench.compare import Comparison, Right, compare
 
 
@@ -36,15 +36,20 @@ class Wanted:
         shared = {name: value for name, value in controlled(own, other.config).items() if value != own[name]}
         return replace(self, settings=dict(self.settings) | shared) if shared else self
 
+    def fits(self, key: RowKey) -> bool:
+        """Whether a row is of such runs; a setting that is newer than a run has its default there."""
+        if (key.method, key.backbone) != (self.method, self.backbone):
+            return False
+        own = cells.default_config(self.method) | json.loads(key.config)
+        return {name: value for name, value in own.items() if name not in self.free} == self.config
+
     def find(self, found: Cells, column: Column) -> dict[str, Cell]:
         """What there is of it in a column: the free settings as --set takes them, "" at the defaults -> cell."""
-        wanted, there = self.config, {}
-        for (key, where), cell in found.items():
-            if (where, key.method, key.backbone) == (column, self.method, self.backbone):
-                own = json.loads(key.config)
-                if {name: value for name, value in own.items() if name not in self.free} == wanted:
-                    there[" ".join(one for one in cells.changes(key) if one.partition("=")[0] in self.free)] = cell
-        return there
+        return {
+            " ".join(one for one in cells.changes(key) if one.partition("=")[0] in self.free): cell
+            for (key, where), cell in found.items()
+            if where == column and self.fits(key)
+        }
 
     def cell(self, found: Cells, column: Column) -> Cell | None:
         """The only cell, of runs without free settings; None where there is none."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from lrbench import cells
 from lrbench.record import Record
 from lrbench.sheet import DASH, Sheet
+from lrbench.spec import RunSpec
 from lrbench.stats import Summary, summarise
 
 MEASURES = {
@@ -39,9 +40,13 @@ class Test:
         return f"{self.dataset} {sizes}, {self.degradation}, {self.test_images:,} test images{content}"
 
 
-def sheets(records: Iterable[Record]) -> list[Sheet]:
-    """A table for each test that SR nets were put to; one without lines where there is none."""
-    return [_sheet(test, experiments) for test, experiments in group(records).items()] or [_empty()]
+def sheets(records: Iterable[Record], failures: Iterable[tuple[RunSpec, str]] = ()) -> list[Sheet]:
+    """A table for each test that SR nets were put to; one without lines where there is none.
+
+    failures: runs that failed, and why: the SR nets among them are named below the table that misses them.
+    """
+    failed = [(spec, why) for spec, why in failures if spec.backbone == cells.NONE]
+    return [_sheet(test, experiments, failed) for test, experiments in group(records).items()] or [_empty(failed)]
 
 
 def group(records: Iterable[Record]) -> dict[Test, list[list[Record]]]:
@@ -62,10 +67,11 @@ def _test(record: Record, changed: Collection[str]) -> Test:
 
 def training(record: Record) -> str:
     """How an SR net was trained, in words: the epochs of all stages, the pairs of the last."""
-    shared, epochs = cells.conditions(record), record.metrics["epochs_in_weights"]
+    recipe, epochs = cells.fields(record.spec)["recipe"], record.metrics["epochs_in_weights"]
     selected = ", best epoch by validation" if record.metrics.get("best_epoch") else ""
     plural = "s" * (epochs != 1)
-    return f"{shared.recipe}, {epochs} epoch{plural}, {record.data.train_images:,} pairs, {shared.precision}{selected}"
+    pairs, precision = f"{record.data.train_images:,} pairs", record.spec.precision
+    return f"{recipe}, {epochs} epoch{plural}, {pairs}, {precision}{selected}"
 
 
 def labels(experiments: Sequence[Sequence[Record]]) -> list[str]:
@@ -84,7 +90,17 @@ def _nets(experiments: Sequence[Sequence[Record]]) -> list[_Row]:
     ]
 
 
-def _sheet(test: Test, experiments: Sequence[Sequence[Record]]) -> Sheet:
+def _same_test(one: RunSpec, other: RunSpec) -> bool:
+    return all(
+        getattr(one, name) == getattr(other, name) for name in ("dataset", "fingerprint", "degradation", "scale")
+    ) and (one.config["sr_scale"] == other.config["sr_scale"])
+
+
+def _about_failed(failed: Iterable[tuple[RunSpec, str]]) -> list[str]:
+    return [f"Failed, and missing here: {cells.named(spec)}: {why}." for spec, why in failed]
+
+
+def _sheet(test: Test, experiments: Sequence[Sequence[Record]], failed: Sequence[tuple[RunSpec, str]]) -> Sheet:
     rows = [_Row.bicubic(experiments[0][0]), *_nets(experiments)]
     notes = [
         "Means over the test images, rounded to 8 bits, then mean ± sample standard deviation over seeds "
@@ -93,10 +109,11 @@ def _sheet(test: Test, experiments: Sequence[Sequence[Record]]) -> Sheet:
         "bicubic: LR enlarged by the degradation protocol's own way up, without any network.",
         "Trained: the epochs of all stages, and the pairs of the last one.",
     ]
-    if any(value is None for row in rows for value in row.measures.values()):
+    if any(DASH in row.line()[2:] for row in rows):
         from lrbench.quality import WINDOW  # here, not above: it brings torch
 
         notes.append(f"{DASH}: the images are too small; SSIM's window has {WINDOW} pixels.")
+    notes += _about_failed((spec, why) for spec, why in failed if _same_test(spec, experiments[0][0].spec))
     return Sheet(
         TITLE,
         str(test),
@@ -130,9 +147,11 @@ class _Row:
     def line(self) -> list[str]:
         values = []
         for name, (_, digits) in MEASURES.items():
-            summary = self.measures[name]
-            text = DASH if summary is None else summary.text(digits) if self.records else f"{summary.mean:.{digits}f}"
-            values.append(text)
+            if self.records:
+                values.append(cells.scores(self.records, name, digits))
+            else:  # of plain enlargement, which has no seed
+                summary = self.measures[name]
+                values.append(DASH if summary is None else f"{summary.mean:.{digits}f}")
         return [self.label, self.training or DASH, *values]
 
     def flat(self, test: Test) -> dict[str, object]:
@@ -147,16 +166,22 @@ class _Row:
             "epochs_in_weights": first and first.metrics["epochs_in_weights"],
             "train_images": first and first.data.train_images,
         }
-        seeds = {"n": len(self.records), "seeds": " ".join(str(record.spec.seed) for record in self.records)}
+        diverged = sum(record.diverged for record in self.records)
+        seeds = {
+            "n": len(self.records) - diverged,
+            "diverged": diverged,
+            "seeds": " ".join(str(record.spec.seed) for record in self.records),
+        }
         runs = {"runs": " ".join(record.id for record in self.records)}
         return {"table": TITLE, **vars(test), **about, **trained, **numbers, **seeds, **runs}
 
 
 def _over(records: Sequence[Record], name: str) -> Summary | None:
-    values = [value for record in records if (value := record.metrics.get(name)) is not None]
+    kept = [record for record in records if not record.diverged]
+    values = [value for record in kept if (value := record.metrics.get(name)) is not None]
     return summarise(values) if values else None
 
 
-def _empty() -> Sheet:
+def _empty(failed: Sequence[tuple[RunSpec, str]]) -> Sheet:
     note = "No SR net has been run yet; 'lrbench methods' lists them."
-    return Sheet(TITLE, "no run yet", HEAD, [], [note], [])
+    return Sheet(TITLE, "no run yet", HEAD, [], [note, *_about_failed(failed)], [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,29 +37,91 @@ def summarise(values: Sequence[float]) -> Summary:
     return Summary(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
 
 
-def t_interval(values: Sequence[float], level: float = 0.95, unit: float = 0.0) -> tuple[float, float] | None:
-    """Student's interval for the mean of normal values; None for fewer than two of them. unit: see `t_test`."""
-    if len(values) < 2:
-        return None
-    mean, half = statistics.fmean(values), _standard_error(values, unit)
-    half *= float(special.stdtrit(len(values) - 1, (1 + level) / 2))
-    return mean - half, mean + half
+@dataclass(frozen=True)
+class Spread:
+    """The standard deviation of single values, known with some degrees of freedom."""
+
+    sd: float
+    df: int
+
+    def at_least(self, sd: float) -> Spread:
+        """The same, where its standard deviation is less than that of a source of noise that is known, with that."""
+        return Spread(max(self.sd, sd), self.df)
 
 
-def t_test(values: Sequence[float], unit: float = 0.0) -> float:
-    """Two-sided p of Student's test that the mean of at least two normal values is 0.
+def pooled(groups: Iterable[Sequence[float]]) -> Spread | None:
+    """What several groups of normal values of one variance and means of their own say of their spread together.
 
-    unit: of values that are differences of two counts. Few of those may be equal by luck, which would be a spread
-    of 0 and a p of 0: their standard deviation is taken to be at least that of two roundings, unit / sqrt(6).
+    The squared deviations of all from their group's mean, over the sum of the groups' degrees of freedom; None where
+    no group has two values.
     """
-    mean, error = statistics.fmean(values), _standard_error(values, unit)
+    several = [group for group in groups if len(group) > 1]
+    df = sum(len(group) - 1 for group in several)
+    if not df:
+        return None
+    return Spread(math.sqrt(sum(statistics.variance(group) * (len(group) - 1) for group in several) / df), df)
+
+
+def spreads(groups: Sequence[Sequence[float]], floors: Sequence[float]) -> list[Spread | None]:
+    """The spread of each of several groups of normal values, pooled over all, and at least its floor.
+
+    floors: of each group, the standard deviation that a known source of noise gives by itself. A group of one value has
+    the others' spread. One that varies more than the others and its floor explain (F-test, p < CHANCE after
+    Bonferroni's correction) is not of their kind: it keeps its own, and adds nothing to theirs.
+    """
+    own = [pooled([group]) for group in groups]
+    together = [place for place, spread in enumerate(own) if spread]
+    alone: dict[int, Spread] = {}
+    for place in sorted(together, key=lambda place: -(own[place] or Spread(0, 0)).sd):
+        spread, others = own[place], pooled([groups[other] for other in together if other != place])
+        if spread is None or others is None:
+            break
+        expected = max(others.sd, floors[place])
+        ratio = (spread.sd / expected) ** 2 if expected else math.inf if spread.sd else 0.0
+        if not ratio > 1 or special.fdtrc(spread.df, others.df, ratio) * len(together) >= CHANCE:
+            break
+        together.remove(place)
+        alone[place] = spread
+    shared = pooled([groups[place] for place in together])
+    found = [alone.get(place, shared) for place in range(len(groups))]
+    return [spread and spread.at_least(floor) for spread, floor in zip(found, floors, strict=True)]
+
+
+def t_interval(
+    values: Sequence[float], level: float = 0.95, spread: Spread | None = None
+) -> tuple[float, float] | None:
+    """Student's interval for the mean of normal values; None where nothing is known of their spread.
+
+    spread: by default that of the values themselves, of which there must then be two.
+    """
+    spread = spread or pooled([values])
+    if spread is None:
+        return None
+    half = float(special.stdtrit(spread.df, (1 + level) / 2)) * spread.sd / math.sqrt(len(values))
+    return statistics.fmean(values) - half, statistics.fmean(values) + half
+
+
+def t_test(values: Sequence[float], spread: Spread | None = None) -> float:
+    """Two-sided p of Student's test that the mean of normal values is 0. spread: as of `t_interval`."""
+    spread = spread or pooled([values])
+    if spread is None:
+        raise ValueError("one value says nothing of its spread")
+    mean, error = statistics.fmean(values), spread.sd / math.sqrt(len(values))
     if error == 0:
         return float(mean == 0)
-    return float(2 * special.stdtr(len(values) - 1, -abs(mean / error)))
+    return float(2 * special.stdtr(spread.df, -abs(mean / error)))
 
 
-def _standard_error(values: Sequence[float], unit: float) -> float:
-    return max(statistics.stdev(values), unit / math.sqrt(6)) / math.sqrt(len(values))
+def images_sd(differences: np.ndarray) -> float:
+    """The standard deviation over seeds of a mean difference that the choice of the test images alone gives.
+
+    differences: as `bootstrap` takes them. Of a seed the variance is that of a mean of n independent images,
+    (n01 + n10 - (n01 - n10)^2 / n) / n^2, where n01 and n10 are the images that only one of the two has right; of
+    several the mean of their variances. In the units of `differences`.
+    """
+    images = differences.shape[1]
+    discordant, gain = (differences != 0).sum(axis=1), differences.sum(axis=1, dtype=float)
+    return float(np.sqrt(np.mean((discordant - gain**2 / images) / images**2)))
 
 
 def mcnemar(one: np.ndarray, other: np.ndarray) -> float:

@@ -60,8 +60,8 @@ def draw(source: PublishedSweep, drawn: Sequence[Sweep], settings: Mapping[str, 
     figure.suptitle(
         f"{source.title}{f', with{changed}' if changed else ''}\n"
         f"In the paper ({source.source}): {source.column[0]}, {source.protocol}; a plot only, so none of its numbers "
-        f"stand here.\nDashed: {cells.label(source.reference)} as it is by default; dotted: the same started "
-        f"as {cells.label(source.method)} was, a control of equal budget. Bars: standard deviation over seeds.",
+        f"stand here.\nDashed: {cells.label(source.reference)} as it is by default{_about_controls(source, drawn)}. "
+        f"Bars: standard deviation over seeds.{_about_diverged(source, drawn)}",
         fontsize=9,
     )
     axes = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
@@ -71,6 +71,21 @@ def draw(source: PublishedSweep, drawn: Sequence[Sweep], settings: Mapping[str, 
         )
         _draw(panel, source, lines)
     return figure
+
+
+def _about_controls(source: PublishedSweep, drawn: Sequence[Sweep]) -> str:
+    if not any(one.control for one in drawn):
+        return ""
+    return f"; dotted: the same started as {cells.label(source.method)} was, a control of equal budget"
+
+
+def _about_diverged(source: PublishedSweep, drawn: Sequence[Sweep]) -> str:
+    if not any(cell.diverged for one in drawn for cell in one.points.values()):
+        return ""
+    return (
+        f"\nX at the foot: runs at that {source.symbol} diverged, so many of so many; "
+        "its point, where there is one, is the mean of the others."
+    )
 
 
 def _draw(panel: Axes, source: PublishedSweep, lines: Sequence[Sweep]) -> None:
@@ -86,15 +101,16 @@ def _draw(panel: Axes, source: PublishedSweep, lines: Sequence[Sweep]) -> None:
     at: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "xytext": (4, 4)}
     panel.annotate(f"the paper's {source.symbol} = {source.chosen:g}", (source.chosen, 0), fontsize=8, **at)
     own, reference = cells.label(source.method), cells.label(source.reference)
-    for one, look in zip(lines, looks(len(lines)), strict=True):
+    for number, (one, look) in enumerate(zip(lines, looks(len(lines)), strict=True)):
         backbone = source.backbones.get(one.backbone, one.backbone)
         points = {value: cell for value, cell in one.points.items() if value > 0}
+        means = {value: top1 for value, cell in points.items() if (top1 := cell.top1)}
         if points:
             epochs = max(cell.epochs for cell in points.values())
             panel.errorbar(
-                list(points),
-                [cell.top1.mean for cell in points.values()],
-                yerr=[cell.top1.sd or 0.0 for cell in points.values()],
+                list(means),
+                [top1.mean for top1 in means.values()],
+                yerr=[top1.sd or 0.0 for top1 in means.values()],
                 label=f"{own} ({backbone}), {epochs} epochs, {_seeds(points.values())}",
                 color=look.colour,
                 marker=look.marker,
@@ -102,17 +118,36 @@ def _draw(panel: Axes, source: PublishedSweep, lines: Sequence[Sweep]) -> None:
                 linewidth=1.6,
                 capsize=3,
             )
+        _mark_diverged(panel, points, look, number)
         for cell, dashes, what, x in (
             (one.reference, PLAIN, "", values[0] / 1.3),
             (one.control, CONTROL, ", control", values[-1] * 1.3),
         ):
-            if cell:
+            if cell and cell.top1:
                 _level(panel, cell, dashes, look, x, f"{reference}{what} ({backbone})")
     panel.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False, handlelength=4)
 
 
+def _mark_diverged(panel: Axes, points: Mapping[float, Cell], look: Look, number: int) -> None:
+    """A cross at the foot of the panel, at each value at which runs diverged, a line of them for each backbone."""
+    height, where = 0.05 + 0.05 * number, panel.get_xaxis_transform()
+    for value, cell in points.items():
+        if cell.diverged:
+            panel.plot([value], [height], "X", color=look.colour, markersize=7, transform=where, clip_on=False)
+            panel.annotate(
+                f"diverged: {cell.diverged} of {len(cell.records)}",
+                (value, height),
+                xycoords=where,
+                textcoords="offset points",
+                xytext=(6, -3),
+                fontsize=7,
+                color=look.colour,
+            )
+
+
 def _level(panel: Axes, cell: Cell, dashes: Any, look: Look, x: float, name: str) -> None:
     """A line across, with its backbone's marker, open, and its bar at `x`, beside the swept values."""
+    assert cell.top1 is not None
     mean, sd = cell.top1.mean, cell.top1.sd or 0.0
     label = f"{name}, {cell.epochs} epochs, {_seeds([cell])}"
     shown: dict[str, Any] = {"color": look.colour, "linestyle": dashes, "linewidth": 1.5}
@@ -122,6 +157,6 @@ def _level(panel: Axes, cell: Cell, dashes: Any, look: Look, x: float, name: str
 
 
 def _seeds(found: Collection[Cell]) -> str:
-    counts = sorted({len(cell.records) for cell in found})
+    counts, diverged = sorted({len(cell.kept) for cell in found}), sum(cell.diverged for cell in found)
     number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{number} seed{'s' * (counts != [1])}"
+    return f"{number} seed{'s' * (counts != [1])}{f', {diverged} diverged' if diverged else ''}"

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from lrbench import cells
 from lrbench.cells import Cell, Cells, Column, Conditions, RowKey
-from lrbench.compare import Comparison, Right, correct
+from lrbench.compare import Comparison, Right, family
+from lrbench.needed import Known
 from lrbench.published import PublishedRow, PublishedTable
 from lrbench.record import Record
-from lrbench.rows import compared, controlled
+from lrbench.rows import Wanted, compared, controlled
+from lrbench.spec import RunSpec
+
+Failure = tuple[RunSpec, str]  # a run that failed, and why
 
 
 @dataclass(frozen=True)
@@ -25,20 +29,23 @@ class Entry:
 
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
-        """Those that there are, each once."""
+        """Those that there are, each once: a control that is the reference itself is one comparison, not two."""
         return tuple(dict.fromkeys(one for one in (self.comparison, self.control) if one is not None))
 
     @property
     def difference(self) -> float | None:
         """Ours minus the published number, in percentage points."""
-        if self.published is None or self.cell is None:
+        if self.published is None or self.cell is None or self.cell.top1 is None:
             return None
         return self.cell.top1.mean - self.published
 
 
 @dataclass(frozen=True)
 class Row:
-    """A row: the published ones first, then what else has been run. `hr` marks one tested on HR images."""
+    """A published row; of one with settings that the paper leaves open, one for each of their values that were run.
+
+    `hr` marks one tested on HR images.
+    """
 
     label: str
     key: RowKey
@@ -50,16 +57,26 @@ class Row:
         """Epochs in the weights; None where nothing has been run."""
         return max((entry.cell.epochs for entry in self.entries if entry.cell), default=None)
 
+    @property
+    def records(self) -> list[Record]:
+        """The runs of all its columns, each once."""
+        return list({one.id: one for entry in self.entries if entry.cell for one in entry.cell.records}.values())
+
 
 @dataclass(frozen=True)
 class FilledTable:
-    """A published table under one set of conditions; `conditions` is None where there is no run at all."""
+    """A published table under one set of conditions; `conditions` is None where there is no run at all.
+
+    known: every run that its runs may have needed. failed: the runs that it misses because they failed.
+    """
 
     source: PublishedTable
     conditions: Conditions | None
     columns: tuple[Column, ...]
     labels: tuple[str, ...]  # of the columns
     rows: tuple[Row, ...]
+    known: Known = field(default_factory=dict)
+    failed: tuple[Failure, ...] = ()
 
     @property
     def unequal_budgets(self) -> bool:
@@ -67,82 +84,73 @@ class FilledTable:
         return len({row.epochs for row in self.rows if row.epochs is not None and not row.hr}) > 1
 
     @property
-    def family(self) -> int:
-        """The number of comparisons that the table makes, for which their p are corrected."""
-        return sum(len(entry.comparisons) for row in self.rows for entry in row.entries)
+    def comparisons(self) -> list[Comparison]:
+        """All that the table makes: they are made together, see lrbench.compare.family."""
+        return [one for row in self.rows for entry in row.entries for one in entry.comparisons]
 
     @property
     def left_out(self) -> int:
-        """Records of older versions of an experiment that is shown."""
+        """Records of older versions, or another precision, of an experiment that is shown."""
         return sum(entry.cell.left_out for row in self.rows for entry in row.entries if entry.cell)
 
 
-def fill(source: PublishedTable, records: Iterable[Record], right: Right | None = None) -> list[FilledTable]:
-    """The table once for each set of conditions that runs were made under, or once, empty.
+def fill(
+    source: PublishedTable, records: Iterable[Record], right: Right | None = None, failures: Iterable[Failure] = ()
+) -> list[FilledTable]:
+    """The table once for each set of conditions under which a row of it was run, or failed, or once, empty.
 
-    A table of one backbone takes runs of that backbone alone; one of several, or of none, takes all.
-    With `right`, rows are tested against the table's reference.
+    Its rows and columns are the published ones: what else has been run stands in no published table. With `right`, rows
+    are tested against the table's reference.
     """
-    backbones = {row.backbone for row in source.rows}
-    own = [r for r in records if not r.restores and (len(backbones) != 1 or r.spec.backbone in backbones)]
-    sides = {record.spec.dataset: record.data.side for record in own}
-    filled = [_fill(source, shared, found, sides, right) for shared, found in cells.sort(own).items()]
-    return filled or [_fill(source, None, {}, {}, None)]
+    known = {record.id: record for record in records}
+    found = cells.sort(record for record in known.values() if not record.restores)
+    failed = [(spec, why) for spec, why in failures if spec.id not in known]
+    under = [*found, *(cells.conditions(spec) for spec, _ in failed if spec.scale is not None)]
+    filled = [_fill(source, shared, found.get(shared, {}), right, known, failed) for shared in dict.fromkeys(under)]
+    filled = sorted((one for one in filled if one.failed or any(row.records for row in one.rows)), key=_order)
+    return filled or [_fill(source, None, {}, None, known, [])]
+
+
+def _order(table: FilledTable) -> tuple[object, ...]:
+    return table.conditions.order if table.conditions else ()
 
 
 def _fill(
     source: PublishedTable,
     shared: Conditions | None,
     found: Cells,
-    sides: dict[str, int],
     right: Right | None,
+    known: Known,
+    failed: Sequence[Failure],
 ) -> FilledTable:
-    sides = sides | {dataset: side for dataset, _, side in source.columns}
-    run = {column for _, column in found}
-    datasets = {column.dataset for column in run}
-    published = [Column(dataset, scale) for dataset, scale, _ in source.columns]
-    columns = [column for column in published if column.dataset in datasets or not run]
-    columns += sorted(run - set(columns), key=lambda column: (column.dataset, -(column.scale or 1)))
-    rows = [
-        _row(label, key, columns, published, row.top1, found) for row in source.rows for label, key in _keys(row, found)
-    ]
-    shown = {row.key for row in rows}
-    rows += [
-        _row(f"{cells.name(key)} ({key.backbone})", key, columns, published, (None,) * len(published), found)
-        for key in dict.fromkeys(key for key, _ in found)
-        if key not in shown
-    ]
+    columns = [Column(dataset, scale) for dataset, scale, _ in source.columns]
+    labels = [column.label(side) for column, (_, _, side) in zip(columns, source.columns, strict=True)]
+    rows = [_row(label, key, columns, row.top1, found) for row in source.rows for label, key in _keys(row, found)]
     if source.reference and right:
-        rows = _corrected([_compared(row, columns, source.reference, found, right) for row in rows])
-    labels = tuple(column.label(sides[column.dataset]) for column in columns)
-    return FilledTable(source, shared, tuple(columns), labels, tuple(rows))
+        rows = _together([_compared(row, columns, source.reference, found, right) for row in rows])
+    missed = [one for one in failed if shared and _misses(rows, columns, shared, one[0])]
+    return FilledTable(source, shared, tuple(columns), tuple(labels), tuple(rows), known, tuple(missed))
 
 
 def _keys(row: PublishedRow, found: Cells) -> list[tuple[str, RowKey]]:
     """The runs that may stand in a published row, each with its label; its default settings where there is none."""
-    config = cells.default_config(row.method) | dict(row.settings)
-    fixed = {name: value for name, value in config.items() if name not in row.free}
+    wanted = Wanted(row.method, row.backbone, row.settings, row.free)
     keys = []
     for key in dict.fromkeys(key for key, _ in found):
-        own = json.loads(key.config)
-        if (key.backbone, key.method) == (row.backbone, row.method):
+        if wanted.fits(key):
             shown = {change.partition("=")[0]: change for change in cells.changes(key)}
+            own, config = json.loads(key.config), cells.default_config(row.method) | dict(row.settings)
             changed = [shown[name] for name in row.free if name in shown and own[name] != config.get(name)]
-            if {name: value for name, value in own.items() if name not in row.free} == fixed:
-                keys.append((", ".join([row.label, *changed]), key))
+            keys.append((", ".join([row.label, *changed]), key))
+    config = cells.default_config(row.method) | dict(row.settings)
     return keys or [(row.label, RowKey(row.backbone, row.method, json.dumps(config, sort_keys=True)))]
 
 
-def _row(
-    label: str,
-    key: RowKey,
-    columns: Sequence[Column],
-    published: Sequence[Column],
-    top1: Sequence[float | None],
-    found: Cells,
-) -> Row:
-    numbers = dict(zip(published, top1, strict=True))
-    entries = tuple(Entry(numbers.get(column), found.get((key, column))) for column in columns)
+def _row(label: str, key: RowKey, columns: Sequence[Column], top1: Sequence[float | None], found: Cells) -> Row:
+    entries = tuple(
+        Entry(published, found.get((key, column)) or found.get((key, Column(column.dataset, None))))
+        for column, published in zip(columns, top1, strict=True)
+    )
     records = [record for entry in entries if entry.cell for record in entry.cell.records]
     hr = any(record.spec.scale is None for record in records) or cells.sees_hr(key.method)
     return Row(label, key, entries, hr)
@@ -165,19 +173,31 @@ def _compared(row: Row, columns: Sequence[Column], reference: str, found: Cells,
     return replace(row, entries=tuple(entries))
 
 
-def _corrected(rows: Sequence[Row]) -> list[Row]:
-    """The rows with every p corrected for the number of comparisons that the table makes: they are one family.
+def _together(rows: Sequence[Row]) -> list[Row]:
+    """The rows with all comparisons that the table makes made together."""
+    alone = [comparison for row in rows for entry in row.entries for comparison in entry.comparisons]
+    made = dict(zip(alone, family(alone), strict=True))
+    return [
+        replace(
+            row,
+            entries=tuple(
+                replace(
+                    entry,
+                    comparison=entry.comparison and made[entry.comparison],
+                    control=entry.control and made[entry.control],
+                )
+                for entry in row.entries
+            ),
+        )
+        for row in rows
+    ]
 
-    A row's control that is the reference itself is one comparison, not two.
-    """
-    family = [comparison for row in rows for entry in row.entries for comparison in entry.comparisons]
-    corrected = correct(family)
-    return [replace(row, entries=tuple(_replaced(entry, corrected) for entry in row.entries)) for row in rows]
 
-
-def _replaced(entry: Entry, corrected: Mapping[Comparison, Comparison]) -> Entry:
-    return replace(
-        entry,
-        comparison=entry.comparison and corrected[entry.comparison],
-        control=entry.control and corrected[entry.control],
-    )
+def _misses(rows: Sequence[Row], columns: Sequence[Column], shared: Conditions, spec: RunSpec) -> bool:
+    """Whether a run that failed is one of a table's, or of those tested on HR that may teach them."""
+    datasets = {column.dataset for column in columns}
+    if spec.scale is None:
+        same, backbones = cells.conditions(spec) in (shared, shared.on_hr()), {row.key.backbone for row in rows}
+        return same and spec.dataset in datasets and spec.backbone in backbones
+    there = Column(spec.dataset, spec.scale) in columns and cells.row_key(spec) in {row.key for row in rows}
+    return there and cells.conditions(spec) == shared

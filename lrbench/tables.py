@@ -25,17 +25,17 @@ def sheets(name: str | None, store: Store) -> list[Sheet]:
 
         return leaderboard.of_store(store)[0]
     if name == SR:
-        return sr_table.sheets(store.records())
+        return sr_table.sheets(store.records(), store.failures())
     if name == TUNED:
-        return tuned.sheets(published.sweeps(store.warn), store.records(), store.right)
+        return tuned.sheets(published.sweeps(store.warn), store.counted(store.records()), store.right)
     if name == CLAIMS:
-        return claims_table.sheets(claims.installed(store.warn), store.records(), store.right)
+        return claims_table.sheets(claims.installed(store.warn), store.records(), store.right, store.failures())
     if name is not None and name not in names():
         raise unknown("table", name, names())
     wanted = [name] if name else registry.installed(published.TABLES)
     sources = [published.table(one) for one in wanted]
-    records = store.records()
-    return [sheet(filled) for source in sources for filled in fill(source, records, store.right)]
+    records, failures = store.counted(store.records()), store.failures()
+    return [sheet(filled) for source in sources for filled in fill(source, records, store.right, failures)]
 
 
 def text(name: str | None, store: Store, style: str) -> str:

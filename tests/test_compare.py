@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.stats
-from test_table import LR, record
+from test_table import LR, diverged, record
 
 from lrbench import cli, experiments, predictions, versus
 from lrbench.errors import UserError
@@ -29,13 +29,19 @@ class Runs:
         root.mkdir()
         self.store = Store(root)
 
-    def add(self, method=LR, right=200, seed=0, settings=None, labels=LABELS, **changes):
+    def add(
+        self, method=LR, right=200, seed=0, settings=None, labels=LABELS, lost=False, one_class=False,
+        needs_weights=None, **changes,
+    ):  # fmt: skip
         """A run that is right on so many of the images, of which the seed and the method choose the last few."""
         draw = np.random.default_rng([seed, len(method), right])
         hit = np.arange(N) < right - 20
         hit[right - 20 + draw.permutation(N - right + 20)[:20]] = True
         predicted = np.where(hit, labels, (labels + 1) % 10)
-        one = record(method, 100 * right / N, seed, settings, **changes)
+        predicted = np.zeros_like(predicted) if one_class else predicted
+        one = record(method, 100 * (predicted == labels).mean(), seed, settings, **changes)
+        one = one.model_copy(update={"needs_weights": needs_weights or {}})
+        one = diverged(one) if lost else one
         return self.store.save(one, "", {"predicted": predicted, "label": labels}, b"")
 
     def versus(self, first, second, **shared):
@@ -193,6 +199,88 @@ def runs_alike(runs):
     return runs.versus("vdsr", "espcn")
 
 
+def test_a_comparison_across_precisions_says_so(runs):
+    for seed in range(3):
+        runs.add("vdsr", 200 + seed, seed, precision="bf16"), runs.add("espcn", 201 + seed, seed)
+    said = " ".join(versus.notes(runs.versus("vdsr", "espcn")))
+    assert "precision differs: bf16 and fp32, so this is across precisions" in said
+
+
+def test_every_field_of_the_spec_that_differs_is_said(runs):
+    changes = {"batch_size": 32, "dropout": 0.5, "select": "held-out", "degradation": "area"}
+    for seed in range(3):
+        runs.add("vdsr", 200 + seed, seed, **changes), runs.add("espcn", 201 + seed, seed)
+    said = " ".join(versus.notes(runs.versus("vdsr", "espcn")))
+    for words in (
+        "batch_size differs: 32 and 128",
+        "dropout differs: 0.5 and 0.0",
+        "select differs",
+        "degradation differs",
+    ):
+        assert words in said
+
+
+def test_what_diverged_is_counted_and_in_no_mean(runs):
+    for seed in range(4):
+        runs.add("dfd", 230 + seed, seed, lost=seed == 3), runs.add(LR, 200, seed)
+    result = runs.versus("dfd", LR)
+    text, read = versus.text(result), json.loads(versus.as_json(result))
+    assert result.comparison.seeds == (0, 1, 2) and result.comparison.gain == pytest.approx(100 * 31 / N)
+    assert re.search(r"\| 3 +\| +diverged \| +66.67 \|", text) and re.search(
+        r"\| mean .*; ?1 diverged|1 diverged", text
+    )
+    assert "those not counted that diverged: seed 3" in text
+    assert "- seed 3 of DFD diverged and is in no mean: no number in epoch 3" in text
+    assert (read["seeds_diverged"], read["a"]["seeds_diverged"], read["b"]["seeds_diverged"]) == ([3], [3], [])
+
+
+def test_where_all_diverged_nothing_is_compared(runs):
+    for seed in range(2):
+        runs.add("dfd", 230, seed, lost=True), runs.add(LR, 200, seed)
+    with pytest.raises(UserError, match=r"of each seed that both have, seeds 0, 1, a run diverged: DFD diverged \(2\)"):
+        runs.versus("dfd", LR)
+
+
+def test_two_seeds_say_nothing_of_ways_of_training(runs):
+    for seed in range(2):
+        runs.add("dfd", 290 - seed, seed), runs.add(LR, 200, seed)
+    result = runs.versus("dfd", LR)
+    assert not json.loads(versus.as_json(result))["more_than_chance"]
+    text = versus.conclusion(result)
+    assert "in these seeds 0, 1" in text and "with fewer than 3 seeds" in text and "more than chance" not in text
+
+
+def test_the_teachers_score_and_its_weights_are_said(runs):
+    teacher = runs.add("hr-baseline", 290)
+    for seed in range(3):
+        (
+            runs.add("dfd", 230, seed, needs_weights={"teacher": teacher.files["weights.safetensors"]}),
+            runs.add(LR, 200, seed),
+        )
+    result = runs.versus("dfd", LR)
+    assert "\nA's teacher: top-1 96.67 (1), 100 epochs\n" in versus.text(result)
+    assert json.loads(versus.as_json(result))["a"]["teacher"] == "96.67 (1), 100 epochs"
+    assert json.loads(versus.as_json(result))["b"]["teacher"] is None
+    assert "more than once" not in versus.text(result)
+
+
+def test_other_weights_of_what_was_needed_are_noted(runs):
+    runs.add("hr-baseline", 290)
+    for seed in range(3):
+        runs.add("dfd", 230, seed, needs_weights={"teacher": "another"}), runs.add(LR, 200, seed)
+    assert re.search(r"- HR-baseline seed 0 \[\w+\] was trained more than once", versus.text(runs.versus("dfd", LR)))
+
+
+def test_a_network_that_predicts_one_class_is_named_even_of_an_old_record(runs):
+    for seed in range(3):
+        runs.add(LR, 30, seed, one_class=seed == 1), runs.add("dfd", 60, seed)
+    assert "- LR-baseline predicts one class in seed 1: it has learned" in versus.text(runs.versus("dfd", LR))
+    [old] = [one for one in runs.store.records() if one.spec.method == LR and one.spec.seed == 1]
+    assert "predicted_classes" not in old.metrics
+    [counted] = runs.store.counted([old])
+    assert counted.metrics["predicted_classes"] == 1
+
+
 def test_two_seeds_with_one_gain_are_not_beyond_all_doubt(runs):
     for seed in range(2):
         runs.add("vdsr", 200 + seed, seed), runs.add("espcn", 201 + seed, seed)
@@ -211,8 +299,13 @@ def test_the_numbers_of_a_comparison_are_scipys(many):
     test = scipy.stats.ttest_rel(*tops)
     read = json.loads(versus.as_json(result))
     assert read["gain"] == pytest.approx(np.mean(tops[0]) - np.mean(tops[1]))
-    assert read["p_over_seeds"] == pytest.approx(test.pvalue)
-    assert read["interval_over_seeds"] == pytest.approx(list(test.confidence_interval()))
+    assert read["p_over_seeds_alone"] == pytest.approx(test.pvalue)
+    gains, images_sd = np.subtract(*tops), read["images_sd"]
+    error = max(np.std(gains, ddof=1), images_sd) / math.sqrt(3)  # the test images alone give more than these seeds
+    assert images_sd > np.std(gains, ddof=1) and images_sd == pytest.approx(result.comparison.images_sd)
+    assert read["p_over_seeds"] == pytest.approx(2 * scipy.stats.t.sf(abs(read["gain"]) / error, 2))
+    over = scipy.stats.t.interval(0.95, 2, read["gain"], error)
+    assert read["interval_over_seeds"] == pytest.approx(list(over))
     for seed, told in enumerate(read["mcnemar"]):
         first, second = (many.store.predictions(side.records[seed]) for side in (result.first, result.second))
         one, other = (stored["predicted"] == stored["label"] for stored in (first, second))
@@ -220,7 +313,9 @@ def test_the_numbers_of_a_comparison_are_scipys(many):
         only = told["only_first"], told["only_second"]
         assert told["p"] == pytest.approx(scipy.stats.binomtest(only[0], sum(only)).pvalue)
     low, high = read["interval_over_seeds_and_images"]
-    assert low < read["gain"] < high
+    assert low < read["gain"] < high and over[1] - over[0] > high - low
+    assert read["interval"] == read["interval_over_seeds"]  # the wider
+    assert "the seeds differ by less than the images alone give, so t takes that" in versus.text(result)
     assert read["seeds"] == [0, 1, 2] and read["a"]["runs"] == [one.id for one in result.first.records]
 
 
@@ -243,10 +338,11 @@ def test_a_difference_beyond_chance_is_said_in_either_order(many):
 def test_no_difference_is_not_called_equality(runs):
     for seed in range(5):
         runs.add("dfd", 200 + 3 * (-1) ** seed, seed), runs.add(LR, 200, seed)
-    text = versus.text(runs.versus("dfd", LR))
+    result = runs.versus("dfd", LR)
+    text = versus.text(result)
     assert "No difference between DFD and LR-baseline is shown over 5 seeds" in text
-    low, high = scipy.stats.t.interval(0.95, 4, 0.2, np.std([1, -1, 1, -1, 1], ddof=1) / math.sqrt(5))
-    assert f"anything from {low:+.2f} to {high:+.2f} points" in text
+    low, high = result.comparison.interval
+    assert low < 0 < high and f"anything from {low:+.2f} to {high:+.2f} points" in text
 
 
 @pytest.mark.parametrize("right, differ", [(260, "by more than chance"), (203, "by no more than chance")])
@@ -319,8 +415,12 @@ def test_predictions_of_names_of_a_table_and_of_all(many, lrbench, tmp_path):
     assert status == 0 and f"{N * len(records):,} predictions of {len(records)} runs" in out
     with file.open() as written:
         assert {line["run"] for line in csv.DictReader(written)} == {one.id for one in records}
-    of_table = {one.id for row in predictions.choose(many.store, [], ["2"]) for one in [row]}
-    assert of_table == {one.id for one in records}
+    of_table = {one.spec.method for one in predictions.choose(many.store, [], ["2"])}
+    assert of_table == {"hr-baseline", LR, "dfd", "vdsr"}
+    shown = [one for one in records if one.spec.dataset == "cifar10" and one.spec.config.get("lam") != 0.5]
+    assert {one.id for one in predictions.choose(many.store, [], ["2"])} == {
+        one.id for one in shown if one.spec.config.get("init") != "teacher"
+    }
 
 
 def test_predictions_hold_one_run_at_a_time(many):

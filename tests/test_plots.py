@@ -56,14 +56,14 @@ def test_curves_have_a_panel_for_each_quantity_and_a_line_for_each_row(store):
     heights = [band.get_paths()[0].get_extents().get_points()[:, 1].tolist() for band in top1.collections]
     assert sorted(heights) == [[68.0, 80.0], [88.0, 90.0]]  # and their range
     assert titles(figure) == [loss.get_title(loc="left")]
-    assert titles(figure)[0].startswith("cifar10 8x8\nrecipe paper, 3 epochs, width 1")
+    assert titles(figure)[0].startswith("cifar10 8x8\nrecipe paper, 3 epochs, batches of 128, width 1")
 
 
 def test_each_protocol_and_resolution_has_panels_of_its_own(store):
     put(store, 60.0)
     put(store, 70.0, scale=2)
     put(store, 50.0, degradation="area")
-    put(store, 80.0, dataset="svhn", select="val", val=True)
+    put(store, 80.0, dataset="svhn", select="best-epoch", val=True)
     put(store, 90.0, "hr-baseline")
     with warnings.catch_warnings(action="error"):
         figure = curves.curves(store)
@@ -77,7 +77,7 @@ def test_each_protocol_and_resolution_has_panels_of_its_own(store):
     for title, (loss, *rest) in rows.items():
         assert [axes.get_ylabel() for axes in rest] == [
             "top-1 on training images (%)",
-            *(["top-1, validation (%)"] if "validation" in title else []),
+            *(["top-1, validation (%)"] if "held-out" in title else []),
         ]
         legend = rest[-1].get_legend()
         assert [text.get_text() for text in legend.get_texts()] == [line.get_label() for line in loss.lines]

@@ -90,7 +90,7 @@ def test_nets_put_to_different_tests_never_share_a_table(other):
 
 
 @pytest.mark.parametrize(
-    "other", [{"limit_train": 10_000}, {"epochs": 7}, {"recipe": "quick"}, {"select": "val"}], ids=str
+    "other", [{"limit_train": 10_000}, {"epochs": 7}, {"recipe": "quick"}, {"select": "best-epoch"}], ids=str
 )
 def test_nets_trained_otherwise_share_a_table_and_no_row(other):
     [one] = sr_table.sheets([net(psnr=20.0), net(psnr=30.0, **other)])
@@ -122,8 +122,34 @@ def test_which_network_of_basicsrs_is_always_said_and_settings_are_written_as_se
 
 
 def test_seeds_that_lose_are_counted_apart():
-    assert str(Comparison((0, 1, 2), (3.0, 2.0, -0.5), (0.01, 0.2, 0.03))) == "+1.50 (1 of 3, 1 against)"
-    assert str(Comparison((0, 1), (-3.0, -2.0), (0.01, 0.02))) == "-2.50 (2 of 2)"
+    def shown(*numbers):
+        return str(Comparison(*numbers, differences=np.zeros((len(numbers[0]), 1), np.int8)))
+
+    assert shown((0, 1, 2), (3.0, 2.0, -0.5), (0.01, 0.2, 0.03)) == "+1.50 (1 of 3, 1 against)"
+    assert shown((0, 1), (-3.0, -2.0), (0.01, 0.02)) == "-2.50 (2 of 2)"
+
+
+def test_an_sr_net_that_diverged_is_in_no_mean_and_counted():
+    nets = [net(psnr=20.0 + seed, seed=seed) for seed in range(3)]
+    [one] = sr_table.sheets([*nets[:2], nets[2].model_copy(update={"status": "diverged", "why": "no number"})])
+    assert shown(one)["ESPCN (SR net)"][1] == "20.50 ± 0.71 (2 of 3; 1 diverged)"
+    assert (one.long_form[1]["n"], one.long_form[1]["diverged"], one.long_form[1]["psnr_mean"]) == (2, 1, 20.5)
+    [one] = sr_table.sheets([nets[2].model_copy(update={"status": "diverged"})])
+    assert shown(one)["ESPCN (SR net)"][1] == "diverged (1)"
+
+
+def test_an_sr_net_that_failed_is_named_below_its_table():
+    failed = [
+        (net(seed=4).spec, "no space"),
+        (net(seed=5, dataset="svhn").spec, "of another"),
+        (record().spec, "no net"),
+    ]
+    [one] = sr_table.sheets([net()], failed)
+    assert [note for note in one.notes if "Failed" in note] == [
+        "Failed, and missing here: ESPCN (SR net) on cifar10 x4, seed 4: no space."
+    ]
+    [empty] = sr_table.sheets([], failed)
+    assert len([note for note in empty.notes if "Failed" in note]) == 2
 
 
 def test_nets_that_differ_in_what_the_table_does_not_show_are_told_apart_by_their_runs():
@@ -195,46 +221,59 @@ def test_only_the_open_setting_that_was_run_is_shown():
     assert [one.label for one in filled.rows if "SRGAN" in one.label] == ["SRGAN + ResNet-18, sr_scale=4, sr_epochs=9"]
 
 
-def test_the_published_rows_stand_in_the_papers_order_before_all_others():
+def test_the_published_rows_stand_in_the_papers_order():
     records = [record("dfd"), record("vdsr", settings={"sr_scale": 4}), record("dfd", settings={"lam": 0.5})]
     labels = [one.label for one in table([*records, record("vdsr")], "2").rows]
     papers = [label.split(" +")[0].split(" (")[0] for label in labels]
-    assert papers == ["HR-baseline", "LR-baseline", "VDSR", "VDSR", "ESPCN", "SRGAN", "DFD", "DFD lam=0.5"]
+    assert papers == ["HR-baseline", "LR-baseline", "VDSR", "VDSR", "ESPCN", "SRGAN", "DFD"]
 
 
-def test_a_setting_that_the_paper_fixes_stands_below():
-    filled = table([record("vdsr", 81.0, settings={"lr": 0.5, "sr_scale": 4})], "2")
+def test_a_setting_that_the_paper_fixes_is_no_row():
+    others = [record("vdsr", 81.0, settings={"lr": 0.5}), record("vdsr", 81.0, settings={"init": "teacher"})]
+    filled = table([*others, record()], "2")
     assert entry(filled, "VDSR + ResNet-18").cell is None
-    assert [one.label for one in filled.rows[6:]] == ["VDSR lr=0.5 sr_scale=4 (resnet18)"]
-    below = filled.rows[-1].entries[0]
-    assert (below.published, below.cell.top1.mean) == (None, 81.0)
+    assert [one.label for one in filled.rows] == [one.label for one in table([], "2").rows]
 
 
-def test_a_run_on_another_backbone_stands_below():
+def test_a_run_on_another_backbone_is_no_row():
     filled = table([record("vdsr", 81.0), record("vdsr", 70.0, backbone="alexnet")], "2")
     assert entry(filled, "VDSR + ResNet-18").cell.top1.mean == 81.0 and "alexnet" not in render([filled], "md")
-    below = table([record("vdsr", 70.0, backbone="alexnet")], "1").rows[-1]
-    assert below.label == "VDSR (alexnet)" and below.entries[0].published is None
+    assert table([record("vdsr", 70.0, backbone="alexnet")], "2").conditions is None
 
 
 @pytest.mark.parametrize("name", ["1", "2"])
 def test_sr_nets_never_enter_a_published_table(name):
     nets = [net(method) for method in ("sr-vdsr", "sr-espcn", "sr-srresnet", "sr-srgan")]
     assert table(nets, name).conditions is None
-    filled = table([*nets, record("vdsr")], name)
+    filled = table([*nets, record()], name)
     runs = [one.id for row in filled.rows for entry in row.entries if entry.cell for one in entry.cell.records]
-    assert runs == [record("vdsr").id] and "SR net" not in render([filled], "md")
+    assert runs == [record().id] and "(SR net)" not in render([filled], "md")
 
 
 def test_the_z_values_of_the_note_are_those_of_two_proportions():
-    [note] = published.table("2").notes
+    [note] = [note for note in published.table("2").notes if "z =" in note]
     reference, n = 79.86, 10_000
     for method, top1 in {"VDSR": 80.00, "ESPCN": 79.41, "SRGAN": 79.05}.items():
         pooled = (top1 + reference) / 200
         z = (top1 - reference) / 100 / math.sqrt(2 * pooled * (1 - pooled) / n)
         [said] = re.findall(rf"(-?\d\.\d\d) \({method}\)", note)
         assert said == f"{z:.2f}" and abs(z) < scipy.stats.norm.isf(0.025)
-    assert f"{n:,} images" in note
+    assert f"{n:,} images" in note and "unpaired" in note
+    paired = (79.05 - reference) / 100 / math.sqrt(0.16 / n)  # some 16 % of the images differ between such networks
+    assert paired == pytest.approx(-2, abs=0.05) and "z = -2" in note
+
+
+@pytest.mark.parametrize(
+    "name, words",
+    [
+        ("1", ("flipped", "digits")),
+        ("1", ("peak learning rate",)),
+        ("2", ("16x16", "32x32")),
+        ("2", ("peak learning rate",)),
+    ],
+)
+def test_what_a_reviewer_will_ask_stands_in_the_notes(name, words):
+    assert any(all(word in note for word in words) for note in published.table(name).notes)
 
 
 # --- McNemar --------------------------------------------------------------------------------------------
@@ -271,6 +310,20 @@ def test_mcnemar_is_symmetric_and_blind_to_what_both_share(counts):
 
 
 # --- the comparison with the LR-baseline ----------------------------------------------------------------
+
+TRAINED_ON = published.PublishedTable(
+    "Trained on", "nobody", "none", (("cifar10", 4, 32),),
+    tuple(
+        published.PublishedRow(label, method, "resnet18", (None,), {"init": init})
+        for label, method, init in (
+            ("LR-baseline", LR, "scratch"),
+            ("LR-baseline, trained on", LR, "lr-baseline"),
+            ("LR-baseline, from the teacher", LR, "teacher"),
+            ("DFD, trained on", "dfd", "lr-baseline"),
+        )
+    ),
+    reference=LR,
+)  # fmt: skip
 
 N = 400
 
@@ -340,12 +393,14 @@ def test_hr_rows_and_the_reference_itself_are_not_compared(stored):
 
 def test_the_reference_at_other_settings_is_compared(stored):
     stored.add(LR, 260, 0, settings={"init": "teacher"})
-    assert entry(stored.fill(), "LR-baseline init=teacher (resnet18)").comparison.gain == pytest.approx(15.0)
+    [filled] = fill(TRAINED_ON, stored.records, stored.right)
+    assert entry(filled, "LR-baseline, from the teacher").comparison.gain == pytest.approx(15.0)
 
 
 def test_runs_under_other_conditions_are_not_compared(stored):
     stored.add("vdsr", 300, width=0.25)
-    found = {one.conditions.width: one for one in fill(published.table("2"), stored.records, stored.right)}
+    filled = fill(published.table("2"), stored.records, stored.right)
+    found = {one.conditions.values["width"]: one for one in filled}
     assert entry(found[0.25], "VDSR + ResNet-18").cell.top1.mean == 75.0
     assert entry(found[0.25], "VDSR + ResNet-18").comparison is None
     assert entry(found[1.0], "DFD (ResNet-18)").comparison is not None
@@ -354,8 +409,8 @@ def test_runs_under_other_conditions_are_not_compared(stored):
 def test_the_comparison_has_a_column_and_a_note(stored):
     filled = stored.fill()
     head, *body = lines(filled)
-    assert head[2:6] == ["cifar10 8x8", "published", "difference", "vs LR-baseline"]
-    compared = {line[0]: line[5] for line in body}
+    assert head[1:5] == ["cifar10 8x8", "published", "difference", "vs LR-baseline"]  # budgets are equal: no more
+    compared = {line[0]: line[4] for line in body}
     assert compared.pop("DFD (ResNet-18)") == "+2.88 (1 of 2)" and set(compared.values()) == {"-"}
     for style in ("md", "latex"):
         assert "McNemar" in render([filled], style) and "vs LR-baseline" in render([filled], style)
@@ -375,14 +430,18 @@ def test_without_predictions_nothing_is_compared(stored):
 def test_the_control_of_a_row_started_as_it_did(stored):
     for seed, first in ((1, 203), (2, 245)):
         stored.add(LR, first, seed, settings={"init": "lr-baseline"})
-    filled = stored.fill()
-    dfd = entry(filled, "DFD (ResNet-18)")
+    for seed, first in ((1, 213), (2, 240), (3, 400)):
+        stored.add("dfd", first, seed, settings={"init": "lr-baseline"})
+    [filled] = fill(TRAINED_ON, stored.records, stored.right)
+    dfd = entry(filled, "DFD, trained on")
     assert dfd.control.gain == pytest.approx((10 - 5) / 2 / N * 100) and dfd.comparison.gain == pytest.approx(2.875)
     assert dfd.control.mcnemar == pytest.approx((2 / 2**10, 2 / 2**5))
     head, *body = lines(filled)
-    assert head[5:7] == ["vs LR-baseline", "vs its control"]
-    assert {line[0]: line[6] for line in body}["DFD (ResNet-18)"] == "+0.62 (1 of 2)"
-    assert entry(filled, "LR-baseline init=lr-baseline (resnet18)").control is None  # it is one itself
+    assert head[3:5] == ["vs LR-baseline", "vs its control"]
+    assert {line[0]: line[4] for line in body}["DFD, trained on"] == "+0.62 (1 of 2)"
+    own = entry(filled, "LR-baseline, trained on")
+    assert own.comparison and own.control is None  # it is one itself
+    assert len(filled.comparisons) == 3
 
 
 def test_a_row_trained_from_scratch_has_the_reference_as_its_control():
@@ -391,7 +450,7 @@ def test_a_row_trained_from_scratch_has_the_reference_as_its_control():
     stored.add("vdsr", 220)
     filled = stored.fill()
     found = entry(filled, "VDSR + ResNet-18")
-    assert found.control == found.comparison and str(found.control) == "+5.00 (1 of 1)"
+    assert found.control is found.comparison and str(found.control) == "+5.00 (1 of 1)"
     assert "control" not in render([filled], "md")  # budgets are equal
 
 
@@ -402,8 +461,10 @@ def test_the_long_form_has_the_comparison(style, stored):
     by_row = {one["row"]: SimpleNamespace(**one) for one in read}
     dfd = by_row.pop("DFD (ResNet-18)")
     assert float(dfd.gain_over_reference) == pytest.approx(2.875)
-    assert [float(p) for p in dfd.mcnemar_p.split()] == pytest.approx([2 / 2**3, 2 / 2**20], rel=1e-2)
-    assert all(one.gain_over_reference in (None, "") and one.mcnemar_p == "" for one in by_row.values())
+    assert [float(p) for p in dfd.reference_mcnemar_p.split()] == pytest.approx([2 / 2**3, 2 / 2**20], rel=1e-2)
+    assert all(
+        one.gain_over_reference in (None, "") and one.reference_mcnemar_p in (None, "") for one in by_row.values()
+    )
 
 
 def test_a_plugins_table_may_have_another_reference(stored):

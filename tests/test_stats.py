@@ -7,7 +7,20 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from lrbench.stats import CHANCE, EXACT, bootstrap, holm, mcnemar, summarise, t_interval, t_test
+from lrbench.stats import (
+    CHANCE,
+    EXACT,
+    Spread,
+    bootstrap,
+    holm,
+    images_sd,
+    mcnemar,
+    pooled,
+    spreads,
+    summarise,
+    t_interval,
+    t_test,
+)
 
 DRAW = np.random.default_rng(0)
 SAMPLES = [DRAW.normal(1.5, 2.0, n) for n in (2, 3, 5, 10)]
@@ -42,16 +55,61 @@ def test_one_seed_has_no_interval_and_equal_gains_leave_no_doubt():
     assert (t_test([0.5, 0.5, 0.5]), t_test([0.0, 0.0])) == (0.0, 1.0)
 
 
-def test_equal_gains_of_counts_are_some_doubt():
-    """By luck: of two seeds that differ by a few images each, one pair in ten is equal."""
-    draw, unit = np.random.default_rng(0), 0.01
-    gains = [list(pair) for pair in unit * np.round(draw.normal(0, 3, (2000, 2)))]
-    for level in (CHANCE, CHANCE / 12):
-        assert np.mean([t_test(pair) < level for pair in gains]) > 1.4 * level
-        assert np.mean([t_test(pair, unit) < level for pair in gains]) < 1.2 * level
-    low, high = t_interval([0.13, 0.13], unit=unit)
-    assert low < 0.13 < high and t_test([0.13, 0.13], unit) > 0.01
-    assert (t_test([0.12, 0.13], unit), t_test([0.0, 0.0], unit)) == (t_test([0.12, 0.13]), 1.0)
+def test_spread_is_pooled_by_hand():
+    assert pooled([(1, 2, 3), (0, 0, 3), (9,)]) == Spread(pytest.approx(math.sqrt(2)), 4)  # (2 * 1 + 2 * 3) / 4
+    assert pooled([(1,), (2,)]) is None and pooled([]) is None
+    spread = Spread(math.sqrt(2), 4)
+    assert spread.at_least(1) == spread and spread.at_least(3) == Spread(3, 4)
+    t = 2 / (math.sqrt(2) / math.sqrt(3))
+    assert t_test((1, 2, 3), spread) == pytest.approx(2 * scipy.stats.t.sf(t, 4))
+    half = scipy.stats.t.ppf(0.975, 4) * math.sqrt(2 / 3)
+    assert t_interval((1, 2, 3), spread=spread) == pytest.approx((2 - half, 2 + half))
+    assert t_interval((1,), spread=spread) and t_interval((1,)) is None
+    with pytest.raises(ValueError, match="one value"):
+        t_test((1,))
+
+
+def test_what_images_alone_give_by_hand():
+    first, second = [1, 1, 0, -1], [0, 0, 0, 1]  # of one seed 3 images differ, net 1; of the other 1, net 1
+    assert images_sd(np.array([first])) == pytest.approx(math.sqrt(3 - 1 / 4) / 4)
+    assert images_sd(np.array([second])) == pytest.approx(math.sqrt(1 - 1 / 4) / 4)
+    both = np.array([first, second], np.int8)
+    assert images_sd(both) == pytest.approx(math.sqrt(((3 - 1 / 4) / 16 + (1 - 1 / 4) / 16) / 2))
+    assert images_sd(np.zeros((2, 4), np.int8)) == 0
+
+
+def test_what_images_alone_give_is_the_spread_over_other_images():
+    draw, of_one = np.random.default_rng(9), {"a": [-1, 0, 1], "p": [0.06, 0.86, 0.08]}
+    tests = draw.choice(size=(400, 2000), **of_one)  # so many tests of so many images
+    assert images_sd(tests[:1]) == pytest.approx(tests.mean(axis=1).std(ddof=1), rel=0.1)
+    assert 100 * images_sd(draw.choice(size=(3, 10_000), **of_one)) == pytest.approx(0.37, abs=0.02)
+
+
+def test_a_lucky_row_has_the_others_spread_and_a_wild_one_its_own():
+    lucky, usual, wild = (1.19, 1.2, 1.21), [(0.0, 0.4, 0.8), (1.0, 1.5, 1.9), (2.0, 2.2, 2.8)], (0.0, 8.0, 3.0)
+    shared = pooled([lucky, *usual])
+    assert spreads([lucky, *usual, (5.0,)], [0] * 5) == [shared] * 5
+    assert spreads([lucky, *usual, wild], [0] * 5) == [*[shared] * 4, pooled([wild])]
+    assert spreads([lucky, *usual], [2, 0, 0, 0]) == [Spread(2, 8), *[shared] * 3]
+    assert spreads([lucky, wild], [0, 5]) == [pooled([lucky, wild]), pooled([lucky, wild]).at_least(5)]
+    assert spreads([(1.0,)], [0]) == [None] and spreads([], []) == []
+
+
+def marked(gain, own):
+    """Of 300 tables of 14 rows of 3 seeds, half of which gain so much: the share of those marked, of tables wrong."""
+    draw, found = np.random.default_rng(10), []
+    for _ in range(300):
+        rows = draw.normal(0, 0.38, (14, 3)) + np.repeat([gain, 0.0], 7)[:, None]
+        known = [None] * 14 if own else spreads(rows.tolist(), [0.0] * 14)
+        p = [t_test(row, spread) for row, spread in zip(rows.tolist(), known, strict=True)]
+        found.append(np.array(holm([*p, *[0.5] * 28])[:14]) < CHANCE)  # among 42 comparisons
+    return np.mean([one[:7] for one in found]), np.mean([one[7:].any() for one in found])
+
+
+def test_a_pooled_spread_finds_what_one_of_three_seeds_cannot():
+    assert marked(1.5, own=True)[0] < 0.1
+    power, wrong = marked(1.5, own=False)
+    assert power > 0.97 and wrong < CHANCE + 0.02
 
 
 def test_the_t_interval_covers_and_the_t_test_is_rarely_wrong():

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-from test_table import LR, record
+from test_table import LR, diverged, record
 
 from lrbench import published, sweep, sweep_plot, tuned
 from lrbench.errors import UserError
@@ -24,14 +24,22 @@ def right(one):
     return np.array([True, False])
 
 
-def swept(scores, seeds=1, val=None, **changes):
+TRAINED_ON = {"init": "lr-baseline"}  # DFD, and the control of the same budget
+
+
+def swept(scores, seeds=1, val=None, settings=TRAINED_ON, **changes):
     """Runs of DFD: value of lambda -> top-1 of seed 0, each seed a point above the one before."""
     made = []
     for lam, top1 in scores.items():
         for seed in range(seeds):
-            one = record("dfd", top1 + seed, seed, {"lam": lam, **changes.pop("settings", {})}, **changes)
+            one = record("dfd", top1 + seed, seed, {"lam": lam, **settings}, **changes)
             made.append(one if val is None else validated(one, val[lam] + seed))
     return made
+
+
+def plain(*args, **changes):
+    """The same, from scratch, as by default."""
+    return swept(*args, settings={}, **changes)
 
 
 def validated(one, top1):
@@ -41,13 +49,13 @@ def validated(one, top1):
 def baselines(top1, control, seeds=1, **changes):
     return [
         record(LR, score + seed, seed, settings, **changes)
-        for score, settings in ((top1, {}), (control, {"init": "lr-baseline"}))
+        for score, settings in ((top1, {}), (control, TRAINED_ON))
         for seed in range(seeds)
     ]
 
 
-def figure(records, **options):
-    return sweep_plot.draw(FIG_2, sweep_plot.chosen(FIG_2, records, **options))
+def figure(records, settings=TRAINED_ON, **options):
+    return sweep_plot.draw(FIG_2, sweep_plot.chosen(FIG_2, records, settings=settings, **options))
 
 
 def dashes(line):
@@ -97,7 +105,7 @@ def test_fig2_has_a_log_axis_a_line_a_backbone_and_two_levels_to_beat_each():
     assert len({lines[label].lines[0].get_marker() for label in lines}) == 3
     title = drawn.get_suptitle()
     assert "Zhu et al., ICASSP 2019" in title and "none of its numbers" in title
-    assert panel.get_title(loc="left").startswith("cifar10 8x8: recipe paper, 100 epochs, width 1")
+    assert panel.get_title(loc="left").startswith("cifar10 8x8: recipe paper, 100 epochs, batches of 128")
 
 
 def test_the_two_levels_are_dashed_unlike_each_other():
@@ -115,13 +123,32 @@ def test_protocols_and_columns_have_panels_of_their_own():
 
 
 def test_other_settings_are_other_sweeps_whose_control_is_their_own():
-    records = swept({1.0: 70.0, 2.0: 71.0})
-    records += [record("dfd", 50.0, settings={"lam": 1.0, "init": "scratch"}), *baselines(40.0, 45.0)]
+    records = swept({1.0: 70.0, 2.0: 71.0}) + swept({1.0: 50.0}, settings={}) + baselines(40.0, 45.0)
     [own] = sweep_plot.chosen(FIG_2, records)
-    [scratch] = sweep_plot.chosen(FIG_2, records, settings={"init": "scratch"})
-    assert list(own.points) == [1, 2] and (own.reference.top1.mean, own.control.top1.mean) == (40, 45)
-    assert list(scratch.points) == [1] and scratch.reference.top1.mean == 40
-    assert scratch.control is None, "it is the reference itself"
+    [longer] = sweep_plot.chosen(FIG_2, records, settings=TRAINED_ON)
+    assert list(longer.points) == [1, 2] and (longer.reference.top1.mean, longer.control.top1.mean) == (40, 45)
+    assert list(own.points) == [1] and own.reference.top1.mean == 40
+    assert own.control is None, "it is the reference itself: budgets are equal"
+    assert "dotted" not in figure(records, settings={}).get_suptitle()
+    assert "dotted" in figure(records).get_suptitle()
+
+
+def test_a_lambda_at_which_runs_diverged_is_marked_there():
+    records = swept({0.1: 70.0, 2.0: 72.0, 10.0: 71.0}, seeds=3) + baselines(60.0, 65.0)
+    lost = {(5.0, seed) for seed in range(3)} | {(10.0, 0)}
+    records += swept({5.0: 30.0}, seeds=3)
+    records = [diverged(one) if (one.spec.config.get("lam"), one.spec.seed) in lost else one for one in records]
+    drawn = figure(records)
+    [panel] = drawn.axes
+    curve = panel.containers[0]
+    assert curve.get_label() == "DFD (ResNet-18), 200 epochs, 0 to 3 seeds, 4 diverged"
+    assert curve.lines[0].get_xdata().tolist() == [0.1, 2, 10]
+    assert curve.lines[0].get_ydata().tolist() == [71, 73, 72.5]  # of 10, the mean of the two that are left
+    crosses = {line.get_xdata()[0]: line for line in panel.lines if line.get_marker() == "X"}
+    assert set(crosses) == {5.0, 10.0} and all(0 < line.get_ydata()[0] < 1 for line in crosses.values())
+    said = {text.xy[0]: text.get_text() for text in panel.texts if "diverged" in text.get_text()}
+    assert said == {5.0: "diverged: 3 of 3", 10.0: "diverged: 1 of 3"}
+    assert "X at the foot" in drawn.get_suptitle() and "X at the foot" not in figure(swept({1.0: 70.0})).get_suptitle()
 
 
 @pytest.mark.parametrize(
@@ -135,7 +162,15 @@ def test_other_settings_are_other_sweeps_whose_control_is_their_own():
 )
 def test_what_cannot_be_drawn_is_named(options, message):
     with pytest.raises(UserError, match=re.escape(message)):
-        figure(swept({1.0: 70.0}), **options)
+        figure(plain({1.0: 70.0}), **{"settings": {}} | options)
+
+
+def test_a_value_at_which_a_run_diverged_is_not_chosen():
+    val = {0.5: 68.0, 2.0: 66.0, 5.0: 67.0}
+    records = plain({0.5: 75.0, 2.0: 71.0, 5.0: 72.0}, 3, val, select="held-out")
+    made, by = rows([diverged(one) if one.spec.config["lam"] == 0.5 and one.spec.seed == 2 else one for one in records])
+    assert {way: line["value"] for way, line in by.items()} == {"paper": 2, "validation": 5, "test": 5}
+    assert any("runs diverged at λ = 0.5 (1 of 3); these values are not chosen" in note for note in made.notes)
 
 
 def rows(records):
@@ -145,23 +180,24 @@ def rows(records):
 
 def test_validation_chooses_and_the_test_only_scores():
     scores, val = {0.5: 70.0, 2.0: 71.0, 5.0: 72.0}, {0.5: 68.0, 2.0: 66.0, 5.0: 67.0}
-    made, by = rows(swept(scores, 3, val, select="held-out") + baselines(60.0, 65.0, 3, select="held-out"))
+    made, by = rows(plain(scores, 3, val, select="held-out") + baselines(60.0, 65.0, 3, select="held-out"))
     assert {way: line["value"] for way, line in by.items()} == {"paper": 2, "validation": 0.5, "test": 5}
     chosen = by["validation"]
     assert (chosen["top1_mean"], chosen["val_top1_mean"], chosen["n"]) == (71, 69, 3)
-    assert (chosen["gain_over_reference"], chosen["gain_over_control"]) == (10, 5)
-    assert by["paper"]["gain_over_control"] == 6 and by["test"]["gain_over_control"] == 7
+    assert (chosen["gain_over_reference"], chosen["gain_over_control"]) == (10, None)  # it is its control
+    assert by["paper"]["gain_over_reference"] == 11 and by["test"]["gain_over_reference"] == 12
+    assert "vs its control" not in made.head and made.lines[0][-1].endswith("] (3)")
     assert [line[0] for line in made.lines] == [
         f"ResNet-18, {way}" for way in (tuned.PAPER, tuned.VALIDATION, tuned.TEST)
     ]
     assert any("must not" in note for note in made.notes)
     assert not any("not chosen by validation" in note for note in made.notes)
     other = {lam: 100 - top1 for lam, top1 in scores.items()}  # other test scores choose nothing else
-    assert rows(swept(other, 3, val, select="held-out"))[1]["validation"]["value"] == 0.5
+    assert rows(plain(other, 3, val, select="held-out"))[1]["validation"]["value"] == 0.5
 
 
 def test_each_choice_is_linked_to_its_runs():
-    records = swept({0.5: 70.0, 2.0: 71.0}, 2)
+    records = plain({0.5: 70.0, 2.0: 71.0}, 2)
     made, by = rows(records)
     found = link(made, {one.id for one in records})
     assert [" ".join(row[0].runs) for row in found.rows] == [by[way]["runs"] for way in ("paper", "validation", "test")]
@@ -170,36 +206,36 @@ def test_each_choice_is_linked_to_its_runs():
 
 def test_of_equal_validation_scores_the_smallest_value_is_chosen():
     val = {0.1: 60.0, 0.5: 68.0, 2.0: 68.0}
-    _, by = rows(swept({0.1: 70.0, 0.5: 70.0, 2.0: 71.0}, val=val, select="held-out"))
+    _, by = rows(plain({0.1: 70.0, 0.5: 70.0, 2.0: 71.0}, val=val, select="held-out"))
     assert by["validation"]["value"] == 0.5
 
 
 def test_values_are_compared_over_the_seeds_that_all_have():
     val = {0.5: 68.0, 2.0: 67.5}
-    records = swept({0.5: 70.0}, 1, val, select="held-out") + swept({2.0: 70.0}, 3, val, select="held-out")
+    records = plain({0.5: 70.0}, 1, val, select="held-out") + plain({2.0: 70.0}, 3, val, select="held-out")
     _, by = rows(records)  # over its three seeds 2.0 has 68.5, over the common one 67.5
     assert by["validation"]["value"] == 0.5
 
 
 def test_without_held_out_images_nothing_is_chosen_by_validation_and_a_note_says_so():
-    made, by = rows(swept({0.5: 70.0, 2.0: 71.0}))
+    made, by = rows(plain({0.5: 70.0, 2.0: 71.0}))
     assert (by["validation"]["value"], by["validation"]["top1_mean"]) == (None, None)
     assert any("not chosen by validation" in note for note in made.notes)
     assert any("not run at λ = 0.1, 0.2, 1, 5, 10" in note for note in made.notes)
 
 
 def test_one_value_is_no_choice():
-    [made] = tuned.sheets([FIG_2], swept({2.0: 70.0}), right)
+    [made] = tuned.sheets([FIG_2], plain({2.0: 70.0}), right)
     assert made.lines == [] and "two values" in made.notes[0]
 
 
 @pytest.mark.parametrize("style", FORMATS)
 def test_tuned_in_every_format(style):
-    made, _ = rows(swept({0.5: 70.0, 2.0: 71.0}))
+    made, _ = rows(plain({0.5: 70.0, 2.0: 71.0}))
     assert "71.0" in render([made], style)
 
 
 def test_a_lambda_of_zero_is_left_out_of_the_log_axis():
-    [panel] = figure(swept({0.0: 60.0, 2.0: 71.0})).axes
+    [panel] = figure(plain({0.0: 60.0, 2.0: 71.0}), settings={}).axes
     assert panel.containers[0].lines[0].get_xdata().tolist() == [2]
-    assert list(sweep.sweeps(FIG_2, swept({0.0: 60.0, 2.0: 71.0}))[0].points) == [0, 2]
+    assert list(sweep.sweeps(FIG_2, plain({0.0: 60.0, 2.0: 71.0}))[0].points) == [0, 2]

@@ -181,7 +181,7 @@ def protocol(record: Record) -> list[tuple[str, str]]:
         ("scale", _text(spec.scale)),
         ("degradation", _text(spec.degradation)),
         ("backbone", backbone(spec) or DASH),
-        ("recipe", cells.conditions(record).recipe),
+        ("recipe", cells.fields(record.spec)["recipe"]),
         *((RECIPE.get(name, name.replace("_", " ")), _text(value)) for name, value in recipe.items()),
         ("precision", spec.precision),
         ("selection", cells.SELECTED[spec.select]),

@@ -166,7 +166,7 @@ class _Report:
             "dataset": spec.dataset,
             "size": run_page.size(record) + (" (HR)" if spec.scale is None else ""),
             "backbone": run_page.backbone(spec),
-            "recipe": cells.conditions(record).recipe,
+            "recipe": cells.fields(record.spec)["recipe"],
             "epochs": record.metrics.get("epochs_in_weights"),
             "train": f"{record.data.train_images:,}",
             "seed": spec.seed,
