@@ -108,13 +108,30 @@ def compare(one: Sequence[Record], other: Sequence[Record], right: Right) -> Com
     pairs = [(mine, its) for mine, its in shared if not (mine.diverged or its.diverged)]
     if not pairs:
         return None
-    hits = [(right(mine), right(its)) for mine, its in pairs]
+    return between(
+        [mine.spec.seed for mine, _ in pairs],
+        [mine.top1 - its.top1 for mine, its in pairs],
+        [(right(mine), right(its)) for mine, its in pairs],
+        [mine.spec.seed for mine, its in shared if mine.diverged or its.diverged],
+    )
+
+
+def between(
+    seeds: Sequence[int],
+    gains: Sequence[float],
+    hits: Sequence[tuple[np.ndarray, np.ndarray]],
+    diverged: Sequence[int] = (),
+) -> Comparison:
+    """A comparison by itself. gains: in percentage points; hits: which test images each of the two got right.
+
+    Both are a seed each; diverged: the seeds that are left out.
+    """
     found = Comparison(
-        tuple(mine.spec.seed for mine, _ in pairs),
-        tuple(mine.top1 - its.top1 for mine, its in pairs),
+        tuple(seeds),
+        tuple(gains),
         tuple(mcnemar(mine, its) for mine, its in hits),
         np.stack([mine.astype(np.int8) - its.astype(np.int8) for mine, its in hits]),
-        tuple(mine.spec.seed for mine, its in shared if mine.diverged or its.diverged),
+        tuple(diverged),
     )
     own = pooled([found.gains])
     return replace(found, spread=own and own.at_least(found.images_sd))

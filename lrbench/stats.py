@@ -12,7 +12,7 @@ from scipy import special
 
 CHANCE = 0.05  # a p below it is called more than chance
 EXACT = 1000  # differing images; beyond them McNemar's chi-square is within 1% of an exact p above 0.001
-RESAMPLES, CHUNK = 2000, 100  # of the bootstrap; a chunk of them is in memory at once
+RESAMPLES = 2000  # of the bootstrap
 
 
 @dataclass(frozen=True)
@@ -154,20 +154,11 @@ def bootstrap(
     """
     draw = np.random.default_rng(seed)
     seeds, images = differences.shape
-    differing = differences[:, differences.any(axis=0)]  # the others add nothing, however often they are drawn
-    count = differing.shape[1]
-    if not count:
-        return 0.0, 0.0
-    columns = np.ascontiguousarray(differing.T, dtype=np.float32)
-    means = np.empty(resamples)
-    for begin in range(0, resamples, CHUNK):
-        size = min(CHUNK, resamples - begin)
-        hits = draw.binomial(images, count / images, size)
-        drawn = draw.integers(count, size=hits.sum()) + np.repeat(np.arange(size) * count, hits)
-        times = np.bincount(drawn, minlength=size * count).reshape(size, count)
-        of_seeds = times.astype(np.float32) @ columns  # (size, seeds)
-        weights = draw.multinomial(seeds, np.full(seeds, 1 / seeds), size)
-        means[begin : begin + size] = (of_seeds * weights).sum(axis=1) / (seeds * images)
+    sign = -1 if differences.sum() < 0 else 1  # so that A minus B is B minus A turned round, to the last digit
+    patterns, counts = np.unique(sign * differences, axis=1, return_counts=True)  # of few seeds few: images repeat them
+    of_images = draw.multinomial(images, counts / images, resamples).astype(float) @ patterns.T
+    of_seeds = draw.multinomial(seeds, np.full(seeds, 1 / seeds), resamples)
+    means = sign * (of_images * of_seeds).sum(axis=1) / (seeds * images)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 

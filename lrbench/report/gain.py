@@ -10,13 +10,13 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from lrbench import cells, stats
+from lrbench import cells
+from lrbench.compare import Comparison, between
 from lrbench.rows import controlled
 from lrbench.sheet import WAYS_MARK
 
-SEEDS = 3  # fewer hardly have a spread, and get no mark
-NUMBERS = ["gain", "gain_low", "gain_high", "gain_mark", "gain_n", "t_low", "t_high", "t_p"]
-NUMBERS += ["images_low", "images_high", "images_p", "mcnemar_p"]
+NUMBERS = ["gain", "gain_low", "gain_high", "gain_mark", "gain_n", "gain_seeds", "mcnemar_p"]
+NUMBERS += ["t_low", "t_high", "t_p", "t_own_p", "images_low", "images_high", "images_p"]
 Right = Callable[[str], np.ndarray]  # id of a run -> which test images it got right
 
 
@@ -46,38 +46,38 @@ def control_of(
     return None, candidates[:0]
 
 
-def gain(done: pd.DataFrame, control: pd.DataFrame, right: Right) -> dict[str, Any]:
+def comparison(done: pd.DataFrame, control: pd.DataFrame, right: Right) -> Comparison | None:
     """One way of training minus its control, over the seeds that both have; None where they have none."""
-    scores = ["seed", "id", "top1"]
-    pairs = done[scores].merge(control[scores], on="seed", suffixes=("", "_of_control"))
-    numbers: dict[str, Any] = dict.fromkeys(NUMBERS)
-    if len(pairs):
-        gains = list(pairs["top1"] - pairs["top1_of_control"])
-        both = [(right(one), right(other)) for one, other in zip(pairs["id"], pairs["id_of_control"], strict=True)]
-        numbers |= _tested(gains, both)
-    return numbers | {"gain_seeds": joined(pairs["seed"]), "control_runs": joined(pairs["id_of_control"])}
+    pairs = done.merge(control, on="seed", suffixes=("", "_of_control"))
+    if not len(pairs):
+        return None
+    hits = [(right(one), right(other)) for one, other in zip(pairs["id"], pairs["id_of_control"], strict=True)]
+    return between(pairs["seed"].tolist(), (pairs["top1"] - pairs["top1_of_control"]).tolist(), hits)
 
 
-def _tested(gains: list[float], right: list[tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
-    """A gain's tests. t_: Student's, over seeds; images_: the bootstrap over seeds and images; mcnemar_: of each seed.
+def numbers(one: Comparison | None) -> dict[str, Any]:
+    """A gain and its tests, in points; None of each where there is no gain.
 
-    images_p takes the mean gain to be normal, with the spread that the bootstrap's interval has.
+    gain_low, gain_high: see Comparison.interval. t_: Student's over seeds, its spread pooled over the table's gains;
+    t_own_p: of these seeds alone. images_: the bootstrap over seeds and images, whose p takes the mean gain to be
+    normal with the spread that the interval has. mcnemar_p: of each seed.
     """
-    unit, gain = 100 / len(right[0][0]), float(np.mean(gains))
-    low, high = (100 * end for end in stats.bootstrap(np.stack([one.astype(int) - other for one, other in right])))
-    by_t = stats.t_interval(gains, unit=unit)
-    wider = max([(low, high)] + ([by_t] if by_t else []), key=lambda ends: ends[1] - ends[0])
-    error = (high - low) / (2 * special.ndtri(0.975))
-    excludes = wider[0] > 0 or wider[1] < 0
+    if one is None:
+        return dict.fromkeys(NUMBERS)
+    (low, high), by_t, (images_low, images_high) = one.interval, one.over_seeds or (None, None), one.resampled
+    error = (images_high - images_low) / (2 * special.ndtri(0.975))
+    ends = {"gain_low": low, "gain_high": high, "t_low": by_t[0], "t_high": by_t[1]}
+    ends |= {"images_low": images_low, "images_high": images_high}
+    p = {"images_p": float(2 * special.ndtr(-abs(one.gain) / error)) if error else float(one.gain == 0)}
+    p |= {"t_p": None if one.of_networks else one.p, "t_own_p": one.own_p}
     return {
-        **{"gain": round(gain, 4), "gain_low": round(wider[0], 4), "gain_high": round(wider[1], 4)},
-        "gain_mark": WAYS_MARK if excludes and len(gains) >= SEEDS else "",
-        "gain_n": len(gains),
-        **dict(zip(("t_low", "t_high"), (round(end, 4) for end in by_t or ()), strict=False)),
-        "t_p": float(f"{stats.t_test(gains, unit):.6g}") if by_t else None,
-        **{"images_low": round(low, 4), "images_high": round(high, 4)},
-        "images_p": float(f"{2 * special.ndtr(-abs(gain) / error):.6g}") if error else float(gain == 0),
-        "mcnemar_p": " ".join(f"{stats.mcnemar(one, other):.3g}" for one, other in right),
+        "gain": round(one.gain, 4),
+        **{name: None if end is None else round(end, 4) for name, end in ends.items()},
+        **{name: None if value is None else float(f"{value:.6g}") for name, value in p.items()},
+        "gain_mark": WAYS_MARK if one.of_ways and (low > 0 or high < 0) else "",
+        "gain_n": len(one.seeds),
+        "mcnemar_p": " ".join(f"{value:.3g}" for value in one.mcnemar),
+        "gain_seeds": joined(one.seeds),
     }
 
 

@@ -11,10 +11,11 @@ from typing import Any
 import pandas as pd
 
 from lrbench import cells, published, registry, stats
+from lrbench.compare import SEEDS, Comparison, family
 from lrbench.errors import UserError
 from lrbench.report import frame
 from lrbench.report.frame import CONDITIONS, DIVERGED, DONE, FAILED, column
-from lrbench.report.gain import SEEDS, Right, control_of, gain, joined
+from lrbench.report.gain import Right, comparison, control_of, joined, numbers
 from lrbench.sheet import DASH, HR_MARK, WAYS_MARK, Sheet, fixed, render
 from lrbench.spec import PROTOCOL, RunSpec
 from lrbench.store import Store
@@ -70,7 +71,9 @@ def leaderboard(table: pd.DataFrame, right: Right, methods: Sequence[str]) -> pd
     tested = pd.DataFrame({name: column(table, name) for name in USED})[table["status"] != FAILED].sort_values("seed")
     candidates = tested[(tested["status"] == DONE) & tested["method"].isin(methods)].sort_values("env.finished")
     ways = tested.groupby("experiment", sort=False)
-    board = pd.DataFrame([_row(runs, candidates, right, methods) for _, runs in ways])
+    rows = [_row(runs, candidates, right, methods) for _, runs in ways]
+    together = iter(family([gain for _, gain in rows if gain]))
+    board = pd.DataFrame([row | numbers(next(together) if gain else None) for row, gain in rows])
     if board.empty:
         return board
     board.insert(1, "size", _size(table))
@@ -84,13 +87,16 @@ def leaderboard(table: pd.DataFrame, right: Right, methods: Sequence[str]) -> pd
     return board.convert_dtypes()
 
 
-def _row(runs: pd.DataFrame, candidates: pd.DataFrame, right: Right, methods: Sequence[str]) -> dict[str, Any]:
+def _row(
+    runs: pd.DataFrame, candidates: pd.DataFrame, right: Right, methods: Sequence[str]
+) -> tuple[dict[str, Any], Comparison | None]:
+    """A way of training, and its gain over its control."""
     first, done, diverged = runs.iloc[0], runs[runs["status"] == DONE], runs[runs["status"] == DIVERGED]
     measured = done if len(done) else runs
     summary = stats.summarise(list(done["top1"])) if len(done) else None
     on_hr = first["tested_on"] == "hr"
     reference, control = (None, candidates[:0]) if on_hr else control_of(first, measured, candidates, methods)
-    return {
+    row = {
         "table": TITLE,
         **{name: first[name] for name in CONDITIONS},
         "row": first["name"],
@@ -102,7 +108,6 @@ def _row(runs: pd.DataFrame, candidates: pd.DataFrame, right: Right, methods: Se
         "n": len(done),
         "diverged": len(diverged),
         "one_class": int((runs["predicted_classes"] == 1).sum()),
-        **gain(done, control, right),
         "reference": reference,
         "reference_precision": " ".join(control["precision"].unique()),
         "parameters": measured["deployed"].max(),
@@ -113,6 +118,9 @@ def _row(runs: pd.DataFrame, candidates: pd.DataFrame, right: Right, methods: Se
         "runs": joined(done["id"]),
         "diverged_runs": joined(diverged["id"]),
     }
+    gain = comparison(done, control, right)
+    seeds = gain.seeds if gain else ()
+    return row | {"control_runs": joined(control.set_index("seed").loc[list(seeds), "id"])}, gain
 
 
 def _sheet(table: pd.DataFrame, board: pd.DataFrame, failed: pd.DataFrame, contents: set[str]) -> Sheet:
@@ -211,8 +219,9 @@ def _about_gains(compared: pd.DataFrame) -> Iterator[str]:
         yield (
             f"gain: points over the {cells.label(method)} of equal budget, which has the row's settings, network and "
             "epochs, over the seeds that both have (their number), and its 95% interval: the wider of Student's t over "
-            "seeds and the bootstrap over seeds and images, for at three seeds a paired t-test alone is a lottery. "
-            f"p of both are in the CSV. Marked {WAYS_MARK}: the interval leaves out 0, and there are {SEEDS} seeds or "
+            "seeds, its spread pooled over the gains of this table and no less than the test images give, and the "
+            "bootstrap over seeds and images; a paired t-test of three seeds alone is a lottery. "
+            f"p of all are in the CSV. Marked {WAYS_MARK}: the interval leaves out 0, and there are {SEEDS} seeds or "
             "more. Nothing is corrected for the number of rows: where nothing differs, 1 of 20 intervals leaves out 0."
         )
     for row in compared[compared["precision"] != compared["reference_precision"]].itertuples():
