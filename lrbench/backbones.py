@@ -155,9 +155,7 @@ def alexnet_bn(width: float, classes: int, mean: Sequence[float], std: Sequence[
     return _alexnet(width, classes, mean, std, batch_norm=True)
 
 
-def _alexnet(
-    width: float, classes: int, mean: Sequence[float], std: Sequence[float], batch_norm: bool
-) -> Backbone:
+def _alexnet(width: float, classes: int, mean: Sequence[float], std: Sequence[float], batch_norm: bool) -> Backbone:
     c = [_channels(channels, width) for channels in (64, 192, 384, 256, 256)]
 
     def layer(inputs: int, outputs: int, size: int, stride: int = 1) -> list[nn.Module]:

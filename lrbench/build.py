@@ -50,9 +50,7 @@ def build(
     return method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def _backbones(
-    spec: RunSpec, facts: DataFacts, mean: Sequence[float], std: Sequence[float]
-) -> Callable[[], Backbone]:
+def _backbones(spec: RunSpec, facts: DataFacts, mean: Sequence[float], std: Sequence[float]) -> Callable[[], Backbone]:
     """Makes new backbones whose first weights depend on the seed and on the backbone alone.
 
     So a student and its control start from the same weights, whatever else either of them draws. A method's second

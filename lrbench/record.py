@@ -29,9 +29,10 @@ class Record(BaseModel):
     id: str
     spec: RunSpec
     status: Literal["done", "diverged"] = Field(
-        "done", description="diverged: its training was ended as of no use, and tested as it was; see lrbench.train"
+        default="done",
+        description="diverged: its training was ended as of no use, and tested as it was; see lrbench.train",
     )
-    why: str | None = Field(None, description="how it diverged, in words")
+    why: str | None = Field(default=None, description="how it diverged, in words")
     metrics: dict[str, float | int | None] = Field(
         description="top1, val_top1, train_top1 (percent), or for an SR net psnr, val_psnr, train_psnr (dB), of the "
         "epoch that is tested, val_... None where nothing is held out; ssim, psnr_y, ssim_y and the same of plain "
@@ -39,8 +40,8 @@ class Record(BaseModel):
         "epochs_in_weights, those of the run it starts from included; images_per_second and train_seconds, "
         "of which side_by_side runs trained together have equal shares; "
         "wall_seconds, of the process that finished it; parameters that this run trained; macs of one test image, from "
-        "LR on; peak_memory_mib, of the device, or on the CPU of the whole process; predicted_classes, how many different "
-        "classes a classifier predicted on the test images; of a diverged run diverged_epoch and last_finite_loss, "
+        "LR on; peak_memory_mib, of the device, or on the CPU of the whole process; predicted_classes, how many "
+        "different classes a classifier predicted on the test images; of a diverged run diverged_epoch and last_finite_loss, "
         "the mean loss of the last epoch in which it was a number, None where there was none"
     )
     data: DataFacts

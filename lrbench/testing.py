@@ -70,16 +70,19 @@ def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Ma
     with registered(cls):
         check_config(cls)
         trial = try_out(cls, tmp_path, settings)
-        check_terms(trial)
-        check_learns(trial)
+        trains = cls.trains(plan.config_of(cls, settings or {}))
+        if trains:
+            check_terms(trial)
+            check_learns(trial)
         check_view(trial)
         check_output(trial)
         check_needs(trial)
         check_reuse(trial)
         check_together(trial)
-        if torch.cuda.is_available():
+        if trains and torch.cuda.is_available():
             check_captured(trial, devices.pick("cuda"))
-        check_resume(trial)
+        if trains:
+            check_resume(trial)
 
 
 @contextmanager
@@ -145,6 +148,8 @@ class Watch(Progress):
             return terms
 
         def seen_forward(this: Method, *args: Any, **kwargs: Any) -> Any:
+            if self.method is None and not cls.trains(this.config):
+                self.method = this  # of which no step is ever seen
             if this is not self.method or this.training or torch.is_grad_enabled():
                 return forward(this, *args, **kwargs)
             copies = tuple(arg.clone() if isinstance(arg, Tensor) else arg for arg in args)
@@ -278,7 +283,7 @@ def check_output(trial: Trial) -> None:
 def check_needs(trial: Trial) -> None:
     """The needed runs are as they were stored, frozen, in eval mode, and no part of the method."""
     trained, name = trial.watch.method, trial.cls.name
-    assert trained is not None, f"{name}: its step was never called"
+    assert trained is not None, f"{name}: neither its step nor its forward was called"
     groups = [group for one in trial.watch.optimizers for group in one.optimizer.param_groups]
     places = {
         "parameters": _memory(trained.parameters()),
