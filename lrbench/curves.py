@@ -40,7 +40,7 @@ def curves(store: Store, datasets: Collection[str] = (), methods: Collection[str
     groups = grouped(_chosen(store, datasets, methods))
     read = {
         "\n".join(filter(None, (heading.images, heading.protocol))): [
-            (experiment.label, _curves(store, experiment.records)) for experiment in found
+            (experiment.label, _curves(store, experiment.drawn)) for experiment in found
         ]
         for heading, found in groups.items()
     }
@@ -98,9 +98,17 @@ def _chosen(store: Store, datasets: Collection[str], methods: Collection[str]) -
 
 
 def _curves(store: Store, records: Sequence[Record]) -> dict[str, np.ndarray]:
-    """Name -> values (seeds, epochs), those in every run; NaN in the epochs of a stage that has not that term."""
+    """Name -> values (seeds, epochs), those in every run; NaN in the epochs of a stage that has not that term.
+
+    Runs that diverged may have ended at different epochs: NaN in those that they have not.
+    """
     read = [read_curve(store.curve(record)) for record in records]
-    return {name: np.array([one[name] for one in read]) for name in read[0] if all(name in one for one in read)}
+    longest = max((len(values) for one in read for values in one.values()), default=0)
+    return {
+        name: np.array([[*one[name], *[np.nan] * (longest - len(one[name]))] for one in read])
+        for name in read[0]
+        if all(name in one for one in read)
+    }
 
 
 def _far_apart(values: Sequence[np.ndarray]) -> bool:

@@ -39,7 +39,7 @@ def choose(
     of a method the plainest, see `_rank`: how well it restores does not choose it. Raises UserError where there
     is none.
     """
-    nets = [record for record in records if record.restores and record.spec.method in methods]
+    nets = [one for one in records if one.restores and one.spec.method in methods and not one.diverged]
     if not nets:
         raise UserError(f"there is no run of {', '.join(methods)} to draw; start with 'lrbench run'")
     nets = _with("--dataset", dataset, nets, lambda record: record.spec.dataset)

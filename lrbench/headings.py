@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from lrbench import cells, sr_table
@@ -13,10 +13,22 @@ from lrbench.sheet import HR_MARK
 
 @dataclass(frozen=True)
 class Named:
-    """Runs that differ in their seed alone, with the name that tables give them."""
+    """Runs that differ in their seed alone, with the name that tables give them, and how many of them diverged."""
 
     label: str
     records: tuple[Record, ...]
+
+    @classmethod
+    def of(cls, name: str, records: Sequence[Record]) -> Named:
+        """With the name alone where none diverged."""
+        diverged = sum(record.diverged for record in records)
+        said = f", {diverged} of {len(records)} diverged" if diverged else ""
+        return cls(f"{name}{said}", tuple(records))
+
+    @property
+    def drawn(self) -> tuple[Record, ...]:
+        """The runs whose curves are drawn together: those that did not diverge, or all where all did."""
+        return tuple(record for record in self.records if not record.diverged) or self.records
 
     @property
     def hr(self) -> bool:
@@ -51,8 +63,8 @@ def grouped(records: Iterable[Record]) -> dict[Heading, list[Named]]:
     for shared, found in cells.sort(record for record in records if not record.restores).items():
         for (row, column), cell in found.items():
             heading = Heading(column.label(cell.records[0].data.side), str(shared))
-            groups[heading].append(Named(f"{cells.name(row)} ({row.backbone})", cell.records))
+            groups[heading].append(Named.of(f"{cells.name(row)} ({row.backbone})", cell.records))
     for test, nets in sr_table.group(records).items():
         named = zip(sr_table.labels(nets), nets, strict=True)
-        groups[Heading("", str(test))] = [Named(label, tuple(net)) for label, net in named]
+        groups[Heading("", str(test))] = [Named.of(label, net) for label, net in named]
     return dict(groups)

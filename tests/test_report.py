@@ -14,6 +14,7 @@ import stored
 from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
 from test_cli import caller
+from test_table import diverged
 
 from lrbench import figures, tables
 from lrbench.errors import UserError
@@ -501,3 +502,20 @@ def test_a_folder_that_cannot_be_written(lrbench, small):
 def test_csv_of_predictions_reads_back():
     text = "\n".join(csv_lines({"predicted": np.array([1, 2]), "label": np.array([1, 0])}))
     assert list(csv.reader(io.StringIO(text))) == [["index", "label", "predicted"], ["0", "1", "1"], ["1", "0", "2"]]
+
+
+def test_what_diverged_or_learned_one_class_is_said_on_every_page(tmp_path):
+    store, found = stored.folder(tmp_path)
+    lost, guessing = (diverged(found["dfd"][1]), found["lr-baseline"][0])
+    metrics = guessing.metrics | {"predicted_classes": 1}
+    for one, curve in ((lost, "epoch,loss,recognition,train_top1\n1,3,2.5,20\n"), (guessing, stored.CURVE)):
+        one = one.model_copy(update={"metrics": metrics}) if one is guessing else one
+        store.save(one, curve, store.predictions(one), b"")
+    out = writer.write(store, tmp_path / "site", tmp_path, lambda message: None).parent
+    page = Page(out / "runs" / lost.id / "index.html")
+    assert "Diverged: no number in epoch 3." in page.text and "diverged top-1 on 20 test images" in page.text
+    assert "It predicts one class" in Page(out / "runs" / guessing.id / "index.html").text
+    [row] = [row for row in Page(out / "runs.html").rows if row[-1][0] == lost.id]
+    assert "diverged" in [text for text, _ in row] and "10.00" not in [text for text, _ in row]
+    for name in ("curves", "cost"):
+        assert "DFD (resnet18), 1 of 2 diverged" in Page(out / f"{name}.html").text

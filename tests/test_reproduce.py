@@ -32,6 +32,15 @@ width = 0.125
 recipe = "quick"
 epochs = 6
 limit_train = 500
+
+[[runs]]
+method = "lr-baseline"
+dataset = "digits"
+scale = 2
+width = 0.125
+recipe = "quick"
+epochs = 6
+limit_train = 500
 """
 HELD = '''
 import os
@@ -204,8 +213,9 @@ def test_the_runs_are_trained_and_the_tables_and_figures_written(unbroken: Folde
     tables = {f"table-{name}.{suffix}" for name in ("1", "sr") for suffix in ("md", "csv", "tex", "json")}
     assert written >= {*tables, "curves.png", "curves.svg"}
     rows = json.loads((unbroken.path / "out" / "table-1.json").read_text())
-    baseline = records["lr-baseline"]
-    assert [row["top1_mean"] for row in rows if row["runs"] == baseline.id] == [round(baseline.top1, 4)]
+    assert {row["published"] for row in rows} >= {64.08, 96.02} and not any(row["runs"] for row in rows)  # of digits
+    rows = json.loads((unbroken.path / "out" / "table-sr.json").read_text())
+    assert [row["runs"] for row in rows if row["runs"]] == [records["sr-espcn"].id]
     assert "sr-espcn" in (unbroken.path / "out" / "table-sr.json").read_text()
 
 

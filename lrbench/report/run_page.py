@@ -16,7 +16,7 @@ from lrbench import cells, registry
 from lrbench.backbones import NONE
 from lrbench.errors import UserError
 from lrbench.record import Record
-from lrbench.sheet import DASH
+from lrbench.sheet import DASH, fixed
 from lrbench.spec import RunSpec
 
 # metric -> how it is called, its unit
@@ -43,6 +43,9 @@ METRICS = {
     "parameters": ("parameters that this run trained", ""),
     "macs": ("multiply-accumulates of one test image", ""),
     "peak_memory_mib": ("peak memory", "MiB"),
+    "predicted_classes": ("classes that it predicts on the test images", ""),
+    "diverged_epoch": ("epoch in which it diverged", ""),
+    "last_finite_loss": ("last loss that was a number", ""),
 }
 
 RECIPE = {
@@ -124,9 +127,17 @@ def experiments(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
     return [(label if methods.count(method) > 1 else method, runs) for (method, label), runs in groups.items()]
 
 
-def score(record: Record) -> tuple[str, float | None, str]:
-    """What a run is judged by: its name, value and unit."""
-    return ("PSNR", record.metrics.get("psnr"), "dB") if record.restores else ("top-1", record.top1, "%")
+def score(record: Record) -> tuple[str, str, str]:
+    """What a run is judged by: its name, value and unit; of one that diverged the value says so."""
+    metric, name, unit = ("psnr", "PSNR", "dB") if record.restores else ("top1", "top-1", "%")
+    return (name, "diverged", "") if record.diverged else (name, fixed(record.metrics.get(metric)), unit)
+
+
+def warning(record: Record) -> str:
+    """What keeps a run's score from meaning anything, in a sentence; mostly nothing."""
+    said = [f"Diverged: {record.why}."] if record.diverged else []
+    said += ["It predicts one class, whatever the image."] if record.metrics.get("predicted_classes") == 1 else []
+    return " ".join(said)
 
 
 def size(record: Record) -> str:

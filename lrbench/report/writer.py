@@ -20,7 +20,7 @@ from lrbench.report import cost, pages, replaced, run_page, sections
 from lrbench.report.run_page import Relations
 from lrbench.report.sections import Found, Table
 from lrbench.report.snapshot import Snapshot
-from lrbench.sheet import DASH, fixed
+from lrbench.sheet import DASH
 from lrbench.store import CURVE, RECORD, Store
 
 TABLES = "tables.html"
@@ -49,7 +49,7 @@ class _Report:
 
     def __init__(self, store: Snapshot, data: Path, folder: Path, note: Callable[[str], None]) -> None:
         self.store, self.data, self.note = store, data, note
-        self.records = store.records()
+        self.records = store.counted(store.records())
         self.relations = Relations.of(self.records)
         self.names = {record.id: run_page.name(record.spec) for record in self.records}
         moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -140,6 +140,7 @@ class _Report:
             size=run_page.size(record),
             backbone=run_page.backbone(record.spec),
             measure=run_page.score(record),
+            warning=run_page.warning(record),
             columns=table.partition("\n")[0].replace(",", ", "),
             panels=lines.panels(lines.read(self.store.curve(record))),
             restored=bool(restored),
@@ -170,8 +171,8 @@ class _Report:
             "epochs": record.metrics.get("epochs_in_weights"),
             "train": f"{record.data.train_images:,}",
             "seed": spec.seed,
-            "top1": fixed(record.metrics.get("top1")) if not record.restores else "",
-            "psnr": fixed(record.metrics.get("psnr")) if record.restores else "",
+            "top1": "" if record.restores else run_page.score(record)[1],
+            "psnr": run_page.score(record)[1] if record.restores else "",
             "finished": _when(record),
         }
 
