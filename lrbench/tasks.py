@@ -63,7 +63,10 @@ class Classification(Task):
     def test(self, method: Method, images: Pairs) -> Tested:
         predicted = predict(method, images)
         outputs = {"predicted": predicted.cpu().numpy(), "label": images.y.cpu().numpy()}
-        metrics = {"top1": top1(predicted, images.y), "predicted_classes": len(predicted.unique())}
+        metrics: dict[str, float | None] = {
+            "top1": top1(predicted, images.y),
+            "predicted_classes": len(predicted.unique()),
+        }
         return Tested(metrics, outputs)
 
     @torch.no_grad()

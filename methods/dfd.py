@@ -17,8 +17,8 @@ class Config(student.Config):
     lam: float = Field(2.0, ge=0, description="lambda of Eq. 4; best near 2 in Fig. 2")
     reduction: Literal["sum", "mean"] = Field(
         "mean",
-        description="ours, over the d features of Eq. 1: their mean, as PyTorch's MSELoss takes it, which trains at every "
-        "lambda of Fig. 2; or their sum, as the norm is written, with which AlexNet diverges at the paper's lambda",
+        description="ours, over the d features of Eq. 1: their mean, as PyTorch's MSELoss takes it, which trains at "
+        "every lambda of Fig. 2; or their sum, as the norm is written, with which AlexNet diverges at the paper's lambda",
     )
 
 

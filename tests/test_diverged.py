@@ -13,7 +13,6 @@ from torch import Tensor
 
 from lrbench.errors import RunError
 from lrbench.method import Batch, Needs
-from lrbench.progress import Progress
 from lrbench.record import Record
 from lrbench.runner import Runner
 from lrbench.spec import RunSpec
@@ -113,7 +112,7 @@ def test_a_run_that_learns_has_not_diverged(tmp_path: Path) -> None:
 
 
 def test_what_needs_it_fails_and_says_so(tmp_path: Path) -> None:
-    with registered(Lost), registered(Pupil), pytest.raises(RunError, match="its teacher, lost .* diverged: its loss"):
+    with registered(Lost), registered(Pupil), pytest.raises(RunError, match=r"its teacher, lost .* diverged: its loss"):
         train(tmp_path, spec("pupil"))
 
 

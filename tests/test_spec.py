@@ -119,9 +119,7 @@ def test_a_number_has_one_id_however_it_is_written():
 
 
 def test_the_id_is_the_same_in_other_processes_and_pythons():
-    program = (
-        "import sys; from lrbench.spec import ADDED, RunSpec; print(RunSpec.model_validate_json(sys.stdin.read()).id)"
-    )
+    program = "import sys; from lrbench.spec import RunSpec; print(RunSpec.model_validate_json(sys.stdin.read()).id)"
     root = str(Path(lrbench.__file__).parents[1])
     pythons = [sys.executable, *filter(None, map(shutil.which, ("python3.12", "python3.13")))]
     for number, python in enumerate(pythons):

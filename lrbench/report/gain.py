@@ -66,9 +66,11 @@ def numbers(one: Comparison | None) -> dict[str, Any]:
         return dict.fromkeys(NUMBERS)
     (low, high), by_t, (images_low, images_high) = one.interval, one.over_seeds or (None, None), one.resampled
     error = (images_high - images_low) / (2 * special.ndtri(0.975))
-    ends = {"gain_low": low, "gain_high": high, "t_low": by_t[0], "t_high": by_t[1]}
+    ends: dict[str, float | None] = {"gain_low": low, "gain_high": high, "t_low": by_t[0], "t_high": by_t[1]}
     ends |= {"images_low": images_low, "images_high": images_high}
-    p = {"images_p": float(2 * special.ndtr(-abs(one.gain) / error)) if error else float(one.gain == 0)}
+    p: dict[str, float | None] = {
+        "images_p": float(2 * special.ndtr(-abs(one.gain) / error)) if error else float(one.gain == 0)
+    }
     p |= {"t_p": None if one.of_networks else one.p, "t_own_p": one.own_p}
     return {
         "gain": round(one.gain, 4),
