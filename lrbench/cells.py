@@ -23,7 +23,7 @@ SELECTED = {
 }
 NONE = "none"  # the backbone of an SR net: lrbench.backbones.NONE, which brings torch
 # fields of a spec: those that tell rows apart, and versions of one
-ROW = ("backbone", "method", "version", "config", "needs")
+ROW = ("backbone", "width", "method", "version", "config", "needs")
 COLUMN = ("dataset", "fingerprint", "scale")
 NOTED = ("precision",)  # differs within a table, and is named below it
 SEEN = ("degradation",)  # what a run that is tested on HR does not have, beside a scale
@@ -36,7 +36,7 @@ def fields(spec: RunSpec) -> dict[str, Any]:
 
     Of the recipe: its name and what differs from it, its epochs, its batch size.
     """
-    first = ("dataset", "scale", *SEEN, "backbone")
+    first = ("dataset", "scale", *SEEN, "backbone", "width")
     left = [name for name in RunSpec.model_fields if name not in (*first, *ROW, "fingerprint", "seed", "protocol")]
     told = {name: getattr(spec, name) for name in (*first, *left, "protocol")}
     name = recipes.name_of(spec.recipe, spec.backbone)
@@ -74,7 +74,6 @@ class Conditions:
             f"recipe {recipe}",
             f"{epochs} epoch{'s' * (epochs != 1)}",
             f"batches of {batch}",
-            f"width {left.pop('width'):g}",
             f"{train} training and {test} test images",
             left.pop("degradation") or "-",
             SELECTED[left.pop("select")],
@@ -117,11 +116,22 @@ class Column:
 
 @dataclass(frozen=True, order=True)
 class RowKey:
-    """What is compared: a method with its config (canonical JSON) on a backbone."""
+    """What is compared: a method with its config (canonical JSON) on a backbone of some width."""
 
     backbone: str
     method: str
     config: str
+    width: float = 1.0
+
+    @property
+    def network(self) -> str:
+        """The backbone with its width, see `network`."""
+        return network(self.backbone, self.width)
+
+
+def network(backbone: str, width: float) -> str:
+    """A backbone, by any name, with its width where that is not 1: "resnet18 x0.25"."""
+    return backbone if width == 1 else f"{backbone} x{width:g}"
 
 
 @dataclass(frozen=True)
@@ -133,6 +143,11 @@ class Cell:
 
     records: tuple[Record, ...]
     left_out: int = 0
+
+    @property
+    def width(self) -> float:
+        """Of the backbone."""
+        return self.records[0].spec.width
 
     @property
     def kept(self) -> tuple[Record, ...]:
@@ -228,7 +243,7 @@ def conditions(spec: RunSpec, twice: Collection[str] = ()) -> Conditions:
 
 def comparable(one: Record, other: Record) -> bool:
     """Whether two runs may stand under one heading: same data, backbone and conditions, HR runs included."""
-    same = (one.spec.dataset, one.spec.backbone) == (other.spec.dataset, other.spec.backbone)
+    same = all(getattr(one.spec, name) == getattr(other.spec, name) for name in ("dataset", "backbone", "width"))
     mine, its = conditions(one.spec), conditions(other.spec)
     return same and mine in (its, its.on_hr())
 
@@ -240,7 +255,7 @@ def content(spec: RunSpec) -> str:
 
 def row_key(spec: RunSpec) -> RowKey:
     """The row that a run belongs to."""
-    return RowKey(spec.backbone, spec.method, json.dumps(spec.config, sort_keys=True))
+    return RowKey(spec.backbone, spec.method, json.dumps(spec.config, sort_keys=True), spec.width)
 
 
 def default_config(method: str) -> dict[str, Any]:
@@ -268,8 +283,8 @@ def name(row: RowKey) -> str:
 
 def named(spec: RunSpec) -> str:
     """A run in words: "DFD lam=0.5 (resnet18) on cifar10 x4, seed 0"."""
-    scale, backbone = f" x{spec.scale}" if spec.scale else " HR", f" ({spec.backbone})" * (spec.backbone != NONE)
-    return f"{name(row_key(spec))}{backbone} on {spec.dataset}{scale}, seed {spec.seed}"
+    scale, key = f" x{spec.scale}" if spec.scale else " HR", row_key(spec)
+    return f"{name(key)}{f' ({key.network})' * (spec.backbone != NONE)} on {spec.dataset}{scale}, seed {spec.seed}"
 
 
 def label(method: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from lrbench import registry
+from lrbench import cells, registry
 from lrbench.cells import Cells, Column
 from lrbench.compare import Right
 from lrbench.errors import UserError
@@ -195,7 +195,8 @@ class BestNear(Claim):
 
     def _beats_near(self, one: Evidence, found: Cells) -> bool:
         column = Column(one.pair.dataset, one.pair.scale)
-        wanted = [replace(one.pair.mine, settings={self.setting: value}) for value in self.near]
+        width = one.other.width if one.other else None
+        wanted = [replace(one.pair.mine, settings={self.setting: value}, width=width) for value in self.near]
         near = [want.cell(found, column) for want in wanted]
         best = one.other.top1 if one.other else None
         return best is not None and all(cell and cell.top1 and best.mean > cell.top1.mean for cell in near)
@@ -203,12 +204,16 @@ class BestNear(Claim):
     def _best(self, found: Cells) -> str:
         """The value of the highest mean, for each backbone."""
         words = []
-        for backbone, pair in {pair.mine.backbone: pair for pair in self.pairs}.items():
-            wanted = replace(pair.mine, free=(self.setting,))
+        widths = sorted({key.width for key, _ in found})
+        networks = {(pair.mine.backbone, width): pair for pair in self.pairs for width in widths}
+        for (backbone, width), pair in networks.items():
+            wanted = replace(pair.mine, free=(self.setting,), width=width)
             there = list(wanted.find(found, Column(pair.dataset, pair.scale)).values())
             means = {cell.records[0].spec.config[self.setting]: top1.mean for cell in there if (top1 := cell.top1)}
             if means:
-                words.append(f"{backbone} {max(means, key=lambda value: means[value])} of {len(there)}")
+                words.append(
+                    f"{cells.network(backbone, width)} {max(means, key=lambda value: means[value])} of {len(there)}"
+                )
         return ", ".join(words) or "none was run"
 
 

@@ -132,6 +132,7 @@ def _flat(shared: Conditions | None, finding: Finding, one: Evidence) -> dict[st
         "dataset": one.pair.dataset,
         "scale": one.pair.scale,
         "backbone": one.pair.mine.backbone,
+        "width": cell.width if (cell := one.mine or one.other) else None,
         "method": one.pair.mine.method,
         "other_method": one.pair.other.method,
         **significance("other", one.comparison),

@@ -81,6 +81,7 @@ def _evidence(pair: Pair, found: Cells, right: Right) -> list[Evidence]:
         Evidence(_label(pair, of_mine, of_other), pair, one, other, compared(one, other, right))
         for of_mine, one in mine.items()
         for of_other, other in others.items()
+        if one is None or other is None or one.width == other.width
     ]
 
 

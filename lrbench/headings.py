@@ -63,7 +63,7 @@ def grouped(records: Iterable[Record]) -> dict[Heading, list[Named]]:
     for shared, found in cells.sort(record for record in records if not record.restores).items():
         for (row, column), cell in found.items():
             heading = Heading(column.label(cell.records[0].data.side), str(shared))
-            groups[heading].append(Named.of(f"{cells.name(row)} ({row.backbone})", cell.records))
+            groups[heading].append(Named.of(f"{cells.name(row)} ({row.network})", cell.records))
     for test, nets in sr_table.group(records).items():
         named = zip(sr_table.labels(nets), nets, strict=True)
         groups[Heading("", str(test))] = [Named.of(label, net) for label, net in named]

@@ -28,7 +28,12 @@ def _long_form(table: FilledTable) -> list[dict[str, Any]]:
         for column, label, entry in zip(table.columns, table.labels, row.entries, strict=True):
             if entry.cell or entry.published is not None:
                 ours = {"row": row.label, "method": row.key.method, "config": row.key.config}
-                where = {"backbone": row.key.backbone, "dataset": column.dataset, "scale": column.scale}
+                where = {
+                    "backbone": row.key.backbone,
+                    "width": row.key.width,
+                    "dataset": column.dataset,
+                    "scale": column.scale,
+                }
                 lines.append(
                     {"table": table.source.title, **cells.flat(table.conditions), **ours, **where,
                      "size": label.split()[-1], "tested_on": "hr" if row.hr else "lr", **_numbers(table, entry)}
@@ -210,4 +215,4 @@ def _about(record: Record) -> str:
     spec = record.spec
     if record.restores:
         return f"{spec.dataset}, {spec.degradation}, {sr_table.training(record)}"
-    return f"{spec.dataset}, {spec.backbone}, {cells.conditions(spec)}, {spec.precision}"
+    return f"{spec.dataset}, {cells.row_key(spec).network}, {cells.conditions(spec)}, {spec.precision}"

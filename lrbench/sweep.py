@@ -15,7 +15,7 @@ from lrbench.rows import Wanted
 
 @dataclass(frozen=True)
 class Sweep:
-    """A backbone in one column under one set of conditions.
+    """A backbone of some width in one column under one set of conditions.
 
     points: value of the setting, ascending -> its runs. control: the reference whose training started as theirs
     did; None where that is the reference itself, or has not been run.
@@ -25,9 +25,14 @@ class Sweep:
     column: Column
     label: str  # of the column
     backbone: str
+    width: float
     points: Mapping[float, Cell]
     reference: Cell | None
     control: Cell | None
+
+    def network(self, source: PublishedSweep) -> str:
+        """Its backbone as the paper calls it, with its width where that is not 1."""
+        return cells.network(source.backbones.get(self.backbone, self.backbone), self.width)
 
 
 def sweeps(source: PublishedSweep, records: Iterable[Record], settings: Mapping[str, Any] | None = None) -> list[Sweep]:
@@ -40,8 +45,8 @@ def sweeps(source: PublishedSweep, records: Iterable[Record], settings: Mapping[
         one
         for shared, own in found.items()
         for column in sorted({column for _, column in own if column.scale}, key=_order(source))
-        for backbone in _backbones(source, own)
-        if (one := _sweep(source, shared, own, column, backbone, settings or {})).points
+        for backbone, width in _networks(source, own)
+        if (one := _sweep(source, shared, own, column, backbone, width, settings or {})).points
     ]
 
 
@@ -51,8 +56,11 @@ def _order(source: PublishedSweep) -> Any:
     return lambda column: (column != Column(dataset, scale), column.dataset, -column.scale)
 
 
-def _backbones(source: PublishedSweep, own: Cells) -> list[str]:
-    return list(dict.fromkeys([*source.backbones, *sorted(key.backbone for key, _ in own)]))
+def _networks(source: PublishedSweep, own: Cells) -> list[tuple[str, float]]:
+    """Backbones and widths, the paper's backbones first."""
+    backbones = list(dict.fromkeys([*source.backbones, *sorted(key.backbone for key, _ in own)]))
+    there = {(key.backbone, key.width) for key, _ in own}
+    return sorted(there, key=lambda one: (backbones.index(one[0]), one[1]))
 
 
 def _sweep(
@@ -61,12 +69,13 @@ def _sweep(
     own: Cells,
     column: Column,
     backbone: str,
+    width: float,
     settings: Mapping[str, Any],
 ) -> Sweep:
-    swept = Wanted(source.method, backbone, settings, free=(source.setting,))
+    swept = Wanted(source.method, backbone, settings, free=(source.setting,), width=width)
     values = {cell.records[0].spec.config[source.setting]: cell for cell in swept.find(own, column).values()}
     points = {float(str(value)): cell for value, cell in values.items()}
-    plain = Wanted(source.reference, backbone)
+    plain = Wanted(source.reference, backbone, width=width)
     control = plain.started_as(swept)
     side = next((cell.records[0].data.side for cell in points.values()), source.column[2])
     return Sweep(
@@ -74,6 +83,7 @@ def _sweep(
         column,
         column.label(side),
         backbone,
+        width,
         dict(sorted(points.items())),
         plain.cell(own, column),
         None if control == plain else control.cell(own, column),

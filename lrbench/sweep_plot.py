@@ -102,7 +102,7 @@ def _draw(panel: Axes, source: PublishedSweep, lines: Sequence[Sweep]) -> None:
     panel.annotate(f"the paper's {source.symbol} = {source.chosen:g}", (source.chosen, 0), fontsize=8, **at)
     own, reference = cells.label(source.method), cells.label(source.reference)
     for number, (one, look) in enumerate(zip(lines, looks(len(lines)), strict=True)):
-        backbone = source.backbones.get(one.backbone, one.backbone)
+        backbone = one.network(source)
         points = {value: cell for value, cell in one.points.items() if value > 0}
         means = {value: top1 for value, cell in points.items() if (top1 := cell.top1)}
         if points:

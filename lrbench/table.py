@@ -141,7 +141,8 @@ def _keys(row: PublishedRow, found: Cells) -> list[tuple[str, RowKey]]:
             shown = {change.partition("=")[0]: change for change in cells.changes(key)}
             own, config = json.loads(key.config), cells.default_config(row.method) | dict(row.settings)
             changed = [shown[name] for name in row.free if name in shown and own[name] != config.get(name)]
-            keys.append((", ".join([row.label, *changed]), key))
+            width = [f"width {key.width:g}"] if key.width != 1 else []
+            keys.append((", ".join([row.label, *width, *changed]), key))
     config = cells.default_config(row.method) | dict(row.settings)
     return keys or [(row.label, RowKey(row.backbone, row.method, json.dumps(config, sort_keys=True)))]
 
@@ -160,7 +161,7 @@ def _compared(row: Row, columns: Sequence[Column], reference: str, found: Cells,
     """The row with each of its cells compared with the reference of its backbone, and with its control."""
     plain = cells.default_config(reference)
     configs = plain, controlled(plain, json.loads(row.key.config))
-    keys = [RowKey(row.key.backbone, reference, json.dumps(config, sort_keys=True)) for config in configs]
+    keys = [replace(row.key, method=reference, config=json.dumps(config, sort_keys=True)) for config in configs]
     if row.hr or row.key == keys[0]:
         return row
     entries = []
@@ -197,7 +198,7 @@ def _misses(rows: Sequence[Row], columns: Sequence[Column], shared: Conditions, 
     """Whether a run that failed is one of a table's, or of those tested on HR that may teach them."""
     datasets = {column.dataset for column in columns}
     if spec.scale is None:
-        same, backbones = cells.conditions(spec) in (shared, shared.on_hr()), {row.key.backbone for row in rows}
-        return same and spec.dataset in datasets and spec.backbone in backbones
+        same, networks = cells.conditions(spec) in (shared, shared.on_hr()), {row.key.network for row in rows}
+        return same and spec.dataset in datasets and cells.row_key(spec).network in networks
     there = Column(spec.dataset, spec.scale) in columns and cells.row_key(spec) in {row.key for row in rows}
     return there and cells.conditions(spec) == shared

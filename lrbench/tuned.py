@@ -115,7 +115,7 @@ def _notes(source: PublishedSweep, lines: Sequence[Sweep]) -> list[str]:
         )
     for one in lines:
         name, missing = (
-            source.backbones.get(one.backbone, one.backbone),
+            one.network(source),
             [v for v in source.values if v not in one.points],
         )
         if missing:
@@ -152,7 +152,7 @@ class _Row:
 
     @property
     def label(self) -> str:
-        return f"{self.source.backbones.get(self.one.backbone, self.one.backbone)}, {self.choice.way}"
+        return f"{self.one.network(self.source)}, {self.choice.way}"
 
     def line(self, controlled: bool) -> list[str]:
         cell, value = self.choice.cell, self.choice.value
@@ -176,6 +176,7 @@ class _Row:
             "row": self.label,
             "method": self.source.method,
             "backbone": one.backbone,
+            "width": one.width,
             "dataset": one.column.dataset,
             "scale": one.column.scale,
             "setting": self.source.setting,

@@ -18,7 +18,7 @@ class Config(student.Config):
     reduction: Literal["sum", "mean"] = Field(
         "mean",
         description="ours, over the d features of Eq. 1: their mean, as PyTorch's MSELoss takes it, which trains at "
-        "every lambda of Fig. 2; or their sum, as the norm is written, with which AlexNet diverges at the paper's lambda",
+        "every lambda of Fig. 2; or their sum, as the norm is written, which at lambda 2 makes AlexNet diverge",
     )
 
 
