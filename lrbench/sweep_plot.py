@@ -135,11 +135,12 @@ def _mark_diverged(panel: Axes, points: Mapping[float, Cell], look: Look, number
         if cell.diverged:
             panel.plot([value], [height], "X", color=look.colour, markersize=7, transform=where, clip_on=False)
             panel.annotate(
-                f"diverged: {cell.diverged} of {len(cell.records)}",
+                f"{cell.diverged} of {len(cell.records)}",
                 (value, height),
                 xycoords=where,
                 textcoords="offset points",
-                xytext=(6, -3),
+                xytext=(0, 5),
+                ha="center",
                 fontsize=7,
                 color=look.colour,
             )
