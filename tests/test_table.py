@@ -608,7 +608,7 @@ def test_a_table_to_be_read_waits_for_no_interval(monkeypatch):
     monkeypatch.setattr("lrbench.compare.Comparison.resampled", property(resampled))
     hits = np.random.default_rng(0).random((2, 10_000)) < 0.8
     records = [record(), record("dfd", 81.0)]
-    [filled] = fill(published.table("1"), records, lambda one: hits[one.spec.method == "dfd"])
+    [filled] = fill(published.table("1"), records, lambda one: hits[int(one.spec.method == "dfd")])
     assert "+1.00 (" in render([filled], "md") and "+1.00 (" in render([filled], "latex")
     with pytest.raises(AssertionError, match="long form"):
         render([filled], "csv")
