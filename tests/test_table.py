@@ -599,3 +599,16 @@ def test_a_drafts_label_and_defaults_are_used(monkeypatch):
 def test_a_table_without_a_line_is_its_title_and_notes():
     text = markdown([Sheet("Tuned", "no run yet", ["", "a"], [], ["Nothing was run."], [])])
     assert text == "## Tuned\n\nProtocol: no run yet.\n\n- Nothing was run.\n"
+
+
+def test_a_table_to_be_read_waits_for_no_interval(monkeypatch):
+    def resampled(one):
+        raise AssertionError("the bootstrap is for the long form")
+
+    monkeypatch.setattr("lrbench.compare.Comparison.resampled", property(resampled))
+    hits = np.random.default_rng(0).random((2, 10_000)) < 0.8
+    records = [record(), record("dfd", 81.0)]
+    [filled] = fill(published.table("1"), records, lambda one: hits[int(one.spec.method == "dfd")])
+    assert "+1.00 (" in render([filled], "md") and "+1.00 (" in render([filled], "latex")
+    with pytest.raises(AssertionError, match="long form"):
+        render([filled], "csv")
