@@ -478,7 +478,8 @@ def fig2(
     plots.check_suffix(out)
     registry.add_drafts(plugins)
     figure, given = published.sweep("fig2"), _settings(settings)
-    drawn = sweep_plot.chosen(figure, Store(results, _warn).records(), datasets, given)
+    store = Store(results, _warn)
+    drawn = sweep_plot.chosen(figure, store.counted(store.records()), datasets, given)
     plots.save(sweep_plot.draw(figure, drawn, given), out)
     click.echo(str(out))
 

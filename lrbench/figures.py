@@ -24,7 +24,7 @@ def draw(name: str, store: Store, data: Path, note: Callable[[str], None]) -> Fi
         return curves.curves(store)
     found = published.figure(name)
     if isinstance(found, published.PublishedSweep):
-        return sweep_plot.draw(found, sweep_plot.chosen(found, store.records()))
+        return sweep_plot.draw(found, sweep_plot.chosen(found, store.counted(store.records())))
     return draw_gallery(found, store, data, note)
 
 

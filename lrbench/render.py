@@ -9,7 +9,7 @@ from lrbench import cells, needed, sr_table
 from lrbench.cells import Cell
 from lrbench.marks import about_marks, marked, precisions, significance, values_of
 from lrbench.record import Record
-from lrbench.sheet import DASH, HR_MARK, Sheet, fixed, grid
+from lrbench.sheet import DASH, HR_MARK, Later, Sheet, fixed, grid
 from lrbench.stats import CHANCE
 from lrbench.table import Entry, FilledTable
 
@@ -18,7 +18,7 @@ def sheet(table: FilledTable) -> Sheet:
     """The table as it is shown."""
     head, lines = _body(table)
     conditions = str(table.conditions) if table.conditions else "no run yet"
-    return Sheet(table.source.title, conditions, head, lines, _notes(table), _long_form(table))
+    return Sheet(table.source.title, conditions, head, lines, _notes(table), Later(lambda: _long_form(table)))
 
 
 def _long_form(table: FilledTable) -> list[dict[str, Any]]:

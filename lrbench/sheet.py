@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from lrbench.errors import unknown
@@ -20,6 +21,23 @@ TEX = str.maketrans(
     | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "`": "'"}
     | {HR_MARK: r"$^\dagger$", NETWORKS_MARK: r"$^\ddagger$", "±": r"$\pm$", "<": "$<$"}
 )
+
+
+class Later(Sequence[dict[str, Any]]):
+    """A long form that is made when it is first asked for: its intervals take longer than all else in a table."""
+
+    def __init__(self, make: Callable[[], list[dict[str, Any]]]) -> None:
+        self._make = make
+
+    @cached_property
+    def _made(self) -> list[dict[str, Any]]:
+        return self._make()
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._made[place]
+
+    def __len__(self) -> int:
+        return len(self._made)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import textwrap
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -159,5 +160,8 @@ def _level(panel: Axes, cell: Cell, dashes: Any, look: Look, x: float, name: str
 
 def _seeds(found: Collection[Cell]) -> str:
     counts, diverged = sorted({len(cell.kept) for cell in found}), sum(cell.diverged for cell in found)
+    one_class = sum(len(replace(cell, records=cell.kept).one_class) for cell in found)
     number = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{number} seed{'s' * (counts != [1])}{f', {diverged} diverged' if diverged else ''}"
+    return f"{number} seed{'s' * (counts != [1])}{f', {diverged} diverged' if diverged else ''}" + (
+        f", {one_class} predict{'s' * (one_class == 1)} one class" if one_class > 0 else ""
+    )

@@ -56,7 +56,7 @@ def test_curves_have_a_panel_for_each_quantity_and_a_line_for_each_row(store):
     heights = [band.get_paths()[0].get_extents().get_points()[:, 1].tolist() for band in top1.collections]
     assert sorted(heights) == [[68.0, 80.0], [88.0, 90.0]]  # and their range
     assert titles(figure) == [loss.get_title(loc="left")]
-    assert titles(figure)[0].startswith("cifar10 8x8\nrecipe paper, 3 epochs, batches of 128, width 1")
+    assert titles(figure)[0].startswith("cifar10 8x8\nrecipe paper, 3 epochs, batches of 128, all training")
 
 
 def test_each_protocol_and_resolution_has_panels_of_its_own(store):

@@ -146,8 +146,8 @@ def test_a_lambda_at_which_runs_diverged_is_marked_there():
     assert curve.lines[0].get_ydata().tolist() == [71, 73, 72.5]  # of 10, the mean of the two that are left
     crosses = {line.get_xdata()[0]: line for line in panel.lines if line.get_marker() == "X"}
     assert set(crosses) == {5.0, 10.0} and all(0 < line.get_ydata()[0] < 1 for line in crosses.values())
-    said = {text.xy[0]: text.get_text() for text in panel.texts if "diverged" in text.get_text()}
-    assert said == {5.0: "diverged: 3 of 3", 10.0: "diverged: 1 of 3"}
+    said = {text.xy[0]: text.get_text() for text in panel.texts if " of " in text.get_text()}
+    assert said == {5.0: "3 of 3", 10.0: "1 of 3"}
     assert "X at the foot" in drawn.get_suptitle() and "X at the foot" not in figure(swept({1.0: 70.0})).get_suptitle()
 
 
@@ -163,6 +163,13 @@ def test_a_lambda_at_which_runs_diverged_is_marked_there():
 def test_what_cannot_be_drawn_is_named(options, message):
     with pytest.raises(UserError, match=re.escape(message)):
         figure(plain({1.0: 70.0}), **{"settings": {}} | options)
+
+
+def test_a_point_that_predicts_one_class_is_counted_in_the_legend():
+    records = swept({1.0: 70.0, 2.0: 18.75})
+    records[1] = records[1].model_copy(update={"metrics": records[1].metrics | {"predicted_classes": 1}})
+    [panel] = figure(records).axes
+    assert panel.containers[0].get_label() == "DFD (ResNet-18), 200 epochs, 1 seed, 1 predicts one class"
 
 
 def test_a_value_at_which_a_run_diverged_is_not_chosen():

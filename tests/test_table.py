@@ -135,7 +135,6 @@ def test_one_seed_has_no_deviation():
 CONDITIONS = {
     "recipe": "quick",
     "epochs": 50,
-    "width": 0.25,
     "limit_train": 10_000,
     "limit_test": 1000,
     "degradation": "area",
@@ -164,7 +163,7 @@ def test_the_heading_names_the_conditions():
     changes = CONDITIONS | {"limit_test": None}
     heading = re.findall("Protocol: (.*)", render([table([record(**changes)])], "md"))
     assert heading == [
-        "recipe quick, 50 epochs, batches of 32, width 0.25, 10,000 training and all test images, "
+        "recipe quick, 50 epochs, batches of 32, 10,000 training and all test images, "
         "area, epoch chosen on held-out images, dropout 0.5."
     ]
     assert "final epoch" in render([table([record()])], "md")
@@ -183,10 +182,10 @@ def test_an_earlier_protocol_is_named_and_stands_alone():
 def test_every_field_of_a_spec_splits_but_rows_columns_seeds_and_precision():
     plain = record().spec
     changes = {
-        "protocol": 1, "degradation": "area", "width": 0.5, "dropout": 0.25, "select": "held-out",
+        "protocol": 1, "degradation": "area", "dropout": 0.25, "select": "held-out",
         "limit_train": 100, "limit_test": 100, "recipe": plain.recipe.model_copy(update={"weight_decay": 1e-4}),
     }  # fmt: skip
-    alike = {"precision": "bf16", "seed": 7, "backbone": "vgg16", "method": "dfd", "version": "2", "config": {},
+    alike = {"precision": "bf16", "seed": 7, "backbone": "vgg16", "width": 0.5, "method": "dfd", "version": "2", "config": {},
              "dataset": "svhn", "fingerprint": {"train": "x"}, "scale": 2, "needs": {}}  # fmt: skip
     assert {*changes, *alike} == {*type(plain).model_fields}
     for name, value in changes.items():
@@ -275,15 +274,20 @@ def test_a_run_that_failed_is_named_below_the_table_that_misses_it():
     def failed(method="dfd", why="out of memory", **changes):
         return record(method, **changes).spec, why
 
-    failures = [failed(seed=1), failed("hr-baseline", "no data"), failed(width=0.25), failed(dataset="mine", why="no")]
+    failures = [
+        failed(seed=1),
+        failed("hr-baseline", "no data"),
+        failed(dropout=0.25),
+        failed(dataset="mine", why="no"),
+    ]
     failures += [failed("vdsr", "not of this table"), failed(seed=2, scale=2, why="no space")]
-    narrow, wide = sorted(
+    wide, dropped = sorted(
         fill(published.table("1"), [record(), record("dfd")], failures=failures),
-        key=lambda one: one.conditions.values["width"],
+        key=lambda one: one.conditions.values["dropout"],
     )
     assert [why for _, why in wide.failed] == ["out of memory", "no data", "no space"]
     assert "- Failed, and missing here: DFD (resnet18) on cifar10 x4, seed 1: out of memory." in render([wide], "md")
-    assert not all_records(narrow) and [spec.width for spec, _ in narrow.failed] == [0.25]
+    assert not all_records(dropped) and [spec.dropout for spec, _ in dropped.failed] == [0.25]
     done = record("dfd", seed=1)
     [filled] = fill(published.table("1"), [record(), done], failures=[(done.spec, "it was tried again")])
     assert not filled.failed
@@ -343,7 +347,7 @@ def test_alexnets_own_learning_rate_is_the_same_recipe():
 
 def test_one_hr_run_stands_in_every_column_of_its_data_set():
     hr = record("hr-baseline", top1=93.0)
-    others = [record("hr-baseline", top1=1.0, width=0.25), record("hr-baseline", top1=2.0, dataset="mine")]
+    others = [record("hr-baseline", top1=1.0, dropout=0.25), record("hr-baseline", top1=2.0, dataset="mine")]
     places = [("cifar10", scale, degradation) for scale in (2, 4) for degradation in ("pil-bicubic", "area")]
     students = [record(dataset=name, scale=scale, degradation=degradation) for name, scale, degradation in places]
     found = cells.sort([hr, *others, *students, record(dataset="svhn")])
@@ -351,7 +355,7 @@ def test_one_hr_run_stands_in_every_column_of_its_data_set():
         [own] = [
             own
             for shared, own in found.items()
-            if (shared.values["degradation"], shared.values["width"]) == (degradation, 1)
+            if (shared.values["degradation"], shared.values["dropout"]) == (degradation, 0)
         ]
         columns = [column for (row, column), cell in own.items() if cell.records == (hr,)]
         assert columns == [cells.Column("cifar10", 2), cells.Column("cifar10", 4)]
@@ -539,7 +543,7 @@ def test_the_long_form_without_records_is_the_paper(style):
 
 
 def test_csv_keeps_one_header_for_several_tables():
-    records = [record(), record(width=0.25)]
+    records = [record(), record(dropout=0.25)]
     text = render(fill(published.table("1"), records) + fill(published.table("2"), records), "csv")
     read = list(csv.reader(io.StringIO(text)))
     assert {len(line) for line in read} == {len(read[0])} and sum(line == read[0] for line in read) == 1
@@ -581,7 +585,7 @@ def test_an_unknown_name_ends_in_the_nearest(call, hint):
 def test_what_run_prints():
     records = [record("dfd", 80.0 + seed, seed) for seed in range(3)]
     text = runs(records)
-    assert text.startswith("cifar10, resnet18, recipe paper, 100 epochs, batches of 128, width 1, all training and all")
+    assert text.startswith("cifar10, resnet18, recipe paper, 100 epochs, batches of 128, all training and all test")
     assert re.search(r"DFD.* 81.00 ± 1.00 \(3\)", text) and "†" not in text
     assert all(one.id in text for one in records)
     one = runs([record("hr-baseline", 93.0)])
@@ -599,3 +603,16 @@ def test_a_drafts_label_and_defaults_are_used(monkeypatch):
 def test_a_table_without_a_line_is_its_title_and_notes():
     text = markdown([Sheet("Tuned", "no run yet", ["", "a"], [], ["Nothing was run."], [])])
     assert text == "## Tuned\n\nProtocol: no run yet.\n\n- Nothing was run.\n"
+
+
+def test_a_table_to_be_read_waits_for_no_interval(monkeypatch):
+    def resampled(one):
+        raise AssertionError("the bootstrap is for the long form")
+
+    monkeypatch.setattr("lrbench.compare.Comparison.resampled", property(resampled))
+    hits = np.random.default_rng(0).random((2, 10_000)) < 0.8
+    records = [record(), record("dfd", 81.0)]
+    [filled] = fill(published.table("1"), records, lambda one: hits[int(one.spec.method == "dfd")])
+    assert "+1.00 (" in render([filled], "md") and "+1.00 (" in render([filled], "latex")
+    with pytest.raises(AssertionError, match="long form"):
+        render([filled], "csv")
