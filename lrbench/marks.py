@@ -17,8 +17,8 @@ _SIGNIFICANCE = (
 )  # fmt: skip
 
 
-def about_marks(comparisons: Sequence[Comparison]) -> str:
-    """What the marks of a table's differences mean. comparisons: all that it makes."""
+def about_marks(comparisons: Sequence[Comparison], apart: str = "") -> str:
+    """What the marks of a table's differences mean. comparisons: all that it makes; apart: which by themselves."""
     ways, networks = sum(one.of_ways for one in comparisons), sum(one.of_networks for one in comparisons)
     words = []
     if ways or not networks:
@@ -26,7 +26,7 @@ def about_marks(comparisons: Sequence[Comparison]) -> str:
             f"A difference marked {WAYS_MARK} has {SEEDS} seeds or more and is more than chance (p < {CHANCE:g}): the "
             "two ways of training differ. That is by a paired t-test over the seeds, whose spread is pooled over the "
             "comparisons of this table and is at least what the test images alone give, after Holm's correction for "
-            f"{_number(ways)} of so many seeds."
+            f"{_number(ways)} of so many seeds{apart}."
         )
     if networks:
         words.append(

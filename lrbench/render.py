@@ -116,7 +116,8 @@ def _notes(table: FilledTable) -> list[str]:
             f"stored predictions (p < {CHANCE:g}), which compares two trained networks, not two ways of training. "
             f"{control if controlled else ''}".rstrip()
         )
-        notes.append(about_marks(table.comparisons))
+        widths = {row.key.width for row in table.rows if row.records}
+        notes.append(about_marks(table.comparisons, ", each width by itself" if len(widths) > 1 else ""))
     notes += table.source.notes
     if table.unequal_budgets:
         notes.append(

@@ -175,9 +175,14 @@ def _compared(row: Row, columns: Sequence[Column], reference: str, found: Cells,
 
 
 def _together(rows: Sequence[Row]) -> list[Row]:
-    """The rows with all comparisons that the table makes made together."""
-    alone = [comparison for row in rows for entry in row.entries for comparison in entry.comparisons]
-    made = dict(zip(alone, family(alone), strict=True))
+    """The rows with the comparisons that the table makes made together, those of each width by themselves.
+
+    So a run at another width, which adds a row, changes nothing that is said of the others.
+    """
+    made = {}
+    for width in {row.key.width for row in rows}:
+        alone = [one for row in rows if row.key.width == width for entry in row.entries for one in entry.comparisons]
+        made |= dict(zip(alone, family(alone), strict=True))
     return [
         replace(
             row,
