@@ -8,16 +8,17 @@ from lrbench_baselines import espcn, srgan, srresnet, student, vdsr, zoo
 from lrbench_baselines.lr_baseline import LRBaseline
 from pydantic import Field
 
-from lrbench.errors import UserError
 from lrbench.method import Needs
 from lrbench.restorer import check_sr_scale
 
 
 class Config(student.Config):
-    """Beside those of the SR net: where the classifier's weights come from."""
+    """Beside those of the SR net."""
 
-    classifier: Literal["trained", "hr"] = Field(
-        "trained", description="ours: trained on restored images, or the HR-baseline's as it is, which trains nothing"
+    init: Literal[student.Init, "hr-direct"] = Field(  # type: ignore[assignment]
+        "scratch",
+        description="ours: random weights, those of the LR-baseline, those of the HR-baseline; or hr-direct: those of "
+        "the HR-baseline as they are, and nothing is trained",
     )
 
 
@@ -33,18 +34,12 @@ class SuperResolved(LRBaseline):
         return start | {"restorer": Needs(cls.restorer, settings)}
 
     @classmethod
-    def starts_from(cls, config: Any) -> str | None:
-        return super().starts_from(config) if cls.trains(config) else "init"
-
-    @classmethod
     def trains(cls, config: Any) -> bool:
-        return config.classifier == "trained"
+        return config.init != "hr-direct"
 
     @classmethod
     def check(cls, config: Any, scale: int) -> None:
         check_sr_scale(cls.name, config.sr_scale, scale)
-        if not cls.trains(config) and config.init != "scratch":
-            raise UserError(f"{cls.name}: init={config.init} is of a classifier that is trained; leave it at scratch")
 
     @classmethod
     def restored_by(cls, config: Any) -> str | None:

@@ -53,7 +53,7 @@ class Board:
         else:
             self.latest.pop(event.run, None)
             if event.kind == "done":
-                self._say(f"{name}: {_score(event)}{self._progress()}")
+                self._say(f"{name}: {f'diverged: {event.text}' if event.text else _score(event)}{self._progress()}")
             elif self.schedule.states[event.run] is State.FAILED:
                 self._say(f"{name} FAILED: {event.text}{self._progress()}")
             else:

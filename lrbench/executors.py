@@ -35,7 +35,7 @@ class Event:
     epoch: int = 0  # epochs finished
     images_per_second: float = 0.0
     row: Mapping[str, float | int | None] = field(default_factory=dict)
-    text: str = ""  # of a note; why it failed
+    text: str = ""  # of a note; why it failed, or diverged
 
     @property
     def is_end(self) -> bool:
@@ -78,7 +78,7 @@ class Place:
         def ended(spec: RunSpec, end: Record | Exception) -> None:
             ends.add(spec.id)
             if isinstance(end, Record):
-                handle(Event(spec.id, "done", spec.recipe.epochs, row=end.metrics))
+                handle(Event(spec.id, "done", spec.recipe.epochs, row=end.metrics, text=end.why or ""))
             else:
                 place = store.work(spec.id) / TRACEBACK
                 with suppress(OSError):

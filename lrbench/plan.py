@@ -180,13 +180,13 @@ def _needs(
     def spec(need: Needs, inherited: Mapping[str, Any]) -> RunSpec:
         return _spec(need.method, need.config, _override(protocol, {**inherited, **need.overrides}), above)
 
-    if start is None:
+    if start is None or issubclass(cls, Restorer):
         return {role: spec(need, {}) for role, need in asked.items()}
-    first = spec(asked[start], {})
-    longer = {"epochs": epochs + epochs_in_weights(first)}
-    others = {role: need for role, need in asked.items() if role != start}
-    restorers = {role for role, need in others.items() if issubclass(registry.method(need.method), Restorer)}
-    return {start: first} | {role: spec(need, {} if role in restorers else longer) for role, need in others.items()}
+    longer = {"epochs": epochs + epochs_in_weights(spec(asked[start], {}))}
+    teachers = {role for role, need in asked.items() if not issubclass(registry.method(need.method), Restorer)} - {
+        start
+    }
+    return {role: spec(need, longer if role in teachers else {}) for role, need in asked.items()}
 
 
 def _override(protocol: Protocol, overrides: Mapping[str, Any]) -> Protocol:

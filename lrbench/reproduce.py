@@ -135,9 +135,11 @@ def carry_out(ordered: Ordered, out: Path, note: Note) -> Schedule:
 
 
 def outcome(schedule: Schedule) -> str:
-    """How it ended, in words: a line, and one for each run that failed."""
+    """How it ended, in words: a line, and one for each run that diverged or failed."""
     counts = {state: schedule.count(state) for state in (State.DONE, State.THERE, State.FAILED, State.BLOCKED)}
-    lines = [", ".join(f"{number} {state}" for state, number in counts.items() if number)]
+    diverged = {State.DONE: f" ({len(schedule.diverged)} diverged)"} if schedule.diverged else {}
+    lines = [", ".join(f"{number} {state}{diverged.get(state, '')}" for state, number in counts.items() if number)]
+    lines += [f"{title(schedule.graph.specs[run])} diverged: {why}" for run, why in schedule.diverged.items()]
     lines += [
         f"{title(schedule.graph.specs[run])} {schedule.states[run]}: {why}" for run, why in schedule.causes.items()
     ]

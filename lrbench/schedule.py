@@ -32,6 +32,7 @@ class Schedule:
         self.graph = graph
         self.states = dict.fromkeys(graph.specs, State.THERE) | dict.fromkeys(graph.missing, State.WAITING)
         self.causes: dict[str, str] = {}  # of failed and blocked runs
+        self.diverged: dict[str, str] = {}  # runs that are done, but of no use -> why
         self._tries: Counter[str] = Counter()
         self._waiting = dict.fromkeys(graph.missing)
         self._begun: list[set[str]] = []  # runs that are trained side by side and have not ended
@@ -87,6 +88,8 @@ class Schedule:
         elif event.kind == "done":
             self._end(event.run)
             self.states[event.run] = State.DONE
+            if event.text:
+                self.diverged[event.run] = event.text
         elif event.kind == "failed":
             self._end(event.run)
             self._tries[event.run] += 1

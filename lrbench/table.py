@@ -179,7 +179,7 @@ def _together(rows: Sequence[Row]) -> list[Row]:
 
     So a run at another width, which adds a row, changes nothing that is said of the others.
     """
-    made = {}
+    made: dict[Comparison, Comparison] = {}
     for width in {row.key.width for row in rows}:
         alone = [one for row in rows if row.key.width == width for entry in row.entries for one in entry.comparisons]
         made |= dict(zip(alone, family(alone), strict=True))

@@ -135,7 +135,7 @@ def test_the_weights_of_needs_are_named(tmp_path: Path) -> None:
     assert record.needs_weights == {"teacher": teacher.files["weights.safetensors"]}
 
 
-@pytest.mark.parametrize(("name", "settings"), [("hr-direct", {}), ("espcn", {"classifier": "hr", "channels": 8})])
+@pytest.mark.parametrize(("name", "settings"), [("hr-direct", {}), ("espcn", {"init": "hr-direct", "channels": 8})])
 def test_the_hr_network_is_tested_as_it_is(name: str, settings: dict[str, object], tmp_path: Path) -> None:
     record, _ = train(tmp_path, spec(name, settings, epochs=2))
     store = Store(tmp_path)

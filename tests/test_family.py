@@ -191,9 +191,7 @@ def test_no_run_that_is_added_changes_a_mark_of_table_1(networks):
 def test_a_run_of_another_width_is_a_row_of_its_own_and_changes_no_mark(networks):
     own = published_runs(networks)
     [before] = fill(published.table("1"), own, networks.right)
-    added = [
-        networks.add(method, 70 + seed, seed, spec={"width": 0.5}) for method in ("dfd", LR) for seed in range(3)
-    ]
+    added = [networks.add(method, 70 + seed, seed, spec={"width": 0.5}) for method in ("dfd", LR) for seed in range(3)]
     [after] = fill(published.table("1"), own + added, networks.right)
     assert {row.label for row in after.rows} - {row.label for row in before.rows}
     assert len(after.comparisons) > len(before.comparisons)

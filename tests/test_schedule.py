@@ -64,7 +64,8 @@ class Partly(Store):
 @pytest.fixture
 def runs(tmp_path: Path) -> tuple[Schedule, dict[str, str]]:
     """DFD from the LR-baseline on two backbones; names -> ids of the first one's runs."""
-    specs = [tiny.spec("dfd", backbone=backbone, data=tiny.info(32)) for backbone in ("resnet18", "alexnet")]
+    started = {"init": "lr-baseline"}
+    specs = [tiny.spec("dfd", started, backbone=backbone, data=tiny.info(32)) for backbone in ("resnet18", "alexnet")]
     names = {role: need.id for role, need in specs[0].needs.items()} | {"dfd": specs[0].id, "other": specs[1].id}
     return Schedule(graph(specs, Store(tmp_path))), names
 
