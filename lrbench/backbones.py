@@ -17,7 +17,8 @@ TIMM = "timm:"
 class Dropout(nn.Module):
     """Dropout (Srivastava et al. 2014) with random numbers of its own, so that nothing else that is drawn moves them.
 
-    `reseed` starts them anew, as the training loop does before every epoch.
+    `reseed` starts them anew, as the training loop does before every epoch. On a GPU a step with dropout is trained
+    the plain way: a captured one would repeat its numbers.
     """
 
     def __init__(self, part: float) -> None:

@@ -143,6 +143,12 @@ class Cell:
 
     records: tuple[Record, ...]
     left_out: int = 0
+    others: tuple[Record, ...] = ()  # those left out that differ in their precision alone
+
+    def at(self, precision: str) -> Cell:
+        """The runs of a precision; those shown, where it has none of it."""
+        same = tuple(record for record in (*self.records, *self.others) if record.spec.precision == precision)
+        return Cell(same) if same else self
 
     @property
     def width(self) -> float:
@@ -304,6 +310,12 @@ def variant(spec: RunSpec, without: tuple[str, ...] = ()) -> str:
     return _short(spec.model_dump(mode="json", exclude={"seed", "needs", *without}) | {"needs": needs})
 
 
+def unmet(failures: Iterable[tuple[RunSpec, str]], records: Iterable[Record]) -> list[tuple[RunSpec, str]]:
+    """The failures of which no version of the method has finished the same run since."""
+    done = {(variant(record.spec, ("version",)), record.spec.seed) for record in records}
+    return [(spec, why) for spec, why in failures if (variant(spec, ("version",)), spec.seed) not in done]
+
+
 def _cell(found: Sequence[Record]) -> Cell:
     """The runs of the newest version of an experiment: those of older ones are not averaged with them.
 
@@ -319,7 +331,12 @@ def _cell(found: Sequence[Record]) -> Cell:
         if variant(record.spec, NOTED) == newest:
             precisions[variant(record.spec)].append(record)
     kept = max(precisions.values(), key=lambda records: (len(records), max(map(finished, records))))
-    return Cell(tuple(sorted(kept, key=lambda record: record.spec.seed)), len(found) - len(kept))
+    others = [record for records in precisions.values() if records is not kept for record in records]
+    return Cell(_by_seed(kept), len(found) - len(kept), _by_seed(others))
+
+
+def _by_seed(records: Iterable[Record]) -> tuple[Record, ...]:
+    return tuple(sorted(records, key=lambda record: record.spec.seed))
 
 
 def _short(content: Any) -> str:

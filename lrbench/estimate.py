@@ -16,6 +16,7 @@ from lrbench import device, registry, standin
 from lrbench.cohort import one_epoch
 from lrbench.dataset import DatasetInfo
 from lrbench.errors import UserError
+from lrbench.plan import config_of
 from lrbench.prepare import HELD_OUT
 from lrbench.record import Record
 from lrbench.restorer import Restorer
@@ -57,11 +58,13 @@ class Estimate:
 
     def probe(self, spec: RunSpec, on: torch.device) -> None:
         """Measure the speed of a run that none is known of: a few updates on noise."""
-        if self._kind(spec) not in self.speeds:
+        if trains(spec) and self._kind(spec) not in self.speeds:
             self.learn(spec, _measure(spec, self.info(spec.dataset), on))
 
     def seconds(self, spec: RunSpec, epochs: int | None = None) -> float | None:
         """Of training for so many epochs (None: all of them); None where the speed is not known."""
+        if not trains(spec):
+            return 0.0
         known = self.speeds.get(self._kind(spec))
         if not known:
             return None
@@ -73,6 +76,12 @@ class Estimate:
     def _kind(self, spec: RunSpec) -> Kind:
         info = self.info(spec.dataset)
         return _kind(spec, info.side, len(info.classes))
+
+
+def trains(spec: RunSpec) -> bool:
+    """Whether a run is trained, and not only tested."""
+    cls = registry.method(spec.method)
+    return cls.trains(config_of(cls, spec.config))
 
 
 def words(seconds: float) -> str:

@@ -22,7 +22,7 @@ from lrbench.record import Record
 from lrbench.restored import see_through
 from lrbench.spec import RunSpec
 from lrbench.store import WEIGHTS, Store
-from lrbench.train import TRAIN_SAMPLE, Training
+from lrbench.train import Training
 
 PAUSE = {"cpu": 0.0, "cuda": 10.0}  # seconds between checkpoints: an epoch may take less than writing one
 COPIES = 4  # of a run's weights, in memory: themselves, their gradients, an optimizer's memory, one being saved
@@ -62,8 +62,11 @@ class Job:
         self.data, self.method, self.source = data, method, registry.source_hash(cls)
         self.training = Training(method, spec, data.train, data.val, epochs_before(spec), self.source)
         self.macs = macs(method, data.test.view(cls.view)[:1])  # before training: its mistakes show now
+        self.deployed = deployed(method, data.test.view(cls.view)[:1])
         if restorer:
-            self.macs += int(self._record(restorer).metrics["macs"] or 0)
+            of_restorer = self._record(restorer).metrics
+            self.macs += int(of_restorer["macs"] or 0)
+            self.deployed += int(of_restorer.get("deployed_parameters") or of_restorer["parameters"] or 0)
         saved = store.read_checkpoint(spec.id)
         if saved is not None and self.training.fits(saved):
             self.training.restore(saved)
@@ -91,7 +94,9 @@ class Job:
         training.use_own_threads()
         training.finish()
         tested = training.task.test(method, self.data.test)
-        why = training.diverged() or training.task.collapsed(method, tested, self.data.train.first(TRAIN_SAMPLE))
+        why = training.diverged() or (
+            training.state.collapsed if tested.metrics.get("predicted_classes") == 1 else None
+        )
         ended = {"diverged_epoch": training.state.epoch, "last_finite_loss": training.last_finite_loss}
         state, score = training.state, training.task.score
         counted = state.curve[(state.best_epoch or state.epoch) - 1] if state.curve else {}
@@ -113,6 +118,7 @@ class Job:
                 "train_seconds": state.seconds,
                 "wall_seconds": time.perf_counter() - self.started,
                 "parameters": sum(weight.numel() for weight in method.parameters()),
+                "deployed_parameters": self.deployed,
                 "macs": self.macs,
                 "peak_memory_mib": provenance.peak_memory_mib(self.device),
             },
@@ -157,6 +163,17 @@ def macs(method: Method, image: torch.Tensor) -> int:
     with FlopCounterMode(display=False) as counter:
         method.eval()(pairs.to_float(image))
     return int(counter.get_total_flops()) // 2
+
+
+@torch.enable_grad()
+def deployed(method: Method, image: torch.Tensor) -> int:
+    """The parameters that one image's test path, uint8 (1, H, W, 3), depends on: without what only training needs."""
+    weights = [weight for weight in method.parameters() if weight.requires_grad]
+    output = method.eval()(pairs.to_float(image))
+    if not output.requires_grad:
+        return sum(weight.numel() for weight in method.parameters())
+    gradients = torch.autograd.grad(output.float().sum(), weights, allow_unused=True)
+    return sum(weight.numel() for weight, found in zip(weights, gradients, strict=True) if found is not None)
 
 
 def curve_csv(curve: list[dict[str, float]]) -> str:

@@ -52,7 +52,7 @@ class Context:
     scale: int | None  # HR side / LR side; None where view is "hr"
     train_images: int
     recipe: Recipe
-    backbone: Callable[[], Backbone]  # a new network, randomly initialised
+    backbone: Callable[[], Backbone]  # a new network; the first one starts as any other method's first: the student's
     autocast: Callable[[], AbstractContextManager[Any]]  # the spec's precision, for a forward pass
 
 
@@ -111,6 +111,7 @@ class Method(nn.Module):
     version: ClassVar[str] = "1"  # raise it when the same config no longer gives the same scores
     view: ClassVar[View] = "up"  # the one image that `forward` gets; "hr" is marked in every report
     falls: ClassVar[str] = "loss"  # the column of the learning curve that training must bring down
+    steady: ClassVar[bool] = True  # False: its loss may grow a thousandfold on purpose, and has not diverged then
     selects: ClassVar[bool] = True  # False: its last epoch counts, whatever --select says
     Config: ClassVar[type[Config]] = Config
 

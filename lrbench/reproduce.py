@@ -130,6 +130,8 @@ def carry_out(ordered: Ordered, out: Path, note: Note) -> Schedule:
         ordered.estimate.learn_all(ordered.store.records(), device.pick(ordered.resources.device))
         with Board(schedule, ordered.estimate) as board, _executor(ordered) as executor:
             schedule.run(executor, board)
+        for run, why in schedule.causes.items():  # of a worker that was killed nobody else knows
+            ordered.store.write_failure(ordered.graph.specs[run], why)
     outputs.write(ordered.suite, ordered.store.only(ordered.graph.specs), out, ordered.place.data, note)
     return schedule
 

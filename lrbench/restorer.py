@@ -37,6 +37,7 @@ class Restorer(Method):
     """
 
     view: ClassVar[View] = "lr"  # or "up", for a net that works on the enlarged image
+    steady: ClassVar[bool] = False  # the second stage of a GAN has another loss than the first
     Config = Config
 
     @classmethod

@@ -72,5 +72,7 @@ def controlled(reference: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str
 
 
 def compared(cell: Cell | None, other: Cell | None, right: Right) -> Comparison | None:
-    """One cell minus another; None where one is missing, or they share no seed."""
-    return compare(cell.records, other.records, right) if cell and other else None
+    """One cell minus another, at its own precision if it was run; None where one is missing, or they share no seed."""
+    if cell is None or other is None:
+        return None
+    return compare(cell.records, other.at(cell.records[0].spec.precision).records, right)

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from lrbench import capture, cohort, device, registry
-from lrbench.errors import RunError, UserError, one_line
+from lrbench.errors import UserError, one_line
 from lrbench.frozen import Frozen
 from lrbench.job import Job, title
 from lrbench.progress import Progress
@@ -37,8 +37,7 @@ class Runner:
         """The record of a spec's run, trained now if it is not in the store.
 
         weights: whether its weights must be there too, because another run needs them. Raises OSError
-        where the store cannot be written, UserError where the data is missing, RunError where a run that it needs has
-        diverged.
+        where the store cannot be written, UserError where the data is missing.
         """
         records: list[Record] = []
 
@@ -56,10 +55,15 @@ class Runner:
         `ended` is told of each record, or why a run failed: unless it raises then, the others go on.
         """
 
+        def told(spec: RunSpec, end: Record | Exception) -> None:
+            if isinstance(end, Exception) and not isinstance(end, (UserError, OSError)):
+                self._remember(spec, f"{type(end).__name__}: {one_line(end)}")
+            ended(spec, end)
+
         def still_missing(specs: Sequence[RunSpec]) -> list[RunSpec]:
             missing = []
             for spec in specs:
-                with _failing_alone(spec, ended):
+                with _failing_alone(spec, told):
                     if record := self._stored(spec, weights):
                         ended(spec, record)
                     else:
@@ -70,8 +74,15 @@ class Runner:
         for spec in specs if weights else still_missing(specs):
             with _failing_alone(spec, ended):
                 for role, need in spec.needs.items():  # where weights are wanted, a method is loaded with its own needs
-                    if (record := self.run(need, weights=True)).diverged:
-                        raise RunError(f"its {role}, {title(need)}, diverged: {record.why}")
+                    try:
+                        record = self.run(need, weights=True)
+                    except Exception as error:
+                        if isinstance(error, (UserError, OSError)):
+                            raise
+                        self._remember(spec, f"its {role}, {title(need)}, failed: {one_line(error)}")
+                        raise
+                    if record.diverged:
+                        self.progress(spec).note(f"{title(spec)}: its {role}, {title(need)}, diverged: {record.why}")
                 ready.append(spec)
         if not (missing := still_missing(ready) if weights else ready):
             return
@@ -80,7 +91,11 @@ class Runner:
                 locks.enter_context(self.store.training(spec.id))
             missing = still_missing(missing)  # another process may have trained one meanwhile
             while missing:
-                missing = self._train(missing, ended)
+                missing = self._train(missing, told)
+
+    def _remember(self, spec: RunSpec, why: str) -> None:
+        with suppress(OSError):
+            self.store.write_failure(spec, why)
 
     def _stored(self, spec: RunSpec, weights: bool) -> Record | None:
         record = self.store.get(spec, weights)
@@ -109,9 +124,8 @@ class Runner:
 
         def failed(training: Training, error: Exception) -> None:
             jobs.pop(training).progress.stop()
-            if not isinstance(error, (UserError, OSError)):
-                with suppress(OSError):
-                    self.store.write_failure(training.spec, f"{type(error).__name__}: {one_line(error)}")
+            if isinstance(error, UserError):  # of a method that turns out to be wrong only when it is trained or tested
+                self._remember(training.spec, str(error))
             ended(training.spec, error)
 
         try:

@@ -8,10 +8,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special
+from scipy import optimize, special
 
 CHANCE = 0.05  # a p below it is called more than chance
 EXACT = 1000  # differing images; beyond them McNemar's chi-square is within 1% of an exact p above 0.001
+LEAST = 1e-5  # of the median variance: a variance of 0, of equal gains, counts as that, for it has no logarithm
 RESAMPLES = 2000  # of the bootstrap
 
 
@@ -42,7 +43,7 @@ class Spread:
     """The standard deviation of single values, known with some degrees of freedom."""
 
     sd: float
-    df: int
+    df: float
 
     def at_least(self, sd: float) -> Spread:
         """The same, where its standard deviation is less than that of a source of noise that is known, with that."""
@@ -63,28 +64,61 @@ def pooled(groups: Iterable[Sequence[float]]) -> Spread | None:
 
 
 def spreads(groups: Sequence[Sequence[float]], floors: Sequence[float]) -> list[Spread | None]:
-    """The spread of each of several groups of normal values, pooled over all, and at least its floor.
+    """The spread of each of several groups of normal values, told by all of them, and at least its floor.
 
-    floors: of each group, the standard deviation that a known source of noise gives by itself. A group of one value has
-    the others' spread. One that varies more than the others and its floor explain (F-test, p < CHANCE after
-    Bonferroni's correction) is not of their kind: it keeps its own, and adds nothing to theirs.
+    floors: of each group, the standard deviation that a known source of noise gives by itself. Where the groups'
+    variances differ by no more than chance (Bartlett's test, CHANCE), each has the pooled one. Else each is moderated
+    (Smyth 2004, "Linear models and empirical Bayes methods"): drawn towards the others' the more, the more alike these
+    are. A group of one value has what is known before it is looked at. With one spread for all, whatever they vary by,
+    a wild row would be marked by luck, and with one for each none of three seeds would be.
     """
     own = [pooled([group]) for group in groups]
-    together = [place for place, spread in enumerate(own) if spread]
-    alone: dict[int, Spread] = {}
-    for place in sorted(together, key=lambda place: -(own[place] or Spread(0, 0)).sd):
-        spread, others = own[place], pooled([groups[other] for other in together if other != place])
-        if spread is None or others is None:
-            break
-        expected = max(others.sd, floors[place])
-        ratio = (spread.sd / expected) ** 2 if expected else math.inf if spread.sd else 0.0
-        if not ratio > 1 or special.fdtrc(spread.df, others.df, ratio) * len(together) >= CHANCE:
-            break
-        together.remove(place)
-        alone[place] = spread
-    shared = pooled([groups[place] for place in together])
-    found = [alone.get(place, shared) for place in range(len(groups))]
-    return [spread and spread.at_least(floor) for spread, floor in zip(found, floors, strict=True)]
+    everything = pooled(groups)
+    if everything is None:
+        return [None] * len(groups)
+    prior = _prior([spread for spread in own if spread]) if _differ(groups) else None
+    found: list[Spread] = []
+    for spread in own:
+        if prior is None:
+            found.append(everything)
+        elif spread is None:
+            found.append(prior)
+        else:
+            df = prior.df + spread.df
+            sd = math.sqrt((prior.df * prior.sd**2 + spread.df * spread.sd**2) / df)
+            found.append(Spread(sd, min(df, everything.df)))
+    return [spread.at_least(floor) for spread, floor in zip(found, floors, strict=True)]
+
+
+def _differ(groups: Sequence[Sequence[float]]) -> bool:
+    """Whether the variances of groups differ by more than chance, by Bartlett's test (1937)."""
+    spreads = [(statistics.variance(group), len(group) - 1) for group in groups if len(group) > 1]
+    variances, df = np.array(spreads, float).reshape(-1, 2).T
+    if len(df) < 2 or not variances.any():
+        return False
+    variances = np.maximum(variances, LEAST * np.median(variances[variances > 0]))
+    total = df.sum()
+    statistic = total * math.log((df * variances).sum() / total) - (df * np.log(variances)).sum()
+    correction = 1 + ((1 / df).sum() - 1 / total) / (3 * (len(df) - 1))
+    return bool(special.chdtrc(len(df) - 1, statistic / correction) < CHANCE)
+
+
+def _prior(known: Sequence[Spread]) -> Spread | None:
+    """What groups of this kind vary by, with as many degrees of freedom as it is worth; None: all by the same.
+
+    Smyth's estimate: the variances are those of chi-squares whose own expectations scatter as an inverse chi-square's.
+    """
+    variances = np.array([spread.sd**2 for spread in known])
+    half = np.array([spread.df for spread in known]) / 2
+    if len(known) < 2 or not variances.any():
+        return None
+    variances = np.maximum(variances, LEAST * np.median(variances[variances > 0]))
+    logs = np.log(variances) - special.digamma(half) + np.log(half)
+    beyond = float(logs.var(ddof=1) - special.polygamma(1, half).mean())
+    if beyond <= 0:
+        return None
+    half_df = optimize.brentq(lambda x: float(special.polygamma(1, x)) - beyond, 1e-6, 1e9)
+    return Spread(math.exp((logs.mean() + special.digamma(half_df) - math.log(half_df)) / 2), 2 * half_df)
 
 
 def t_interval(

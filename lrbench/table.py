@@ -89,6 +89,13 @@ class FilledTable:
         return [one for row in self.rows for entry in row.entries for one in entry.comparisons]
 
     @property
+    def heading(self) -> str:
+        """The conditions in words; with the width, where all rows have one and the same, which is not 1."""
+        widths = {row.key.width for row in self.rows if row.records}
+        width = f", width {widths.pop():g}" if len(widths) == 1 and widths != {1.0} else ""
+        return f"{self.conditions}{width}" if self.conditions else "no run yet"
+
+    @property
     def left_out(self) -> int:
         """Records of older versions, or another precision, of an experiment that is shown."""
         return sum(entry.cell.left_out for row in self.rows for entry in row.entries if entry.cell)
@@ -126,6 +133,11 @@ def _fill(
     columns = [Column(dataset, scale) for dataset, scale, _ in source.columns]
     labels = [column.label(side) for column, (_, _, side) in zip(columns, source.columns, strict=True)]
     rows = [_row(label, key, columns, row.top1, found) for row in source.rows for label, key in _keys(row, found)]
+    if len({row.key.width for row in rows if row.records}) > 1:  # else it stands in the heading
+        rows = [
+            replace(row, label=f"{row.label}, width {row.key.width:g}") if row.records and row.key.width != 1 else row
+            for row in rows
+        ]
     if source.reference and right:
         rows = _together([_compared(row, columns, source.reference, found, right) for row in rows])
     missed = [one for one in failed if shared and _misses(rows, columns, shared, one[0])]
@@ -141,8 +153,7 @@ def _keys(row: PublishedRow, found: Cells) -> list[tuple[str, RowKey]]:
             shown = {change.partition("=")[0]: change for change in cells.changes(key)}
             own, config = json.loads(key.config), cells.default_config(row.method) | dict(row.settings)
             changed = [shown[name] for name in row.free if name in shown and own[name] != config.get(name)]
-            width = [f"width {key.width:g}"] if key.width != 1 else []
-            keys.append((", ".join([row.label, *width, *changed]), key))
+            keys.append((", ".join([row.label, *changed]), key))
     config = cells.default_config(row.method) | dict(row.settings)
     return keys or [(row.label, RowKey(row.backbone, row.method, json.dumps(config, sort_keys=True)))]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lrbench import claims, claims_table, published, registry, sr_table, tuned
+from lrbench import cells, claims, claims_table, published, registry, sr_table, tuned
 from lrbench.errors import unknown
 from lrbench.render import sheet
 from lrbench.sheet import Sheet
@@ -24,17 +24,18 @@ def sheets(name: str | None, store: Store) -> list[Sheet]:
         from lrbench.report import leaderboard  # here, not above: it brings pandas
 
         return leaderboard.of_store(store)[0]
-    if name == SR:
-        return sr_table.sheets(store.records(), store.failures())
-    if name == TUNED:
-        return tuned.sheets(published.sweeps(store.warn), store.counted(store.records()), store.right)
-    if name == CLAIMS:
-        return claims_table.sheets(claims.installed(store.warn), store.records(), store.right, store.failures())
     if name is not None and name not in names():
         raise unknown("table", name, names())
+    records = store.records()
+    failures = cells.unmet(store.failures(), records)
+    if name == SR:
+        return sr_table.sheets(records, failures)
+    if name == TUNED:
+        return tuned.sheets(published.sweeps(store.warn), store.counted(records), store.right)
+    if name == CLAIMS:
+        return claims_table.sheets(claims.installed(store.warn), records, store.right, failures)
     wanted = [name] if name else registry.installed(published.TABLES)
-    sources = [published.table(one) for one in wanted]
-    records, failures = store.counted(store.records()), store.failures()
+    sources, records = [published.table(one) for one in wanted], store.counted(records)
     return [sheet(filled) for source in sources for filled in fill(source, records, store.right, failures)]
 
 

@@ -37,7 +37,6 @@ class Task(ABC):
 
     score: ClassVar[str]  # of the learning curve, as train_... and val_...; more is better
     unit: ClassVar[str]
-    steady: ClassVar[bool]  # whether the loss is of one kind from the first epoch to the last
 
     @abstractmethod
     def measure(self, method: Method, images: Pairs) -> float:
@@ -47,15 +46,15 @@ class Task(ABC):
     def test(self, method: Method, images: Pairs) -> Tested:
         """All that the record says of the test set."""
 
-    def collapsed(self, method: Method, tested: Tested, train: Pairs) -> str | None:
-        """Why what was trained has learnt nothing, in words; None where it has learnt something."""
+    def collapsed(self, method: Method, images: Pairs) -> str | None:
+        """Why a trained method has learnt nothing of its training images, in words; None where it has learnt some."""
         return None
 
 
 class Classification(Task):
     """Top-1 accuracy, in percent."""
 
-    score, unit, steady = "top1", "%", True
+    score, unit = "top1", "%"
 
     def measure(self, method: Method, images: Pairs) -> float:
         return top1(predict(method, images), images.y)
@@ -70,18 +69,18 @@ class Classification(Task):
         return Tested(metrics, outputs)
 
     @torch.no_grad()
-    def collapsed(self, method: Method, tested: Tested, train: Pairs) -> str | None:
-        """It predicts one class, at a cross-entropy on training images of no less than chance's.
+    def collapsed(self, method: Method, images: Pairs) -> str | None:
+        """It predicts one class, at a cross-entropy of no less than chance's.
 
         Chance's is the entropy of the labels: ln C where all C classes are equally frequent.
         """
-        if tested.metrics["predicted_classes"] != 1 or method.context.classes < 2:
+        logits = torch.cat([logits for logits, _ in _outputs(method, images.view(type(method).view))]).float()
+        if len(logits.argmax(dim=1).unique()) > 1:
             return None
-        logits = torch.cat([logits for logits, _ in _outputs(method, train.view(type(method).view))])
-        loss = F.cross_entropy(logits.float(), train.y).item()
-        parts = train.y.bincount().double() / len(train)
+        parts = images.y.bincount().double() / len(images)
         chance = -torch.special.xlogy(parts, parts).sum().item()
-        if loss < CHANCE * chance:
+        loss = F.cross_entropy(logits, images.y).item()
+        if not chance or loss < CHANCE * chance:
             return None
         return f"it ended predicting one class, at a cross-entropy of {loss:.3g}; chance is {chance:.3g}"
 
@@ -89,7 +88,7 @@ class Classification(Task):
 class Restoration(Task):
     """PSNR and SSIM against the HR images, beside those of plain enlargement; see lrbench.quality."""
 
-    score, unit, steady = "psnr", "dB", False  # the second stage of a GAN has another loss than the first
+    score, unit = "psnr", "dB"
 
     def measure(self, method: Method, images: Pairs) -> float:
         restored, true = (x.permute(0, 3, 1, 2).float() for x in (restore(method, images), images.hr))

@@ -25,6 +25,7 @@ from lrbench.tasks import task_of
 TRAIN_SAMPLE = 1000  # training images that the curve's train_... is measured on, not augmented
 # of the learning curve, beside the loss terms
 COLUMNS = ("epoch", "loss", *(f"{split}_{score}" for score in ("top1", "psnr") for split in ("train", "val")))
+HUGE = 1e12  # no loss is so large that still has something to say
 GREW = 1000  # times its first epoch's; a loss of more than that is not coming back
 SNAPSHOT = 1  # of a checkpoint's form; one of another form is not gone on from
 
@@ -38,6 +39,7 @@ class State:
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
+    collapsed: str | None = None  # why what it has learnt by the last epoch is nothing
     best_weights: dict[str, Tensor] | None = None  # only with select="best-epoch"
 
 
@@ -139,7 +141,10 @@ class Training:
     def _log(self, losses: dict[str, float]) -> None:
         state, row = self.state, {"epoch": self.state.epoch, "loss": sum(losses.values()), **losses}
         with self.average.swapped() if self.average else nullcontext():
-            row[f"train_{self.task.score}"] = self.task.measure(self.method, self.train.first(TRAIN_SAMPLE))
+            sample = self.train.first(TRAIN_SAMPLE)
+            row[f"train_{self.task.score}"] = self.task.measure(self.method, sample)
+            if state.epoch == self.epochs:
+                state.collapsed = self.task.collapsed(self.method, sample)
             if self.val is not None:
                 score = f"val_{self.task.score}"
                 row[score] = self.task.measure(self.method, self.val)
@@ -169,7 +174,9 @@ class Training:
             return None
         if not math.isfinite(losses[-1]):
             return f"its loss was no number in epoch {len(losses)}"
-        if self.task.steady and abs(losses[-1]) > GREW * max(abs(losses[0]), 1.0):
+        if abs(losses[-1]) > HUGE:
+            return f"its loss was {losses[-1]:.3g} in epoch {len(losses)}"
+        if self.method.steady and abs(losses[-1]) > GREW * max(abs(losses[0]), 1.0):
             return f"its loss grew from {losses[0]:.3g} in epoch 1 to {losses[-1]:.3g} in epoch {len(losses)}"
         return None
 

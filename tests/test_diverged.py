@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lrbench_baselines.hr_baseline import HRBaseline
 from lrbench_baselines.lr_baseline import LRBaseline
 from test_cohort import CPU, spec
-from torch import Tensor
+from torch import Tensor, nn
 
-from lrbench.errors import RunError
+from lrbench import cells
 from lrbench.method import Batch, Needs
+from lrbench.progress import Progress
 from lrbench.record import Record
 from lrbench.runner import Runner
 from lrbench.spec import RunSpec
@@ -60,13 +62,17 @@ class Lost(HRBaseline):
 
 
 class Pupil(LRBaseline):
-    """Needs that teacher."""
+    """Learns from that teacher."""
 
     name = "pupil"
 
     @classmethod
     def needs_of(cls, config: object) -> dict[str, Needs]:
         return {"teacher": Needs("lost")}
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        distillation = 0 * self.needs["teacher"].backbone.features(batch.hr).sum()
+        return super().loss(batch) | {"distillation": distillation}
 
 
 class Raises(LRBaseline):
@@ -111,9 +117,17 @@ def test_a_run_that_learns_has_not_diverged(tmp_path: Path) -> None:
     assert (record.metrics["predicted_classes"] or 0) > 1
 
 
-def test_what_needs_it_fails_and_says_so(tmp_path: Path) -> None:
-    with registered(Lost), registered(Pupil), pytest.raises(RunError, match=r"its teacher, lost .* diverged: its loss"):
-        train(tmp_path, spec("pupil"))
+def test_what_needs_it_is_told_so_and_is_a_result_too(tmp_path: Path) -> None:
+    notes: list[str] = []
+
+    class Telling(Progress):
+        def note(self, message: str) -> None:
+            notes.append(message)
+
+    with registered(Lost), registered(Pupil):
+        record = Runner(Store(tmp_path), Path(), CPU, lambda _: Telling()).run(spec("pupil"))
+    assert record.why == "its loss was no number in epoch 1"
+    assert "its teacher, lost on digits HR" in notes[-1] and "diverged: its loss was no number in epoch 1" in notes[-1]
 
 
 def test_a_run_that_fails_is_remembered_until_it_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -144,3 +158,85 @@ def test_the_hr_network_is_tested_as_it_is(name: str, settings: dict[str, object
     assert (store.root / record.id / "weights.safetensors").read_bytes() == store.weights(hr)
     assert (record.metrics["epochs"], record.metrics["epochs_in_weights"]) == (0, 2)
     assert record.metrics["parameters"] == hr.metrics["parameters"] and record.metrics["macs"] >= hr.metrics["macs"]
+
+
+class Unbuilt(LRBaseline):
+    """Fails before it is trained."""
+
+    name = "unbuilt"
+
+    def __init__(self, *args: object) -> None:
+        raise ZeroDivisionError("no way to build it")
+
+
+class Cut(LRBaseline):
+    """Its logits are of another form, which shows when it is tested."""
+
+    name = "cut"
+
+    def forward(self, up: Tensor) -> Tensor:
+        return super().forward(up)[:, : 9 if len(up) > 1 else 10]
+
+
+class Taught(LRBaseline):
+    """Needs a run that fails."""
+
+    name = "taught"
+
+    @classmethod
+    def needs_of(cls, config: object) -> dict[str, Needs]:
+        return {"teacher": Needs("raises")}
+
+
+@pytest.mark.parametrize(
+    ("cls", "why"), [(Unbuilt, "no way to build"), (Cut, "logits"), (Taught, "its teacher, raises")]
+)
+def test_every_run_that_fails_is_named_whatever_the_cause(cls: type[LRBaseline], why: str, tmp_path: Path) -> None:
+    with registered(Raises), registered(cls):
+        run = spec(cls.name)
+        with pytest.raises(Exception, match=r"\w"):
+            train(tmp_path, run)
+        assert why in dict((one.id, said) for one, said in Store(tmp_path).failures())[run.id]
+
+
+def test_a_failure_is_forgotten_when_another_version_of_the_method_has_done_it(tmp_path: Path) -> None:
+    failed = spec("lr-baseline").model_copy(update={"version": "0"})
+    store = Store(tmp_path)
+    store.write_failure(failed, "no luck")
+    assert cells.unmet(store.failures(), store.records()) == [(failed, "no luck")]
+    train(tmp_path, spec("lr-baseline", seed=1))
+    assert cells.unmet(store.failures(), store.records()) == [(failed, "no luck")]
+    train(tmp_path, spec("lr-baseline"))
+    assert not cells.unmet(store.failures(), store.records())
+
+
+def test_what_only_training_needs_is_not_deployed(tmp_path: Path) -> None:
+    class Projected(LRBaseline):
+        name = "projected"
+
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            self.projector = nn.Linear(self.backbone.dimension, 7)
+
+        def loss(self, batch: Batch) -> dict[str, Tensor]:
+            return super().loss(batch) | {"own": self.projector(self.backbone.features(batch.up)).square().mean()}
+
+    with registered(Projected):
+        record, _ = train(tmp_path, spec("projected"))
+    plain, _ = train(tmp_path, spec("lr-baseline"))
+    assert record.metrics["deployed_parameters"] == plain.metrics["parameters"] < (record.metrics["parameters"] or 0)
+    through, _ = train(tmp_path, spec("espcn", {"channels": 8}, epochs=1))
+    net = Store(tmp_path).get(through.spec.needs["restorer"])
+    assert net is not None
+    parts = (through.metrics["parameters"] or 0) + (net.metrics["parameters"] or 0)
+    assert through.metrics["deployed_parameters"] == parts
+
+
+def test_a_loss_may_grow_on_purpose(tmp_path: Path) -> None:
+    class Rising(Wild):
+        name = "rising"
+        steady = False
+
+    with registered(Rising):
+        record, _ = train(tmp_path, spec("rising"))
+    assert not record.diverged and record.metrics["epochs"] == 3

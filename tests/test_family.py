@@ -8,10 +8,13 @@ import pytest
 import scipy.stats
 from test_table import LR, diverged, record
 
-from lrbench import published
+from lrbench import cells, published
+from lrbench.claims import Above, Verdict
 from lrbench.compare import compare, family
+from lrbench.evidence import Pair
 from lrbench.marks import about_marks, marked, significance
 from lrbench.render import sheet
+from lrbench.rows import Wanted
 from lrbench.stats import CHANCE, Spread, bootstrap, images_sd, mcnemar
 from lrbench.table import fill
 
@@ -214,3 +217,29 @@ def test_mcnemar_is_of_one_seed_alone(networks):
         [differences] = one.differences
         assert one.p == mcnemar(differences > 0, differences < 0)
         assert one.beyond_chance == (one.corrected < CHANCE)
+
+
+def test_a_row_is_compared_with_its_reference_at_its_own_precision(networks):
+    own = published_runs(networks)
+    [before] = fill(published.table("1"), own, networks.right)
+    added = [networks.add(LR, 50, seed, spec={"precision": "bf16"}) for seed in range(4)]
+    [after] = fill(published.table("1"), own + added, networks.right)
+    assert marks(after) == marks(before)
+
+
+def test_runs_at_another_width_change_no_verdict_and_are_no_evidence(networks):
+    pair = Pair("one", "cifar10", 4, Wanted("dfd", "resnet18"), Wanted(LR, "resnet18"))
+    claim = Above("one is better", "nowhere", (pair,))
+
+    def judged(runs):
+        [found] = cells.sort(runs).values()
+        [finding] = claim.judge(found, networks.right)
+        return finding
+
+    own = [networks.add(method, top1, seed) for method, top1 in (("dfd", 70), (LR, 60)) for seed in range(3)]
+    assert judged(own).verdict == Verdict.SUPPORTED
+    narrow = [networks.add(method, 60, 0, spec={"width": 0.125}) for method in ("dfd", LR)]
+    assert judged(own + narrow).verdict == Verdict.SUPPORTED
+    apart = [networks.add("dfd", 70, seed, spec={"width": 0.5}) for seed in range(3)]
+    finding = judged(apart + [networks.add(LR, 60, seed) for seed in range(3)])
+    assert finding.verdict == Verdict.UNDECIDED and [one.comparison for one in finding.evidence] == [None]

@@ -136,13 +136,8 @@ def test_runs_that_failed_are_rows_and_belong_to_tables(tmp_path):
     assert set(failures(results, table)["id"]) == {student.id, net_x4.id}
 
 
-def test_what_is_deployed_has_the_net_in_front_of_it():
-    classifier = record("espcn")
-    [need] = classifier.spec.needs.values()
-    restorer = net("sr-espcn").model_copy(update={"spec": need, "id": need.id})
-    classifier, restorer = (
-        one.model_copy(update={"metrics": one.metrics | {"parameters": number}})
-        for one, number in ((classifier, 1000), (restorer, 23))
-    )
-    assert list(frame([classifier, restorer])["deployed"]) == [1023, 23]
-    assert pd.isna(frame([classifier])["deployed"][0])  # nothing is known of the net
+def test_what_is_deployed_is_what_the_record_says_or_where_nothing_stands_in_front_all_parameters():
+    through, plain = record("espcn"), record("lr-baseline")
+    known = through.model_copy(update={"metrics": through.metrics | {"deployed_parameters": 1023}})
+    assert list(frame([known, plain])["deployed"]) == [1023, plain.metrics["parameters"]]
+    assert pd.isna(frame([through])["deployed"][0])  # an older record: nothing is known of the SR net's share

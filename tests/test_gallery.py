@@ -265,6 +265,6 @@ def test_curves_of_sr_nets_and_classifiers_share_no_panel(toys):
     panels = [axes for axes in curves.curves(toys.store).axes if axes.get_visible()]
     labels = {axes.get_ylabel(): {line.get_label() for line in axes.lines} for axes in panels}
     assert labels["PSNR on training images (dB)"] == {"ESPCN (SR net)"}
-    assert labels["top-1 on training images (%)"] == {"ESPCN (resnet18)"}
+    assert labels["top-1 on training images (%)"] == {"ESPCN (resnet18 x0.125)"}
     losses = [{line.get_label() for line in axes.lines} for axes in panels if axes.get_ylabel() == "training loss"]
     assert sorted(map(sorted, losses)) == [["ESPCN (SR net)"], ["ESPCN (resnet18)"]]

@@ -127,7 +127,7 @@ def test_what_is_shown_is_what_the_csv_has(store):
     line = dict(zip(shown.head, shown.lines[0], strict=True))
     assert line["top-1 %"] == f"{float(found['top1_mean']):.2f} ± {float(found['top1_sd']):.2f} (3)"
     ends = f"{float(found['gain_low']):+.2f}, {float(found['gain_high']):+.2f}"
-    assert line["gain"] == f"{float(found['gain']):+.2f} [{ends}] (3) *" and found["gain_mark"] == "*"
+    assert line["gain"] == f"{float(found['gain']):+.2f} [{ends}] (3) §" and found["gain_mark"] == "§"
     assert [line[name] for name in ("epochs", "params", "MACs", "min")] == ["100", "0.701", "35.0", "1.5"]
     assert shown.long_form == json.loads(leaderboard.text(store, "json"))
     assert render([shown], "csv") == leaderboard.text(store, "csv")
@@ -330,7 +330,7 @@ def test_in_the_report_a_row_leads_to_its_runs_and_those_of_its_control(store):
 
 
 def test_long_names_go_on_in_a_line_of_their_own(store):
-    settings = SCRATCH | {"lam": 0.123456789012345, "reduction": "mean"}
+    settings = SCRATCH | {"lam": 0.123456789012345, "reduction": "sum"}
     put(store, "dfd", 0, 0.8, settings, backbone="timm:mobilenetv3_small_100"), put(store, LR)
     text = [line for line in leaderboard.text(store, "md").splitlines() if line.startswith("|")]
     assert max(map(len, text)) <= leaderboard.LINE and len({len(line) for line in text}) == 1

@@ -53,7 +53,7 @@ def test_dfd_is_equations_1_to_4(lam, reduction):
 
 def test_dfd_as_it_comes_is_the_paper():
     config = tiny.method("dfd").config
-    assert (config.lam, config.reduction) == (2.0, "sum")
+    assert (config.lam, config.reduction, config.init) == (2.0, "mean", "scratch")
 
 
 def test_no_gradient_reaches_the_teacher():
@@ -82,8 +82,9 @@ def test_distillation_stops_at_the_features():
     assert others and all(weight.grad.abs().max() > 0 for weight in others)
 
 
-def test_distillation_pulls_the_features_by_lambda_times_their_distance():
-    dfd, batch, lam = tiny.method("dfd", {"lam": 0.7}), tiny.batch(), 0.7
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+def test_distillation_pulls_the_features_by_lambda_times_their_distance(reduction):
+    dfd, batch, lam = tiny.method("dfd", {"lam": 0.7, "reduction": reduction}), tiny.batch(), 0.7
     kept = []
     features = dfd.backbone.features
 
@@ -97,6 +98,8 @@ def test_distillation_pulls_the_features_by_lambda_times_their_distance():
     (f_s,) = kept
     f_t = dfd.needs["teacher"].backbone.features(batch.hr)
     expected = lam * (array(f_s) - array(f_t)) / len(f_s)  # d/df of lambda/2 ||f - t||^2, batch mean
+    if reduction == "mean":
+        expected /= f_s.shape[1]
     assert np.allclose(array(f_s.grad), expected, rtol=1e-4, atol=1e-7)
 
 

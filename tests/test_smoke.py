@@ -134,7 +134,7 @@ def test_table_1_shows_what_is_the_papers_under_its_protocol(benchmark):
         [conditions] = {under for _, under in shown}
         assert conditions.startswith(start) and conditions.endswith(end)
         label, entry = shown[f"{dataset} {size}x{size}", conditions]
-        assert label == "DFD (AlexNet), width 0.25" and entry.cell.records == (record,)
+        assert label == "DFD (AlexNet)" and entry.cell.records == (record,)
         assert entry.published == {("cifar10", 4): 66.23, ("cifar10", 2): 71.60}.get((dataset, scale))
     sheets = [sheet(table) for table in tables]
     text = render(sheets, "md")

@@ -5,6 +5,8 @@ import math
 
 import numpy as np
 import pytest
+import scipy.optimize
+import scipy.special
 import scipy.stats
 
 from lrbench.stats import (
@@ -85,14 +87,41 @@ def test_what_images_alone_give_is_the_spread_over_other_images():
     assert 100 * images_sd(draw.choice(size=(3, 10_000), **of_one)) == pytest.approx(0.37, abs=0.02)
 
 
-def test_a_lucky_row_has_the_others_spread_and_a_wild_one_its_own():
-    lucky, usual, wild = (1.19, 1.2, 1.21), [(0.0, 0.4, 0.8), (1.0, 1.5, 1.9), (2.0, 2.2, 2.8)], (0.0, 8.0, 3.0)
-    shared = pooled([lucky, *usual])
-    assert spreads([lucky, *usual, (5.0,)], [0] * 5) == [shared] * 5
-    assert spreads([lucky, *usual, wild], [0] * 5) == [*[shared] * 4, pooled([wild])]
-    assert spreads([lucky, *usual], [2, 0, 0, 0]) == [Spread(2, 8), *[shared] * 3]
-    assert spreads([lucky, wild], [0, 5]) == [pooled([lucky, wild]), pooled([lucky, wild]).at_least(5)]
+def test_rows_that_vary_alike_share_one_spread():
+    lucky, usual = (1.19, 1.2, 1.21), [(0.0, 0.4, 0.8), (1.0, 1.5, 1.9), (2.0, 2.2, 2.8)]
+    alike = [(0.9, 1.2, 1.5), *usual]
+    assert spreads([*alike, (5.0,)], [0] * 5) == [pooled(alike)] * 5
+    assert spreads(alike, [2, 0, 0, 0]) == [Spread(2, 8), *[pooled(alike)] * 3]
     assert spreads([(1.0,)], [0]) == [None] and spreads([], []) == []
+    assert spreads([(1.0, 1.0), (2.0, 2.0)], [0, 0.4]) == [Spread(0, 2), Spread(0.4, 2)]
+    one, *others = spreads([lucky, *usual], [0.37] * 4)
+    assert one.sd == 0.37 > 10 * pooled([lucky]).sd and all(0.37 <= other.sd < 0.5 for other in others)
+
+
+def test_rows_that_vary_differently_are_moderated_by_hand():
+    """Four groups of three values, with standard deviations 0.1, 0.3, 1 and 3: Bartlett's p is 0.01."""
+    assert scipy.stats.bartlett(*[(-sd, 0.0, sd) for sd in (0.1, 0.3, 1.0, 3.0)]).pvalue < CHANCE
+    groups = [(-sd, 0.0, sd) for sd in (0.1, 0.3, 1.0, 3.0)]
+    logs = np.log([0.01, 0.09, 1.0, 9.0]) - scipy.special.digamma(1)
+    beyond = logs.var(ddof=1) - math.pi**2 / 6  # trigamma(1)
+    half = scipy.optimize.brentq(lambda x: scipy.special.polygamma(1, x) - beyond, 0.1, 100)
+    variance = math.exp(logs.mean() + scipy.special.digamma(half) - math.log(half))
+    for sd, spread in zip((0.1, 0.3, 1.0, 3.0), spreads(groups, [0] * 4), strict=True):
+        assert spread.df == pytest.approx(2 * half + 2)
+        assert spread.sd == pytest.approx(math.sqrt((2 * half * variance + 2 * sd**2) / (2 * half + 2)), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sds", "most"), [([0.4] * 14, 0.05), ([0.4] * 13 + [1.0], 0.2), ([0.3] * 6 + [3.75] * 6, 0.15)]
+)
+def test_rows_of_other_spread_seldom_mark_what_is_not_there(sds, most):
+    """The chance of any false mark: 5 % at equal spreads; at unequal ones more, but less than with one for all."""
+    draw, wrong = np.random.default_rng(11), 0
+    for _ in range(600):
+        rows = (draw.normal(size=(len(sds), 3)) * np.array(sds)[:, None]).tolist()
+        known = spreads(rows, [0.37] * len(rows))
+        wrong += min(holm([t_test(row, spread) for row, spread in zip(rows, known, strict=True)])) < CHANCE
+    assert wrong / 600 < most
 
 
 def marked(gain, own):
@@ -100,7 +129,7 @@ def marked(gain, own):
     draw, found = np.random.default_rng(10), []
     for _ in range(300):
         rows = draw.normal(0, 0.38, (14, 3)) + np.repeat([gain, 0.0], 7)[:, None]
-        known = [None] * 14 if own else spreads(rows.tolist(), [0.0] * 14)
+        known = [None] * 14 if own else spreads(rows.tolist(), [0.37] * 14)
         p = [t_test(row, spread) for row, spread in zip(rows.tolist(), known, strict=True)]
         found.append(np.array(holm([*p, *[0.5] * 28])[:14]) < CHANCE)  # among 42 comparisons
     return np.mean([one[:7] for one in found]), np.mean([one[7:].any() for one in found])
@@ -108,8 +137,8 @@ def marked(gain, own):
 
 def test_a_pooled_spread_finds_what_one_of_three_seeds_cannot():
     assert marked(1.5, own=True)[0] < 0.1
-    power, wrong = marked(1.5, own=False)
-    assert power > 0.97 and wrong < CHANCE + 0.02
+    power, wrong = marked(1.5, own=False)  # 0.99 if one knew that the rows vary alike
+    assert power > 0.93 and wrong < CHANCE + 0.02
 
 
 def test_the_t_interval_covers_and_the_t_test_is_rarely_wrong():

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 import tiny
+import torch
 
-from lrbench import datasets, figures, registry, suite, tables
+from lrbench import datasets, figures, plan, registry, suite, tables
 from lrbench.errors import UserError
 from lrbench.graph import graph
 from lrbench.plan import Protocol
@@ -222,3 +223,21 @@ def test_the_srgan_of_full_size_makes_its_papers_updates() -> None:
         nets = {one for spec in found for one in spec.walk() if one.method == "sr-srgan"}
         updates = {one.recipe.epochs * (50_000 // one.recipe.batch_size) for one in nets}
         assert updates == {200_000}, "Ledig et al. 2017, section 3.2"
+
+
+@pytest.mark.parametrize("name", ["table1", "table2", "fig2", "fig3", "smoke"])
+def test_how_long_a_shipped_suite_takes_can_be_estimated(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each run that is trained a speed is asked for; one that trains nothing takes no time."""
+    from lrbench import estimate
+    from lrbench.estimate import Estimate
+
+    on = tiny.protocol(data=tiny.info(32))
+    runs = suite.specs(suite.load(name), Overrides(), lambda dataset: on, lambda note: None)
+    known, probed = Estimate(lambda _: tiny.info(32)), list[str]()
+    monkeypatch.setattr(estimate, "_measure", lambda spec, *_: probed.append(spec.method) or 100.0)
+    for spec in runs:
+        known.probe(spec, torch.device("cpu"))
+    seconds = {spec.id: known.seconds(spec) for spec in runs}
+    untrained = {spec.id for spec in runs if plan.epochs_in_weights(spec) == plan.epochs_before(spec)}
+    assert {run for run, took in seconds.items() if took == 0} == untrained
+    assert "hr-direct" not in probed and (name in ("fig2", "fig3")) == (not untrained)

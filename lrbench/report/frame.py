@@ -6,8 +6,8 @@ Columns, in this order:
   one by one as `set.NAME`; the recipe in words and as `recipe.FIELD`; `content` and `needs`: the data's fingerprint and
   the needed runs, as ids;
 - status (done, diverged or failed) and why; every metric under its own name, and `deployed`, the parameters of all that
-  a run is tested with: its own and those of the SR net in front of it; the checksums of the weights that it was given
-  of the runs that it needed; data.train_images and the like; env.*.
+  a run is tested with: its own and those of the SR net in front of it, where the record says so; the checksums of the
+  weights that it was given of the runs that it needed; data.train_images and the like; env.*.
 
 A field that is added to the spec gets a column, and splits tables, by itself.
 """
@@ -44,12 +44,12 @@ OF_DATA = ["dataset", "content", *ON_LR]
 def frame(source: Store | Iterable[Record], failures: Iterable[tuple[RunSpec, str]] = ()) -> pd.DataFrame:
     """A row per run of a store, those that failed among them, or of some records and failures."""
     if isinstance(source, Store):
-        return frame(source.records(), source.failures())
+        records = source.records()
+        return frame(records, cells.unmet(source.failures(), records))
     records, failed = list(source), list(failures)
     sides = {(record.spec.dataset, cells.content(record.spec)): record.data.side for record in records}
-    own = {record.id: record.metrics.get("parameters") for record in records}
     rows = [
-        (_of_spec(record.spec, sides), _settings(record.spec), _recipe(record.spec), *_of_record(record, own))
+        (_of_spec(record.spec, sides), _settings(record.spec), _recipe(record.spec), *_of_record(record))
         for record in records
     ]
     rows += [
@@ -137,11 +137,9 @@ def _recipe(spec: RunSpec) -> dict[str, Any]:
     return {f"recipe.{name}": value for name, value in spec.recipe.model_dump().items()}
 
 
-def _of_record(record: Record, own: Mapping[str, float | None]) -> tuple[dict[str, Any], ...]:
-    """own: by a run's id, the parameters that it trained."""
-    nets = [need.id for need in record.spec.needs.values() if need.backbone == RESTORES]
-    tested_with = [own.get(run) for run in (record.id, *nets)]
-    deployed = None if None in tested_with else sum(number for number in tested_with if number)
+def _of_record(record: Record) -> tuple[dict[str, Any], ...]:
+    alone = not any(need.backbone == RESTORES for need in record.spec.needs.values())
+    deployed = record.metrics.get("deployed_parameters", record.metrics.get("parameters") if alone else None)
     data = {f"data.{name}": getattr(record.data, name) for name in ("train_images", "val_images", "test_images")}
     env = {f"env.{name}": _plain(value) for name, value in record.env.items()}
     weights = {record.spec.needs[role].id: digest for role, digest in record.needs_weights.items()}

@@ -13,9 +13,9 @@ from scipy import special
 from lrbench import cells
 from lrbench.compare import Comparison, between
 from lrbench.rows import controlled
-from lrbench.sheet import WAYS_MARK
 
-NUMBERS = ["gain", "gain_low", "gain_high", "gain_mark", "gain_n", "gain_seeds", "mcnemar_p"]
+MARK = "§"  # of a gain whose interval leaves out 0
+NUMBERS = ["gain", "gain_low", "gain_high", "gain_mark", "gain_n", "gain_diverged", "gain_seeds", "mcnemar_p"]
 NUMBERS += ["t_low", "t_high", "t_p", "t_own_p", "images_low", "images_high", "images_p"]
 Right = Callable[[str], np.ndarray]  # id of a run -> which test images it got right
 
@@ -25,12 +25,17 @@ def control_of(
 ) -> tuple[str | None, pd.DataFrame]:
     """The runs of a reference that are trained like a way of training: settings that both have, network, epochs.
 
+    Where the reference cannot be trained so, its default settings, at equal epochs.
+
     candidates: the finished runs of the references, the newest last. Where there are several precisions, those of the
     way's own are taken; of several versions, the newest.
     """
     epochs = measured["epochs_in_weights"].max()
     for method in methods:
-        config = json.dumps(controlled(cells.default_config(method), json.loads(way["config"])), sort_keys=True)
+        plain = cells.default_config(method)
+        config = json.dumps(controlled(plain, json.loads(way["config"])), sort_keys=True)
+        if config not in set(candidates["config"]):
+            config = json.dumps(plain, sort_keys=True)
         found = candidates[
             (candidates["method"] == method)
             & (candidates["config"] == config)
@@ -46,13 +51,18 @@ def control_of(
     return None, candidates[:0]
 
 
-def comparison(done: pd.DataFrame, control: pd.DataFrame, right: Right) -> Comparison | None:
-    """One way of training minus its control, over the seeds that both have; None where they have none."""
+def comparison(
+    done: pd.DataFrame, control: pd.DataFrame, right: Right, diverged: Sequence[int] = ()
+) -> Comparison | None:
+    """One way of training minus its control, over the seeds that both have; None where they have none.
+
+    diverged: the seeds of it that are not among `done` since they diverged.
+    """
     pairs = done.merge(control, on="seed", suffixes=("", "_of_control"))
     if not len(pairs):
         return None
     hits = [(right(one), right(other)) for one, other in zip(pairs["id"], pairs["id_of_control"], strict=True)]
-    return between(pairs["seed"].tolist(), (pairs["top1"] - pairs["top1_of_control"]).tolist(), hits)
+    return between(pairs["seed"].tolist(), (pairs["top1"] - pairs["top1_of_control"]).tolist(), hits, diverged)
 
 
 def numbers(one: Comparison | None) -> dict[str, Any]:
@@ -76,8 +86,9 @@ def numbers(one: Comparison | None) -> dict[str, Any]:
         "gain": round(one.gain, 4),
         **{name: None if end is None else round(end, 4) for name, end in ends.items()},
         **{name: None if value is None else float(f"{value:.6g}") for name, value in p.items()},
-        "gain_mark": WAYS_MARK if one.of_ways and (low > 0 or high < 0) else "",
+        "gain_mark": MARK if one.of_ways and (low > 0 or high < 0) else "",
         "gain_n": len(one.seeds),
+        "gain_diverged": len(one.diverged),
         "mcnemar_p": " ".join(f"{value:.3g}" for value in one.mcnemar),
         "gain_seeds": joined(one.seeds),
     }

@@ -15,8 +15,8 @@ from lrbench.compare import SEEDS, Comparison, family
 from lrbench.errors import UserError
 from lrbench.report import frame
 from lrbench.report.frame import CONDITIONS, DIVERGED, DONE, FAILED, column
-from lrbench.report.gain import Right, comparison, control_of, joined, numbers
-from lrbench.sheet import DASH, HR_MARK, WAYS_MARK, Sheet, fixed, render
+from lrbench.report.gain import MARK, Right, comparison, control_of, joined, numbers
+from lrbench.sheet import DASH, HR_MARK, Sheet, fixed, render
 from lrbench.spec import PROTOCOL, RunSpec
 from lrbench.store import Store
 
@@ -42,7 +42,7 @@ def text(store: Store, style: str) -> str:
 def of_store(store: Store) -> tuple[list[Sheet], pd.DataFrame]:
     """The leaderboards to be read, and their numbers: a row per way of training."""
     records = {record.id: record for record in store.records()}
-    results = frame.frame(records.values(), store.failures())
+    results = frame.frame(records.values(), cells.unmet(store.failures(), records.values()))
     methods = references(store.warn)
     contents = cells.changed(records.values())
     sheets, boards = [], []
@@ -118,7 +118,7 @@ def _row(
         "runs": joined(done["id"]),
         "diverged_runs": joined(diverged["id"]),
     }
-    gain = comparison(done, control, right)
+    gain = comparison(done, control, right, diverged["seed"].tolist())
     seeds = gain.seeds if gain else ()
     return row | {"control_runs": joined(control.set_index("seed").loc[list(seeds), "id"])}, gain
 
@@ -173,7 +173,8 @@ def _line(row: dict[str, Any]) -> list[str]:
     compared = DASH
     if row["gain"] is not None:
         ends = f"{row['gain_low']:+.2f}, {row['gain_high']:+.2f}"
-        compared = f"{row['gain']:+.2f} [{ends}] ({row['gain_n']}) {row['gain_mark']}".rstrip()
+        seeds = f"{row['gain_n']}{'; {} diverged'.format(row['gain_diverged']) if row['gain_diverged'] else ''}"
+        compared = f"{row['gain']:+.2f} [{ends}] ({seeds}) {row['gain_mark']}".rstrip()
     return [
         row["row"] + (f" {HR_MARK}" if row["tested_on"] == "hr" else ""),
         str(row["epochs_in_weights"]),
@@ -221,7 +222,7 @@ def _about_gains(compared: pd.DataFrame) -> Iterator[str]:
             "epochs, over the seeds that both have (their number), and its 95% interval: the wider of Student's t over "
             "seeds, its spread pooled over the gains of this table and no less than the test images give, and the "
             "bootstrap over seeds and images; a paired t-test of three seeds alone is a lottery. "
-            f"p of all are in the CSV. Marked {WAYS_MARK}: the interval leaves out 0, and there are {SEEDS} seeds or "
+            f"p of all are in the CSV. Marked {MARK}: the interval leaves out 0, and there are {SEEDS} seeds or "
             "more. Nothing is corrected for the number of rows: where nothing differs, 1 of 20 intervals leaves out 0."
         )
     for row in compared[compared["precision"] != compared["reference_precision"]].itertuples():
