@@ -196,7 +196,7 @@ def test_every_run_that_fails_is_named_whatever_the_cause(cls: type[LRBaseline],
         run = spec(cls.name)
         with pytest.raises(Exception, match=r"\w"):
             train(tmp_path, run)
-        assert why in dict((one.id, said) for one, said in Store(tmp_path).failures())[run.id]
+        assert why in {one.id: said for one, said in Store(tmp_path).failures()}[run.id]
 
 
 def test_a_failure_is_forgotten_when_another_version_of_the_method_has_done_it(tmp_path: Path) -> None:
