@@ -43,8 +43,8 @@ class Record(BaseModel):
         "deployed_parameters, those that its test path depends on, with those of the SR net in front of it; macs of "
         "one test image, from LR on; peak_memory_mib, of the device, or on the CPU of the whole process; "
         "predicted_classes, how many different classes a classifier predicted on the test images; of a diverged run "
-        "diverged_epoch and last_finite_loss, the mean loss of the last epoch in which it was a number, None where there "
-        "was none"
+        "diverged_epoch and last_finite_loss, the mean loss of the last epoch in which it was a number, None where "
+        "there was none"
     )
     data: DataFacts
     env: dict[str, JsonValue] = Field(description="versions, git revision, device, when; see lrbench.provenance")

@@ -186,8 +186,8 @@ def test_every_field_of_a_spec_splits_but_rows_columns_seeds_and_precision():
         "limit_train": 100, "limit_test": 100, "recipe": plain.recipe.model_copy(update={"weight_decay": 1e-4}),
     }  # fmt: skip
     alike = {
-        "precision": "bf16", "seed": 7, "backbone": "vgg16", "width": 0.5, "method": "dfd", "version": "2", "config": {},
-        "dataset": "svhn", "fingerprint": {"train": "x"}, "scale": 2, "needs": {},
+        "precision": "bf16", "seed": 7, "backbone": "vgg16", "width": 0.5, "method": "dfd",
+        "version": "2", "config": {}, "dataset": "svhn", "fingerprint": {"train": "x"}, "scale": 2, "needs": {},
     }  # fmt: skip
     assert {*changes, *alike} == {*type(plain).model_fields}
     for name, value in changes.items():
