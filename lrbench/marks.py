@@ -25,8 +25,8 @@ def about_marks(comparisons: Sequence[Comparison], apart: str = "") -> str:
         words.append(
             f"A difference marked {WAYS_MARK} has {SEEDS} seeds or more and is more than chance (p < {CHANCE:g}): the "
             "two ways of training differ. That is by a paired t-test over the seeds, whose spread is pooled over the "
-            "comparisons of this table (moderated, Smyth 2004, where they vary differently) and is at least what the test "
-            "images alone give, after Holm's correction for "
+            "comparisons of this table (moderated, Smyth 2004, where they vary differently) and is at least what the "
+            "test images alone give, after Holm's correction for "
             f"{_number(ways)} of so many seeds{apart}."
         )
     if networks:

@@ -115,9 +115,19 @@ def test_every_number_can_be_recomputed_from_the_runs(store):
     wider = max([images, tuple(by_t)], key=lambda ends: ends[1] - ends[0])
     assert [float(found["gain_low"]), float(found["gain_high"])] == pytest.approx(wider, abs=1e-3)
     assert len(found["mcnemar_p"].split()) == 3
+    assert found["teacher_top1"] == ""  # it is not stored here
 
     assert (found["parameters"], found["macs"]) == ("701466", "35046656")
     assert float(found["minutes"]) == pytest.approx(91 / 60, abs=1e-3)
+
+
+def test_the_teachers_score_stands_beside_its_students(store):
+    student = put(store, "dfd", 0, 0.8)
+    [need] = student.spec.needs.values()
+    teacher = put(store, "hr-baseline", 0, 0.9)
+    assert teacher.id == need.id
+    assert float(row(store, method="dfd")["teacher_top1"]) == pytest.approx(teacher.top1, abs=1e-4)
+    assert row(store, method="hr-baseline")["teacher_top1"] == ""
 
 
 def test_what_is_shown_is_what_the_csv_has(store):

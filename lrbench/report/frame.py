@@ -4,7 +4,7 @@ Columns, in this order:
 - id, experiment (what seeds of one way of training share: the spec but for its seeds), label and name of the method;
 - every field of the spec, with `size`, such as "8x8", and `tested_on`, lr or hr; the settings as JSON in `config` and
   one by one as `set.NAME`; the recipe in words and as `recipe.FIELD`; `content` and `needs`: the data's fingerprint and
-  the needed runs, as ids;
+  the needed runs, as ids; `teacher` and `teacher_top1`: the run that a student learns from, and its score;
 - status (done, diverged or failed) and why; every metric under its own name, and `deployed`, the parameters of all that
   a run is tested with: its own and those of the SR net in front of it, where the record says so; the checksums of the
   weights that it was given of the runs that it needed; data.train_images and the like; env.*.
@@ -21,6 +21,7 @@ from typing import Any
 import pandas as pd
 
 from lrbench import cells, recipes
+from lrbench.needed import TEACHER
 from lrbench.recipes import Recipe
 from lrbench.record import Record
 from lrbench.spec import RunSpec
@@ -58,7 +59,9 @@ def frame(source: Store | Iterable[Record], failures: Iterable[tuple[RunSpec, st
     ]
     if not rows:
         return pd.DataFrame(columns=["id", "experiment", "seed", "status", "top1", *CONDITIONS, *WAY])
-    return pd.concat([pd.DataFrame(list(part)) for part in zip(*rows, strict=True)], axis=1)
+    results = pd.concat([pd.DataFrame(list(part)) for part in zip(*rows, strict=True)], axis=1)
+    scores = column(results, "top1").groupby(results["id"]).first()
+    return results.assign(teacher_top1=results["teacher"].map(scores))
 
 
 def classifiers(results: pd.DataFrame) -> pd.DataFrame:
@@ -125,8 +128,9 @@ def _of_spec(spec: RunSpec, sides: Mapping[tuple[str, str], int]) -> dict[str, A
         for field in type(spec).model_fields
     }
     named = {"label": cells.label(spec.method), "name": cells.name(row)}
+    teacher = {"teacher": spec.needs[TEACHER].id if TEACHER in spec.needs else None}
     size = {"side": side, "size": f"{small}x{small}" if small else None, "tested_on": "lr" if spec.scale else "hr"}
-    return {"id": spec.id, "experiment": cells.variant(spec), **named, **fields, **size}
+    return {"id": spec.id, "experiment": cells.variant(spec), **named, **fields, **size, **teacher}
 
 
 def _settings(spec: RunSpec) -> dict[str, Any]:

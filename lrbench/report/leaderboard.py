@@ -25,7 +25,14 @@ LINE = 120  # characters of a line of Markdown
 HEAD = ["", "epochs", "top-1 %", "gain", "params", "MACs", "min"]
 MEASURED = ["top1", "epochs_in_weights", "predicted_classes", "deployed", "macs", "train_seconds"]
 USED = ["id", "experiment", "name", "seed", "status", *CONDITIONS, "method", "version", "config", "backbone", "width"]
-USED += ["precision", "tested_on", *MEASURED, "env.device", "env.finished"]  # a narrow frame is a quick one
+USED += [
+    "precision",
+    "tested_on",
+    "teacher_top1",
+    *MEASURED,
+    "env.device",
+    "env.finished",
+]  # a narrow frame is a quick one
 NONE_YET = "Nothing has been run yet; start with `lrbench run --method NAME --dataset NAME`."
 
 
@@ -106,6 +113,7 @@ def _row(
         "top1_mean": summary and round(summary.mean, 4),
         "top1_sd": summary and summary.sd and round(summary.sd, 4),
         "n": len(done),
+        "teacher_top1": _mean(measured["teacher_top1"]),
         "diverged": len(diverged),
         "one_class": int((runs["predicted_classes"] == 1).sum()),
         "reference": reference,
@@ -121,6 +129,11 @@ def _row(
     gain = comparison(done, control, right, diverged["seed"].tolist())
     seeds = gain.seeds if gain else ()
     return row | {"control_runs": joined(control.set_index("seed").loc[list(seeds), "id"])}, gain
+
+
+def _mean(values: pd.Series) -> float | None:
+    known = pd.to_numeric(values).dropna()
+    return round(float(known.mean()), 4) if len(known) else None
 
 
 def _sheet(table: pd.DataFrame, board: pd.DataFrame, failed: pd.DataFrame, contents: set[str]) -> Sheet:
