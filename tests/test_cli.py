@@ -547,6 +547,6 @@ def test_demo(lrbench, tmp_path, monkeypatch):
     assert status == 0 and {path.name for path in (tmp_path / "lrbench-demo").iterdir()} == {"runs", "pairs.png"}
     rows = {line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")}
     assert {"HR-baseline †", "LR-baseline", "DFD"} <= rows
-    assert "1 epoch," in out and "digits" in out and out.count("(1)") == 3
+    assert "1 epoch," in out and "digits" in out and out.count("(1)") == 4  # the teacher's, too
     assert out.endswith("pairs.png\n")
     assert (tmp_path / "lrbench-demo" / "pairs.png").read_bytes().startswith(b"\x89PNG")

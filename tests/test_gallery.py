@@ -267,4 +267,4 @@ def test_curves_of_sr_nets_and_classifiers_share_no_panel(toys):
     assert labels["PSNR on training images (dB)"] == {"ESPCN (SR net)"}
     assert labels["top-1 on training images (%)"] == {"ESPCN (resnet18 x0.125)"}
     losses = [{line.get_label() for line in axes.lines} for axes in panels if axes.get_ylabel() == "training loss"]
-    assert sorted(map(sorted, losses)) == [["ESPCN (SR net)"], ["ESPCN (resnet18)"]]
+    assert sorted(map(sorted, losses)) == [["ESPCN (SR net)"], ["ESPCN (resnet18 x0.125)"]]

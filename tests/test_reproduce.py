@@ -303,6 +303,7 @@ def test_ray_tasks_that_are_killed_change_nothing(unbroken: Folder, folder: Fold
 def test_ray_trains_runs_that_share_their_batches_side_by_side(folder: Folder) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lrbench[ray]'")
     lambdas = SUITE.replace('["held", "espcn"]', '"dfd"\nset.init = "scratch"\nset.lam = [0.1, 0.5, 1, 2]')
+    lambdas = lambdas.rpartition("[[runs]]")[0]  # another run might hold one of the two places
     (folder.path / "lambdas.toml").write_text(lambdas.replace("epochs = 6", "epochs = 1"))
     done = folder.ended(folder.start(*RAY, suite="lambdas.toml"))
     assert done.returncode == 0, done.stderr
