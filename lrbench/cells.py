@@ -220,6 +220,21 @@ def sort(records: Iterable[Record]) -> dict[Conditions, Cells]:
     return {shared: {key: _cell(found) for key, found in _by_key(lr[shared])} for shared in ordered}
 
 
+def usual_width(found: Cells, backbone: str) -> float | None:
+    """The width of a backbone at which most seeds were run, of equal ones the first; None where it was not run.
+
+    Published tables and claims speak of that one, so that fewer runs at another width change nothing there.
+    """
+    seeds: dict[float, int] = defaultdict(int)
+    first: dict[float, str] = {}
+    for (key, _), cell in found.items():
+        if key.backbone == backbone:
+            seeds[key.width] = max(seeds[key.width], len(cell.records))
+            times = [str(record.env.get("finished")) for record in cell.records]
+            first[key.width] = min([*times, first.get(key.width, times[0])])
+    return min(seeds, key=lambda width: (-seeds[width], first[width], -width), default=None)
+
+
 def _places(lr: Mapping[Conditions, Collection[tuple[RowKey, Column]]]) -> dict[Any, list[tuple[Conditions, Column]]]:
     """Conditions and data set of an HR run -> the columns that it stands in."""
     places: dict[Any, list[tuple[Conditions, Column]]] = defaultdict(list)

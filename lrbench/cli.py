@@ -372,7 +372,15 @@ def table(name: str | None, style: str, out: Path | None, plugins: tuple[str, ..
 
 
 CONDITIONS = {"dataset": str, "scale": int, "degradation": str, "backbone": str, "width": float, "recipe": str}
-CONDITIONS |= {"epochs": int, "limit-train": int, "limit-test": int, "select": str, "precision": str}
+CONDITIONS |= {
+    "epochs": int,
+    "batch-size": int,
+    "dropout": float,
+    "limit-train": int,
+    "limit-test": int,
+    "select": str,
+    "precision": str,
+}
 
 
 def condition_options(command: Any) -> Any:

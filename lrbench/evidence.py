@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lrbench.cells import Cell, Cells, Column
+from lrbench.cells import Cell, Cells, Column, usual_width
 from lrbench.compare import Comparison, Right, family
 from lrbench.rows import Wanted, compared
 
@@ -76,26 +76,12 @@ def gather(pairs: Sequence[Pair], found: Cells, right: Right) -> list[Evidence]:
 def _evidence(pair: Pair, found: Cells, right: Right) -> list[Evidence]:
     column = Column(pair.dataset, pair.scale)
     missing: dict[str, Cell | None] = {"": None}
-    mine, others = _one_width(pair, found)
+    mine, others = (replace(one, width=usual_width(found, one.backbone)) for one in (pair.mine, pair.other))
     return [
         Evidence(_label(pair, of_mine, of_other), pair, one, other, compared(one, other, right))
         for of_mine, one in (mine.find(found, column) or missing).items()
         for of_other, other in (others.find(found, column) or missing).items()
     ]
-
-
-def _one_width(pair: Pair, found: Cells) -> tuple[Wanted, Wanted]:
-    """The two at the one width of the backbone at which most seeds of both were run, the widest of several.
-
-    So a few runs at another width change no verdict.
-    """
-    column = Column(pair.dataset, pair.scale)
-    seeds: dict[float, int] = {}
-    for width in {key.width for key, _ in found} or {1.0}:
-        runs = [replace(one, width=width).find(found, column).values() for one in (pair.mine, pair.other)]
-        seeds[width] = min(max((len(cell.records) for cell in cells), default=0) for cells in runs)
-    width = max(seeds, key=lambda width: (seeds[width], width))
-    return replace(pair.mine, width=width), replace(pair.other, width=width)
 
 
 def _label(pair: Pair, *changes: str) -> str:

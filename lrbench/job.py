@@ -57,8 +57,9 @@ class Job:
         if restorer and not beside:
             data = see_through(data, needs[restorer], self._record(restorer), store)
         method = build.build(spec, data.facts, needs, self.device, data.mean, data.std)
-        if role := cls.starts_from(config):
-            build.start_from(method, needs[role])
+        self.start = cls.starts_from(config)
+        if self.start:
+            build.start_from(method, needs[self.start])
         self.data, self.method, self.source = data, method, registry.source_hash(cls)
         self.training = Training(method, spec, data.train, data.val, epochs_before(spec), self.source)
         self.macs = macs(method, data.test.view(cls.view)[:1])  # before training: its mistakes show now
@@ -94,9 +95,11 @@ class Job:
         training.use_own_threads()
         training.finish()
         tested = training.task.test(method, self.data.test)
-        why = training.diverged() or (
-            training.state.collapsed if tested.metrics.get("predicted_classes") == 1 else None
-        )
+        why = training.diverged()
+        if not why and tested.metrics.get("predicted_classes") == 1:
+            why = training.state.collapsed
+        if not why and not training.epochs and self.start and (start := self._record(self.start)).diverged:
+            why = f"its weights are those of {title(start.spec)}, which diverged"
         ended = {"diverged_epoch": training.state.epoch, "last_finite_loss": training.last_finite_loss}
         state, score = training.state, training.task.score
         counted = state.curve[(state.best_epoch or state.epoch) - 1] if state.curve else {}

@@ -17,8 +17,8 @@ _SIGNIFICANCE = (
 )  # fmt: skip
 
 
-def about_marks(comparisons: Sequence[Comparison], apart: str = "") -> str:
-    """What the marks of a table's differences mean. comparisons: all that it makes; apart: which by themselves."""
+def about_marks(comparisons: Sequence[Comparison]) -> str:
+    """What the marks of a table's differences mean. comparisons: all that it makes."""
     ways, networks = sum(one.of_ways for one in comparisons), sum(one.of_networks for one in comparisons)
     words = []
     if ways or not networks:
@@ -27,7 +27,7 @@ def about_marks(comparisons: Sequence[Comparison], apart: str = "") -> str:
             "two ways of training differ. That is by a paired t-test over the seeds, whose spread is pooled over the "
             "comparisons of this table (moderated, Smyth 2004, where they vary differently) and is at least what the "
             "test images alone give, after Holm's correction for "
-            f"{_number(ways)} of so many seeds{apart}."
+            f"{_number(ways)} of so many seeds."
         )
     if networks:
         words.append(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lrbench import schedules
+from lrbench.errors import UserError
 from lrbench.recipes import Recipe
 
 if TYPE_CHECKING:
@@ -185,6 +186,8 @@ class Method(nn.Module):
         """One update; returns the named terms to log. Override it only to alternate optimizers."""
         with self.context.autocast():
             terms = self.loss(batch)
+        if not isinstance(terms, dict):
+            raise UserError(f"{self.name}: loss returned a {type(terms).__name__}; it must be a dict of named terms")
         optimizers[0].minimize(torch.stack(list(terms.values())).sum())
         return terms
 

@@ -61,8 +61,12 @@ class Protocol:
             raise UserError(f"dropout {self.dropout} is not a part of the features, 0 <= dropout < 1; 0 means none")
         if self.epochs is not None and self.epochs < 1:
             raise UserError(f"{self.epochs} epochs train nothing; the fewest are 1")
-        if self.batch_size is not None and self.batch_size < 1:
-            raise UserError(f"a batch of {self.batch_size} images trains nothing; the smallest has 1")
+        images = self.limit_train or self.data.counts["train"]
+        if self.batch_size is not None and not 2 <= self.batch_size <= images:
+            raise UserError(
+                f"a batch of {self.batch_size} of {images:,} training images; the smallest, for batch normalisation, "
+                f"has 2, the largest {images:,}"
+            )
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise UserError(f"learning rate {self.lr:g} is not a positive number; one such as 0.1 or 0.01 is")
         check_table(f"{self.recipe}: lr", recipes.fields(self.recipe)["lr"])

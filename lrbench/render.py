@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -102,12 +101,6 @@ def shown(cell: Cell | None) -> str:
     return f"{cell.text}, predicts one class{of}" if one_class else cell.text
 
 
-def _apart(table: FilledTable) -> str:
-    """Which comparisons are a family by themselves, in words; nothing where all are one."""
-    of = Counter(row.key.width for row in table.rows for entry in row.entries for _ in entry.comparisons)
-    return f", each width by itself ({', '.join(f'{n} of width {w:g}' for w, n in sorted(of.items()))})" * (len(of) > 1)
-
-
 def _notes(table: FilledTable) -> list[str]:
     notes = ["Ours: top-1 % on the test images, mean ± sample standard deviation over seeds (number of seeds)."]
     if _columns_with_published(table):
@@ -122,7 +115,7 @@ def _notes(table: FilledTable) -> list[str]:
             f"stored predictions (p < {CHANCE:g}), which compares two trained networks, not two ways of training. "
             f"{control if controlled else ''}".rstrip()
         )
-        notes.append(about_marks(table.comparisons, _apart(table)))
+        notes.append(about_marks(table.comparisons))
     notes += table.source.notes
     if table.unequal_budgets:
         notes.append(

@@ -106,7 +106,8 @@ def fill(
 ) -> list[FilledTable]:
     """The table once for each set of conditions under which a row of it was run, or failed, or once, empty.
 
-    Its rows and columns are the published ones: what else has been run stands in no published table. With `right`, rows
+    Its rows and columns are the published ones, each backbone at its usual width (see lrbench.cells.usual_width): what
+    else has been run stands in no published table. With `right`, rows
     are tested against the table's reference.
     """
     known = {record.id: record for record in records}
@@ -146,7 +147,7 @@ def _fill(
 
 def _keys(row: PublishedRow, found: Cells) -> list[tuple[str, RowKey]]:
     """The runs that may stand in a published row, each with its label; its default settings where there is none."""
-    wanted = Wanted(row.method, row.backbone, row.settings, row.free)
+    wanted = Wanted(row.method, row.backbone, row.settings, row.free, cells.usual_width(found, row.backbone))
     keys = []
     for key in dict.fromkeys(key for key, _ in found):
         if wanted.fits(key):
@@ -186,14 +187,9 @@ def _compared(row: Row, columns: Sequence[Column], reference: str, found: Cells,
 
 
 def _together(rows: Sequence[Row]) -> list[Row]:
-    """The rows with the comparisons that the table makes made together, those of each width by themselves.
-
-    So a run at another width, which adds a row, changes nothing that is said of the others.
-    """
-    made: dict[Comparison, Comparison] = {}
-    for width in {row.key.width for row in rows}:
-        alone = [one for row in rows if row.key.width == width for entry in row.entries for one in entry.comparisons]
-        made |= dict(zip(alone, family(alone), strict=True))
+    """The rows with all comparisons that the table makes made together."""
+    alone = [comparison for row in rows for entry in row.entries for comparison in entry.comparisons]
+    made = dict(zip(alone, family(alone), strict=True))
     return [
         replace(
             row,

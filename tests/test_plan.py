@@ -186,7 +186,10 @@ def refusal(method: str, settings=None, **changes) -> str:
         ({"degradation": "pil-bicubik"}, "no degradation 'pil-bicubik'; did you mean 'pil-bicubic'?"),
         ({"select": "best-epok"}, "no selection 'best-epok'; did you mean 'best-epoch'?"),
         ({"select": "val"}, "no selection 'val' any more: say best-epoch"),
-        ({"batch_size": 0}, "a batch of 0 images trains nothing; the smallest has 1"),
+        (
+            {"batch_size": 0},
+            "a batch of 0 of 40 training images; the smallest, for batch normalisation, has 2, the largest 40",
+        ),
         ({"lr": 0.0}, "learning rate 0 is not a positive number"),
         ({"lr": float("nan")}, "learning rate nan is not a positive number"),
         ({"width": 0}, "width 0 is not a positive number; the smallest useful one is 0.125"),

@@ -83,8 +83,8 @@ def numbers(one: Comparison | None) -> dict[str, Any]:
     }
     p |= {"t_p": None if one.of_networks else one.p, "t_own_p": one.own_p}
     return {
-        "gain": round(one.gain, 4),
-        **{name: None if end is None else round(end, 4) for name, end in ends.items()},
+        "gain": round(one.gain, 6),
+        **{name: None if end is None else round(end, 6) for name, end in ends.items()},
         **{name: None if value is None else float(f"{value:.6g}") for name, value in p.items()},
         "gain_mark": MARK if one.of_ways and (low > 0 or high < 0) else "",
         "gain_n": len(one.seeds),
