@@ -117,7 +117,15 @@ def cli() -> None:
 @click.option("--scale", type=int, default=4, show_default=True, help="HR side / LR side.")
 @click.option("--backbone", default="resnet18", show_default=True, help="See 'lrbench backbones'.")
 @click.option("--width", type=float, default=1.0, show_default=True, help="Factor on the backbone's channels.")
-@click.option("--seed", "seeds", type=int, multiple=True, default=(0,), show_default=True, help="Repeat for more.")
+@click.option(
+    "--seed",
+    "seeds",
+    type=click.IntRange(min=0),
+    multiple=True,
+    default=(0,),
+    show_default=True,
+    help="Repeat for more.",
+)
 @preset_option
 @click.option("--recipe", default="paper", show_default=True, help=RECIPE_HELP)
 @click.option("--epochs", type=int, help="Instead of the recipe's.")
