@@ -64,8 +64,8 @@ class Protocol:
         images = self.limit_train or self.data.counts["train"]
         if self.batch_size is not None and not 2 <= self.batch_size <= images:
             raise UserError(
-                f"a batch of {self.batch_size} of {images:,} training images; the smallest, for batch normalisation, "
-                f"has 2, the largest {images:,}"
+                f"batch size {self.batch_size}: there are {images:,} training images, and batch normalisation needs "
+                f"two in a batch; the nearest valid size is {min(max(self.batch_size, 2), images)}"
             )
         if self.lr is not None and not 0 < self.lr < math.inf:
             raise UserError(f"learning rate {self.lr:g} is not a positive number; one such as 0.1 or 0.01 is")

@@ -188,7 +188,7 @@ def refusal(method: str, settings=None, **changes) -> str:
         ({"select": "val"}, "no selection 'val' any more: say best-epoch"),
         (
             {"batch_size": 0},
-            "a batch of 0 of 40 training images; the smallest, for batch normalisation, has 2, the largest 40",
+            "batch size 0: there are 40 training images, and batch normalisation needs two",
         ),
         ({"lr": 0.0}, "learning rate 0 is not a positive number"),
         ({"lr": float("nan")}, "learning rate nan is not a positive number"),

@@ -152,7 +152,7 @@ def test_suites_include_others_and_themselves_never(tmp_path: Path, mine: Path) 
         (("width = 0.125", "width = {alexnt = 1.0}"), "width: no backbone 'alexnt'; did you mean 'alexnet'"),
         (("width = 0.125", "width = {alexnet = 1.0}"), "width: there is no entry for resnet18"),
         (("width = 0.125", "lr = 0.0"), "learning rate 0 is not a positive number"),
-        (("width = 0.125", "batch_size = 0"), "the smallest has 1"),
+        (("width = 0.125", "batch_size = 0"), "the nearest valid size is 2"),
         (("width = 0.125", 'select = "val"'), "no selection 'val' any more: say best-epoch .* held-out"),
     ],
 )
