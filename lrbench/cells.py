@@ -11,6 +11,7 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from lrbench import recipes, traits
+from lrbench.recipes import NONE
 from lrbench.record import Record
 from lrbench.spec import PROTOCOL, RunSpec
 from lrbench.stats import Summary, summarise
@@ -21,7 +22,6 @@ SELECTED = {
     "val": "epoch chosen on held-out images",
     "held-out": "final epoch, validation images held out",
 }
-NONE = "none"  # the backbone of an SR net: lrbench.backbones.NONE, which brings torch
 # fields of a spec: those that tell rows apart, and versions of one
 ROW = ("backbone", "width", "method", "version", "config", "needs")
 COLUMN = ("dataset", "fingerprint", "scale")

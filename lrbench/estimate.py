@@ -16,7 +16,7 @@ from lrbench import device, registry, standin
 from lrbench.cohort import one_epoch
 from lrbench.dataset import DatasetInfo
 from lrbench.errors import UserError
-from lrbench.plan import config_of
+from lrbench.plan import trains
 from lrbench.prepare import HELD_OUT
 from lrbench.record import Record
 from lrbench.restorer import Restorer
@@ -76,12 +76,6 @@ class Estimate:
     def _kind(self, spec: RunSpec) -> Kind:
         info = self.info(spec.dataset)
         return _kind(spec, info.side, len(info.classes))
-
-
-def trains(spec: RunSpec) -> bool:
-    """Whether a run is trained, and not only tested."""
-    cls = registry.method(spec.method)
-    return cls.trains(config_of(cls, spec.config))
 
 
 def words(seconds: float) -> str:

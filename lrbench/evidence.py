@@ -85,5 +85,5 @@ def _evidence(pair: Pair, found: Cells, right: Right) -> list[Evidence]:
 
 
 def _label(pair: Pair, *changes: str) -> str:
-    changed = " ".join(dict.fromkeys(word for change in changes for word in change.split()))  # a width is of both
+    changed = " ".join(change for change in changes if change)
     return f"{pair.label} ({changed})" if changed else pair.label

@@ -73,15 +73,16 @@ def significance(other: str, comparison: Comparison | None) -> dict[str, Any]:
         spread and round(spread.sd, 4),
         spread and spread.df,
         *(None if end is None else round(end, 4) for end in (*over, low, high)),
-        _significant(comparison.own_p),
-        _significant(comparison.p),
-        _significant(comparison.corrected),
+        significant(comparison.own_p),
+        significant(comparison.p),
+        significant(comparison.corrected),
         _mark(comparison),
     ]
     return {f"{start}{other}{end}": number for (start, end), number in zip(_SIGNIFICANCE, numbers, strict=True)}
 
 
-def _significant(p: float | None) -> float | None:
+def significant(p: float | None) -> float | None:
+    """A p with six significant digits."""
     return None if p is None else float(f"{p:.6g}")
 
 

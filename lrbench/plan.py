@@ -134,9 +134,13 @@ def epochs_before(spec: RunSpec) -> int:
 
 def epochs_in_weights(spec: RunSpec) -> int:
     """Epochs that have gone into a run's weights by its end."""
+    return (spec.recipe.epochs if trains(spec) else 0) + epochs_before(spec)
+
+
+def trains(spec: RunSpec) -> bool:
+    """Whether a run is trained, and not only tested."""
     cls = registry.method(spec.method)
-    own = spec.recipe.epochs if cls.trains(config_of(cls, spec.config)) else 0
-    return own + epochs_before(spec)
+    return cls.trains(config_of(cls, spec.config))
 
 
 def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tuple[str, ...]) -> RunSpec:
@@ -187,10 +191,8 @@ def _needs(
     if start is None or issubclass(cls, Restorer):
         return {role: spec(need, {}) for role, need in asked.items()}
     longer = {"epochs": epochs + epochs_in_weights(spec(asked[start], {}))}
-    teachers = {role for role, need in asked.items() if not issubclass(registry.method(need.method), Restorer)} - {
-        start
-    }
-    return {role: spec(need, longer if role in teachers else {}) for role, need in asked.items()}
+    teachers = {role for role, need in asked.items() if not issubclass(registry.method(need.method), Restorer)}
+    return {role: spec(need, longer if role in teachers - {start} else {}) for role, need in asked.items()}
 
 
 def _override(protocol: Protocol, overrides: Mapping[str, Any]) -> Protocol:

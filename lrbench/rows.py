@@ -45,18 +45,12 @@ class Wanted:
         return {name: value for name, value in own.items() if name not in self.free} == self.config
 
     def find(self, found: Cells, column: Column) -> dict[str, Cell]:
-        """What there is of it in a column -> cell, by what is free.
-
-        That is the width where it is free and not 1, and the free settings as --set takes them where they differ from
-        the defaults: "x0.25 lam=0.5".
-        """
-        there = {}
-        for (key, where), cell in found.items():
-            if where == column and self.fits(key):
-                free = [one for one in cells.changes(key) if one.partition("=")[0] in self.free]
-                width = [f"x{key.width:g}"] if self.width is None and key.width != 1 else []
-                there[" ".join(width + free)] = cell
-        return there
+        """What there is of it in a column: the free settings as --set takes them, "" at the defaults -> cell."""
+        return {
+            " ".join(one for one in cells.changes(key) if one.partition("=")[0] in self.free): cell
+            for (key, where), cell in found.items()
+            if where == column and self.fits(key)
+        }
 
     def cell(self, found: Cells, column: Column) -> Cell | None:
         """The only cell, of runs without free settings; None where there is none."""

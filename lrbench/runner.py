@@ -76,9 +76,9 @@ class Runner:
                 for role, need in spec.needs.items():  # where weights are wanted, a method is loaded with its own needs
                     try:
                         record = self.run(need, weights=True)
+                    except (UserError, OSError):
+                        raise
                     except Exception as error:
-                        if isinstance(error, (UserError, OSError)):
-                            raise
                         self._remember(spec, f"its {role}, {title(need)}, failed: {one_line(error)}")
                         raise
                     if record.diverged:

@@ -102,7 +102,8 @@ class Training:
             torch.set_num_threads(self.state.threads)
 
     def begin_epoch(self) -> None:
-        """Get ready for the next epoch's batches."""
+        """Get ready for the next epoch's batches. Runs side by side have one number of threads."""
+        self.use_own_threads()
         self.noise = Stream(derive(self.spec.seed, "noise", self.epoch), self.train.y.device)
         self.totals: dict[str, Tensor] = {}
         for number, module in enumerate(one for one in self.method.modules() if isinstance(one, Dropout)):
@@ -113,7 +114,6 @@ class Training:
 
     def update(self, place: int, batch: Lazy) -> None:
         """Train on the batch at `place` in the epoch."""
-        self.use_own_threads()
         done = self.state.epoch * self.updates_per_epoch + place
         for optimizer in self.optimizers:
             optimizer.set_rate(done)
@@ -128,7 +128,6 @@ class Training:
 
     def end_epoch(self, seconds: float) -> None:
         """Measure and log the epoch, which took so long."""
-        self.use_own_threads()
         self.state.seconds += seconds
         self.state.epoch += 1
         self._log({name: total.item() / self.updates_per_epoch for name, total in self.totals.items()})

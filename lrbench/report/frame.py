@@ -28,7 +28,7 @@ from lrbench.spec import RunSpec
 from lrbench.store import Store
 
 DONE, DIVERGED, FAILED = "done", "diverged", "failed"
-RESTORES = "none"  # the backbone of an SR net, which recognises nothing
+RESTORES = recipes.NONE  # the backbone of an SR net, which recognises nothing
 WAY = ("method", "version", "config", "backbone", "width", "needs")  # fields of the spec that make a way of training
 WITHIN = ("seed", "precision")  # fields that may differ within a table, beside those
 INSTEAD = {"fingerprint": ("content",), "recipe": ("recipe", "recipe.epochs", "recipe.batch_size")}  # their columns

@@ -12,6 +12,7 @@ from scipy import special
 
 from lrbench import cells
 from lrbench.compare import Comparison, between
+from lrbench.marks import significant
 from lrbench.rows import controlled
 
 MARK = "§"  # of a gain whose interval leaves out 0
@@ -85,7 +86,7 @@ def numbers(one: Comparison | None) -> dict[str, Any]:
     return {
         "gain": round(one.gain, 6),
         **{name: None if end is None else round(end, 6) for name, end in ends.items()},
-        **{name: None if value is None else float(f"{value:.6g}") for name, value in p.items()},
+        **{name: significant(value) for name, value in p.items()},
         "gain_mark": MARK if one.of_ways and (low > 0 or high < 0) else "",
         "gain_n": len(one.seeds),
         "gain_diverged": len(one.diverged),
