@@ -95,9 +95,7 @@ class Job:
         training.use_own_threads()
         training.finish()
         tested = training.task.test(method, self.data.test)
-        why = training.diverged()
-        if not why and tested.metrics.get("predicted_classes") == 1:
-            why = training.state.collapsed
+        why = training.diverged() or training.collapsed()
         if not why and not training.epochs and self.start and (start := self._record(self.start)).diverged:
             why = f"its weights are those of {title(start.spec)}, which diverged"
         ended = {"diverged_epoch": training.state.epoch, "last_finite_loss": training.last_finite_loss}
