@@ -21,7 +21,7 @@ class Config(srresnet.Config):
     """The paper's weights; `lr`, `channels` and `blocks` are those of the first stage."""
 
     gan_epochs: int | None = Field(None, ge=1, description="ours: of the second stage, instead of sr_epochs")
-    gan_batch: int = Field(16, ge=1, description="images a step of the second stage, Ledig et al. 2017, section 3.2")
+    gan_batch: int = Field(16, ge=2, description="images per step of the second stage, Ledig et al. 2017, section 3.2")
     gan_lr: float = Field(1e-4, gt=0, description="Ledig et al. 2017, section 3.2; a tenth of it in the second half")
     adversarial: float = Field(1e-3, ge=0, description="weight of the adversarial loss, Ledig et al. 2017, Eq. 3")
     vgg: Literal["hr-baseline", "imagenet"] = Field(

@@ -39,9 +39,11 @@ def fields(spec: RunSpec) -> dict[str, Any]:
     first = ("dataset", "scale", *SEEN, "backbone", "width")
     left = [name for name in RunSpec.model_fields if name not in (*first, *ROW, "fingerprint", "seed", "protocol")]
     told = {name: getattr(spec, name) for name in (*first, *left, "protocol")}
-    name = recipes.name_of(spec.recipe, spec.backbone)
-    recipe = name if name != "custom" else f"custom {_short(spec.recipe.model_dump(mode='json'))}"
-    own = {"recipe": recipe, "epochs": spec.recipe.epochs, "batch_size": spec.recipe.batch_size}
+    own = {
+        "recipe": recipes.name_of(spec.recipe, spec.backbone),
+        "epochs": spec.recipe.epochs,
+        "batch_size": spec.recipe.batch_size,
+    }
     return told | own
 
 
@@ -75,7 +77,7 @@ class Conditions:
             f"{epochs} epoch{'s' * (epochs != 1)}",
             f"batches of {batch}",
             f"{train} training and {test} test images",
-            left.pop("degradation") or "-",
+            left.pop("degradation") or "on HR images",
             SELECTED[left.pop("select")],
         ]
         protocol, content = left.pop("protocol"), left.pop("content")
@@ -220,21 +222,6 @@ def sort(records: Iterable[Record]) -> dict[Conditions, Cells]:
     return {shared: {key: _cell(found) for key, found in _by_key(lr[shared])} for shared in ordered}
 
 
-def usual_width(found: Cells, backbone: str) -> float | None:
-    """The width of a backbone at which most seeds were run, of equal ones the first; None where it was not run.
-
-    Published tables and claims speak of that one, so that fewer runs at another width change nothing there.
-    """
-    seeds: dict[float, int] = defaultdict(int)
-    first: dict[float, str] = {}
-    for (key, _), cell in found.items():
-        if key.backbone == backbone:
-            seeds[key.width] = max(seeds[key.width], len(cell.records))
-            times = [str(record.env.get("finished")) for record in cell.records]
-            first[key.width] = min([*times, first.get(key.width, times[0])])
-    return min(seeds, key=lambda width: (-seeds[width], first[width], -width), default=None)
-
-
 def _places(lr: Mapping[Conditions, Collection[tuple[RowKey, Column]]]) -> dict[Any, list[tuple[Conditions, Column]]]:
     """Conditions and data set of an HR run -> the columns that it stands in."""
     places: dict[Any, list[tuple[Conditions, Column]]] = defaultdict(list)
@@ -334,20 +321,21 @@ def unmet(failures: Iterable[tuple[RunSpec, str]], records: Iterable[Record]) ->
 def _cell(found: Sequence[Record]) -> Cell:
     """The runs of the newest version of an experiment: those of older ones are not averaged with them.
 
-    Of several precisions that which most seeds have, then the newest.
+    Of several precisions that which most seeds have, then the first: one that is tried later replaces nothing.
     """
-
-    def finished(record: Record) -> str:
-        return str(record.env.get("finished"))
-
     newest = variant(max(found, key=finished).spec, NOTED)
     precisions: dict[str, list[Record]] = defaultdict(list)
     for record in found:
         if variant(record.spec, NOTED) == newest:
             precisions[variant(record.spec)].append(record)
-    kept = max(precisions.values(), key=lambda records: (len(records), max(map(finished, records))))
+    kept = min(precisions.values(), key=lambda records: (-len(records), min(map(finished, records))))
     others = [record for records in precisions.values() if records is not kept for record in records]
     return Cell(_by_seed(kept), len(found) - len(kept), _by_seed(others))
+
+
+def finished(record: Record) -> str:
+    """When a run was finished, as text that sorts by time."""
+    return str(record.env.get("finished"))
 
 
 def _by_seed(records: Iterable[Record]) -> tuple[Record, ...]:

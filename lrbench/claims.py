@@ -19,7 +19,7 @@ from lrbench import cells, registry
 from lrbench.cells import Cells, Column
 from lrbench.compare import Right
 from lrbench.errors import UserError
-from lrbench.evidence import Evidence, Pair, gather
+from lrbench.evidence import Evidence, Pair, at_usual_widths, gather
 from lrbench.rows import Wanted
 
 CLAIMS = "lrbench.claims"
@@ -79,8 +79,9 @@ class Paired(Claim):
 
     def judge(self, found: Cells, right: Right) -> list[Finding]:
         """Against what the paper compares with, and at equal budget where that is something else."""
-        equal = tuple(_at_equal_budget(pair, found) for pair in self.pairs)
-        against = {AS_PUBLISHED: self.pairs} | ({EQUAL_BUDGET: equal} if equal != self.pairs else {})
+        published = at_usual_widths(self.pairs, found)
+        equal = tuple(_at_equal_budget(pair, found) for pair in published)
+        against = {AS_PUBLISHED: published} | ({EQUAL_BUDGET: equal} if equal != published else {})
         findings = []
         for name, pairs in against.items():
             evidence = gather(pairs, found, right)
@@ -183,7 +184,7 @@ class BestNear(Claim):
         return cls(text, source, pairs, setting=setting, value=value, near=near)
 
     def judge(self, found: Cells, right: Right) -> list[Finding]:
-        evidence = gather(self.pairs, found, right)
+        evidence = gather(at_usual_widths(self.pairs, found), found, right)
         against = [one for one in evidence if one.less and self._beats_near(one, found)]
         more = [one for one in evidence if one.more]
         why = f"better beyond chance than {len(more)} of {len(evidence)} values that are not near; best in the mean: "

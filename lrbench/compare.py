@@ -33,8 +33,8 @@ class Comparison:
 
     @property
     def gain(self) -> float:
-        """Mean over the seeds, in percentage points."""
-        return statistics.fmean(self.gains)
+        """Mean over the seeds, in percentage points, to six digits: what is shown is rounded from one number."""
+        return round(statistics.fmean(self.gains), 6)
 
     @cached_property
     def images_sd(self) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from lrbench.cells import Cell, Cells, Column, usual_width
+from lrbench.cells import Cell, Cells, Column
 from lrbench.compare import Comparison, Right, family
-from lrbench.rows import Wanted, compared
+from lrbench.rows import Wanted, compared, usual_widths
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,17 @@ class Evidence:
         return self.comparison is not None and self.budgets is not None and self.budgets[0] != self.budgets[1]
 
 
+def at_usual_widths(pairs: Sequence[Pair], found: Cells) -> tuple[Pair, ...]:
+    """The pairs, each backbone at the width at which most seeds of them were run."""
+    asked = [(one, Column(pair.dataset, pair.scale)) for pair in pairs for one in (pair.mine, pair.other)]
+    widths = usual_widths(asked, found)
+
+    def at_width(one: Wanted) -> Wanted:
+        return replace(one, width=widths.get(one.backbone))
+
+    return tuple(replace(pair, mine=at_width(pair.mine), other=at_width(pair.other)) for pair in pairs)
+
+
 def gather(pairs: Sequence[Pair], found: Cells, right: Right) -> list[Evidence]:
     """What there is of the pairs; their comparisons are made together, see lrbench.compare.family."""
     evidence = [one for pair in pairs for one in _evidence(pair, found, right)]
@@ -76,11 +87,10 @@ def gather(pairs: Sequence[Pair], found: Cells, right: Right) -> list[Evidence]:
 def _evidence(pair: Pair, found: Cells, right: Right) -> list[Evidence]:
     column = Column(pair.dataset, pair.scale)
     missing: dict[str, Cell | None] = {"": None}
-    mine, others = (replace(one, width=usual_width(found, one.backbone)) for one in (pair.mine, pair.other))
     return [
         Evidence(_label(pair, of_mine, of_other), pair, one, other, compared(one, other, right))
-        for of_mine, one in (mine.find(found, column) or missing).items()
-        for of_other, other in (others.find(found, column) or missing).items()
+        for of_mine, one in (pair.mine.find(found, column) or missing).items()
+        for of_other, other in (pair.other.find(found, column) or missing).items()
     ]
 
 

@@ -18,7 +18,7 @@ from lrbench import cells
 from lrbench.cells import Cell
 from lrbench.errors import UserError, did_you_mean, unknown
 from lrbench.record import Record
-from lrbench.spec import RunSpec
+from lrbench.spec import PROTOCOL, RunSpec
 
 SHOWN = 8  # candidates in a line
 SERVES_ALL = ("scale", *cells.SEEN)  # conditions that a run which is tested on HR does not have
@@ -102,11 +102,12 @@ def find(name: str, records: Iterable[Record], shared: Mapping[str, Any] | None 
 
 
 def one(name: str, records: Sequence[Record], shared: Mapping[str, Any] | None = None) -> Experiment:
-    """The experiment that a name means: of several, that of which every setting that is not said has its default.
+    """The experiment that a name means: of several, that of today's protocol whose unsaid settings have their defaults.
 
     Raises UserError, listing them, where that does not leave one.
     """
     found = find(name, records, shared)
+    found = [experiment for experiment in found if _of_today(experiment)] or found
     found = [experiment for experiment in found if _plain(name, experiment)] or found
     if len(found) > 1:
         raise _ambiguous(name, found)
@@ -118,7 +119,8 @@ def two(
 ) -> tuple[Experiment, Experiment]:
     """The experiments that two names mean: of several, those that were made under the same conditions as the other.
 
-    Then as `one`. Raises UserError, listing them, where that does not leave one of each.
+    Of those the ones of today's protocol, then as `one`. Raises UserError, listing them, where that does not leave one
+    of each.
     """
     names = (first, second)
     found = [find(name, records, shared) for name in names]
@@ -126,6 +128,7 @@ def two(
     if not pairs:
         raise UserError(f"'{first}' and '{second}' name the same experiment, {found[0][0].name}")
     pairs = [pair for pair in pairs if not differences(*pair)] or pairs
+    pairs = [pair for pair in pairs if all(map(_of_today, pair))] or pairs
     for side in (0, 1):
         pairs = [pair for pair in pairs if _plain(names[side], pair[side])] or pairs
     for side in (0, 1):
@@ -194,6 +197,11 @@ def _newest(found: Sequence[Experiment]) -> list[Experiment]:
         told_apart_by = [one.conditions, dict(one.spec.config), dict(one.spec.fingerprint)]
         newest[json.dumps(told_apart_by, sort_keys=True)] = one
     return list(newest.values())
+
+
+def _of_today(experiment: Experiment) -> bool:
+    """Whether it was made under today's protocol."""
+    return experiment.spec.protocol == PROTOCOL
 
 
 def _plain(name: str, experiment: Experiment) -> bool:

@@ -94,10 +94,12 @@ class Job:
         self.progress.stop()
         training.use_own_threads()
         training.finish()
-        tested = training.task.test(method, self.data.test)
         why = training.diverged() or training.collapsed()
-        if not why and not training.epochs and self.start and (start := self._record(self.start)).diverged:
+        tested = training.task.test(method, self.data.test)
+        start = self._record(self.start) if self.start else None
+        if not why and not training.epochs and start and start.diverged:
             why = f"its weights are those of {title(start.spec)}, which diverged"
+        before = int(start.metrics["epochs_in_weights"] or 0) if start else 0  # fewer than planned, if it diverged
         ended = {"diverged_epoch": training.state.epoch, "last_finite_loss": training.last_finite_loss}
         state, score = training.state, training.task.score
         counted = state.curve[(state.best_epoch or state.epoch) - 1] if state.curve else {}
@@ -113,7 +115,7 @@ class Job:
                 f"val_{score}": _number(counted.get(f"val_{score}")),  # None where no image is held out
                 "best_epoch": state.best_epoch or None,
                 "epochs": state.epoch,
-                "epochs_in_weights": training.epoch,
+                "epochs_in_weights": before + state.epoch,
                 "images_per_second": training.images_per_second,
                 "side_by_side": side_by_side,
                 "train_seconds": state.seconds,

@@ -61,7 +61,7 @@ def significance(other: str, comparison: Comparison | None) -> dict[str, Any]:
     """
     if comparison is None:
         return dict.fromkeys(f"{start}{other}{end}" for start, end in _SIGNIFICANCE)
-    test = "McNemar, one seed" if comparison.of_networks else "paired t over seeds, spread pooled"
+    test = "McNemar, one seed" if comparison.of_networks else "paired t over seeds, spread pooled or moderated"
     spread, over = comparison.spread, comparison.over_seeds or (None, None)
     low, high = comparison.interval
     numbers = [
@@ -98,7 +98,8 @@ def precisions(rows: Mapping[str, Sequence[Record]]) -> list[str]:
     others = ", ".join(f"{label}: {' and '.join(one.split())}" for label, one in of_row.items() if one != most)
     return [
         f"Precision: {' and '.join(most.split())}, but of {others}. "
-        "A difference between rows of different precision is across precisions, too."
+        "A row is compared with its reference at the row's own precision, where the reference was run at it; else the "
+        "difference is across precisions, too."
     ]
 
 

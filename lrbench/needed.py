@@ -32,36 +32,42 @@ def about_teachers(records: Sequence[Record], known: Known) -> str:
     if not found:
         return ""
     epochs = sorted({int(one.metrics["epochs_in_weights"] or 0) for one in found})
-    return f"{cells.scores(found, 'top1')}, {' or '.join(map(str, epochs))} epochs"
+    return f"{cells.scores(found, 'top1')}, {' or '.join(map(str, epochs))} epoch{'s' * (epochs != [1])}"
 
 
 def about_restorers(records: Sequence[Record], known: Known) -> str:
     """Such as "50,000 images for 20 epochs"; empty where none is known."""
     trained = {
-        f"{one.data.train_images:,} images for {one.metrics['epochs_in_weights']} epochs"
+        f"{one.data.train_images:,} images for {epochs} epoch{'s' * (epochs != 1)}"
         for one in restorers(records, known)
+        for epochs in [one.metrics["epochs_in_weights"]]
     }
     return " or ".join(sorted(trained))
 
 
 def differing_weights(records: Iterable[Record], known: Known) -> list[str]:
-    """A sentence for each needed run of which some of these runs had other weights than others, or than it has now."""
-    users: dict[str, dict[str, list[str]]] = defaultdict(lambda: defaultdict(list))  # needed run -> weights -> whose
+    """A sentence for each needed way of training of which some of these runs had weights other than those of now.
+
+    So it is where a run was repeated: on another machine, or on a GPU, equal runs do not end with equal weights.
+    """
+    users: dict[str, dict[str, str]] = defaultdict(dict)  # needed run -> user -> its weights
     specs: dict[str, RunSpec] = {}
     for record in records:
         for role, weights in record.needs_weights.items():
             need = specs.setdefault(record.spec.needs[role].id, record.spec.needs[role])
-            users[need.id][weights].append(f"{_name(record.spec)} [{record.id}]")
-    said = []
-    for run, whose in users.items():
-        now = known[run].files.get(WEIGHTS) if run in known else None
-        if now is not None:
-            whose[now].append("the run that is stored and shown here")
-        if len(whose) > 1:
-            groups = "; ".join(", ".join(dict.fromkeys(names)) for names in whose.values())
-            said.append(f"{_name(specs[run])} [{run}] was trained more than once, to different weights: {groups}.")
-    return said
-
-
-def _name(spec: RunSpec) -> str:
-    return f"{cells.name(cells.row_key(spec))} seed {spec.seed}"
+            users[need.id][record.id] = weights
+    seeds: dict[str, list[int]] = defaultdict(list)  # needed way of training -> seeds that were repeated
+    given: dict[str, list[bool]] = defaultdict(list)  # -> of each of its users, whether it had the weights of now
+    for run, of_user in users.items():
+        used = list(of_user.values())
+        now = known[run].files.get(WEIGHTS) if run in known else max(used, key=used.count)
+        if set(used) != {now}:
+            name = cells.named(specs[run]).rpartition(",")[0]
+            seeds[name].append(specs[run].seed)
+            given[name] += [weights == now for weights in of_user.values()]
+    return [
+        f"{name}, seed{'s' * (len(seeds[name]) > 1)} {', '.join(map(str, sorted(seeds[name])))}: trained more than "
+        f"once, to different weights. {had.count(False)} of the {len(had)} runs here that need it had others than "
+        "those of the run that is stored, or than the rest; a score of it that is shown is the stored one's."
+        for name, had in given.items()
+    ]

@@ -153,7 +153,8 @@ def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tup
     own = _override(protocol, cls.own_protocol(config))
     hr_only, restores = cls.view == "hr", issubclass(cls, Restorer)
     backbone, width = (NONE, 1.0) if restores else (own.backbone, own.width)
-    recipe = recipes.recipe(own.recipe, backbone, own.epochs, own.batch_size, None if restores else own.lr)
+    lr = recipes.recipe(recipes.BASE, NONE).lr if restores else own.lr  # an SR net has a rate of its own, a setting
+    recipe = recipes.recipe(own.recipe, backbone, own.epochs, own.batch_size, lr)
     return RunSpec(
         protocol=RESTORATION_PROTOCOL if restores else PROTOCOL,
         method=name,
@@ -188,9 +189,9 @@ def _needs(
     def spec(need: Needs, inherited: Mapping[str, Any]) -> RunSpec:
         return _spec(need.method, need.config, _override(protocol, {**inherited, **need.overrides}), above)
 
-    if start is None or issubclass(cls, Restorer):
+    if issubclass(cls, Restorer):
         return {role: spec(need, {}) for role, need in asked.items()}
-    longer = {"epochs": epochs + epochs_in_weights(spec(asked[start], {}))}
+    longer = {"epochs": epochs + (epochs_in_weights(spec(asked[start], {})) if start else 0)}
     teachers = {role for role, need in asked.items() if not issubclass(registry.method(need.method), Restorer)}
     return {role: spec(need, longer if role in teachers - {start} else {}) for role, need in asked.items()}
 

@@ -128,6 +128,10 @@ def _notes(table: FilledTable) -> list[str]:
     notes += [f"Failed, and missing here: {cells.named(spec)}: {why}." for spec, why in table.failed]
     if table.left_out:
         notes.append(f"{table.left_out} run(s) of older versions or another precision of these rows are left out.")
+    if table.other_widths:
+        notes.append(
+            f"Run less often, and not shown here: {', '.join(table.other_widths)}; `lrbench table leaderboard` has it."
+        )
     if table.conditions is None:
         others = "; what else was run stands in `lrbench table leaderboard`" if table.known else ""
         start = "start with `lrbench run --method NAME --dataset NAME`"
@@ -204,7 +208,8 @@ def runs(records: Sequence[Record]) -> str:
 
 def _score(record: Record, metric: str) -> str:
     if record.diverged and metric in record.metrics:
-        return f"diverged in epoch {record.metrics.get('diverged_epoch')}"
+        epoch = record.metrics.get("diverged_epoch")  # 0 of one that is tested only
+        return f"diverged in epoch {epoch}" if epoch else "diverged"
     one_class = metric == "top1" and record.metrics.get("predicted_classes") == 1
     return fixed(record.metrics.get(metric)) + (", predicts one class" if one_class else "")
 

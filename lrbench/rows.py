@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,6 +56,22 @@ class Wanted:
     def cell(self, found: Cells, column: Column) -> Cell | None:
         """The only cell, of runs without free settings; None where there is none."""
         return next(iter(self.find(found, column).values()), None)
+
+
+def usual_widths(asked: Iterable[tuple[Wanted, Column]], found: Cells) -> dict[str, float]:
+    """The width of each backbone at which most seeds of what is asked for were run, of equal ones the first.
+
+    Published tables and claims speak of that one: fewer runs at another width, or runs of something else, change
+    nothing there. A backbone that was not run is missing.
+    """
+    seeds: dict[str, dict[float, tuple[int, str]]] = defaultdict(dict)  # backbone -> width -> minus most seeds, first
+    for wanted, column in asked:
+        for (key, where), cell in found.items():
+            if where == column and wanted.fits(key):
+                own = -len(cell.records), min(map(cells.finished, cell.records))
+                most, first = seeds[key.backbone].get(key.width, own)
+                seeds[key.backbone][key.width] = min(most, own[0]), min(first, own[1])
+    return {backbone: min(widths, key=lambda width: (*widths[width], -width)) for backbone, widths in seeds.items()}
 
 
 def controlled(reference: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:

@@ -69,8 +69,12 @@ def spreads(groups: Sequence[Sequence[float]], floors: Sequence[float]) -> list[
     floors: of each group, the standard deviation that a known source of noise gives by itself. Where the groups'
     variances differ by no more than chance (Bartlett's test, CHANCE), each has the pooled one. Else each is moderated
     (Smyth 2004, "Linear models and empirical Bayes methods"): drawn towards the others' the more, the more alike these
-    are. A group of one value has what is known before it is looked at. With one spread for all, whatever they vary by,
-    a wild row would be marked by luck, and with one for each none of three seeds would be.
+    are. A group of one value has what is known before it is looked at.
+
+    With one spread for each, none of three seeds would be marked. The price, by simulation under no difference: where
+    one of 12 rows of three seeds varies 3 to 6 times as much as the others, it is marked, after Holm's correction, in
+    17 of 100 tables. At three seeds no way is known to us that is much better: with a spread of its own for each row as
+    soon as Bartlett's test finds a difference it is 15 to 17, and a gain of 1.5 points is found a third as often.
     """
     own = [pooled([group]) for group in groups]
     everything = pooled(groups)

@@ -61,7 +61,7 @@ class Grid(_Strict):
     select: Annotated[list[str], Axis] = ["none"]
     limit_train: Annotated[list[int | None], Axis] = [None]
     limit_test: Annotated[list[int | None], Axis] = [None]
-    set: dict[str, Annotated[list[JsonValue], Axis]] = {}
+    set: dict[str, Annotated[list[JsonValue], Axis, Field(min_length=1)]] = {}
 
 
 class Suite(_Strict):

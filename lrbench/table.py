@@ -12,7 +12,7 @@ from lrbench.compare import Comparison, Right, family
 from lrbench.needed import Known
 from lrbench.published import PublishedRow, PublishedTable
 from lrbench.record import Record
-from lrbench.rows import Wanted, compared, controlled
+from lrbench.rows import Wanted, compared, controlled, usual_widths
 from lrbench.spec import RunSpec
 
 Failure = tuple[RunSpec, str]  # a run that failed, and why
@@ -67,7 +67,8 @@ class Row:
 class FilledTable:
     """A published table under one set of conditions; `conditions` is None where there is no run at all.
 
-    known: every run that its runs may have needed. failed: the runs that it misses because they failed.
+    known: every run that its runs may have needed. failed: the runs that it misses because they failed. other_widths:
+    the networks, such as "resnet18 x0.5", at whose width its rows were run as well, but less often.
     """
 
     source: PublishedTable
@@ -77,6 +78,7 @@ class FilledTable:
     rows: tuple[Row, ...]
     known: Known = field(default_factory=dict)
     failed: tuple[Failure, ...] = ()
+    other_widths: tuple[str, ...] = ()
 
     @property
     def unequal_budgets(self) -> bool:
@@ -106,9 +108,8 @@ def fill(
 ) -> list[FilledTable]:
     """The table once for each set of conditions under which a row of it was run, or failed, or once, empty.
 
-    Its rows and columns are the published ones, each backbone at its usual width (see lrbench.cells.usual_width): what
-    else has been run stands in no published table. With `right`, rows
-    are tested against the table's reference.
+    Its rows and columns are the published ones, each backbone at its usual width (see lrbench.rows.usual_widths): what
+    else has been run stands in no published table. With `right`, rows are tested against the table's reference.
     """
     known = {record.id: record for record in records}
     found = cells.sort(record for record in known.values() if not record.restores)
@@ -133,7 +134,15 @@ def _fill(
 ) -> FilledTable:
     columns = [Column(dataset, scale) for dataset, scale, _ in source.columns]
     labels = [column.label(side) for column, (_, _, side) in zip(columns, source.columns, strict=True)]
-    rows = [_row(label, key, columns, row.top1, found) for row in source.rows for label, key in _keys(row, found)]
+    anywhere = [Wanted(row.method, row.backbone, row.settings, row.free) for row in source.rows]
+    places = [*columns, *(Column(dataset, None) for dataset in dict.fromkeys(column.dataset for column in columns))]
+    widths = usual_widths([(one, place) for one in anywhere for place in places], found)
+    wanted = [replace(one, width=widths.get(one.backbone)) for one in anywhere]
+    rows = [
+        _row(label, key, columns, row.top1, found)
+        for row, one in zip(source.rows, wanted, strict=True)
+        for label, key in _keys(row, one, found)
+    ]
     if len({row.key.width for row in rows if row.records}) > 1:  # else it stands in the heading
         rows = [
             replace(row, label=f"{row.label}, width {row.key.width:g}") if row.records and row.key.width != 1 else row
@@ -141,13 +150,18 @@ def _fill(
         ]
     if source.reference and right:
         rows = _together([_compared(row, columns, source.reference, found, right) for row in rows])
-    missed = [one for one in failed if shared and _misses(rows, columns, shared, one[0])]
-    return FilledTable(source, shared, tuple(columns), tuple(labels), tuple(rows), known, tuple(missed))
+    missed = [one for one in failed if shared and _misses(wanted, columns, shared, one[0])]
+    others = {
+        key.network
+        for key, column in found
+        if column in places and key.width != widths.get(key.backbone) and any(one.fits(key) for one in anywhere)
+    }
+    table = FilledTable(source, shared, tuple(columns), tuple(labels), tuple(rows), known, tuple(missed))
+    return replace(table, other_widths=tuple(sorted(others)))
 
 
-def _keys(row: PublishedRow, found: Cells) -> list[tuple[str, RowKey]]:
+def _keys(row: PublishedRow, wanted: Wanted, found: Cells) -> list[tuple[str, RowKey]]:
     """The runs that may stand in a published row, each with its label; its default settings where there is none."""
-    wanted = Wanted(row.method, row.backbone, row.settings, row.free, cells.usual_width(found, row.backbone))
     keys = []
     for key in dict.fromkeys(key for key, _ in found):
         if wanted.fits(key):
@@ -156,7 +170,9 @@ def _keys(row: PublishedRow, found: Cells) -> list[tuple[str, RowKey]]:
             changed = [shown[name] for name in row.free if name in shown and own[name] != config.get(name)]
             keys.append((", ".join([row.label, *changed]), key))
     config = cells.default_config(row.method) | dict(row.settings)
-    return keys or [(row.label, RowKey(row.backbone, row.method, json.dumps(config, sort_keys=True)))]
+    return keys or [
+        (row.label, RowKey(row.backbone, row.method, json.dumps(config, sort_keys=True), wanted.width or 1.0))
+    ]
 
 
 def _row(label: str, key: RowKey, columns: Sequence[Column], top1: Sequence[float | None], found: Cells) -> Row:
@@ -206,11 +222,10 @@ def _together(rows: Sequence[Row]) -> list[Row]:
     ]
 
 
-def _misses(rows: Sequence[Row], columns: Sequence[Column], shared: Conditions, spec: RunSpec) -> bool:
+def _misses(wanted: Sequence[Wanted], columns: Sequence[Column], shared: Conditions, spec: RunSpec) -> bool:
     """Whether a run that failed is one of a table's, or of those tested on HR that may teach them."""
-    datasets = {column.dataset for column in columns}
     if spec.scale is None:
-        same, networks = cells.conditions(spec) in (shared, shared.on_hr()), {row.key.network for row in rows}
-        return same and spec.dataset in datasets and cells.row_key(spec).network in networks
-    there = Column(spec.dataset, spec.scale) in columns and cells.row_key(spec) in {row.key for row in rows}
+        same = cells.conditions(spec) in (shared, shared.on_hr()) and spec.dataset in {one.dataset for one in columns}
+        return same and any(one.backbone == spec.backbone and one.width in (None, spec.width) for one in wanted)
+    there = Column(spec.dataset, spec.scale) in columns and any(one.fits(cells.row_key(spec)) for one in wanted)
     return there and cells.conditions(spec) == shared

@@ -27,7 +27,7 @@ TRAIN_SAMPLE = 1000  # training images that the curve's train_... is measured on
 COLUMNS = ("epoch", "loss", *(f"{split}_{score}" for score in ("top1", "psnr") for split in ("train", "val")))
 HUGE = 1e12  # no loss is so large that still has something to say
 GREW = 1000  # times its first epoch's; a loss of more than that is not coming back
-SNAPSHOT = 2  # of a checkpoint's form; one of another form is not gone on from
+SNAPSHOT = 1  # of a checkpoint's form; one of another form is not gone on from
 
 
 @dataclass
@@ -39,6 +39,7 @@ class State:
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
+    collapsed: str | None = None  # why what it has learnt by the last epoch is nothing
     best_weights: dict[str, Tensor] | None = None  # only with select="best-epoch"
 
 
@@ -139,7 +140,10 @@ class Training:
     def _log(self, losses: dict[str, float]) -> None:
         state, row = self.state, {"epoch": self.state.epoch, "loss": sum(losses.values()), **losses}
         with self.average.swapped() if self.average else nullcontext():
-            row[f"train_{self.task.score}"] = self.task.measure(self.method, self.train.first(TRAIN_SAMPLE))
+            sample = self.train.first(TRAIN_SAMPLE)
+            row[f"train_{self.task.score}"] = self.task.measure(self.method, sample)
+            if state.epoch == self.epochs:
+                state.collapsed = self.task.collapsed(self.method, sample)
             if self.val is not None:
                 score = f"val_{self.task.score}"
                 row[score] = self.task.measure(self.method, self.val)
@@ -163,8 +167,8 @@ class Training:
             self.method.load_state_dict(counted)
 
     def collapsed(self) -> str | None:
-        """Why what it has learnt is nothing, in words; None where it has learnt something, or was not trained."""
-        return self.task.collapsed(self.method, self.train.first(TRAIN_SAMPLE)) if self.state.epoch else None
+        """Why it has learnt nothing, in words; None where it has learnt something, or an earlier epoch counts."""
+        return self.state.collapsed if self.state.best_epoch in (0, self.state.epoch) else None
 
     def diverged(self) -> str | None:
         """Why it is of no use to train on, in words; None where it is."""

@@ -109,29 +109,39 @@ def _check(first: Experiment, second: Experiment) -> None:
 
 
 def conclusion(result: Versus) -> str:
-    """What may be said, in a sentence or two."""
+    """What may be said, in a sentence or two; where more than the method differs, that is said with it."""
+    alike = {
+        "protocol": (result.first.spec.protocol, result.second.spec.protocol),
+        "epochs in the weights": (result.first.epochs_in_weights, result.second.epochs_in_weights),
+    }
+    differ = [f"{name} ({one} and {other})" for name, (one, other) in alike.items() if one != other]
+    confounded = f" That may be due to what differs beside the method: {', '.join(differ)}." if differ else ""
+    return _conclusion(result) + confounded
+
+
+def _conclusion(result: Versus) -> str:
     comparison, (first, second) = result.comparison, result.names
     better = f"{first} is {'better' if comparison.gain > 0 else 'worse'} than {second}"
-    diverged = f", those not counted that diverged: {_seeds(comparison.diverged)}" if comparison.diverged else ""
+    diverged = f" Not counted, since they diverged: {_seeds(comparison.diverged)}." if comparison.diverged else ""
     if comparison.of_networks:
         differ = f"differ by {'more than' if comparison.beyond_chance else 'no more than'} chance on these images"
         return (
             f"These two networks {differ} (McNemar's test, {_p(comparison.p)}). With one seed nothing can be said of "
-            f"the two ways of training: another seed may turn it round. Run more with --seed{diverged}."
+            f"the two ways of training: another seed may turn it round. Run more with --seed.{diverged}"
         )
     low, high = comparison.interval
     if not comparison.of_ways:
         return (
             f"{better} by {abs(comparison.gain):.2f} points in these {_seeds(comparison.seeds)}, and may be anything "
             f"from {_ends((low, high))} points. Nothing is said of the two ways of training with fewer than {SEEDS} "
-            f"seeds: run more with --seed{diverged}."
+            f"seeds: run more with --seed.{diverged}"
         )
-    over = f"over {len(comparison.seeds)} seeds (paired t-test, {_p(comparison.p)}){diverged}"
+    over = f"over {len(comparison.seeds)} seeds (paired t-test, {_p(comparison.p)})"
     if comparison.beyond_chance:
-        return f"{better} by {abs(comparison.gain):.2f} points, more than chance {over}."
+        return f"{better} by {abs(comparison.gain):.2f} points, more than chance {over}.{diverged}"
     return (
         f"No difference between {first} and {second} is shown {over}; by the seeds and images it may be anything from "
-        f"{_ends((low, high))} points."
+        f"{_ends((low, high))} points.{diverged}"
     )
 
 
@@ -183,7 +193,6 @@ def text(result: Versus) -> str:
     if not comparison.of_networks:
         means = [
             summarise([_of_seed(one, seed).top1 for seed in comparison.seeds]).text()
-            + (f"{comparison.left_out[1:]}" if comparison.diverged else "")
             for one in (result.first, result.second)
         ]
         lines.append(["mean", *means, fixed(comparison.gain, "+"), "", "", ""])

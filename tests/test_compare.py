@@ -15,6 +15,7 @@ from test_table import LR, diverged, record
 
 from lrbench import cli, experiments, predictions, versus
 from lrbench.errors import UserError
+from lrbench.spec import PROTOCOL
 from lrbench.store import Store
 
 N = 300
@@ -226,12 +227,27 @@ def test_what_diverged_is_counted_and_in_no_mean(runs):
     result = runs.versus("dfd", LR)
     text, read = versus.text(result), json.loads(versus.as_json(result))
     assert result.comparison.seeds == (0, 1, 2) and result.comparison.gain == pytest.approx(100 * 31 / N)
-    assert re.search(r"\| 3 +\| +diverged \| +66.67 \|", text) and re.search(
-        r"\| mean .*; ?1 diverged|1 diverged", text
-    )
-    assert "those not counted that diverged: seed 3" in text
+    assert re.search(r"\| 3 +\| +diverged \| +66.67 \|", text)
+    assert re.search(r"\| mean +\| 77.00 ± 0.33 \(3\) +\| 66.67 ± 0.00 \(3\) +\|", text)
+    assert "Not counted, since they diverged: seed 3." in text
     assert "- seed 3 of DFD diverged and is in no mean: no number in epoch 3" in text
     assert (read["seeds_diverged"], read["a"]["seeds_diverged"], read["b"]["seeds_diverged"]) == ([3], [3], [])
+
+
+def test_a_name_means_todays_protocol_where_that_is_not_said(runs):
+    for seed, protocol in itertools.product(range(3), (1, PROTOCOL)):
+        runs.add("dfd", 230, seed, spec={"protocol": protocol}), runs.add(LR, 200, seed, spec={"protocol": protocol})
+    for said, protocol in (("", PROTOCOL), (" protocol=1", 1)):
+        result = runs.versus(f"dfd{said}", LR)
+        assert {one.spec.protocol for one in (result.first, result.second)} == {protocol}
+
+
+def test_what_differs_beside_the_method_is_said_with_the_verdict(runs):
+    for seed in range(3):
+        runs.add("dfd", 250, seed), runs.add(LR, 200, seed, {"init": LR})
+    said = versus.conclusion(runs.versus("dfd", LR))
+    assert "more than chance" in said
+    assert said.endswith("That may be due to what differs beside the method: epochs in the weights (100 and 200).")
 
 
 def test_where_all_diverged_nothing_is_compared(runs):
@@ -268,7 +284,8 @@ def test_other_weights_of_what_was_needed_are_noted(runs):
     runs.add("hr-baseline", 290)
     for seed in range(3):
         runs.add("dfd", 230, seed, needs_weights={"teacher": "another"}), runs.add(LR, 200, seed)
-    assert re.search(r"- HR-baseline seed 0 \[\w+\] was trained more than once", versus.text(runs.versus("dfd", LR)))
+    said = "HR-baseline (resnet18) on cifar10 HR, seed 0: trained more than once, to different weights. 1 of the 1 runs"
+    assert said in versus.text(runs.versus("dfd", LR))
 
 
 def test_a_network_that_predicts_one_class_is_named_even_of_an_old_record(runs):

@@ -200,6 +200,27 @@ def test_runs_at_another_width_change_nothing_in_a_published_table(networks):
     assert marks(after) == marks(before)
 
 
+def test_runs_that_a_table_does_not_ask_for_do_not_choose_its_width(networks):
+    own = published_runs(networks)
+    [before] = fill(published.table("1"), own, networks.right)
+    others = [networks.add("hr-direct", 40, seed, spec={"width": 0.5}) for seed in range(5)]
+    others += [networks.add("dfd", 70, seed, dataset="mine", spec={"width": 0.5}) for seed in range(5)]
+    [after] = fill(published.table("1"), own + others, networks.right)
+    assert marks(after) == marks(before) and not after.other_widths
+    asked = [networks.add(LR, 60, 0, scale=2, spec={"width": 0.5})]
+    [after] = fill(published.table("1"), own + asked, networks.right)
+    assert marks(after) == marks(before)
+    assert "not shown here: resnet18 x0.5; `lrbench table leaderboard` has it" in " ".join(sheet(after).notes)
+
+
+def test_another_precision_that_is_tried_later_replaces_nothing(networks):
+    own = published_runs(networks)
+    [before] = fill(published.table("1"), own, networks.right)
+    later = [networks.add("dfd", 50, seed, spec={"precision": "bf16"}, finished="2027") for seed in range(3)]
+    [after] = fill(published.table("1"), own + later, networks.right)
+    assert marks(after) == marks(before)
+
+
 def test_one_comparison_that_is_reference_and_control_is_one(networks):
     [filled] = fill(published.table("1"), published_runs(networks), networks.right)
     assert len(filled.comparisons) == 2

@@ -9,8 +9,7 @@ import tiny
 from test_sr_tables import net
 from test_table import LR, record
 
-from lrbench.recipes import recipe
-from lrbench.report.frame import CONDITIONS, WAY, WITHIN, classifiers, failures, frame, recipe_in_words, tables
+from lrbench.report.frame import CONDITIONS, WAY, WITHIN, classifiers, failures, frame, tables
 from lrbench.spec import RunSpec
 from lrbench.store import Store
 
@@ -57,19 +56,6 @@ def test_settings_that_hold_others_are_json():
 
 def test_an_empty_frame_has_no_tables():
     assert len(frame([])) == 0 and tables(frame([])) == [] and len(classifiers(frame([]))) == 0
-
-
-@pytest.mark.parametrize(
-    "changes, said",
-    [
-        ({}, "quick"),
-        ({"epochs": 3, "batch_size": 32}, "quick"),  # which are conditions of their own
-        ({"lr": 0.05}, "quick lr=0.05"),
-        ({"lr": 0.05, "flip": False}, "quick lr=0.05 flip=False"),
-    ],
-)
-def test_a_recipe_in_words(changes, said):
-    assert recipe_in_words(recipe("quick", "resnet18").model_copy(update=changes), "resnet18") == said
 
 
 def test_the_named_recipe_of_every_backbone_is_one_recipe():

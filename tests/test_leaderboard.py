@@ -211,12 +211,31 @@ def test_the_reference_is_named_by_installed_tables(monkeypatch, store):
 def test_other_weights_of_a_needed_run_are_named(store):
     teacher = "hr-baseline"
     one = record("dfd", settings=SCRATCH)
-    [(role, need)] = [(role, need) for role, need in one.spec.needs.items() if need.method == teacher]
+    [role] = [role for role, need in one.spec.needs.items() if need.method == teacher]
     put(store, "dfd", weights={role: "a" * 64})
     put(store, "dfd", settings=SCRATCH | {"lam": 0.5}, weights={role: "a" * 64})
-    assert need.id not in "\n".join(sheet(store).notes)
+    assert "more than once" not in "\n".join(sheet(store).notes)
     put(store, "dfd", settings=SCRATCH | {"lam": 0.1}, weights={role: "b" * 64})
-    assert f"2 different weights of the run {need.id}" in "\n".join(sheet(store).notes)
+    assert "to different weights. 1 of the 3 runs here" in "\n".join(sheet(store).notes)
+
+
+def test_a_teacher_that_was_trained_again_since_is_named(store):
+    put(store, "dfd", weights={"teacher": "a" * 64})
+    assert "more than once" not in "\n".join(sheet(store).notes)
+    put(store, "hr-baseline")
+    assert "to different weights. 1 of the 1 runs here" in "\n".join(sheet(store).notes)
+
+
+def test_a_control_that_diverged_is_counted_and_a_teacher_that_did_is_in_no_mean(store):
+    for seed in range(3):
+        put(store, "dfd", seed, 0.8), put(store, LR, seed, 0.7, status="diverged" if seed == 1 else "done")
+        put(store, "hr-baseline", seed, 0.1 if seed == 2 else 0.9, status="diverged" if seed == 2 else "done")
+    put(store, "dfd", 3, 0.1, status="diverged")  # which has no control
+    found = row(store, method="dfd")
+    assert (found["gain_seeds"], found["gain_diverged"], found["n"]) == ("0 2", "1", "3")
+    assert float(found["teacher_top1"]) > 85
+    [line] = [line for line in sheet(store).lines if line[0].startswith("DFD")]
+    assert f"{float(found['teacher_top1']):.2f}" in line
 
 
 # --- order and rows -------------------------------------------------------------------------------------
@@ -303,7 +322,7 @@ def test_a_network_that_predicts_one_class_says_so(store):
     put(store, LR, 0, metrics={"predicted_classes": 1}), put(store, LR, 1, metrics={"predicted_classes": 10})
     put(store, "dfd", 0, 0.1, metrics={"predicted_classes": 1})
     assert [line[2].partition("(")[2] for line in sheet(store).lines] == [
-        "2; 1 predict one class)",
+        "2; predicts one class in 1)",
         "1; predicts one class)",
     ]
     assert [one["one_class"] for one in rows(store)] == ["1", "1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import tiny
 import torch
 from lrbench_baselines.lr_baseline import LRBaseline
+from lrbench_methods.dfd import DFD
 from test_cohort import CPU, spec
 from torch import Tensor, nn
 
@@ -97,6 +99,19 @@ def test_a_teacher_is_trained_for_as_long_as_its_students_weights(init: str, epo
     assert plan.epochs_in_weights(run.needs["teacher"]) == epochs
     if init != "scratch":
         assert run.needs["init"].recipe.epochs == 20
+
+
+def test_a_teacher_is_trained_for_as_long_as_a_method_that_has_epochs_of_its_own() -> None:
+    class Longer(DFD):
+        name = "longer"
+
+        @classmethod
+        def own_protocol(cls, config: Any) -> Mapping[str, Any]:
+            return {"epochs": 40}
+
+    with registered(Longer):
+        run = tiny.spec("longer", recipe="quick")
+        assert (run.recipe.epochs, run.needs["teacher"].recipe.epochs) == (40, 40)
 
 
 def test_a_student_starts_from_scratch_by_default() -> None:

@@ -129,6 +129,7 @@ def test_options_stand_above_a_file(own):
         ("base = 3", "base: no recipe '3'"),
         ("base = ['quick']", "base: no recipe"),
         ("epochs = 0", "epochs = 0: Input should be greater than or equal to 1"),
+        ("batch_size = 1", "batch_size = 1: Input should be greater than or equal to 2"),
         ("lr = -1", "lr = -1: Input should be greater than 0"),
         ("lr = inf", "lr = .*finite"),
         ("lr = {vgg16 = 0}", "lr = 0: Input should be greater than 0"),
@@ -235,3 +236,10 @@ def test_a_schedule_lies_between_nothing_and_the_peak(name):
 def test_every_update_has_the_rate_of_its_middle(name, total):
     for done in range(total):
         assert 0 < factor(name, done, total) == SCHEDULES[name]((2 * done + 1) / (2 * total)) <= 1
+
+
+def test_an_sr_net_does_not_depend_on_the_classifiers_rate(tmp_path):
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "quick"\nlr = 0.05\n')
+    nets = [tiny.spec("sr-espcn", recipe=name, epochs=2) for name in ("quick", str(path))]
+    assert nets[0].id == nets[1].id

@@ -220,7 +220,9 @@ def test_precision_is_noted_and_mixed_in_no_cell():
     records = [record(top1=80.0, seed=seed, precision="bf16") for seed in range(3)]
     records += [record("dfd", 81.0, seed, precision="fp32") for seed in range(3)]
     filled = table(records)
-    assert "Precision: bf16, but of DFD (ResNet-18): fp32. A difference between" in render([filled], "md")
+    assert "Precision: bf16, but of DFD (ResNet-18): fp32. A row is compared with its reference at" in render(
+        [filled], "md"
+    )
     filled = table([*records, record(top1=10.0, precision="fp32", finished="2027-01-01")])  # one later run of the other
     assert entry(filled, "ResNet-18").cell.text == "80.00 ± 0.00 (3)" and filled.left_out == 1
     assert "Precision: fp32." in render([table([record()])], "md")
@@ -295,6 +297,20 @@ def test_a_run_that_failed_is_named_below_the_table_that_misses_it():
     assert not filled.failed
 
 
+def test_a_run_that_failed_is_named_though_its_row_is_empty_and_narrow():
+    narrow = {"width": 0.25}
+    failures = [
+        (record("vdsr", **narrow).spec, "out of memory"),
+        (
+            record("espcn", settings={"sr_pairs": "all"}, **narrow).spec,
+            "no space",
+        ),  # a free setting
+        (record("vdsr").spec, "of another width"),
+    ]
+    [filled] = fill(published.table("2"), [record(**narrow)], failures=failures)
+    assert [why for _, why in filled.failed] == ["out of memory", "no space"]
+
+
 def test_the_teachers_score_stands_beside_the_students():
     students = [record("dfd", 81.0 + seed, seed) for seed in range(2)]
     teachers = [record("hr-baseline", 93.0 + seed, seed) for seed in range(2)]
@@ -335,11 +351,12 @@ def test_runs_of_one_id_with_other_weights_are_noted():
     same, other = learned_from("aa"), learned_from("bb")
     assert "more than once" not in render([table([teacher, same, record()], "2")], "md")
     text = render([table([teacher, other, record()], "2")], "md")
-    assert f"HR-baseline seed 0 [{teacher.id}] was trained more than once, to different weights: " in text
-    assert f"DFD seed 0 [{other.id}]; the run that is stored and shown here." in text
+    assert (
+        "HR-baseline (resnet18) on cifar10 HR, seed 0: trained more than once, to different weights. 1 of the 1" in text
+    )
     vgg = {"backbone": "vgg16"}
     pair = learned_from("aa", **vgg), learned_from("bb", scale=2, **vgg)  # two that differ, of a teacher that is gone
-    assert "was trained more than once" in render([table(pair)], "md")
+    assert "seed 0: trained more than once, to different weights. 1 of the 2 runs" in render([table(pair)], "md")
 
 
 def test_alexnets_own_learning_rate_is_the_same_recipe():

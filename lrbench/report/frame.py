@@ -4,7 +4,8 @@ Columns, in this order:
 - id, experiment (what seeds of one way of training share: the spec but for its seeds), label and name of the method;
 - every field of the spec, with `size`, such as "8x8", and `tested_on`, lr or hr; the settings as JSON in `config` and
   one by one as `set.NAME`; the recipe in words and as `recipe.FIELD`; `content` and `needs`: the data's fingerprint and
-  the needed runs, as ids; `teacher` and `teacher_top1`: the run that a student learns from, and its score;
+  the needed runs, as ids; `teacher` and `teacher_top1`: the run that a student learns from, and its score, where it did
+  not diverge;
 - status (done, diverged or failed) and why; every metric under its own name, and `deployed`, the parameters of all that
   a run is tested with: its own and those of the SR net in front of it, where the record says so; the checksums of the
   weights that it was given of the runs that it needed; data.train_images and the like; env.*.
@@ -22,7 +23,6 @@ import pandas as pd
 
 from lrbench import cells, recipes
 from lrbench.needed import TEACHER
-from lrbench.recipes import Recipe
 from lrbench.record import Record
 from lrbench.spec import RunSpec
 from lrbench.store import Store
@@ -60,7 +60,7 @@ def frame(source: Store | Iterable[Record], failures: Iterable[tuple[RunSpec, st
     if not rows:
         return pd.DataFrame(columns=["id", "experiment", "seed", "status", "top1", *CONDITIONS, *WAY])
     results = pd.concat([pd.DataFrame(list(part)) for part in zip(*rows, strict=True)], axis=1)
-    scores = column(results, "top1").groupby(results["id"]).first()
+    scores = column(results, "top1")[results["status"] == DONE].groupby(results["id"]).first()
     return results.assign(teacher_top1=results["teacher"].map(scores))
 
 
@@ -98,16 +98,6 @@ def column(runs: pd.DataFrame, name: str) -> pd.Series:
     return runs[name] if name in runs else pd.Series(None, index=runs.index, dtype=object)
 
 
-def recipe_in_words(recipe: Recipe, backbone: str) -> str:
-    """The name of the nearest recipe, and what differs from it; its epochs and its batch are not looked at."""
-    own, said = recipe.model_dump(), []
-    for name in recipes.RECIPES:
-        known = recipes.recipe(name, backbone, recipe.epochs, recipe.batch_size).model_dump()
-        changes = [f"{field}={value}" for field, value in own.items() if value != known[field]]
-        said.append((len(changes), " ".join([name, *changes])))
-    return min(said, key=lambda one: one[0])[1]
-
-
 def _order(run: pd.Series) -> tuple[Any, ...]:
     scale = 0 if pd.isna(run["scale"]) else run["scale"]
     return -run["protocol"], run["dataset"], -scale, *(str(run[column]) for column in CONDITIONS)
@@ -120,7 +110,7 @@ def _of_spec(spec: RunSpec, sides: Mapping[tuple[str, str], int]) -> dict[str, A
     derived = {
         "config": row.config,
         "fingerprint": content,
-        "recipe": recipe_in_words(spec.recipe, spec.backbone),
+        "recipe": recipes.name_of(spec.recipe, spec.backbone),
         "needs": " ".join(f"{role}={need.id}" for role, need in sorted(spec.needs.items())),
     }
     fields = {

@@ -13,6 +13,7 @@ from scipy import special
 from lrbench import cells
 from lrbench.compare import Comparison, between
 from lrbench.marks import significant
+from lrbench.report.frame import DONE
 from lrbench.rows import controlled
 
 MARK = "§"  # of a gain whose interval leaves out 0
@@ -28,38 +29,39 @@ def control_of(
 
     Where the reference cannot be trained so, its default settings, at equal epochs.
 
-    candidates: the finished runs of the references, the newest last. Where there are several precisions, those of the
-    way's own are taken; of several versions, the newest.
+    candidates: the runs of the references, the newest last. Where there are several precisions, those of the
+    way's own are taken; of several versions, the newest. Those of the control that diverged are among what is returned.
     """
+    done = candidates[candidates["status"] == DONE]
     epochs = measured["epochs_in_weights"].max()
     for method in methods:
         plain = cells.default_config(method)
         config = json.dumps(controlled(plain, json.loads(way["config"])), sort_keys=True)
-        if config not in set(candidates["config"]):
+        if config not in set(done["config"]):
             config = json.dumps(plain, sort_keys=True)
-        found = candidates[
-            (candidates["method"] == method)
-            & (candidates["config"] == config)
-            & (candidates["backbone"] == way["backbone"])
-            & (candidates["width"] == way["width"])
-            & (candidates["epochs_in_weights"] == epochs)
-            & candidates["seed"].isin(measured["seed"])
+        found = done[
+            (done["method"] == method)
+            & (done["config"] == config)
+            & (done["backbone"] == way["backbone"])
+            & (done["width"] == way["width"])
+            & (done["epochs_in_weights"] == epochs)
+            & done["seed"].isin(measured["seed"])
         ]
         if way["method"] != method and len(found):
             same = found[found["precision"] == way["precision"]]
             newest = (same if len(same) else found).iloc[-1]["experiment"]
-            return method, found[found["experiment"] == newest]
+            return method, candidates[candidates["experiment"] == newest]
     return None, candidates[:0]
 
 
-def comparison(
-    done: pd.DataFrame, control: pd.DataFrame, right: Right, diverged: Sequence[int] = ()
-) -> Comparison | None:
-    """One way of training minus its control, over the seeds that both have; None where they have none.
+def comparison(runs: pd.DataFrame, control: pd.DataFrame, right: Right) -> Comparison | None:
+    """One way of training minus its control, over the seeds that both have; None where none of them is finished.
 
-    diverged: the seeds of it that are not among `done` since they diverged.
+    A seed of which one or both diverged is left out, and counted.
     """
-    pairs = done.merge(control, on="seed", suffixes=("", "_of_control"))
+    both = runs.merge(control, on="seed", suffixes=("", "_of_control"))
+    finished = (both["status"] == DONE) & (both["status_of_control"] == DONE)
+    pairs, diverged = both[finished], both.loc[~finished, "seed"].tolist()
     if not len(pairs):
         return None
     hits = [(right(one), right(other)) for one, other in zip(pairs["id"], pairs["id_of_control"], strict=True)]

@@ -13,6 +13,7 @@ import pandas as pd
 from lrbench import cells, published, registry, stats
 from lrbench.compare import SEEDS, Comparison, family
 from lrbench.errors import UserError
+from lrbench.needed import Known, differing_weights
 from lrbench.report import frame
 from lrbench.report.frame import CONDITIONS, DIVERGED, DONE, FAILED, column
 from lrbench.report.gain import MARK, Right, comparison, control_of, joined, numbers
@@ -22,7 +23,7 @@ from lrbench.store import Store
 
 TITLE = "Leaderboard"
 LINE = 120  # characters of a line of Markdown
-HEAD = ["", "epochs", "top-1 %", "gain", "params", "MACs", "min"]
+HEAD = ["", "epochs", "top-1 %", "gain", "teacher", "params", "MACs", "min"]
 MEASURED = ["top1", "epochs_in_weights", "predicted_classes", "deployed", "macs", "train_seconds"]
 USED = ["id", "experiment", "name", "seed", "status", *CONDITIONS, "method", "version", "config", "backbone", "width"]
 USED += [
@@ -48,14 +49,14 @@ def text(store: Store, style: str) -> str:
 
 def of_store(store: Store) -> tuple[list[Sheet], pd.DataFrame]:
     """The leaderboards to be read, and their numbers: a row per way of training."""
-    records = {record.id: record for record in store.records()}
+    records = {record.id: record for record in store.counted(store.records())}
     results = frame.frame(records.values(), cells.unmet(store.failures(), records.values()))
     methods = references(store.warn)
     contents = cells.changed(records.values())
     sheets, boards = [], []
     for table in frame.tables(results):
         board = leaderboard(table, lambda run: store.right(records[run]), methods)
-        sheets.append(_sheet(table, board, frame.failures(results, table), contents))
+        sheets.append(_sheet(table, board, frame.failures(results, table), contents, records))
         boards.append(board)
     filled = [board for board in boards if len(board)]
     whole = pd.concat(filled, ignore_index=True) if filled else pd.DataFrame(columns=["table"])
@@ -76,7 +77,7 @@ def references(warn: Callable[[str], None] = lambda message: None) -> list[str]:
 def leaderboard(table: pd.DataFrame, right: Right, methods: Sequence[str]) -> pd.DataFrame:
     """A row per way of training of one of frame.tables, best first; percentages and percentage points."""
     tested = pd.DataFrame({name: column(table, name) for name in USED})[table["status"] != FAILED].sort_values("seed")
-    candidates = tested[(tested["status"] == DONE) & tested["method"].isin(methods)].sort_values("env.finished")
+    candidates = tested[tested["method"].isin(methods)].sort_values("env.finished")
     ways = tested.groupby("experiment", sort=False)
     rows = [_row(runs, candidates, right, methods) for _, runs in ways]
     together = iter(family([gain for _, gain in rows if gain]))
@@ -126,7 +127,7 @@ def _row(
         "runs": joined(done["id"]),
         "diverged_runs": joined(diverged["id"]),
     }
-    gain = comparison(done, control, right, diverged["seed"].tolist())
+    gain = comparison(runs, control, right)
     seeds = gain.seeds if gain else ()
     return row | {"control_runs": joined(control.set_index("seed").loc[list(seeds), "id"])}, gain
 
@@ -136,13 +137,14 @@ def _mean(values: pd.Series) -> float | None:
     return round(float(known.mean()), 4) if len(known) else None
 
 
-def _sheet(table: pd.DataFrame, board: pd.DataFrame, failed: pd.DataFrame, contents: set[str]) -> Sheet:
+def _sheet(table: pd.DataFrame, board: pd.DataFrame, failed: pd.DataFrame, contents: set[str], known: Known) -> Sheet:
     first, widths = table.iloc[0], sorted(set(table["width"]))
     title = f"{TITLE}: {first['dataset']} {_size(table)}"
     title += f", protocol {first['protocol']}" if first["protocol"] != PROTOCOL else ""
     about = _conditions(first, contents) + (f", width {widths[0]:g}" if len(widths) == 1 else "")
     long_form = json.loads(board.to_json(orient="records"))
-    return Sheet(title, about, HEAD, [_line(row) for row in long_form], list(_notes(table, board, failed)), long_form)
+    notes = list(_notes(table, board, failed, known))
+    return Sheet(title, about, HEAD, [_line(row) for row in long_form], notes, long_form)
 
 
 def _size(table: pd.DataFrame) -> str:
@@ -193,6 +195,7 @@ def _line(row: dict[str, Any]) -> list[str]:
         str(row["epochs_in_weights"]),
         _top1(row),
         compared,
+        fixed(row["teacher_top1"]),
         *(fixed(row[name] and row[name] / 1e6, digits=digits) for name, digits in (("parameters", 3), ("macs", 1))),
         fixed(row["minutes"], digits=1),
     ]
@@ -203,12 +206,13 @@ def _top1(row: dict[str, Any]) -> str:
     n, diverged, one_class = row["n"], row["diverged"], row["one_class"]
     counts = [f"{n} of {n + diverged}", f"{diverged} diverged"] if diverged else [str(n)]
     if one_class:
-        counts.append("predicts one class" if one_class == n + diverged else f"{one_class} predict one class")
+        of = "" if one_class == n + diverged else f" in {one_class}"
+        counts.append(f"predicts one class{of}")
     spread = "" if row["top1_sd"] is None else f" ± {row['top1_sd']:.2f}"
     return f"{fixed(row['top1_mean'])}{spread} ({'; '.join(counts)})"
 
 
-def _notes(table: pd.DataFrame, board: pd.DataFrame, failed: pd.DataFrame) -> Iterator[str]:
+def _notes(table: pd.DataFrame, board: pd.DataFrame, failed: pd.DataFrame, known: Known) -> Iterator[str]:
     if len(board):
         diverged = " A seed that diverged stands in no mean and in no gain." if board["diverged"].any() else ""
         yield f"top-1 %: mean ± sample standard deviation over seeds (number of seeds).{diverged}"
@@ -217,12 +221,14 @@ def _notes(table: pd.DataFrame, board: pd.DataFrame, failed: pd.DataFrame) -> It
             "that is deployed. MACs: millions, of one test image. min: of its own training, on whatever machine it ran."
         )
         yield from _about_gains(board[board["gain"].notna()])
+        if board["teacher_top1"].notna().any():
+            yield "teacher: its top-1 % on HR images, the mean over seeds."
         if (board["tested_on"] == "hr").any():
             yield f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor."
         usual, *others = board["precision"].value_counts().index
         named = [f"{one} in {', '.join(board.loc[board['precision'] == one, 'row'])}" for one in others]
         yield f"Precision: {'; '.join([usual, *named])}."
-        yield from _about_weights(table)
+        yield from differing_weights([known[run] for run in table["id"] if run in known], known)
     for run in failed.itertuples():
         network = "" if run.backbone == frame.RESTORES else f" ({run.backbone})"
         yield f"Failed, and missing here: {run.name}{network}, seed {run.seed} [{run.id}]: {run.why}"
@@ -241,11 +247,3 @@ def _about_gains(compared: pd.DataFrame) -> Iterator[str]:
     for row in compared[compared["precision"] != compared["reference_precision"]].itertuples():
         both = f"{row.precision}, its control in {row.reference_precision}"
         yield f"Compared across precisions: {row.row} in {both}."
-
-
-def _about_weights(table: pd.DataFrame) -> Iterator[str]:
-    """Names the needed runs of which runs of one table were given different weights."""
-    given = [pair for text in column(table, "needs_weights").dropna() for pair in json.loads(text).items()]
-    for need, weights in pd.DataFrame(given, columns=["need", "weights"]).groupby("need")["weights"]:
-        if weights.nunique() > 1:
-            yield f"Runs here were given {weights.nunique()} different weights of the run {need}, which was repeated."
