@@ -74,7 +74,7 @@ class Conditions:
         train, test = (_images(left.pop(name)) for name in ("limit_train", "limit_test"))
         words = [
             f"recipe {recipe}",
-            f"{epochs} epoch{'s' * (epochs != 1)}",
+            in_epochs(epochs),
             f"batches of {batch}",
             f"{train} training and {test} test images",
             left.pop("degradation") or "on HR images",
@@ -88,6 +88,11 @@ class Conditions:
     def on_hr(self) -> Conditions:
         """Those of the HR runs that serve a table of these conditions."""
         return _conditions(self.values | dict.fromkeys(SEEN))
+
+
+def in_epochs(count: int) -> str:
+    """A number of epochs in words: "1 epoch", "20 epochs"."""
+    return f"{count} epoch{'' if count == 1 else 's'}"
 
 
 def flat(shared: Conditions | None) -> dict[str, Any]:

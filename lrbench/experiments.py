@@ -193,7 +193,7 @@ def _group(records: Iterable[Record]) -> list[Experiment]:
 def _newest(found: Sequence[Experiment]) -> list[Experiment]:
     """Of experiments that differ in a version alone, the one that was finished last, as in tables."""
     newest: dict[str, Experiment] = {}
-    for one in sorted(found, key=lambda one: max(str(record.env.get("finished")) for record in one.records)):
+    for one in sorted(found, key=lambda one: max(map(cells.finished, one.records))):
         told_apart_by = [one.conditions, dict(one.spec.config), dict(one.spec.fingerprint)]
         newest[json.dumps(told_apart_by, sort_keys=True)] = one
     return list(newest.values())

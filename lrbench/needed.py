@@ -31,24 +31,23 @@ def about_teachers(records: Sequence[Record], known: Known) -> str:
     found = teachers(records, known)
     if not found:
         return ""
-    epochs = sorted({int(one.metrics["epochs_in_weights"] or 0) for one in found})
-    return f"{cells.scores(found, 'top1')}, {' or '.join(map(str, epochs))} epoch{'s' * (epochs != [1])}"
+    *fewer, most = sorted({int(one.metrics["epochs_in_weights"] or 0) for one in found})
+    return f"{cells.scores(found, 'top1')}, {' or '.join([*map(str, fewer), cells.in_epochs(most)])}"
 
 
 def about_restorers(records: Sequence[Record], known: Known) -> str:
     """Such as "50,000 images for 20 epochs"; empty where none is known."""
     trained = {
-        f"{one.data.train_images:,} images for {epochs} epoch{'s' * (epochs != 1)}"
+        f"{one.data.train_images:,} images for {cells.in_epochs(int(one.metrics['epochs_in_weights'] or 0))}"
         for one in restorers(records, known)
-        for epochs in [one.metrics["epochs_in_weights"]]
     }
     return " or ".join(sorted(trained))
 
 
 def differing_weights(records: Iterable[Record], known: Known) -> list[str]:
-    """A sentence for each needed way of training of which some of these runs had weights other than those of now.
+    """A sentence for each needed way of training of which some of these runs used weights other than the stored run's.
 
-    So it is where a run was repeated: on another machine, or on a GPU, equal runs do not end with equal weights.
+    That happens where a run was repeated: on another machine, or on a GPU, equal runs do not end with equal weights.
     """
     users: dict[str, dict[str, str]] = defaultdict(dict)  # needed run -> user -> its weights
     specs: dict[str, RunSpec] = {}
@@ -56,18 +55,18 @@ def differing_weights(records: Iterable[Record], known: Known) -> list[str]:
         for role, weights in record.needs_weights.items():
             need = specs.setdefault(record.spec.needs[role].id, record.spec.needs[role])
             users[need.id][record.id] = weights
-    seeds: dict[str, list[int]] = defaultdict(list)  # needed way of training -> seeds that were repeated
-    given: dict[str, list[bool]] = defaultdict(list)  # -> of each of its users, whether it had the weights of now
+    seeds: dict[tuple[str, bool], list[int]] = defaultdict(list)  # needed way of training, whether stored -> seeds
+    usual: dict[tuple[str, bool], list[bool]] = defaultdict(list)  # -> of each user, whether it had the usual weights
     for run, of_user in users.items():
-        used = list(of_user.values())
-        now = known[run].files.get(WEIGHTS) if run in known else max(used, key=used.count)
-        if set(used) != {now}:
-            name = cells.named(specs[run]).rpartition(",")[0]
-            seeds[name].append(specs[run].seed)
-            given[name] += [weights == now for weights in of_user.values()]
+        used, stored = list(of_user.values()), run in known
+        weights_now = known[run].files.get(WEIGHTS) if stored else max(used, key=used.count)
+        if set(used) != {weights_now}:
+            need_of = cells.named(specs[run]).rpartition(",")[0], stored
+            seeds[need_of].append(specs[run].seed)
+            usual[need_of] += [weights == weights_now for weights in used]
     return [
-        f"{name}, seed{'s' * (len(seeds[name]) > 1)} {', '.join(map(str, sorted(seeds[name])))}: trained more than "
-        f"once, to different weights. {had.count(False)} of the {len(had)} runs here that need it had others than "
-        "those of the run that is stored, or than the rest; a score of it that is shown is the stored one's."
-        for name, had in given.items()
+        f"{name}, seed{'s' * (len(seeds[name, stored]) > 1)} {', '.join(map(str, sorted(seeds[name, stored])))}: "
+        f"trained more than once, to different weights. {had.count(False)} of the {len(had)} runs here that need it "
+        f"used weights other than those of {'the stored run, whose score is shown' if stored else 'most of them'}."
+        for (name, stored), had in usual.items()
     ]

@@ -112,7 +112,7 @@ def _draw(panel: Axes, source: PublishedSweep, lines: Sequence[Sweep]) -> None:
                 list(means),
                 [top1.mean for top1 in means.values()],
                 yerr=[top1.sd or 0.0 for top1 in means.values()],
-                label=f"{own} ({backbone}), {_epochs(epochs)}, {_seeds(points.values())}",
+                label=f"{own} ({backbone}), {cells.in_epochs(epochs)}, {_seeds(points.values())}",
                 color=look.colour,
                 marker=look.marker,
                 markersize=6,
@@ -151,15 +151,11 @@ def _level(panel: Axes, cell: Cell, dashes: Any, look: Look, x: float, name: str
     """A line across, with its backbone's marker, open, and its bar at `x`, beside the swept values."""
     assert cell.top1 is not None
     mean, sd = cell.top1.mean, cell.top1.sd or 0.0
-    label = f"{name}, {_epochs(cell.epochs)}, {_seeds([cell])}"
+    label = f"{name}, {cells.in_epochs(cell.epochs)}, {_seeds([cell])}"
     shown: dict[str, Any] = {"color": look.colour, "linestyle": dashes, "linewidth": 1.5}
     panel.axhline(mean, **shown)
     open_mark: dict[str, Any] = {"marker": look.marker, "markersize": 6, "markerfacecolor": "white", "capsize": 3}
     panel.errorbar([x], [mean], yerr=[sd], label=label, **shown, **open_mark, elinewidth=1.2)
-
-
-def _epochs(count: int) -> str:
-    return f"{count} epoch{'s' * (count != 1)}"
 
 
 def _seeds(found: Collection[Cell]) -> str:

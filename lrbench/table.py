@@ -135,7 +135,7 @@ def _fill(
     columns = [Column(dataset, scale) for dataset, scale, _ in source.columns]
     labels = [column.label(side) for column, (_, _, side) in zip(columns, source.columns, strict=True)]
     anywhere = [Wanted(row.method, row.backbone, row.settings, row.free) for row in source.rows]
-    places = [*columns, *(Column(dataset, None) for dataset in dict.fromkeys(column.dataset for column in columns))]
+    places = {*columns, *(replace(column, scale=None) for column in columns)}
     widths = usual_widths([(one, place) for one in anywhere for place in places], found)
     wanted = [replace(one, width=widths.get(one.backbone)) for one in anywhere]
     rows = [
@@ -156,8 +156,9 @@ def _fill(
         for key, column in found
         if column in places and key.width != widths.get(key.backbone) and any(one.fits(key) for one in anywhere)
     }
-    table = FilledTable(source, shared, tuple(columns), tuple(labels), tuple(rows), known, tuple(missed))
-    return replace(table, other_widths=tuple(sorted(others)))
+    return FilledTable(
+        source, shared, tuple(columns), tuple(labels), tuple(rows), known, tuple(missed), tuple(sorted(others))
+    )
 
 
 def _keys(row: PublishedRow, wanted: Wanted, found: Cells) -> list[tuple[str, RowKey]]:

@@ -21,7 +21,7 @@ from lrbench.restorer import Restorer
 
 EVAL_BATCH = 500
 CHANCE = 0.99  # of chance's cross-entropy: a network at that has learnt nothing
-ALL = 0.99  # of the images: a network that predicts one class for so many has learnt no other
+NEARLY_ALL = 0.99  # of the images: a network that predicts one class for so many has learnt no other
 SHOWN = 16  # restored test images that are kept with the record, to be looked at
 
 
@@ -76,7 +76,7 @@ class Classification(Task):
         Chance's is the entropy of the labels: ln C where all C classes are equally frequent.
         """
         logits = torch.cat([logits for logits, _ in _outputs(method, images.view(type(method).view))]).float()
-        if logits.argmax(dim=1).bincount().max() < ALL * len(images):
+        if logits.argmax(dim=1).bincount().max() < NEARLY_ALL * len(images):
             return None
         parts = images.y.bincount().double() / len(images)
         chance = -torch.special.xlogy(parts, parts).sum().item()

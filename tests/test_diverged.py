@@ -13,7 +13,7 @@ from lrbench_baselines.lr_baseline import LRBaseline
 from test_cohort import CPU, spec
 from torch import Tensor, nn
 
-from lrbench import cells
+from lrbench import cells, plan
 from lrbench.method import Batch, Needs
 from lrbench.progress import Progress
 from lrbench.record import Record
@@ -140,6 +140,17 @@ def test_what_needs_it_is_told_so_and_is_a_result_too(tmp_path: Path) -> None:
         record = Runner(Store(tmp_path), Path(), CPU, lambda _: Telling()).run(spec("pupil"))
     assert record.why == "its loss was no number in epoch 1"
     assert "its teacher, lost on digits HR" in notes[-1] and "diverged: its loss was no number in epoch 1" in notes[-1]
+
+
+def test_the_epochs_in_the_weights_are_those_that_were_made(tmp_path: Path) -> None:
+    with registered(Broken):
+        start, _ = train(tmp_path, spec("broken"))
+        record, _ = train(tmp_path, spec("lr-baseline", {"init": "lr-baseline"}, lr=1e30))
+    assert start.metrics["epochs_in_weights"] == 2  # of 3
+    init = Store(tmp_path).get(record.spec.needs["init"])
+    assert init is not None and init.diverged and record.diverged
+    made = int(init.metrics["epochs"] or 0) + int(record.metrics["epochs"] or 0)
+    assert record.metrics["epochs_in_weights"] == made < plan.epochs_in_weights(record.spec)
 
 
 def test_a_run_that_fails_is_remembered_until_it_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

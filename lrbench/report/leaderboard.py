@@ -170,7 +170,7 @@ def _conditions(run: pd.Series, contents: set[str]) -> str:
     said = {
         "protocol": f"{run['protocol']}",
         "recipe": f"recipe {run['recipe']}",
-        "recipe.epochs": f"{run['recipe.epochs']} epoch{'s' if run['recipe.epochs'] > 1 else ''}",
+        "recipe.epochs": cells.in_epochs(run["recipe.epochs"]),
         "recipe.batch_size": f"batches of {run['recipe.batch_size']}",
         "limit_train": f"{images[0]} training and {images[1]} test images",
         "degradation": run["degradation"] if isinstance(run["degradation"], str) else "",

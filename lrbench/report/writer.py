@@ -156,7 +156,7 @@ class _Report:
         )
 
     def _newest_first(self) -> list[Record]:
-        return sorted(self.records, key=lambda record: str(record.env.get("finished")), reverse=True)
+        return sorted(self.records, key=cells.finished, reverse=True)
 
     def _row(self, record: Record) -> dict[str, Any]:
         """A line of the list of runs."""
