@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from lrbench_baselines.icassp2019 import FIG_2, SR_FREE, TABLE_1, TABLE_2
 
-from lrbench.claims import Above, BestNear, NoGain
-from lrbench.evidence import Pair
-from lrbench.rows import Wanted
+from lrbench.claims import Above, BestNear, NoGain, Pair, Wanted
 
 LR, COLUMN = "lr-baseline", FIG_2.column[:2]
 # What an SR net may be made of is left open by the paper; its size, x2, is not.

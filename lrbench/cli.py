@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from lrbench import presets
 from lrbench.errors import OUT_OF_MEMORY, RunError, UserError, did_you_mean, out_of_memory
+from lrbench.plan import presets
 
 RESULTS = Path("results/runs")  # below the current folder, unless --results or $LRBENCH_RESULTS says otherwise
 
@@ -147,8 +147,8 @@ def cli() -> None:
 @data_option
 def run(settings: tuple[str, ...], preset: str | None, as_json: bool, **options: Any) -> None:
     """Train and test a method, and first the runs it needs; what is in the store is reused."""
-    from lrbench.recipes import for_backbone
-    from lrbench.session import Request, run, with_needs
+    from lrbench.execute.session import Request, run, with_needs
+    from lrbench.spec.recipes import for_backbone
 
     chosen = _of_preset(preset)
     if "seeds" in chosen:
@@ -160,7 +160,7 @@ def run(settings: tuple[str, ...], preset: str | None, as_json: bool, **options:
     if as_json:
         click.echo(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
     else:
-        from lrbench.render import runs
+        from lrbench.report.render import runs
 
         click.echo(runs(with_needs(records, options["results"], _warn)), nl=False)
 
@@ -196,8 +196,8 @@ def _settings(pairs: tuple[str, ...]) -> dict[str, Any]:
 def demo(out: Path, device: str, threads: str) -> None:
     """Everything in small: HR-baseline, LR-baseline and DFD on digits, a table and a picture."""
     from lrbench.demo import demo
-    from lrbench.render import sheet
-    from lrbench.sheet import markdown
+    from lrbench.report.formats import markdown
+    from lrbench.report.render import sheet
 
     table, picture = demo(out, device, threads=threads)
     click.echo(markdown([sheet(table)]), nl=False)
@@ -257,9 +257,9 @@ def reproduce(
     **options: Any,
 ) -> None:
     """Make the runs of SUITE (table1, table2, fig2, fig3, paper, smoke or FILE.toml), then its tables and figures."""
-    from lrbench import reproduce as session
-    from lrbench.schedule import State
-    from lrbench.suite import Overrides
+    from lrbench.execute import reproduce as session
+    from lrbench.execute.schedule import State
+    from lrbench.plan.suite import Overrides
 
     resources = {name: options.pop(name) for name in RESOURCES}
     chosen = _of_preset(preset)
@@ -319,7 +319,7 @@ def bench(
     """Time the training loop against the bare step, its limit, and against the usual loop of public code."""
     from lrbench.bench import growth as bench_growth
     from lrbench.bench import machine, sheets, timing
-    from lrbench.sheet import render
+    from lrbench.report.formats import render
 
     if as_json and as_csv:
         raise UserError("--json or --csv, not both")
@@ -344,7 +344,7 @@ def bench(
 
 def _growth(request: Any, rounds: int, machine: dict[str, Any], out: Path) -> None:
     from lrbench.bench import growth, growth_report, timing
-    from lrbench.sheet import markdown
+    from lrbench.report.formats import markdown
 
     out.mkdir(parents=True, exist_ok=True)  # what is found after minutes must have a place
     title = timing.title(timing.cases(request)[0].spec)
@@ -365,9 +365,11 @@ def table(name: str | None, style: str, out: Path | None, plugins: tuple[str, ..
     leaderboard: every way of training that was run, best first. sr: the quality of SR nets. tuned: a setting chosen by
     validation. claims: what a paper says, and whether it holds.
     """
-    from lrbench import registry, sheet, tables
-    from lrbench.files import write_atomic
-    from lrbench.store import Store
+    from lrbench.method import registry
+    from lrbench.report import formats as sheet
+    from lrbench.report import tables
+    from lrbench.store.files import write_atomic
+    from lrbench.store.store import Store
 
     registry.add_drafts(plugins)
     sheet.check_style(style)
@@ -411,8 +413,9 @@ def compare(first: str, second: str, as_json: bool, plugins: tuple[str, ...], re
     A and B name experiments: the id of a run or its beginning (all its seeds are meant), or a method, with settings and
     conditions where there are several: "dfd lam=0.5 width=0.25". What is not said is as in the other, or the default.
     """
-    from lrbench import registry, versus
-    from lrbench.store import Store
+    from lrbench.method import registry
+    from lrbench.report import versus
+    from lrbench.store.store import Store
 
     registry.add_drafts(plugins)
     shared = {name: value for name, value in conditions.items() if value is not None}
@@ -432,9 +435,10 @@ def predictions(
     """The stored predictions as CSV: run, index, label, predicted. Of NAMES as in compare, or of all."""
     from io import TextIOWrapper
 
-    from lrbench import predictions, registry
-    from lrbench.files import written_whole
-    from lrbench.store import Store
+    from lrbench.method import registry
+    from lrbench.report import predictions
+    from lrbench.store.files import written_whole
+    from lrbench.store.store import Store
 
     registry.add_drafts(plugins)
     store = Store(results, _warn)
@@ -469,8 +473,9 @@ def curves(
     out: Path, datasets: tuple[str, ...], methods: tuple[str, ...], plugins: tuple[str, ...], results: Path
 ) -> None:
     """Learning curves: the loss, its terms, and accuracy, or PSNR of SR nets, against the epoch."""
-    from lrbench import curves, plots, registry
-    from lrbench.store import Store
+    from lrbench.method import registry
+    from lrbench.report import curves, plots
+    from lrbench.store.store import Store
 
     plots.check_suffix(out)
     registry.add_drafts(plugins)
@@ -488,8 +493,9 @@ def fig2(
     out: Path, datasets: tuple[str, ...], settings: tuple[str, ...], plugins: tuple[str, ...], results: Path
 ) -> None:
     """Top-1 against lambda, with the baselines to beat, as in the paper's Fig. 2."""
-    from lrbench import plots, published, registry, sweep_plot
-    from lrbench.store import Store
+    from lrbench.method import registry
+    from lrbench.report import plots, published, sweep_plot
+    from lrbench.store.store import Store
 
     plots.check_suffix(out)
     registry.add_drafts(plugins)
@@ -509,9 +515,9 @@ def fig2(
 @data_option
 def fig3(out: Path, dataset: str | None, sr_scale: int | None, images: int, results: Path, data: Path | None) -> None:
     """Restored test images side by side: LR, bicubic, each SR net of the paper's Fig. 3, HR."""
-    from lrbench import figures, plots, published
-    from lrbench.datasets import data_root
-    from lrbench.store import Store
+    from lrbench.data.datasets import data_root
+    from lrbench.report import figures, plots, published
+    from lrbench.store.store import Store
 
     plots.check_suffix(out)
     store, root = Store(results, _warn), data_root(data)
@@ -532,10 +538,10 @@ def fig3(out: Path, dataset: str | None, sr_scale: int | None, images: int, resu
 @data_option
 def report(out: Path, plugins: tuple[str, ...], results: Path, data: Path | None) -> None:
     """Write a static site of every table, figure and run in the store, to be read here or put online."""
-    from lrbench import registry
-    from lrbench.datasets import data_root
-    from lrbench.report import writer
-    from lrbench.store import Store
+    from lrbench.data.datasets import data_root
+    from lrbench.method import registry
+    from lrbench.report.site import writer
+    from lrbench.store.store import Store
 
     registry.add_drafts(plugins)
     click.echo(str(writer.write(Store(results, _warn), out, data_root(data), _warn)))
@@ -545,8 +551,8 @@ def report(out: Path, plugins: tuple[str, ...], results: Path, data: Path | None
 @plugin_option
 def methods(plugins: tuple[str, ...]) -> None:
     """List the methods, where they come from, and their settings."""
-    from lrbench import registry
-    from lrbench.listing import methods
+    from lrbench.method import registry
+    from lrbench.report.listing import methods
 
     registry.add_drafts(plugins)
     click.echo(methods(), nl=False)
@@ -556,8 +562,8 @@ def methods(plugins: tuple[str, ...]) -> None:
 @data_option
 def datasets(data: Path | None) -> None:
     """List the data sets, those that are here and those that can be fetched."""
-    from lrbench.datasets import data_root
-    from lrbench.listing import datasets
+    from lrbench.data.datasets import data_root
+    from lrbench.report.listing import datasets
 
     click.echo(datasets(data_root(data)), nl=False)
 
@@ -565,7 +571,7 @@ def datasets(data: Path | None) -> None:
 @cli.command()
 def backbones() -> None:
     """List the backbones."""
-    from lrbench.listing import backbones
+    from lrbench.report.listing import backbones
 
     click.echo(backbones(), nl=False)
 
@@ -575,7 +581,7 @@ def backbones() -> None:
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("."), help="Where to put it.")
 def new(name: str, out: Path) -> None:
     """Write a plugin package with a method of your own, which installs and runs as it is."""
-    from lrbench.scaffold import create
+    from lrbench.method.scaffold import create
 
     click.echo(str(create(name, out)))
 
@@ -591,9 +597,9 @@ def data() -> None:
 @data_option
 def import_(name: str, path: Path, data: Path | None) -> None:
     """Import NAME from PATH: an .npz with MedMNIST's keys, or a folder of class folders."""
-    from lrbench.datasets import data_root
-    from lrbench.importing import import_dataset
-    from lrbench.listing import dataset
+    from lrbench.data.datasets import data_root
+    from lrbench.data.importing import import_dataset
+    from lrbench.report.listing import dataset
 
     click.echo(dataset(import_dataset(name, path, data_root(data))))
 
@@ -603,8 +609,8 @@ def import_(name: str, path: Path, data: Path | None) -> None:
 @data_option
 def fetch(name: str, data: Path | None) -> None:
     """Download NAME, check it and keep it."""
-    from lrbench.datasets import data_root
-    from lrbench.fetching import fetch_dataset
-    from lrbench.listing import dataset
+    from lrbench.data.datasets import data_root
+    from lrbench.data.fetching import fetch_dataset
+    from lrbench.report.listing import dataset
 
     click.echo(dataset(fetch_dataset(name, data_root(data))))

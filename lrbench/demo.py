@@ -7,14 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from lrbench import cells, datasets, plots, registry
-from lrbench.degradation import DEFAULT, degrade
-from lrbench.progress import Progress
-from lrbench.published import PublishedTable
-from lrbench.record import Record
-from lrbench.session import Request, run
-from lrbench.store import Store
-from lrbench.table import FilledTable, fill
+from lrbench.data import datasets
+from lrbench.data.degradation import DEFAULT, degrade
+from lrbench.execute.progress import Progress
+from lrbench.execute.session import Request, run
+from lrbench.method import registry
+from lrbench.report import cells, plots
+from lrbench.report.published import PublishedTable
+from lrbench.report.table import FilledTable, fill
+from lrbench.spec.record import Record
+from lrbench.store.store import Store
 from lrbench.threads import AUTO, choose
 
 DEMO, SHOWN = "lrbench.demo", 10  # the entry-point group of the table that is run, and pairs in the picture

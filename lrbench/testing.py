@@ -25,19 +25,23 @@ import torch
 from safetensors.torch import load
 from torch import Tensor
 
-from lrbench import datasets, method, pairs, plan, prepare, registry, session
 from lrbench import device as devices
-from lrbench.build import load_frozen
+from lrbench.data import datasets, pairs, prepare
 from lrbench.errors import UserError
-from lrbench.method import Batch, Method, Needs, Optimizer
-from lrbench.progress import Progress
-from lrbench.record import Record
-from lrbench.restored import see_through
-from lrbench.restorer import Restorer
-from lrbench.runner import Runner
-from lrbench.spec import RunSpec
-from lrbench.store import CURVE, PREDICTIONS, WEIGHTS, Store
-from lrbench.train import COLUMNS
+from lrbench.execute import session
+from lrbench.execute.progress import Progress
+from lrbench.execute.runner import Runner
+from lrbench.method import base as method
+from lrbench.method import registry
+from lrbench.method.base import Batch, Method, Needs, Optimizer
+from lrbench.method.restorer import Restorer
+from lrbench.plan import plan
+from lrbench.spec.record import Record
+from lrbench.spec.runspec import RunSpec
+from lrbench.store.store import CURVE, PREDICTIONS, WEIGHTS, Store
+from lrbench.train.build import load_frozen
+from lrbench.train.restored import see_through
+from lrbench.train.training import COLUMNS
 
 SMALL: dict[str, Any] = {
     "dataset": "digits",
@@ -195,7 +199,7 @@ def try_out(cls: type[Method], folder: Path, settings: Mapping[str, Any] | None 
 
 def check_config(cls: type[Method]) -> None:
     """The config has defaults and a source for each field, survives JSON, and its needs are declared by role."""
-    assert issubclass(cls.Config, method.Config), f"{cls.name}: Config must derive from lrbench.method.Config"
+    assert issubclass(cls.Config, method.Config), f"{cls.name}: Config must derive from lrbench.method.base.Config"
     for name, about in cls.Config.model_fields.items():
         assert not about.is_required(), f"{cls.name}: setting '{name}' has no default"
         assert about.description, f"{cls.name}: setting '{name}' does not say where its default comes from"

@@ -14,13 +14,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tiny
 import torch
+from helpers import tiny
 
-from lrbench import cli, datasets, demo, registry, reproduce, session
-from lrbench.recipes import recipe
-from lrbench.spec import RunSpec
-from lrbench.store import WEIGHTS, Store
+from lrbench import cli, demo
+from lrbench.data import datasets
+from lrbench.execute import reproduce, session
+from lrbench.method import registry
+from lrbench.spec.recipes import recipe
+from lrbench.spec.runspec import RunSpec
+from lrbench.store.store import WEIGHTS, Store
 
 COMMAND = [sys.executable, "-c", "from lrbench.cli import main; main()"]
 PROTOCOL = ["--dataset=digits", "--scale=2", "--width=0.125", "--recipe=quick", "--limit-train=300"]

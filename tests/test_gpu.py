@@ -6,27 +6,30 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import tiny
 import torch
+from helpers import tiny
 from lrbench_baselines.lr_baseline import LRBaseline
 from test_capture import Leaves
 from test_cohort import LAMBDAS, spec
 from torch import Tensor
 
-from lrbench import capture, session, standin, testing
-from lrbench.batches import epoch
-from lrbench.cohort import one_epoch
+from lrbench import testing
+from lrbench.data.batches import epoch
 from lrbench.errors import RunError
-from lrbench.method import Batch
-from lrbench.progress import Progress
-from lrbench.recipes import recipe
-from lrbench.record import Record
-from lrbench.runner import Runner
-from lrbench.seeds import generator
-from lrbench.spec import RunSpec
-from lrbench.store import Store
+from lrbench.execute import session
+from lrbench.execute.progress import Progress
+from lrbench.execute.runner import Runner
+from lrbench.method.base import Batch
+from lrbench.spec.recipes import recipe
+from lrbench.spec.record import Record
+from lrbench.spec.runspec import RunSpec
+from lrbench.spec.seeds import generator
+from lrbench.store.store import Store
 from lrbench.testing import distance, registered
-from lrbench.train import Training
+from lrbench.train import standin
+from lrbench.train.capture import graph as capture
+from lrbench.train.loop import one_epoch
+from lrbench.train.training import Training
 
 pytestmark = pytest.mark.gpu
 CUDA = torch.device("cuda", 0)

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrbench import published
-from lrbench.importing import import_dataset
-from lrbench.progress import Progress
-from lrbench.render import sheet
-from lrbench.session import Request, run
-from lrbench.sheet import render
-from lrbench.store import Store
-from lrbench.table import fill
+from lrbench.data.importing import import_dataset
+from lrbench.execute.progress import Progress
+from lrbench.execute.session import Request, run
+from lrbench.report import published
+from lrbench.report.formats import render
+from lrbench.report.render import sheet
+from lrbench.report.table import fill
+from lrbench.store.store import Store
 
 pytestmark = pytest.mark.filterwarnings("error")
 

@@ -11,7 +11,7 @@ import pytest
 from test_cli import COMMAND, caller, process
 from test_store import finished
 
-from lrbench.store import Store
+from lrbench.store.store import Store
 
 STAGES = ("hr-baseline", "sr-srresnet", "sr-srgan", "srgan")
 SRGAN = ["run", "--method", "srgan", "--dataset", "digits", "--scale", "2", "--width", "0.125", "--recipe", "quick"]

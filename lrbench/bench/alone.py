@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 
-from lrbench import provenance
 from lrbench.bench.case import CaseSpec
 from lrbench.bench.contenders import Contender, synchronise
+from lrbench.execute import provenance
 
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import torch
 
-from lrbench import device, registry, standin, threads
-from lrbench.dataset import DatasetInfo
-from lrbench.method import Method
-from lrbench.pairs import Pairs
-from lrbench.prepare import prepare
-from lrbench.spec import RunSpec
+from lrbench import device, threads
+from lrbench.data.dataset import DatasetInfo
+from lrbench.data.pairs import Pairs
+from lrbench.data.prepare import prepare
+from lrbench.method import registry
+from lrbench.method.base import Method
+from lrbench.spec.runspec import RunSpec
+from lrbench.train import standin
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,15 @@ from typing import ClassVar
 
 import torch
 
-from lrbench import capture, cohort
-from lrbench.batches import epoch
 from lrbench.bench.case import Case
-from lrbench.capture import Captured, Step
-from lrbench.pairs import to_float
-from lrbench.seeds import generator
-from lrbench.tasks import EVAL_BATCH, task_of
-from lrbench.train import Training
+from lrbench.data.batches import epoch
+from lrbench.data.pairs import to_float
+from lrbench.spec.seeds import generator
+from lrbench.train import loop as cohort
+from lrbench.train.capture import graph as capture
+from lrbench.train.capture.graph import Captured, Step
+from lrbench.train.tasks import EVAL_BATCH, task_of
+from lrbench.train.training import Training
 
 
 class Contender(ABC):
@@ -68,7 +69,7 @@ class Bare(Contender):
 
 
 class Loop(Contender):
-    """lrbench's own loop, lrbench.cohort, an epoch a slice; timed as a record's images_per_second is.
+    """lrbench's own loop, lrbench.train.loop, an epoch a slice; timed as a record's images_per_second is.
 
     So the measurement of the learning curve after each epoch, on 1,000 training images, is not in it.
     """

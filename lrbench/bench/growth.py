@@ -15,20 +15,23 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from lrbench import build, capture, provenance, standin, store
-from lrbench.backbones import NONE, TIMM
 from lrbench.bench import timing
 from lrbench.bench.alone import forget_peak, peak_memory_mib
 from lrbench.bench.case import Case, CaseSpec
 from lrbench.bench.contenders import Evaluation, Loop
-from lrbench.cohort import one_epoch
-from lrbench.degradation import DEFAULT, degrade
+from lrbench.data.degradation import DEFAULT, degrade
+from lrbench.data.pairs import Pairs
 from lrbench.errors import UserError
-from lrbench.pairs import Pairs
-from lrbench.record import DataFacts, Record
-from lrbench.remembering import remember_answers
-from lrbench.spec import RunSpec
-from lrbench.train import Training
+from lrbench.execute import provenance
+from lrbench.method.backbones import NONE, TIMM
+from lrbench.spec.record import DataFacts, Record
+from lrbench.spec.runspec import RunSpec
+from lrbench.store import store
+from lrbench.train import build, standin
+from lrbench.train.capture import graph as capture
+from lrbench.train.loop import one_epoch
+from lrbench.train.remembering import remember_answers
+from lrbench.train.training import Training
 
 IMAGES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
 WIDTHS = (0.125, 0.25, 0.5, 1.0)

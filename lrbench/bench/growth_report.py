@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from lrbench import plots
 from lrbench.bench import machine as machines
 from lrbench.bench.growth import STEEP, TAIL, Curve
 from lrbench.bench.sheets import MACHINE
-from lrbench.files import write_atomic
-from lrbench.palette import looks
-from lrbench.sheet import DASH, Sheet, as_csv
+from lrbench.report import plots
+from lrbench.report.formats import DASH, Sheet, as_csv
+from lrbench.report.palette import looks
+from lrbench.store.files import write_atomic
 
 COLUMNS = 3  # of panels
 MARK = "steeper than linear"

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lrbench import provenance
+from lrbench.execute import provenance
 from lrbench.threads import cores
 
 BUSY = 0.3  # of the cores used by others, from where on timings are not to be trusted

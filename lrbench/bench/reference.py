@@ -25,12 +25,12 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import transforms
 from torchvision.transforms import functional as TF
 
-from lrbench.backbones import Backbone
 from lrbench.bench.case import Case
 from lrbench.bench.contenders import Clock, Contender
-from lrbench.method import MISSING, Batch, Method
-from lrbench.recipes import Recipe
-from lrbench.restorer import Restorer
+from lrbench.method.backbones import Backbone
+from lrbench.method.base import MISSING, Batch, Method
+from lrbench.method.restorer import Restorer
+from lrbench.spec.recipes import Recipe
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2470, 0.2435, 0.2616)  # CIFAR-10's, as public code has them
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lrbench.bench import machine as machines
 from lrbench.bench.timing import Result, Spread, title
-from lrbench.sheet import DASH, Sheet
+from lrbench.report.formats import DASH, Sheet
 
 TRAINING = ("bare", "lrbench", "reference")
 MACHINE = ("gpu", "cpu", "cores", "threads", "load_average", "torch", "lrbench", "git", "finished")

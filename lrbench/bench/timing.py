@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from lrbench import datasets, device, registry, threads
+from lrbench import device, threads
 from lrbench.bench import reference
 from lrbench.bench.alone import Alone, alone
 from lrbench.bench.case import CaseSpec
 from lrbench.bench.contenders import Bare, Contender, Evaluation, Forward, Loop
 from lrbench.bench.reference import Reference
-from lrbench.dataset import DatasetInfo
+from lrbench.data import datasets
+from lrbench.data.dataset import DatasetInfo
 from lrbench.errors import UserError, did_you_mean
-from lrbench.plan import Protocol, plan
-from lrbench.spec import RunSpec
+from lrbench.method import registry
+from lrbench.plan.plan import Protocol, plan
+from lrbench.spec.runspec import RunSpec
 
 GROUP = "lrbench.bench"  # entry points: which methods, name -> settings, are timed where none is named
 SIDE, CLASSES = 32, 10  # of images of noise

@@ -1,1 +1,1 @@
-"""`lrbench report`: a store as a static site."""
+"""From records to tables, figures and pages, through one DataFrame with a row per run (lrbench.report.frame)."""

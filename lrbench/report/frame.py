@@ -21,11 +21,12 @@ from typing import Any
 
 import pandas as pd
 
-from lrbench import cells, recipes
-from lrbench.needed import TEACHER
-from lrbench.record import Record
-from lrbench.spec import RunSpec
-from lrbench.store import Store
+from lrbench.report import cells
+from lrbench.report.needed import TEACHER
+from lrbench.spec import recipes
+from lrbench.spec.record import Record
+from lrbench.spec.runspec import RunSpec
+from lrbench.store.store import Store
 
 DONE, DIVERGED, FAILED = "done", "diverged", "failed"
 RESTORES = recipes.NONE  # the backbone of an SR net, which recognises nothing

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from lrbench import cells
-from lrbench.compare import Comparison, between
-from lrbench.marks import significant
+from lrbench.report import cells
+from lrbench.report.compare import Comparison, between
 from lrbench.report.frame import DONE
-from lrbench.rows import controlled
+from lrbench.report.marks import significant
+from lrbench.report.rows import controlled
 
 MARK = "§"  # of a gain whose interval leaves out 0
 NUMBERS = ["gain", "gain_low", "gain_high", "gain_mark", "gain_n", "gain_diverged", "gain_seeds", "mcnemar_p"]

@@ -10,16 +10,16 @@ from typing import Any
 
 import pandas as pd
 
-from lrbench import cells, published, registry, stats
-from lrbench.compare import SEEDS, Comparison, family
 from lrbench.errors import UserError
-from lrbench.needed import Known, differing_weights
-from lrbench.report import frame
+from lrbench.method import naming, registry
+from lrbench.report import cells, frame, published, stats
+from lrbench.report.compare import SEEDS, Comparison, family
+from lrbench.report.formats import DASH, HR_MARK, Sheet, fixed, render
 from lrbench.report.frame import CONDITIONS, DIVERGED, DONE, FAILED, column
 from lrbench.report.gain import MARK, Right, comparison, control_of, joined, numbers
-from lrbench.sheet import DASH, HR_MARK, Sheet, fixed, render
-from lrbench.spec import PROTOCOL, RunSpec
-from lrbench.store import Store
+from lrbench.report.needed import Known, differing_weights
+from lrbench.spec.runspec import PROTOCOL, RunSpec
+from lrbench.store.store import Store
 
 TITLE = "Leaderboard"
 LINE = 120  # characters of a line of Markdown
@@ -38,7 +38,7 @@ NONE_YET = "Nothing has been run yet; start with `lrbench run --method NAME --da
 
 
 def text(store: Store, style: str) -> str:
-    """The leaderboards of a store in one of lrbench.sheet's formats."""
+    """The leaderboards of a store in one of lrbench.report.formats's formats."""
     shown, boards = of_store(store)
     if style == "csv":
         return str(boards.to_csv(index=False, lineterminator="\n"))
@@ -170,7 +170,7 @@ def _conditions(run: pd.Series, contents: set[str]) -> str:
     said = {
         "protocol": f"{run['protocol']}",
         "recipe": f"recipe {run['recipe']}",
-        "recipe.epochs": cells.in_epochs(run["recipe.epochs"]),
+        "recipe.epochs": naming.in_epochs(run["recipe.epochs"]),
         "recipe.batch_size": f"batches of {run['recipe.batch_size']}",
         "limit_train": f"{images[0]} training and {images[1]} test images",
         "degradation": run["degradation"] if isinstance(run["degradation"], str) else "",

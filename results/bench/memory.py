@@ -8,9 +8,11 @@ from pathlib import Path
 
 import torch
 
-from lrbench import datasets, device, plan, prepare
+from lrbench import device
 from lrbench.bench.alone import peak_memory_mib
 from lrbench.bench.growth import company
+from lrbench.data import datasets, prepare
+from lrbench.plan.plan import plan
 
 LAMBDAS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STEPS = 3

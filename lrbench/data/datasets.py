@@ -1,0 +1,172 @@
+"""The data sets on this machine: found, listed, read and written.
+
+`<data root>/<name>.npz` is an uncompressed NumPy archive without pickles, of images in canonical order.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import platformdirs
+
+from lrbench.data.builtin import BUILT_IN
+from lrbench.data.dataset import Dataset, DatasetInfo, Split
+from lrbench.data.known import KNOWN
+from lrbench.errors import UserError, unknown
+from lrbench.store.files import write_atomic
+
+FORMAT = 1  # of the file; a file of another format is imported again, not converted
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # what a data set may be called: it becomes a file name
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A data set that cannot be used yet; `why` is the line that says what to do."""
+
+    name: str
+    why: str
+
+
+def data_root(given: Path | None) -> Path:
+    """The folder of the data sets: `given`, else $LRBENCH_DATA, else one in the user's cache."""
+    if given is not None:
+        return given
+    if named := os.environ.get("LRBENCH_DATA"):
+        return Path(named).expanduser()
+    return platformdirs.user_cache_path("lrbench") / "data"
+
+
+def info(name: str, root: Path) -> DatasetInfo:
+    """What the data set `name` in `root` is, read without its images.
+
+    Raises UserError where there is no such data set, it is not there yet, or its file is damaged.
+    """
+    if name in BUILT_IN:
+        return _built_in_info(name)
+    path = _path(name, root)
+    with _reading(path, name) as archive:
+        return _meta(archive, name)
+
+
+def load(name: str, root: Path) -> Dataset:
+    """The data set `name` in `root`, with all its images.
+
+    Raises UserError where there is no such data set, it is not there yet, or its file is damaged.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]()
+    path = _path(name, root)
+    with _reading(path, name) as archive:
+        meta = _meta(archive, name)
+        splits = {split: _split(archive, split, meta) for split in meta.counts}
+        if name in KNOWN and KNOWN[name].fault(meta, {part: split.labels for part, split in splits.items()}):
+            raise ValueError("another data set")
+        return Dataset(meta, splits)
+
+
+def available(root: Path) -> list[DatasetInfo | Missing]:
+    """Every data set that is known or imported: the known ones first, then the user's by name."""
+    return [_state(name, root) for name in _names(root)]
+
+
+def save(dataset: Dataset, root: Path) -> None:
+    """Write the data set to its file in `root`, whole or not at all; what was there is replaced.
+
+    Raises OSError where the folder cannot be made or written to, or the disk is full.
+    """
+    arrays: dict[str, Any] = {"meta": np.array(json.dumps({"format": FORMAT, **asdict(dataset.info)}))}
+    for part, split in dataset.splits.items():
+        arrays[f"{part}_images"], arrays[f"{part}_labels"] = split.images, split.labels
+        if split.groups is not None:
+            arrays[f"{part}_groups"] = split.groups
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    root.mkdir(parents=True, exist_ok=True)
+    write_atomic(root / f"{dataset.info.name}.npz", buffer.getvalue())
+
+
+@lru_cache
+def _built_in_info(name: str) -> DatasetInfo:
+    return BUILT_IN[name]().info
+
+
+def _names(root: Path) -> list[str]:
+    imported = sorted(path.stem for path in root.glob("*.npz") if NAME.fullmatch(path.stem))
+    return list(dict.fromkeys([*KNOWN, *BUILT_IN, *imported]))
+
+
+def _state(name: str, root: Path) -> DatasetInfo | Missing:
+    try:
+        return info(name, root)
+    except UserError as error:
+        return Missing(name, str(error))
+
+
+def _path(name: str, root: Path) -> Path:
+    path = root / f"{name}.npz"
+    if not NAME.fullmatch(name) or not path.is_file():
+        if name in KNOWN:
+            raise UserError(f"{name} is not in {root}; run {_remedy(name)}")
+        raise unknown("data set", name, _names(root))
+    return path
+
+
+def _remedy(name: str) -> str:
+    fetch = f"'lrbench data fetch {name}', or " if name in KNOWN else ""
+    return f"{fetch}'lrbench data import {name} PATH.npz'"
+
+
+@contextmanager
+def _reading(path: Path, name: str) -> Iterator[Mapping[str, Any]]:
+    """The archive at `path`; whatever is wrong with it ends in one line that names it."""
+    try:
+        with open(path, "rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, Mapping):  # a single array (.npy) under this name
+                raise ValueError("not an archive")
+            yield archive
+    except MemoryError:
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno:  # the machine's fault, not the file's
+            raise UserError(f"cannot read {path}: {error.strerror}") from error
+        # Of any kind: a flipped bit comes out of zipfile, NumPy or even Python's tokenizer, which reads
+        # the arrays' headers, and there is no list of what they raise.
+        again = f"make it again with {_remedy(name)}"
+        raise UserError(f"{path} is damaged or not a data set of lrbench; {again}") from error
+
+
+def _meta(archive: Mapping[str, Any], name: str) -> DatasetInfo:
+    """The archive's meta as DatasetInfo. Any error means that it does not describe `name`."""
+    meta = json.loads(str(archive["meta"][()]))
+    if meta.pop("format") != FORMAT:
+        raise ValueError("another format")
+    found = DatasetInfo(**{**meta, "classes": tuple(meta["classes"])})
+    # A file that was renamed by hand must not pass for what its new name says.
+    if found.name != name or (name in KNOWN and KNOWN[name].fault(found)):
+        raise ValueError("another data set")
+    return found
+
+
+def _split(archive: Mapping[str, Any], part: str, meta: DatasetInfo) -> Split:
+    """One split of the archive. Any error means that it is not as the meta says."""
+    images, labels = archive[f"{part}_images"], archive[f"{part}_labels"]
+    # The meta says whether there are groups: a damaged name in the archive must not lose them unseen.
+    grouped = part == "train" and "groups" in meta.fingerprint
+    groups = archive[f"{part}_groups"] if grouped else None
+    count = meta.counts[part]
+    expected = [(images, (count, meta.side, meta.side, 3), np.uint8), (labels, (count,), np.int64)]
+    expected += [] if groups is None else [(groups, (count,), np.int64)]
+    if any(array.shape != shape or array.dtype != dtype for array, shape, dtype in expected):
+        raise ValueError("not the arrays that the meta describes")
+    return Split(images, labels, groups)

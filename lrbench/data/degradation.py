@@ -1,0 +1,114 @@
+"""How low-resolution images are made: the named protocols, each a way down and a way back up.
+
+LR is made once from the whole HR image, before any augmentation, and is uint8 as a stored image would be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from lrbench.data.imresize import imresize
+from lrbench.errors import UserError, unknown
+
+Images = npt.NDArray[np.uint8]  # (n, side, side, 3), 0..255
+Resize = Callable[[Images, int], Images]  # images, new side -> images
+
+DEFAULT = "pil-bicubic"
+CHUNK = 2_000  # images at a time: bounds torch's float copies
+
+
+@dataclass(frozen=True)
+class Degradation:
+    """One protocol: `down` makes LR from HR; `up` enlarges LR to the network's input and sees no HR."""
+
+    down: Resize
+    up: Resize
+
+    def __call__(self, images: Images, scale: int) -> tuple[Images, Images]:
+        """(n, S, S, 3) uint8 -> LR (n, S/scale, S/scale, 3) and that LR enlarged to (n, S, S, 3), uint8."""
+        side = images.shape[1]
+        lr = self.down(images, side // scale)
+        return lr, self.up(lr, side)
+
+
+def degrade(images: Images, scale: int, protocol: str = DEFAULT) -> tuple[Images, Images]:
+    """Make LR images and their enlargements.
+
+    images: uint8 (n, S, S, 3), 0..255. Returns `lr` uint8 (n, S/scale, S/scale, 3) and `up` uint8
+    (n, S, S, 3), both new arrays; `up` is made from `lr` alone. Same input, same bytes.
+
+    Raises UserError for an unknown protocol or a scale that does not divide S, ValueError for images of
+    another type or shape.
+    """
+    if protocol not in DEGRADATIONS:
+        raise unknown("degradation", protocol, DEGRADATIONS)
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (images.shape[1],) * 2 + (3,):
+        raise ValueError(f"expected uint8 images (n, S, S, 3), got {images.dtype} {images.shape}")
+    check_scale(images.shape[1], scale)
+    return DEGRADATIONS[protocol](images, scale)
+
+
+def check_scale(side: int, scale: int) -> None:
+    """Raise UserError, naming the nearest scales that would do, unless `scale` >= 1 divides `side`."""
+    divisors = [d for d in range(1, side + 1) if side % d == 0]
+    if scale not in divisors:
+        below = [d for d in divisors if d < scale][-1:]
+        above = [d for d in divisors if d > scale][:1]
+        nearest = ", ".join(map(str, below + above))
+        raise UserError(f"scale {scale} does not divide {side}-pixel images; the nearest that do: {nearest}")
+
+
+def pil_bicubic(images: Images, side: int) -> Images:
+    """Pillow's BICUBIC (a = -0.5, antialiased when shrinking, fixed point), image by image."""
+    out = np.empty((len(images), side, side, 3), np.uint8)
+    for old, new in zip(images, out, strict=True):
+        new[:] = np.asarray(Image.fromarray(old).resize((side, side), Image.Resampling.BICUBIC))
+    return out
+
+
+def matlab_bicubic(images: Images, side: int) -> Images:
+    """MATLAB's imresize, the standard of the super-resolution field: see lrbench.data.imresize."""
+    return imresize(images, side, side)
+
+
+def block_mean(images: Images, side: int) -> Images:
+    """The mean of each block of pixels, rounded half up, in exact integers; `side` divides the old side."""
+    scale = images.shape[1] // side
+    sums = images.reshape(-1, side, scale, side, scale, 3).sum(axis=(2, 4), dtype=np.uint32)
+    means: Images = ((sums + scale**2 // 2) // scale**2).astype(np.uint8)
+    return means
+
+
+def torch_bicubic_aa_down(images: Images, side: int) -> Images:
+    """torch's antialiased bicubic (a = -0.5), rounded half to even."""
+    return _interpolate(images, side, antialias=True)
+
+
+def torch_bicubic_up(images: Images, side: int) -> Images:
+    """torch's plain bicubic, whose kernel has a = -0.75; `antialias` would make it -0.5, even upwards."""
+    return _interpolate(images, side, antialias=False)
+
+
+def _interpolate(images: Images, side: int, antialias: bool) -> Images:
+    import torch  # here, not above: the command line must answer before torch is loaded
+    from torch.nn.functional import interpolate
+
+    out = np.empty((len(images), side, side, 3), np.uint8)
+    for start in range(0, len(images), CHUNK):
+        chunk = torch.tensor(images[start : start + CHUNK]).permute(0, 3, 1, 2).float()
+        resized = interpolate(chunk, size=side, mode="bicubic", antialias=antialias, align_corners=False)
+        out[start : start + CHUNK] = resized.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    return out
+
+
+DEGRADATIONS: dict[str, Degradation] = {
+    DEFAULT: Degradation(pil_bicubic, pil_bicubic),
+    "matlab-bicubic": Degradation(matlab_bicubic, matlab_bicubic),
+    "area": Degradation(block_mean, pil_bicubic),
+    "torch-bicubic-aa": Degradation(torch_bicubic_aa_down, torch_bicubic_up),
+}

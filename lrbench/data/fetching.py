@@ -1,0 +1,123 @@
+"""Fetch a known data set through torchvision, then check and write it as an import would."""
+
+from __future__ import annotations
+
+import socket
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lrbench.data import datasets
+from lrbench.data.builtin import BUILT_IN
+from lrbench.data.dataset import DatasetInfo, Split
+from lrbench.data.importing import make
+from lrbench.errors import UserError, unknown
+from lrbench.store.files import TEMPORARY
+
+TIMEOUT = 15.0  # seconds without a byte; torchvision itself would wait for ever
+
+
+def fetch_dataset(name: str, root: Path) -> DatasetInfo:
+    """Download the known data set `name`, check it, and write it to `root` in canonical order.
+
+    Where it is there already and sound, nothing is downloaded. Raises UserError, and leaves nothing
+    behind, where the network fails or what arrives is not the data set, OSError where it cannot be kept.
+    """
+    if name in BUILT_IN:
+        raise UserError(f"{name} is built in: there is nothing to fetch")
+    if name not in SOURCES:
+        raise unknown("data set to fetch called", name, SOURCES)
+    try:
+        return datasets.load(name, root).info
+    except UserError:
+        pass  # not there, or damaged: fetch it
+    with _folder(root) as folder:
+        with _explained(name, folder):
+            splits, source = SOURCES[name](folder)
+        dataset = make(name, splits, None, source)
+    datasets.save(dataset, root)
+    return dataset.info
+
+
+def _cifar10(folder: Path) -> tuple[dict[str, Split], str]:
+    from torchvision.datasets import CIFAR10
+
+    return _cifar(CIFAR10, folder)
+
+
+def _cifar100(folder: Path) -> tuple[dict[str, Split], str]:
+    from torchvision.datasets import CIFAR100
+
+    return _cifar(CIFAR100, folder)
+
+
+def _cifar(kind: Any, folder: Path) -> tuple[dict[str, Split], str]:
+    # These files are pickles, which run code when read. torchvision compares the md5 of the archive
+    # (download_url) and of each file in it (_check_integrity, and again in _load_meta) with constants
+    # in its source before it unpickles any, so what is read here is what the authors published.
+    parts = {"train": kind(folder, train=True, download=True), "test": kind(folder, train=False)}
+    splits = {part: Split(data.data, np.array(data.targets, np.int64)) for part, data in parts.items()}
+    return splits, f"fetched from {kind.url}"
+
+
+def _svhn(folder: Path) -> tuple[dict[str, Split], str]:
+    from torchvision.datasets import SVHN
+
+    # Checked by md5 as above; torchvision has already made the label 10 of the files the digit 0.
+    parts = {part: SVHN(folder, split=part, download=True) for part in ("train", "test")}
+    splits = {part: Split(data.data.transpose(0, 2, 3, 1), data.labels) for part, data in parts.items()}
+    return splits, f"fetched from {parts['train'].url}"
+
+
+SOURCES: dict[str, Callable[[Path], tuple[dict[str, Split], str]]] = {
+    "cifar10": _cifar10,
+    "cifar100": _cifar100,
+    "svhn": _svhn,
+}
+
+
+@contextmanager
+def _folder(root: Path) -> Iterator[Path]:
+    """A temporary folder in `root`, on the disk that has room for data, removed in any case."""
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=root) as path:
+        yield Path(path)
+
+
+@contextmanager
+def _explained(name: str, folder: Path) -> Iterator[None]:
+    """Turn whatever goes wrong with a download into one line."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(TIMEOUT)
+    try:
+        yield
+    except (OSError, HTTPException) as error:
+        why = str(error).removeprefix("<urlopen error ").removesuffix(">")
+        raise _failed(name, why or type(error).__name__) from error
+    except (RuntimeError, tarfile.TarError) as error:  # torchvision's word for a wrong checksum
+        raise _failed(name, _arrived(folder) or str(error)) from error
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _failed(name: str, why: str) -> UserError:
+    other = f"without a network, get the data elsewhere and run 'lrbench data import {name} PATH'"
+    return UserError(f"could not fetch {name}: {' '.join(why.split())}; {other}")
+
+
+def _arrived(folder: Path) -> str | None:
+    """What the newest downloaded file is, if it is not what was asked for."""
+    files = sorted((f for f in folder.iterdir() if f.is_file()), key=lambda f: f.stat().st_mtime)
+    if not files:
+        return None
+    with files[-1].open("rb") as file:
+        start = file.read(1024).lower()
+    if b"<html" in start or b"<!doctype" in start:
+        return f"an HTML page came instead of {files[-1].name} (a proxy or login page?)"
+    return f"{files[-1].name} came with a wrong checksum ({files[-1].stat().st_size:,} bytes)"

@@ -1,0 +1,294 @@
+"""Import a data set: an .npz with the MedMNIST keys, or a folder of class folders, into one checked file."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lrbench.data import datasets
+from lrbench.data.builtin import BUILT_IN
+from lrbench.data.dataset import SPLITS, Dataset, DatasetInfo, Split, build
+from lrbench.data.datasets import NAME
+from lrbench.data.known import KNOWN
+from lrbench.errors import UserError
+
+SMALLEST = 4  # pixels: the smallest side that can still be made smaller
+MOST_CLASSES = 65_536  # a label is at most two bytes of an image's fingerprint
+REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What was read, before it is checked; `classes` None where the source does not name them."""
+
+    splits: dict[str, Split]
+    classes: tuple[str, ...] | None
+
+
+def import_dataset(name: str, path: Path, root: Path) -> DatasetInfo:
+    """Read the data set at `path`, check it, and write it to `root` as `name` in canonical order.
+
+    `path` is an .npz with the MedMNIST keys (train_images, train_labels, test_images, test_labels;
+    optionally val_images and val_labels, train_source whose first column numbers what each image was cut
+    from, and classes or class_names), or a folder with train/CLASS/, test/CLASS/ and optionally
+    val/CLASS/ of images. Images are uint8, square, all of one size of at least 4 pixels, grey or RGB.
+
+    Raises UserError, and writes nothing, where anything about it is wrong, or where `name` is a known
+    data set's and the content is not.
+    """
+    _check_name(name)
+    raw = _read(path)
+    dataset = make(name, raw.splits, raw.classes, f"imported from {path.name}")
+    datasets.save(dataset, root)
+    return dataset.info
+
+
+def make(name: str, splits: Mapping[str, Split], classes: tuple[str, ...] | None, source: str) -> Dataset:
+    """The checked data set in canonical order; nothing is written.
+
+    Splits: uint8 images (n, S, S, 3) and integer labels (n,). Raises UserError where the labels are not
+    0..C-1 with every class in train, or the content is not what a known `name` stands for.
+    """
+    _check_sides(splits)
+    named = classes or _numbered(splits["train"].labels)
+    _check_labels(splits, named)
+    known = KNOWN.get(name)
+    if known is None:
+        return build(name, named, splits, source)
+    labelled = known.classes if len(known.classes) == len(named) else named
+    dataset = build(name, labelled, splits, source)
+    fault = known.fault(dataset.info, {part: split.labels for part, split in dataset.splits.items()})
+    if fault is None and known.fingerprint is None and classes not in (None, known.classes):
+        # Other names may mean another order of the labels, and no fingerprint would tell.
+        first, last = known.classes[0], known.classes[-1]
+        fault = f"{name} (its classes are not called {first} to {last}, in that order)"
+    if fault:
+        other = "partial" if known.larger_than(dataset.info) else "other"
+        raise UserError(f"this is not {fault}: import it under another name, such as '{name}-{other}'")
+    return dataset
+
+
+def _check_name(name: str) -> None:
+    if name in BUILT_IN:
+        raise UserError(f"{name} is built in and cannot be imported; choose a name such as 'my-{name}'")
+    if not NAME.fullmatch(name):
+        rule = "use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
+        raise UserError(f"a data set cannot be called '{name}': {rule}")
+
+
+def _read(path: Path) -> Raw:
+    try:
+        return _read_either(path)
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
+
+
+def _read_either(path: Path) -> Raw:
+    if not path.exists():
+        raise UserError(f"{path} does not exist; give an .npz file or a folder with train/ and test/")
+    if path.is_dir():
+        return _read_folder(path)
+    if zipfile.is_zipfile(path):
+        return _read_npz(path)
+    if path.suffix == ".npz":
+        raise UserError(f"{path} is not a whole .npz file (cut off, damaged or something else); get it again")
+    raise UserError(f"{path} is neither an .npz file nor a folder; give one with train/ and test/ of images")
+
+
+# --- an .npz with the MedMNIST keys ---------------------------------------------------------------------
+
+
+def _read_npz(path: Path) -> Raw:
+    arrays = _arrays(path)
+    _check_keys(path, arrays)
+    splits = {part: _npz_split(path, arrays, part) for part in SPLITS if f"{part}_images" in arrays}
+    return Raw(splits, _npz_classes(path, arrays))
+
+
+def _arrays(path: Path) -> dict[str, Any]:
+    """The archive's members of the keys that are read; whatever is wrong with its bytes is a UserError."""
+    wanted = {f"{part}_{kind}" for part in SPLITS for kind in ("images", "labels")}
+    wanted |= {"train_source", "classes", "class_names"}
+    arrays, key = {}, ""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            for key in wanted & set(archive.files):
+                arrays[key] = archive[key]
+    except Exception as error:  # of any kind, as in lrbench.data.datasets
+        if "allow_pickle" in str(error):
+            hint = "lrbench does not unpickle; save it as a plain array of numbers or strings"
+            raise UserError(f"{key} in {path} is an array of Python objects: {hint}") from error
+        raise UserError(f"{path} is damaged; get it again") from error
+    return arrays
+
+
+def _check_keys(path: Path, arrays: Mapping[str, Any]) -> None:
+    halves = ("val_images", "val_labels")
+    wanted = REQUIRED + (halves if any(key in arrays for key in halves) else ())
+    if missing := [key for key in wanted if key not in arrays]:
+        raise UserError(f"{path} has no {', '.join(missing)}; these are the keys that MedMNIST's files use")
+    for key, value in arrays.items():
+        if not isinstance(value, np.ndarray):  # NumPy hands out the bytes of a member that is no array
+            raise UserError(f"{key} in {path} is not a NumPy array; make the file with numpy.savez")
+
+
+def _npz_split(path: Path, arrays: Mapping[str, np.ndarray], part: str) -> Split:
+    images = _rgb(arrays[f"{part}_images"], f"{part}_images in {path}")
+    labels = _labels(arrays[f"{part}_labels"], f"{part}_labels in {path}")
+    _check_length(labels, images, f"{part}_labels in {path}")
+    if part != "train" or "train_source" not in arrays:
+        return Split(images, labels)
+    groups = _groups(arrays["train_source"], f"train_source in {path}")
+    _check_length(groups, images, f"train_source in {path}")
+    return Split(images, labels, groups)
+
+
+def _rgb(images: np.ndarray, what: str) -> np.ndarray:
+    """uint8 (n, S, S, 3) from (n, S, S), (n, S, S, 1) or (n, S, S, 3)."""
+    if images.dtype != np.uint8:
+        raise UserError(f"{what} are {images.dtype}: convert them to uint8, 0 to 255")
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[3] not in (1, 3):
+        shape = "x".join(map(str, images.shape))
+        raise UserError(f"{what} have the shape {shape}: (n, S, S), (n, S, S, 1) or (n, S, S, 3) is needed")
+    if not len(images):
+        raise UserError(f"{what} are empty; every split needs images")
+    height, width = images.shape[1:3]
+    if height != width:
+        raise UserError(f"{what} are {height}x{width}, not square; crop or pad them")
+    return np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images
+
+
+def _labels(labels: np.ndarray, what: str) -> np.ndarray:
+    """int64 (n,) from integers (n,) or (n, 1)."""
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        raise UserError(f"{what} give {labels.shape[1]} labels an image (multi-label): one is needed")
+    if labels.ndim not in (1, 2) or (labels.ndim == 2 and not labels.shape[1]):
+        raise UserError(f"{what} have the shape {labels.shape}: (n,) or (n, 1) is needed")
+    if labels.dtype.kind not in "iu":
+        raise UserError(f"{what} are {labels.dtype}: convert them to integers, 0 to classes - 1")
+    return labels.reshape(-1).astype(np.int64)
+
+
+def _groups(source: np.ndarray, what: str) -> np.ndarray:
+    """int64 (n,): the first column of integers (n,) or (n, k)."""
+    column = source[:, 0] if source.ndim == 2 and source.shape[1] else source
+    if column.dtype.kind not in "iu" or column.ndim != 1:
+        raise UserError(f"{what} is {source.dtype} {source.shape}: integers (n,) or (n, k) are needed")
+    return column.astype(np.int64)
+
+
+def _check_length(array: np.ndarray, images: np.ndarray, what: str) -> None:
+    if len(array) != len(images):
+        raise UserError(f"{what}: {len(array):,} for {len(images):,} images; there must be one an image")
+
+
+def _npz_classes(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...] | None:
+    key = "classes" if "classes" in arrays else "class_names"
+    if key not in arrays:
+        return None
+    names = arrays[key]
+    if names.ndim != 1 or names.dtype.kind != "U":
+        raise UserError(f"{key} in {path} is {names.dtype} {names.shape}: strings (classes,) are needed")
+    if len(set(names.tolist())) != len(names):
+        raise UserError(f"{key} in {path} names a class twice; give each its own name")
+    return tuple(names.tolist())
+
+
+# --- a folder of class folders --------------------------------------------------------------------------
+
+
+def _read_folder(path: Path) -> Raw:
+    classes = tuple(folder.name for folder in _class_folders(path / "train"))
+    if len(classes) < 2:
+        raise UserError(f"{path / 'train'} needs a folder of images for each of at least two classes")
+    parts = [part for part in SPLITS if part != "val" or (path / part).is_dir()]
+    return Raw({part: _folder_split(path / part, classes) for part in parts}, classes)
+
+
+def _class_folders(path: Path) -> list[Path]:
+    if not path.is_dir():
+        raise UserError(f"{path} is missing; the folder needs train/CLASS/ and test/CLASS/ with images")
+    folders = (folder for folder in path.iterdir() if folder.is_dir())
+    return sorted((f for f in folders if not f.name.startswith(".")), key=lambda f: f.name)
+
+
+def _folder_split(path: Path, classes: tuple[str, ...]) -> Split:
+    images: list[np.ndarray] = []
+    labels: list[int] = []
+    for folder in _class_folders(path):
+        if folder.name not in classes:
+            raise UserError(f"{folder} is a class that train/ does not have; add it there or take it out")
+        for file in sorted(f for f in folder.iterdir() if not f.name.startswith(".")):
+            image = _image(file)
+            if images and image.shape != images[0].shape:
+                sizes = f"{_size(image)}, where others are {_size(images[0])}"
+                raise UserError(f"{file} is {sizes}: all images must have one size")
+            images.append(image)
+            labels.append(classes.index(folder.name))
+    if not images:
+        raise UserError(f"{path} has no images; they lie in a folder a class, as {path / classes[0]}")
+    return Split(np.stack(images), np.array(labels, np.int64))
+
+
+def _image(file: Path) -> np.ndarray:
+    """The image as uint8 (S, S, 3)."""
+    try:
+        with Image.open(file) as image:
+            mode, pixels = image.mode, np.asarray(image.convert("RGB"))
+    except Exception as error:  # of any kind: Pillow's decoders raise whatever damaged bytes lead to
+        raise UserError(f"{file} cannot be read as an image; repair it or take it out") from error
+    # Pillow clips these to 0..255 instead of scaling them: most would come out white.
+    if mode.startswith(("I", "F")):
+        raise UserError(f"{file} has more than 8 bits a channel; convert it to 8")
+    if pixels.shape[0] != pixels.shape[1]:
+        raise UserError(f"{file} is {_size(pixels)}, not square; crop or pad it")
+    return pixels
+
+
+def _size(image: np.ndarray) -> str:
+    return f"{image.shape[1]}x{image.shape[0]}"
+
+
+# --- what both must satisfy -----------------------------------------------------------------------------
+
+
+def _numbered(labels: np.ndarray) -> tuple[str, ...]:
+    """Class names for labels that have none: their numbers, which must be 0..C-1."""
+    present = np.unique(labels)
+    last = len(present) - 1
+    if present[0] != 0 or present[-1] != last:
+        found = f"the {last + 1} classes in train are numbered from {present[0]} to {present[-1]}"
+        raise UserError(f"{found}: renumber them 0 to {last}")
+    return tuple(map(str, present.tolist()))
+
+
+def _check_sides(splits: Mapping[str, Split]) -> None:
+    sides = {part: split.images.shape[1] for part, split in splits.items()}
+    for part, side in sides.items():
+        if side != sides["train"]:
+            train = f"{sides['train']}x{sides['train']}"
+            raise UserError(f"the {part} images are {side}x{side}, those of train {train}: make them one size")
+    if sides["train"] < SMALLEST:
+        raise UserError(f"the images are {sides['train']} pixels wide; {SMALLEST} is the least")
+
+
+def _check_labels(splits: Mapping[str, Split], classes: tuple[str, ...]) -> None:
+    last = len(classes) - 1
+    if not 1 <= last < MOST_CLASSES:
+        raise UserError(f"the number of classes is {last + 1}: it must lie between 2 and {MOST_CLASSES}")
+    for part, split in splits.items():
+        low, high = int(split.labels.min()), int(split.labels.max())
+        if low < 0 or high > last:
+            found = f"the {part} labels run from {low} to {high}"
+            raise UserError(f"{found}, but the classes of train are 0 to {last}; renumber or remove them")
+    counts = np.bincount(splits["train"].labels, minlength=len(classes))
+    for empty in np.flatnonzero(counts == 0)[:1]:
+        raise UserError(f"class '{classes[empty]}' has no training image; add some or take the class out")

@@ -1,0 +1,135 @@
+"""Ray: a task for runs side by side, on this machine or on a cluster whose machines share the store's folder."""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from contextlib import ExitStack, redirect_stdout, suppress
+from dataclasses import replace
+from typing import Any
+
+from lrbench.errors import UserError, one_line
+from lrbench.execute.executors import LONG, Event, Executor, Handle, Place
+from lrbench.spec.runspec import RunSpec
+
+TIMEOUT = 5.0  # seconds that a cluster has to answer
+OBJECT_STORE = 100 * 2**20  # bytes; only ids and a few words travel, the runs are in the store
+
+
+class Cluster(Executor):
+    """As many tasks at once as the cluster's machines have places when it is made; where fewer are free, they wait.
+
+    address: of a running cluster ("auto" for the one on this machine); None to start one here, ended by `close`.
+    gpus: of a run, such as 0.25 for four on a GPU. jobs: runs that share the place's threads, or the cores of the
+    largest machine; a run's cores are its threads.
+    """
+
+    def __init__(self, place: Place, address: str | None, gpus: float, jobs: int) -> None:
+        """Raises UserError where there is no Ray, no such cluster, or no machine in it for such a run."""
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        try:
+            import ray
+            from ray.util.queue import Queue
+        except ImportError as error:
+            raise UserError("--executor ray needs Ray; install it with: pip install 'lrbench[ray]'") from error
+        if address is not None:
+            _check(address)
+        quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+        if address is None:
+            quiet |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+        try:
+            ray.init(address=address or "local", **quiet)
+        except (ConnectionError, RuntimeError, ValueError) as error:
+            where = "does not start here" if address is None else f"does not answer at '{address}'"
+            raise UserError(f"Ray {where}: {one_line(error)[:LONG]}") from error
+        machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
+        if gpus and gpus > max(machine.get("GPU", 0) for machine in machines):
+            ray.shutdown()
+            raise UserError(f"no machine of the Ray cluster has {gpus:g} of a GPU for a run; leave --gpus-per-run out")
+        cores = int(max(machine.get("CPU", 0) for machine in machines))
+        cpus = max(1, min(place.threads or cores, cores) // jobs)
+        self.ray, self.place = ray, replace(place, threads=cpus)
+        self.slots = max(1, sum(_places(machine, cpus, gpus) for machine in machines))
+        self.told = Queue(actor_options={"num_cpus": 0})
+        # a run that dies is tried again by the schedule, which also reports it
+        self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_train)
+        self.running: dict[Any, set[str]] = {}  # object reference -> runs that have not ended
+        self.finished: dict[str, Any] = {}  # run -> object reference
+        self.held = ExitStack()
+        self.held.enter_context(redirect_stdout(sys.stderr))  # Ray prints of workers that died; ours is for results
+
+    def start(self, specs: Sequence[RunSpec]) -> None:
+        wanted = {need.id for spec in specs for need in spec.needs.values()}
+        needs = {self.finished[run]: None for run in wanted if run in self.finished}
+        task = self.task.options(name=", ".join(f"{spec.method} {spec.id}" for spec in specs))
+        reference = task.remote(self.place, [spec.model_dump_json() for spec in specs], self.told, *needs)
+        self.running[reference] = {spec.id for spec in specs}
+
+    def wait(self, handle: Handle, timeout: float) -> None:
+        ended, _ = self.ray.wait(list(self.running), timeout=timeout)
+        with suppress(self.ray.exceptions.RayActorError):  # only the words between are lost with it
+            for event in self.told.get_nowait_batch(self.told.qsize()):
+                self._hear(event, handle)
+        for reference in ended:
+            try:
+                for event in self.ray.get(reference):
+                    if event.run in self.running[reference]:  # else it is known, and may be tried again by now
+                        self._hear(event, handle)
+                    self.finished[event.run] = reference
+            except self.ray.exceptions.RayError as error:
+                why = f"{type(error).__name__}: {one_line(error)[:LONG]}"
+                for run in sorted(self.running[reference]):
+                    self._hear(Event(run, "failed", text=f"its Ray task died: {why}"), handle)
+            del self.running[reference]
+
+    def _hear(self, event: Event, handle: Handle) -> None:
+        """Tell `handle`, unless the run has ended."""
+        theirs = next((runs for runs in self.running.values() if event.run in runs), None)
+        if theirs is None and event.run:
+            return
+        if theirs and event.is_end:
+            theirs.discard(event.run)
+        handle(event)
+
+    def close(self) -> None:
+        for reference in self.running:
+            with suppress(self.ray.exceptions.RayError):
+                self.ray.cancel(reference, force=True)
+        self.ray.shutdown()
+        self.held.close()
+
+
+def _check(address: str) -> None:
+    """Raise UserError where nothing listens at HOST:PORT: Ray would try for most of a minute, then end this process."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto":
+        return
+    if not host or not port.isdecimal():
+        raise UserError(f"--address {address} is not HOST:PORT, as `ray start` prints it, nor auto")
+    try:
+        socket.create_connection((host, int(port)), TIMEOUT).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"no Ray cluster answers at {address}: {error}; start one with: ray start --head") from error
+
+
+def _places(machine: dict[str, float], cpus: int, gpus: float) -> int:
+    """How many tasks a machine has room for."""
+    places = int(machine.get("CPU", 0) // cpus)
+    return min(places, int(machine.get("GPU", 0) / gpus + 1e-9)) if gpus else places
+
+
+def _train(place: Place, specs: list[str], told: Any, *needs: list[Event]) -> list[Event]:
+    """The task: trains runs side by side, and returns how they ended. needs: how those ended that they waited for."""
+    place.enter()
+    ended: list[Event] = []
+
+    def handle(event: Event) -> None:
+        if event.is_end:
+            ended.append(event)
+        with suppress(Exception):  # words by the way; no run is lost for them
+            told.put(event)
+
+    place.train([RunSpec.model_validate_json(spec) for spec in specs], handle)
+    return ended

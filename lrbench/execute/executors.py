@@ -1,0 +1,171 @@
+"""Where runs are trained: one small interface, and the plain way, in this process."""
+
+from __future__ import annotations
+
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from lrbench import device as devices
+from lrbench import threads
+from lrbench.errors import OUT_OF_MEMORY, RunError, UserError, one_line, out_of_memory
+from lrbench.execute.progress import Progress
+from lrbench.execute.runner import Runner
+from lrbench.method import registry
+from lrbench.spec.record import Record
+from lrbench.spec.runspec import RunSpec
+from lrbench.store.files import write_atomic
+from lrbench.store.store import Store
+
+TRACEBACK = "traceback"  # of a run that failed: a file beside its checkpoint
+LONG = 300  # characters of an error's message, of which a library's may have thousands
+
+
+@dataclass(frozen=True)
+class Event:
+    """What became known of a run. `row` is a row of its learning curve, or its record's metrics when done."""
+
+    run: str  # its id; empty for a note on nothing in particular
+    kind: Literal["started", "epoch", "done", "failed", "note"]
+    epoch: int = 0  # epochs finished
+    images_per_second: float = 0.0
+    row: Mapping[str, float | int | None] = field(default_factory=dict)
+    text: str = ""  # of a note; why it failed, or diverged
+
+    @property
+    def is_end(self) -> bool:
+        """Whether nothing more comes of the run."""
+        return self.kind in ("done", "failed")
+
+
+Handle = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Place:
+    """What whoever trains a run must know beside its spec; all of it can be sent to another process.
+
+    threads: of the CPU, shared by all that is trained at once on a machine; None: as many as torch takes. A device is
+    "cpu", "cuda" or "cuda:1". capture: steps in CUDA graphs, on a GPU.
+    """
+
+    results: Path
+    data: Path
+    device: str
+    threads: int | None = None
+    plugins: tuple[str, ...] = ()
+    capture: bool = True
+
+    def enter(self) -> None:
+        """Make this process ready to train here, once."""
+        if self.threads is not None:
+            threads.use(self.threads)
+        registry.add_drafts(self.plugins)
+
+    def train(self, specs: Sequence[RunSpec], handle: Handle) -> None:
+        """Train runs of one company, whose needs are finished; `handle` is told of all that happens.
+
+        The last that it is told of each is its end.
+        """
+        ends: set[str] = set()
+        store = Store(self.results, lambda text: handle(Event("", "note", text=text)))
+
+        def ended(spec: RunSpec, end: Record | Exception) -> None:
+            ends.add(spec.id)
+            if isinstance(end, Record):
+                handle(Event(spec.id, "done", spec.recipe.epochs, row=end.metrics, text=end.why or ""))
+            else:
+                place = store.work(spec.id) / TRACEBACK
+                with suppress(OSError):
+                    place.parent.mkdir(parents=True, exist_ok=True)
+                    write_atomic(place, "".join(traceback.format_exception(end)))
+                handle(Event(spec.id, "failed", text=_cause(end, place)))
+
+        device = devices.enter(devices.pick(self.device))
+        runner = Runner(store, self.data, device, lambda spec: _Telling(spec.id, handle), self.capture)
+        try:
+            runner.run_together(specs, ended, weights=True)  # what is begun here is missing, or has lost its weights
+        except Exception as error:  # of the store, say; what a method raises is its own run's end
+            for spec in specs:
+                if spec.id not in ends:
+                    ended(spec, error)
+        torch.cuda.empty_cache()
+
+
+class Executor(ABC):
+    """Trains runs in `slots` places at once. A context manager: at its end, well or not, nothing goes on."""
+
+    slots: int
+
+    @abstractmethod
+    def start(self, specs: Sequence[RunSpec]) -> None:
+        """Begin runs of one company side by side, in a slot that is free: one where all earlier runs have ended.
+
+        Their needs are in the store, with their weights.
+        """
+
+    @abstractmethod
+    def wait(self, handle: Handle, timeout: float) -> None:
+        """Tell `handle` what has happened, for up to about `timeout` seconds; sooner where a run ends."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Stop what is still running; it goes on from its last finished epoch when it is started again."""
+
+    def __enter__(self) -> Executor:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Here(Executor):
+    """In this process; `wait` returns when what was begun has ended."""
+
+    slots = 1
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.waiting: list[RunSpec] = []
+        place.enter()
+
+    def start(self, specs: Sequence[RunSpec]) -> None:
+        self.waiting = list(specs)
+
+    def wait(self, handle: Handle, timeout: float) -> None:
+        begun, self.waiting = self.waiting, []
+        self.place.train(begun, handle)
+
+    def close(self) -> None:
+        self.waiting.clear()
+
+
+class _Telling(Progress):
+    """Turns what the runner reports into events."""
+
+    def __init__(self, run: str, handle: Handle) -> None:
+        self.run, self.handle = run, handle
+
+    def note(self, message: str) -> None:
+        self.handle(Event(self.run, "note", text=message))
+
+    def start(self, spec: RunSpec, title: str, done: int, images: int) -> None:
+        self.handle(Event(self.run, "started", done))
+
+    def epoch(self, row: Mapping[str, float], images_per_second: float) -> None:
+        self.handle(Event(self.run, "epoch", int(row["epoch"]), images_per_second, dict(row)))
+
+
+def _cause(error: Exception, more: Path) -> str:
+    """Why a run failed, in one line; `more` says where."""
+    if out_of_memory(error):
+        return OUT_OF_MEMORY
+    if isinstance(error, (RunError, UserError)):
+        return one_line(error)
+    return f"{type(error).__name__}: {one_line(error)[:LONG]} (traceback: {more})"

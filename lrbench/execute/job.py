@@ -1,0 +1,188 @@
+"""One run, from the images that it needs to its record."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import time
+from pathlib import Path
+
+import torch
+from safetensors.torch import save as save_tensors
+
+from lrbench.data import pairs, prepare
+from lrbench.data.prepare import Prepared
+from lrbench.execute import provenance
+from lrbench.execute.progress import Progress
+from lrbench.method import naming, registry
+from lrbench.method.base import Method
+from lrbench.method.naming import title
+from lrbench.plan.plan import config_of, epochs_before
+from lrbench.spec.record import Record
+from lrbench.spec.runspec import RunSpec
+from lrbench.store.store import WEIGHTS, Store
+from lrbench.train import build
+from lrbench.train.frozen import Frozen
+from lrbench.train.restored import see_through
+from lrbench.train.training import Training
+
+PAUSE = {"cpu": 0.0, "cuda": 10.0}  # seconds between checkpoints: an epoch may take less than writing one
+COPIES = 4  # of a run's weights, in memory: themselves, their gradients, an optimizer's memory, one being saved
+
+
+class Job:
+    """A run that is being trained. The runs that it needs are in the store, with their weights."""
+
+    data: Prepared
+
+    def __init__(
+        self,
+        spec: RunSpec,
+        store: Store,
+        data_root: Path,
+        frozen: Frozen,
+        progress: Progress,
+        beside: Job | None = None,
+    ) -> None:
+        """Begins it, or goes on from its last checkpoint. Raises UserError for a method or data that cannot be run.
+
+        beside: another of its company, whose images are its own too.
+        """
+        self.spec, self.store, self.progress = spec, store, progress
+        self.device, self.started, self.written = frozen.device, time.perf_counter(), -math.inf
+        needs = {role: frozen.get(need) for role, need in spec.needs.items()}
+        self.needs_weights = {role: self._record(role).files[WEIGHTS] for role in spec.needs}
+        cls = registry.method(spec.method)
+        config = config_of(cls, spec.config)
+        restorer = cls.restored_by(config)
+        data = beside.data if beside else prepare.prepare(spec, data_root, self.device)
+        if restorer and not beside:
+            data = see_through(data, needs[restorer], self._record(restorer), store)
+        method = build.build(spec, data.facts, needs, self.device, data.mean, data.std)
+        self.start = cls.starts_from(config)
+        if self.start:
+            build.start_from(method, needs[self.start])
+        self.data, self.method, self.source = data, method, registry.source_hash(cls)
+        self.training = Training(method, spec, data.train, data.val, epochs_before(spec), self.source)
+        self.macs = macs(method, data.test.view(cls.view)[:1])  # before training: its mistakes show now
+        self.deployed = deployed(method, data.test.view(cls.view)[:1])
+        if restorer:
+            of_restorer = self._record(restorer).metrics
+            self.macs += int(of_restorer["macs"] or 0)
+            self.deployed += int(of_restorer.get("deployed_parameters") or of_restorer["parameters"] or 0)
+        saved = store.read_checkpoint(spec.id)
+        if saved is not None and self.training.fits(saved):
+            self.training.restore(saved)
+        elif saved is not None:
+            progress.note(f"{title(spec)}: its checkpoint is of other code; it starts anew")
+        progress.start(spec, title(spec), self.training.state.epoch, self.training.images_per_epoch)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds between two updates, about."""
+        return COPIES * sum(tensor.nbytes for tensor in self.method.state_dict().values())
+
+    def keep(self) -> None:
+        """Write down the epoch that has just been trained. Raises OSError."""
+        training = self.training
+        self.progress.epoch(training.state.curve[-1], training.images_per_second)
+        if time.perf_counter() - self.written >= PAUSE[self.device.type]:
+            self.store.write_checkpoint(self.spec.id, training.snapshot())
+            self.written = time.perf_counter()
+
+    def finish(self, side_by_side: int) -> Record:
+        """Test the trained method and save its record. side_by_side: how many runs were trained so."""
+        spec, training, method = self.spec, self.training, self.method
+        self.progress.stop()
+        training.use_own_threads()
+        training.finish()
+        why = training.diverged() or training.collapsed()
+        tested = training.task.test(method, self.data.test)
+        start = self._record(self.start) if self.start else None
+        if not why and not training.epochs and start and start.diverged:
+            why = f"its weights are those of {title(start.spec)}, which diverged"
+        before = int(start.metrics["epochs_in_weights"] or 0) if start else 0  # fewer than planned, if it diverged
+        ended = {"diverged_epoch": training.state.epoch, "last_finite_loss": training.last_finite_loss}
+        state, score = training.state, training.task.score
+        counted = state.curve[(state.best_epoch or state.epoch) - 1] if state.curve else {}
+        record = Record(
+            id=spec.id,
+            spec=spec,
+            status="diverged" if why else "done",
+            why=why,
+            metrics={
+                **{name: _number(value) for name, value in tested.metrics.items()},
+                **(ended if why else {}),
+                f"train_{score}": _number(counted.get(f"train_{score}")),
+                f"val_{score}": _number(counted.get(f"val_{score}")),  # None where no image is held out
+                "best_epoch": state.best_epoch or None,
+                "epochs": state.epoch,
+                "epochs_in_weights": before + state.epoch,
+                "images_per_second": training.images_per_second,
+                "side_by_side": side_by_side,
+                "train_seconds": state.seconds,
+                "wall_seconds": time.perf_counter() - self.started,
+                "parameters": sum(weight.numel() for weight in method.parameters()),
+                "deployed_parameters": self.deployed,
+                "macs": self.macs,
+                "peak_memory_mib": provenance.peak_memory_mib(self.device),
+            },
+            about=naming.about(spec.method),
+            data=self.data.facts,
+            env=provenance.environment(self.device) | {"captured": training.is_captured},
+            method_source=self.source,
+            needs_weights=self.needs_weights,
+            files={},
+        )
+        weights = {name: value.detach().cpu().contiguous().clone() for name, value in method.state_dict().items()}
+        record = self.store.save(record, curve_csv(state.curve), tested.outputs, save_tensors(weights))
+        value = math.nan if record.metrics[score] is None else record.metrics[score]
+        said = f"diverged: {why}" if why else f"{score} {value:.2f} {training.task.unit}"
+        speed = f", {training.images_per_second:.0f} images/s" if training.images_per_second else ""
+        self.progress.finished(f"{title(spec)}: {said}{speed}")
+        return record
+
+    def _record(self, role: str) -> Record:
+        record = self.store.get(self.spec.needs[role])
+        assert record is not None, f"run {self.spec.needs[role].id} was there when it was loaded"
+        return record
+
+
+def _number(value: float | None) -> float | None:
+    """A score, or None for one that is none: a record is JSON, which has no NaN."""
+    return value if value is not None and math.isfinite(value) else None
+
+
+@torch.no_grad()
+def macs(method: Method, image: torch.Tensor) -> int:
+    """Multiply-accumulates of one image's test path, uint8 (1, H, W, 3): half of PyTorch's FLOP count."""
+    from torch.utils.flop_counter import FlopCounterMode  # here, not above: it brings triton
+
+    with FlopCounterMode(display=False) as counter:
+        method.eval()(pairs.to_float(image))
+    return int(counter.get_total_flops()) // 2
+
+
+@torch.enable_grad()
+def deployed(method: Method, image: torch.Tensor) -> int:
+    """The parameters that one image's test path, uint8 (1, H, W, 3), depends on: without what only training needs."""
+    weights = [weight for weight in method.parameters() if weight.requires_grad]
+    output = method.eval()(pairs.to_float(image))
+    if not output.requires_grad:
+        return sum(weight.numel() for weight in method.parameters())
+    gradients = torch.autograd.grad(output.float().sum(), weights, allow_unused=True)
+    return sum(weight.numel() for weight, found in zip(weights, gradients, strict=True) if found is not None)
+
+
+def curve_csv(curve: list[dict[str, float]]) -> str:
+    """The learning curve as CSV; floats are written so that they read back exactly.
+
+    A term that is not in every epoch, of a loss with stages, is empty in the others.
+    """
+    out = io.StringIO()
+    columns = dict.fromkeys(name for row in curve for name in row)
+    writer = csv.DictWriter(out, fieldnames=list(columns), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(curve)
+    return out.getvalue()

@@ -1,0 +1,80 @@
+"""What is shown while runs are trained: on stderr, never on stdout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as RichProgress
+
+from lrbench.spec.runspec import RunSpec
+
+
+class Progress:
+    """Told of all that happens; says nothing. The base of those that do."""
+
+    def note(self, message: str) -> None:
+        """Something the user should know."""
+
+    def start(self, spec: RunSpec, title: str, done: int, images: int) -> None:
+        """A run begins, or goes on after `done` epochs of `images` images."""
+
+    def step(self, images: int) -> None:
+        """A batch of `images` is trained."""
+
+    def epoch(self, row: Mapping[str, float], images_per_second: float) -> None:
+        """An epoch is finished; `row` is its row of the learning curve."""
+
+    def stop(self) -> None:
+        """The run is over, well or not."""
+
+    def finished(self, summary: str) -> None:
+        """The run is finished and in the store."""
+
+
+class ConsoleProgress(Progress):
+    """A bar a run on a terminal; a line an epoch where stderr is a file."""
+
+    def __init__(self) -> None:
+        self.console = Console(stderr=True, highlight=False)
+        self.bar: RichProgress | None = None
+
+    def note(self, message: str) -> None:
+        self.console.print(message, markup=False, soft_wrap=True)
+
+    def finished(self, summary: str) -> None:
+        self.note(summary)
+
+    def start(self, spec: RunSpec, title: str, done: int, images: int) -> None:
+        self.title, self.epochs = title, spec.recipe.epochs
+        self.note(f"{title}: {self.epochs} epochs of {images} images" + (f", going on after {done}" if done else ""))
+        if self.console.is_terminal:
+            self.bar = RichProgress(
+                TextColumn("epoch {task.fields[epoch]}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[row]}"),
+                TimeRemainingColumn(),
+                console=self.console,
+                transient=True,
+            )
+            self.task = self.bar.add_task("", total=self.epochs * images, completed=done * images, epoch=done, row="")
+            self.bar.start()
+
+    def step(self, images: int) -> None:
+        if self.bar:
+            self.bar.advance(self.task, images)
+
+    def epoch(self, row: Mapping[str, float], images_per_second: float) -> None:
+        values = " ".join(f"{name} {value:.4g}" for name, value in row.items() if name != "epoch")
+        line = f"{values} {images_per_second:.0f} images/s"
+        if self.bar:
+            self.bar.update(self.task, epoch=int(row["epoch"]), row=line)
+        else:
+            self.note(f"{self.title} epoch {row['epoch']:.0f}/{self.epochs} {line}")
+
+    def stop(self) -> None:
+        if self.bar:
+            self.bar.stop()
+            self.bar = None

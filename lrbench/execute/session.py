@@ -1,0 +1,85 @@
+"""One call of `lrbench run`: from the user's words to records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from lrbench import device, threads
+from lrbench.data import datasets
+from lrbench.execute.progress import ConsoleProgress, Progress
+from lrbench.execute.runner import Runner
+from lrbench.method import registry
+from lrbench.plan.plan import Protocol, capped, plan
+from lrbench.spec.record import Record
+from lrbench.store.store import Store
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for, in the command line's words."""
+
+    method: str
+    dataset: str
+    results: Path
+    scale: int = 4
+    backbone: str = "resnet18"
+    width: float = 1.0
+    seeds: tuple[int, ...] = (0,)
+    recipe: str = "paper"
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    dropout: float = 0.0
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    degradation: str = "pil-bicubic"
+    select: str = "none"
+    limit_train: int | None = None
+    limit_test: int | None = None
+    threads: str | int = threads.AUTO
+    cap_limits: bool = False  # a limit above what the data set has: all images, where it is else a mistake
+    device: str = "auto"
+    precision: str = "auto"
+    capture: bool = True  # steps in CUDA graphs, on a GPU
+    plugins: tuple[str, ...] = ()
+    data: Path | None = None
+
+
+OWN = {"data", "precision"}  # of a Request; a Protocol means something else by these names
+SHARED = ({one.name for one in fields(Request)} & {one.name for one in fields(Protocol)}) - OWN
+
+
+def with_needs(records: Sequence[Record], results: Path, warn: Callable[[str], None]) -> list[Record]:
+    """The records and, before them, those of the runs that they needed, each once, where they are still there.
+
+    `warn` is told of one that is damaged.
+    """
+    store = Store(results, warn)
+    found: dict[str, Record | None] = {}
+    for record in records:
+        for spec in record.spec.walk():
+            found.setdefault(spec.id, record if spec.id == record.id else store.get(spec))
+    return [record for record in found.values() if record is not None]
+
+
+def run(request: Request, progress: Progress | None = None) -> list[Record]:
+    """The records of a request, one a seed. All is checked before anything is trained or written."""
+    progress = progress or ConsoleProgress()
+    registry.add_drafts(request.plugins)
+    registry.method(request.method)
+    threads.check(request.threads)
+    chosen = device.enter(device.pick(request.device))
+    root = datasets.data_root(request.data)
+    wanted = Protocol(
+        data=datasets.info(request.dataset, root),
+        precision=device.precision(request.precision, chosen),
+        **{name: getattr(request, name) for name in SHARED},
+    )
+    if request.cap_limits:
+        wanted = capped(wanted, progress.note)
+    specs = [plan(request.method, request.settings, replace(wanted, seed=seed)) for seed in request.seeds]
+    threads.use(threads.choose(request.threads))
+    runner = Runner(Store(request.results, progress.note), root, chosen, lambda spec: progress, request.capture)
+    return [runner.run(spec) for spec in specs]

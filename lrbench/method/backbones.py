@@ -1,0 +1,267 @@
+"""Backbones: networks that give features, logits and feature maps, and own their normalisation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lrbench.errors import UserError, did_you_mean, one_line, unknown
+from lrbench.spec.recipes import NONE as NONE
+
+TIMM = "timm:"
+
+
+class Dropout(nn.Module):
+    """Dropout (Srivastava et al. 2014) with random numbers of its own, so that nothing else that is drawn moves them.
+
+    `reseed` starts them anew, as the training loop does before every epoch. On a GPU a step with dropout is trained
+    the plain way: a captured one would repeat its numbers.
+    """
+
+    def __init__(self, part: float) -> None:
+        """part: the probability of each value to be dropped, 0 for none."""
+        super().__init__()
+        self.part, self.seed = part, 0
+        self.generator: torch.Generator | None = None
+
+    def reseed(self, seed: int) -> None:
+        """Draw from `seed` on."""
+        self.seed, self.generator = seed, None
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not self.training or not self.part:
+            return x
+        if self.generator is None:
+            self.generator = torch.Generator(x.device).manual_seed(self.seed)
+        kept = torch.empty_like(x).bernoulli_(1 - self.part, generator=self.generator)
+        return x * kept / (1 - self.part)
+
+
+class Backbone(nn.Module):
+    """A classifier taken apart: `head(features(x))` are its logits.
+
+    Images come in [0, 1]; the backbone subtracts `mean` and divides by `std` (RGB) itself, so that
+    nothing outside it can get the normalisation wrong.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, dimension: int, classes: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.dimension = dimension
+        self.dropout = Dropout(0.0)
+        self.classifier = nn.Linear(dimension, classes)
+        self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
+
+    def normalise(self, x: Tensor) -> Tensor:
+        """(n, 3, S, S) in [0, 1] to zero mean and unit variance."""
+        return (x - self.mean) / self.std
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        """x (n, 3, S, S) in [0, 1] -> the feature maps (n, c, h, w) of each stage, shallow to deep.
+
+        timm's models give one, the last, as timm shapes it: (n, tokens, d) for a transformer.
+        """
+        raise NotImplementedError
+
+    def pool(self, last: Tensor) -> Tensor:
+        """The deepest feature maps -> features (n, d), float32."""
+        return last.mean(dim=(2, 3), dtype=torch.float32)
+
+    def features(self, x: Tensor) -> Tensor:
+        """x (n, 3, S, S) in [0, 1] -> the last feature layer (n, d), float32."""
+        return self.pool(self.maps(x)[-1])
+
+    def head(self, features: Tensor) -> Tensor:
+        """features (n, d) -> logits (n, classes), computed in float32: in bf16 many images end in exact ties."""
+        with torch.autocast(features.device.type, enabled=False):
+            return self.classifier(self.dropout(features.float()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x (n, 3, S, S) in [0, 1] -> logits (n, classes), float32."""
+        return self.head(self.features(x))
+
+
+class _Stages(Backbone):
+    """A backbone that is a chain of stages, each giving one map."""
+
+    def __init__(
+        self,
+        stages: Sequence[nn.Module],
+        dimension: int,
+        classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+    ) -> None:
+        super().__init__(dimension, classes, mean, std)
+        self.stages = nn.ModuleList(stages)
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        maps, x = [], self.normalise(x)
+        for stage in self.stages:
+            maps.append(x := stage(x))
+        return maps
+
+
+def _channels(at_full_width: int, width: float) -> int:
+    """Channels at a width: a multiple of 8, at least 8."""
+    return max(8, 8 * round(at_full_width * width / 8))
+
+
+def resnet18(width: float, classes: int, mean: Sequence[float], std: Sequence[float]) -> Backbone:
+    """ResNet-18 (He et al. 2016), timm's, with the CIFAR stem: 3x3 stride 1 and no max-pool."""
+    import timm
+
+    channels = tuple(_channels(c, width) for c in (64, 128, 256, 512))
+    # timm widens the stem only for its "deep" one, whose convolutions are then replaced by the CIFAR stem.
+    # A last normalisation started at zero, timm's default, cost 5 points in 20 epochs: measured, so not here.
+    net = timm.create_model(
+        "resnet18", stem_type="deep", stem_width=channels[0] // 2, channels=channels, zero_init_last=False
+    )
+    stem = nn.Conv2d(3, channels[0], 3, padding=1, bias=False)
+    nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
+    parts = dict(net.named_children())
+    first = nn.Sequential(stem, parts["bn1"], parts["act1"], parts["layer1"])
+    return _Stages([first, *(parts[f"layer{n}"] for n in (2, 3, 4))], channels[-1], classes, mean, std)
+
+
+def vgg16(width: float, classes: int, mean: Sequence[float], std: Sequence[float]) -> Backbone:
+    """VGG-16 (Simonyan & Zisserman 2015) with batch normalisation: torchvision's features, one linear layer."""
+    from torchvision.models.vgg import cfgs, make_layers
+
+    plan = [_channels(item, width) if isinstance(item, int) else item for item in cfgs["D"]]
+    stages: list[list[nn.Module]] = [[]]
+    for layer in make_layers(plan, batch_norm=True):
+        stages[-1].append(layer)
+        if isinstance(layer, nn.MaxPool2d):
+            layer.ceil_mode = True  # no difference at 32 pixels; lets smaller images through
+            stages.append([])
+    net = nn.ModuleList(nn.Sequential(*stage) for stage in stages[:-1])
+    _kaiming(net)
+    return _Stages(list(net), _channels(512, width), classes, mean, std)
+
+
+def alexnet(width: float, classes: int, mean: Sequence[float], std: Sequence[float]) -> Backbone:
+    """The AlexNet for 32x32 images known at 77.2 % on CIFAR-10 (bearpaw/pytorch-classification)."""
+    return _alexnet(width, classes, mean, std, batch_norm=False)
+
+
+def alexnet_bn(width: float, classes: int, mean: Sequence[float], std: Sequence[float]) -> Backbone:
+    """The same AlexNet with batch normalisation after each convolution."""
+    return _alexnet(width, classes, mean, std, batch_norm=True)
+
+
+def _alexnet(width: float, classes: int, mean: Sequence[float], std: Sequence[float], batch_norm: bool) -> Backbone:
+    c = [_channels(channels, width) for channels in (64, 192, 384, 256, 256)]
+
+    def layer(inputs: int, outputs: int, size: int, stride: int = 1) -> list[nn.Module]:
+        convolution = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2)
+        return [convolution, *([nn.BatchNorm2d(outputs)] if batch_norm else []), nn.ReLU(inplace=True)]
+
+    def pool() -> nn.Module:
+        return nn.MaxPool2d(2, ceil_mode=True)  # no difference at 32 pixels; lets smaller images through
+
+    net = nn.ModuleList([
+        nn.Sequential(*layer(3, c[0], 11, stride=4), pool()),
+        nn.Sequential(*layer(c[0], c[1], 5), pool()),
+        nn.Sequential(*layer(c[1], c[2], 3), *layer(c[2], c[3], 3), *layer(c[3], c[4], 3), pool()),
+    ])  # fmt: skip
+    _kaiming(net)  # PyTorch's smaller start costs the plain one 2 points in 20 epochs
+    return _Stages(list(net), c[4], classes, mean, std)
+
+
+def _kaiming(net: nn.Module) -> None:
+    """Kaiming's start, fan-out, as torchvision has it for VGG: without it sixteen layers start too small to learn."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+class TimmBackbone(Backbone):
+    """Any timm model, through forward_features and forward_head(pre_logits=True), not pretrained."""
+
+    def __init__(self, name: str, side: int, classes: int, mean: Sequence[float], std: Sequence[float]) -> None:
+        import timm
+
+        try:  # transformers must be told the image's side; convolutional networks do not know the word
+            net = timm.create_model(name, num_classes=0, img_size=side)
+        except TypeError:
+            net = timm.create_model(name, num_classes=0)
+        super().__init__(_timm_dimension(net, side), classes, mean, std)
+        self.net: Any = net  # forward_features and forward_head are timm's, not nn.Module's
+
+    def maps(self, x: Tensor) -> list[Tensor]:
+        return [self.net.forward_features(self.normalise(x))]
+
+    def pool(self, last: Tensor) -> Tensor:
+        return self.net.forward_head(last, pre_logits=True).float()
+
+
+def _timm_dimension(net: nn.Module, side: int) -> int:
+    """The width of the pre-logits layer, which some timm models keep under no common name."""
+    training = net.training
+    with torch.no_grad():
+        width = net.eval().forward_head(net.forward_features(torch.zeros(1, 3, side, side)), pre_logits=True).shape[1]  # type: ignore[operator]
+    net.train(training)
+    return int(width)
+
+
+BACKBONES: dict[str, Callable[[float, int, Sequence[float], Sequence[float]], Backbone]] = {
+    "alexnet": alexnet,
+    "alexnet-bn": alexnet_bn,
+    "vgg16": vgg16,
+    "resnet18": resnet18,
+}
+
+
+def check_backbone(name: str, width: float, side: int) -> None:
+    """Raise UserError for a backbone that `create` would not make for images of that side."""
+    _check_name(name, width)
+    if name.startswith(TIMM):
+        try:
+            with torch.device("meta"):
+                TimmBackbone(name.removeprefix(TIMM), side, 2, (0.0,) * 3, (1.0,) * 3)
+        except Exception as error:  # each model has its own words for an image that is too small
+            raise UserError(f"{name} does not take {side}x{side} images: {one_line(error)}") from error
+
+
+def _check_name(name: str, width: float) -> None:
+    if not name.startswith(TIMM):
+        if name not in BACKBONES:
+            raise unknown("backbone", name, [*BACKBONES, TIMM + "NAME"])
+        return
+    import timm
+
+    if not timm.is_model(model := name.removeprefix(TIMM)):
+        raise UserError(f"timm has no model '{model}'; {did_you_mean(model, timm.list_models())}")
+    if width != 1:
+        raise UserError(f"{name} comes in one width: leave --width at 1")
+
+
+def create(
+    name: str,
+    width: float,
+    side: int,
+    classes: int,
+    mean: Sequence[float],
+    std: Sequence[float],
+    dropout: float = 0.0,
+) -> Backbone:
+    """A new backbone for `side` x `side` images with values in [0, 1] of that mean and std a channel.
+
+    dropout: the part of the features that is dropped in training, in front of the classifier's linear layer.
+    """
+    _check_name(name, width)
+    if name.startswith(TIMM):
+        net: Backbone = TimmBackbone(name.removeprefix(TIMM), side, classes, mean, std)
+    else:
+        net = BACKBONES[name](width, classes, mean, std)
+    net.dropout.part = dropout
+    return net

@@ -1,0 +1,196 @@
+"""The method contract: what a plugin author reads.
+
+A method is one class in one file and one entry point of the group `lrbench.methods`. It is built with
+its validated config, a context and the runs that it needs; the one training loop calls `loss`, the one
+test loop calls `forward`, and nothing else is asked of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lrbench.errors import UserError
+from lrbench.spec import schedules
+from lrbench.spec.recipes import Recipe
+
+if TYPE_CHECKING:
+    from lrbench.method.backbones import Backbone
+
+View = Literal["up", "lr", "hr"]
+MISSING: Any = None  # in place of an image that a method must not see
+
+
+@dataclass(frozen=True)
+class Batch:
+    """n training images on the training device. Images are float32 in [0, 1], RGB, channels first.
+
+    hr and up share one crop and one flip. So does lr, rounded to whole LR pixels; it is exact for a
+    method with `view = "lr"`, whose crops are drawn on the LR grid. A method with `view = "hr"` is
+    given no LR image: lr and up are missing from its batches.
+    """
+
+    hr: Tensor  # (n, 3, S, S)
+    y: Tensor  # (n,) int64 labels
+    index: Tensor  # (n,) int64 places in the training set, for memory banks
+    lr: Tensor = MISSING  # (n, 3, S/scale, S/scale), the native low-resolution image
+    up: Tensor = MISSING  # (n, 3, S, S), lr enlarged to the network's input by the degradation protocol
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method may know about the run it is built for."""
+
+    classes: int
+    side: int  # of the HR image and of the network's input, in pixels
+    scale: int | None  # HR side / LR side; None where view is "hr"
+    train_images: int
+    recipe: Recipe
+    backbone: Callable[[], Backbone]  # a new network; the first one starts as any other method's first: the student's
+    autocast: Callable[[], AbstractContextManager[Any]]  # the spec's precision, for a forward pass
+
+
+@dataclass(frozen=True)
+class Needs:
+    """Another run that a method needs, by its method's name.
+
+    It inherits the data set, degradation, backbone, recipe and seed of the run that needs it, unless
+    `overrides` (field of lrbench.plan.plan.Protocol -> value, such as {"backbone": "vgg16", "epochs": 50})
+    says otherwise.
+    """
+
+    method: str
+    config: Mapping[str, Any] = field(default_factory=dict)
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Config(BaseModel):
+    """Base of every method's config: frozen; unknown fields, NaN and infinity (no JSON has them) are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+@dataclass
+class Optimizer:
+    """An optimizer and the schedule of its learning rate, stepped together, once a batch."""
+
+    optimizer: torch.optim.Optimizer
+    factor: Callable[[int], float]  # update number, from 0 -> what the peak rate is multiplied by
+
+    def set_rate(self, done: int) -> None:
+        """Set the learning rate for update number `done`; the rate that a group was given is its peak."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = group.setdefault("peak_lr", group["lr"]) * self.factor(done)
+
+    def minimize(self, loss: Tensor, clip: float | None = None) -> None:
+        """One step down the gradient of `loss`, each element of which is clipped to [-clip, clip]."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if clip is not None:
+            for group in self.optimizer.param_groups:
+                nn.utils.clip_grad_value_(group["params"], clip)
+        self.optimizer.step()
+
+
+class Method(nn.Module):
+    """Base class of every method.
+
+    A subclass sets `name`, builds its networks in `__init__` and writes `loss` and `forward`. Needed
+    runs are in `self.needs` and nowhere else: loaded, frozen (no gradient, eval mode) and outside the
+    module tree, so that they are neither optimised nor saved.
+    """
+
+    name: ClassVar[str]
+    label: ClassVar[str] = ""  # the name in tables; `name` where empty
+    version: ClassVar[str] = "1"  # raise it when the same config no longer gives the same scores
+    view: ClassVar[View] = "up"  # the one image that `forward` gets; "hr" is marked in every report
+    falls: ClassVar[str] = "loss"  # the column of the learning curve that training must bring down
+    steady: ClassVar[bool] = True  # False: its loss may grow a thousandfold on purpose, and has not diverged then
+    selects: ClassVar[bool] = True  # False: its last epoch counts, whatever --select says
+    Config: ClassVar[type[Config]] = Config
+
+    def __init__(self, config: Any, context: Context, needs: Mapping[str, Method]) -> None:
+        super().__init__()
+        self.config, self.context, self.needs = config, context, dict(needs)
+
+    @classmethod
+    def needs_of(cls, config: Any) -> dict[str, Needs]:
+        """Role -> another run that must exist before this one is trained."""
+        return {}
+
+    @classmethod
+    def starts_from(cls, config: Any) -> str | None:
+        """The role whose trained weights this one starts from: its epochs count in this one's budget."""
+        return None
+
+    @classmethod
+    def trains(cls, config: Any) -> bool:
+        """False for one that is tested with the weights that it starts from, see `starts_from`, and never trained."""
+        return True
+
+    @classmethod
+    def restored_by(cls, config: Any) -> str | None:
+        """The role of an SR net (lrbench.method.restorer) whose images it sees: `up` is then made from those."""
+        return None
+
+    @classmethod
+    def own_protocol(cls, config: Any) -> Mapping[str, Any]:
+        """Fields of the protocol that this run sets for itself; the runs that it needs do not inherit them."""
+        return {}
+
+    @classmethod
+    def check(cls, config: Any, scale: int) -> None:
+        """Raise UserError, naming the nearest valid value, for a config that cannot be run at this scale."""
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """Named terms, scalars, which the loop sums, minimises and logs; no name of lrbench.train.training.COLUMNS."""
+        raise NotImplementedError(f"{type(self).__name__} has no loss")
+
+    def forward(self, image: Tensor) -> Tensor:
+        """The test path: logits (n, classes) from the image that `view` names, and from it only.
+
+        image: float32 in [0, 1]; (n, 3, S, S) for "up" and "hr", (n, 3, S/scale, S/scale) for "lr".
+        """
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def optimizers(self, updates: int) -> list[Optimizer]:
+        """What `step` updates the weights with, over `updates` steps. SGD as the recipe says."""
+        recipe = self.context.recipe
+        weights = [weight for weight in self.parameters() if weight.requires_grad]
+        sgd = torch.optim.SGD(
+            weights,
+            lr=recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+        if recipe.momentum:  # the fused step wants all buffers or none, and a weight's gradient may come later
+            for weight in weights:
+                sgd.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+        return [self.scheduled(sgd, updates)]
+
+    def scheduled(self, optimizer: torch.optim.Optimizer, updates: int) -> Optimizer:
+        """An optimizer whose rate goes as the recipe's schedule says, over `updates` steps."""
+        schedule = self.context.recipe.schedule
+        return Optimizer(optimizer, lambda done: schedules.factor(schedule, done, updates))
+
+    def step(self, batch: Batch, optimizers: list[Optimizer]) -> dict[str, Tensor]:
+        """One update; returns the named terms to log. Override it only to alternate optimizers."""
+        with self.context.autocast():
+            terms = self.loss(batch)
+        if not isinstance(terms, dict):
+            raise UserError(f"{self.name}: loss returned a {type(terms).__name__}; it must be a dict of named terms")
+        optimizers[0].minimize(torch.stack(list(terms.values())).sum())
+        return terms
+
+    def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
+        """Softmax loss, mean over the batch, with the recipe's label smoothing."""
+        return F.cross_entropy(logits.float(), y, label_smoothing=self.context.recipe.label_smoothing)

@@ -1,0 +1,190 @@
+"""Plugins: found through entry points, loaded when used, each in its own try."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import inspect
+import sys
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from lrbench.errors import UserError, one_line, unknown
+
+if TYPE_CHECKING:
+    from lrbench.method.base import Method
+
+METHODS = "lrbench.methods"
+_drafts: dict[str, tuple[type[Method], str]] = {}  # name -> class and where it came from
+
+
+@dataclass(frozen=True)
+class Listing:
+    """One method as `lrbench methods` shows it; `error` says why it cannot be used."""
+
+    name: str
+    origin: str
+    cls: type[Method] | None
+    error: str | None
+
+
+@cache
+def installed(group: str) -> dict[str, list[EntryPoint]]:
+    """Name -> the entry points of that name; more than one is a conflict."""
+    found: dict[str, list[EntryPoint]] = defaultdict(list)
+    for point in entry_points(group=group):
+        if point not in found[point.name]:
+            found[point.name].append(point)
+    return dict(sorted(found.items()))
+
+
+def load(group: str, kind: str, name: str) -> Any:
+    """The object behind an entry point.
+
+    Raises UserError for an unknown name, for a name that two distributions claim, and for a plugin
+    that fails to import.
+    """
+    points = installed(group)
+    if name not in points:
+        raise unknown(kind, name, points)
+    if len(points[name]) > 1:
+        raise UserError(f"two plugins are called '{name}': {' and '.join(map(origin, points[name]))}; uninstall one")
+    try:
+        return points[name][0].load()
+    except (Exception, SystemExit) as error:  # whatever a plugin's import may raise
+        raise UserError(
+            f"{kind} '{name}' of {origin(points[name][0])} does not load: {type(error).__name__}: {one_line(error)}"
+        ) from error
+
+
+def method(name: str) -> type[Method]:
+    """The class of a method, a draft's or an installed one's. Raises UserError as `load` does."""
+    if name in _drafts and name in installed(METHODS):
+        raise UserError(
+            f"two plugins are called '{name}': {_drafts[name][1]} and {origin(installed(METHODS)[name][0])}; "
+            "give the draft another name"
+        )
+    if name in _drafts:
+        return _drafts[name][0]
+    if name not in installed(METHODS):
+        raise unknown("method", name, [*installed(METHODS), *_drafts])
+    return _checked(load(METHODS, "method", name), name)
+
+
+def place(name: str) -> EntryPoint | None:
+    """Where an installed method's class is; None for a draft's, a name that two claim, and one that nobody has."""
+    points = installed(METHODS).get(name, [])
+    return points[0] if len(points) == 1 and name not in _drafts else None
+
+
+def methods() -> list[Listing]:
+    """Every method, the broken ones with their error."""
+    places = [(name, " and ".join(map(origin, points))) for name, points in installed(METHODS).items()]
+    listings = []
+    for name, where in places + [(name, where) for name, (_, where) in _drafts.items()]:
+        try:
+            listings.append(Listing(name, where, method(name), None))
+        except UserError as error:
+            listings.append(Listing(name, where, None, str(error)))
+    return listings
+
+
+def add_drafts(places: Iterable[str]) -> None:
+    """Load methods, see `add_draft`."""
+    for place in places:
+        add_draft(place)
+
+
+def add_draft(place: str) -> None:
+    """Load a method from "FILE.py:Class" for this process.
+
+    Its `version` becomes the hash of the file: an edited draft is another run, never a stale answer.
+    Raises UserError.
+    """
+    file, _, class_name = place.rpartition(":")
+    path = Path(file)
+    if not file:
+        raise UserError(f"--plugin wants FILE.py:Class; '{place}' names no class")
+    if not path.is_file():
+        raise UserError(f"--plugin wants FILE.py:Class; there is no file '{file}'")
+    where = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
+    module_name = f"lrbench_draft_{path.stem}_{where}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--plugin wants FILE.py:Class; '{file}' is not a Python file")
+    module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{file} does not load: {type(error).__name__}: {one_line(error)}") from error
+    if not hasattr(module, class_name):
+        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
+        raise unknown(f"class in {file}", class_name, classes)
+    cls = _checked(getattr(module, class_name))
+    cls.version = "draft-" + hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+    if cls.name in _drafts and Path(_drafts[cls.name][1]).resolve() != path.resolve():
+        raise UserError(f"two drafts are called '{cls.name}': {_drafts[cls.name][1]} and {path}; rename one")
+    register(cls, str(path))
+
+
+def register(cls: type[Method], origin: str) -> None:
+    """Make a class that is not installed known to this process; `origin` says where it came from.
+
+    Raises UserError for what is not a method.
+    """
+    _drafts[_checked(cls).name] = cls, origin
+
+
+def source_hash(cls: type[Method]) -> str | None:
+    """sha256 of the files that a method, its bases and their helpers are written in; None if unknown.
+
+    To tell a change. A helper is a module of the same package that the method's file uses and that holds no
+    method itself.
+    """
+    from lrbench.method.base import Method
+
+    bases = [base for base in cls.__mro__ if issubclass(base, Method) and base is not Method]
+    try:
+        files = [Path(inspect.getfile(base)) for base in bases]
+        files += [Path(inspect.getfile(helper)) for helper in _helpers(sys.modules[cls.__module__])]
+        return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    except (OSError, TypeError, KeyError):
+        return None
+
+
+def _helpers(module: ModuleType) -> list[ModuleType]:
+    things = vars(module).values()
+    used = {thing.__name__ if inspect.ismodule(thing) else getattr(thing, "__module__", None) for thing in things}
+    package = module.__name__.partition(".")[0]
+    names = sorted(str(name) for name in used if str(name).partition(".")[0] == package and name != module.__name__)
+    return [sys.modules[name] for name in names if not any(map(_is_method, vars(sys.modules[name]).values()))]
+
+
+def _is_method(thing: Any) -> bool:
+    from lrbench.method.base import Method
+
+    return isinstance(thing, type) and issubclass(thing, Method) and thing is not Method
+
+
+def origin(point: EntryPoint) -> str:
+    """The distribution behind an entry point, in words."""
+    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+
+
+def _checked(cls: Any, expected: str | None = None) -> type[Method]:
+    from lrbench.method.base import Method
+
+    if not (isinstance(cls, type) and issubclass(cls, Method)):
+        raise UserError(f"{cls!r} is not a subclass of lrbench.method.base.Method")
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str):
+        raise UserError(f"{cls.__module__}.{cls.__name__} has no name; give its class one, as text")
+    if expected not in (None, name):
+        raise UserError(f"{cls.__module__}.{cls.__name__}.name is {name!r}; its entry point says {expected!r}")
+    return cls

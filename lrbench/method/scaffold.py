@@ -1,0 +1,81 @@
+"""A new plugin package: a working method with its test, for a researcher to edit."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from importlib.resources import files
+from itertools import count
+from pathlib import Path
+from string import Template
+
+from lrbench.errors import UserError
+from lrbench.method import registry
+from lrbench.store.files import new_folder
+
+VALID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+
+# file of the package -> its template in lrbench/method/templates
+TEMPLATES = {
+    "pyproject.toml": "pyproject.toml.txt",
+    "README.md": "README.md.txt",
+    "{module}.py": "method.py.txt",
+    "test_{module}.py": "test_method.py.txt",
+}
+
+
+def create(name: str, folder: Path) -> Path:
+    """Write the package lrbench-NAME into `folder`, whole or not at all; returns the package's folder.
+
+    Raises UserError for a name that is not valid or already taken and for a package that is already
+    there, and OSError where nothing can be written.
+    """
+    _check(name)
+    path = folder / f"lrbench-{name}"
+    if path.exists():
+        raise UserError(f"{path} is already there; choose another name or another folder")
+    module = module_of(name)
+    words = {"name": name, "module": module, "class_name": class_of(name)}
+    with new_folder(path) as temporary:
+        for file, template in TEMPLATES.items():
+            text = (files("lrbench.method") / "templates" / template).read_text(encoding="utf-8")
+            (temporary / file.format(module=module)).write_text(Template(text).substitute(words), encoding="utf-8")
+    return path
+
+
+def module_of(name: str) -> str:
+    """The module that holds a new method: my-method -> lrbench_my_method."""
+    return "lrbench_" + name.replace("-", "_")
+
+
+def class_of(name: str) -> str:
+    """The class of a new method: my-method -> MyMethodStudent.
+
+    The last word keeps it apart from Python's own names (none -> None) and the template's (config -> Config).
+    """
+    return "".join(word.capitalize() for word in name.split("-")) + "Student"
+
+
+def _check(name: str) -> None:
+    if not VALID.fullmatch(name):
+        raise UserError(
+            f"'{name}' cannot name a method: lower-case letters and digits, a letter first, with single dashes "
+            f"between them; the nearest name is '{_nearest(name)}'"
+        )
+    if origin := _taken_by(name):
+        free = next(other for i in count(2) if not _taken_by(other := f"{name}-{i}"))
+        raise UserError(f"the name '{name}' is taken by {origin}; choose another, such as '{free}'")
+
+
+def _nearest(name: str) -> str:
+    """The valid name nearest to one that is not: MyMethod -> my-method."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+    return re.sub(r"[^a-z0-9]+", "-", words).strip("-").lstrip("0123456789-") or "my-method"
+
+
+def _taken_by(name: str) -> str | None:
+    """What already has the name: an installed method, or a module that the new one would replace."""
+    if points := registry.installed(registry.METHODS).get(name):
+        return registry.origin(points[0])
+    module = module_of(name)
+    return f"the module {module}" if importlib.util.find_spec(module) else None

@@ -1,0 +1,52 @@
+"""The graph of runs behind some specs: which are there, which must be trained, in what order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lrbench.spec.runspec import RunSpec
+from lrbench.store.store import Store
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Runs by id, needs first."""
+
+    specs: dict[str, RunSpec]
+    missing: tuple[str, ...]  # to be trained, needs first
+    wanted: frozenset[str]  # those that were asked for, not only needed
+
+    @property
+    def there(self) -> tuple[str, ...]:
+        """Ids of the runs that are reused."""
+        missing = set(self.missing)
+        return tuple(run for run in self.specs if run not in missing)
+
+    def needs(self, run: str) -> list[str]:
+        """Ids of the runs that a run needs."""
+        return [need.id for need in self.specs[run].needs.values()]
+
+    def below(self, run: str) -> set[str]:
+        """Ids of all that a run needs, and that those need: a method is loaded with all of them."""
+        return {spec.id for spec in self.specs[run].walk()} - {run}
+
+    def roles(self, run: str) -> Counter[str]:
+        """What a run is to others of this graph, and to how many: "teacher", 8."""
+        return Counter(role for spec in self.specs.values() for role, need in spec.needs.items() if need.id == run)
+
+
+def graph(specs: Sequence[RunSpec], store: Store) -> Graph:
+    """The runs of `specs` and all that they need. A needed run that has lost its weights is trained again."""
+    every = {one.id: one for spec in specs for one in spec.walk()}
+    missing: dict[str, None] = {}
+    for spec in specs:
+        if store.get(spec) is None:
+            missing[spec.id] = None
+    for run in reversed(every):  # those that need before those that are needed
+        if run in missing:
+            for below in every[run].walk():  # a method is loaded with all that it needs itself
+                if below.id not in missing and below.id != run and store.get(below, weights=True) is None:
+                    missing[below.id] = None
+    return Graph(every, tuple(run for run in every if run in missing), frozenset(spec.id for spec in specs))

@@ -1,0 +1,212 @@
+"""From what the user asked for to specs: validated, and complete with all the runs that they need."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from lrbench.data.dataset import DatasetInfo
+from lrbench.data.degradation import DEFAULT, DEGRADATIONS, check_scale
+from lrbench.device import Precision
+from lrbench.errors import UserError, did_you_mean, unknown
+from lrbench.method import registry
+from lrbench.method.backbones import BACKBONES, NONE, TIMM, check_backbone
+from lrbench.method.base import Method, Needs
+from lrbench.method.restorer import Restorer
+from lrbench.spec import recipes
+from lrbench.spec.runspec import PROTOCOL, RESTORATION_PROTOCOL, RunSpec
+
+SELECT = ("none", "best-epoch", "held-out")
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """What a run shares with the runs it needs. Names are those of the command line."""
+
+    data: DatasetInfo
+    scale: int
+    precision: Precision
+    degradation: str = DEFAULT
+    backbone: str = "resnet18"
+    width: float = 1.0
+    dropout: float = 0.0
+    recipe: str = "paper"  # or the path of a file of the user's own
+    epochs: int | None = None  # None: the recipe's
+    batch_size: int | None = None  # None: the recipe's
+    lr: float | None = None  # None: the recipe's; SR nets have a setting of their own
+    select: str = "none"
+    limit_train: int | None = None  # None: all
+    limit_test: int | None = None
+    seed: int = 0
+
+    def check(self) -> None:
+        """Raise UserError, naming the nearest valid value, for anything that cannot be run."""
+        check_scale(self.data.side, self.scale)
+        if self.degradation not in DEGRADATIONS:
+            raise unknown("degradation", self.degradation, DEGRADATIONS)
+        if self.select == "val":
+            raise UserError(
+                "there is no selection 'val' any more: say best-epoch to test the epoch that is best on held-out "
+                "images, as 'run --select val' did, or held-out to test the last and measure them, as 'reproduce "
+                "--select val' did"
+            )
+        if self.select not in SELECT:
+            raise unknown("selection", self.select, SELECT)
+        if not 0 < self.width < math.inf:
+            raise UserError(f"width {self.width} is not a positive number; the smallest useful one is 0.125")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout {self.dropout} is not a part of the features, 0 <= dropout < 1; 0 means none")
+        if self.epochs is not None and self.epochs < 1:
+            raise UserError(f"{self.epochs} epochs train nothing; the fewest are 1")
+        images = self.limit_train or self.data.counts["train"]
+        if self.batch_size is not None and not 2 <= self.batch_size <= images:
+            raise UserError(
+                f"batch size {self.batch_size}: there are {images:,} training images, and batch normalisation needs "
+                f"two in a batch; the nearest valid size is {min(max(self.batch_size, 2), images)}"
+            )
+        if self.lr is not None and not 0 < self.lr < math.inf:
+            raise UserError(f"learning rate {self.lr:g} is not a positive number; one such as 0.1 or 0.01 is")
+        check_table(f"{self.recipe}: lr", recipes.fields(self.recipe)["lr"])
+        check_backbone(self.backbone, self.width, self.data.side)
+        for option, limit, split in (("train", self.limit_train, "train"), ("test", self.limit_test, "test")):
+            least, most = len(self.data.classes), self.data.counts[split]
+            if limit is not None and not least <= limit <= most:
+                raise UserError(
+                    f"--limit-{option} {limit}: {self.data.name} has {most} {split} images of {least} classes; "
+                    f"the nearest valid limit is {min(max(limit, least), most)}"
+                )
+
+
+def capped(protocol: Protocol, note: Callable[[str], None]) -> Protocol:
+    """The protocol with a limit above what the data set has as none: all images. `note` is told so."""
+    for limit, split in (("limit_train", "train"), ("limit_test", "test")):
+        wanted, most = getattr(protocol, limit), protocol.data.counts[split]
+        if wanted is not None and wanted > most:
+            note(f"{protocol.data.name} has {most:,} {split} images: all of them are used")
+            protocol = replace(protocol, **{limit: None})  # type: ignore[arg-type]
+    return protocol
+
+
+def check_table(place: str, value: Any, backbone: str | None = None) -> None:
+    """Raise UserError for a table over backbones that names one that is not there, or has nothing for `backbone`."""
+    if not isinstance(value, Mapping):
+        return
+    known = [*BACKBONES, recipes.DEFAULT]
+    for name in value:
+        if name not in known and not name.startswith(TIMM):
+            raise UserError(f"{place}: {unknown('backbone', name, known)}")
+    if backbone is not None and recipes.for_backbone(value, backbone) is None:
+        raise UserError(f"{place}: there is no entry for {backbone}; add one, or one for {recipes.DEFAULT}")
+
+
+def plan(name: str, settings: Mapping[str, Any], protocol: Protocol) -> RunSpec:
+    """The spec of one run, with the specs of all that it needs.
+
+    settings: the method's config where it differs from its defaults. Raises UserError.
+    """
+    protocol.check()
+    return _spec(name, settings, protocol, above=())
+
+
+def config_of(cls: type[Method], settings: Mapping[str, Any]) -> BaseModel:
+    """The method's validated config. Raises UserError that names the nearest setting or what is wrong."""
+    known = cls.Config.model_fields
+    for setting in settings:
+        if setting not in known:
+            raise UserError(f"{cls.name} has no setting '{setting}'; {did_you_mean(setting, known)}")
+    try:
+        return cls.Config.model_validate(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        setting = ".".join(map(str, first["loc"])) or "config"
+        raise UserError(f"{cls.name}: {setting}={first['input']!r}: {first['msg']}") from error
+
+
+def epochs_before(spec: RunSpec) -> int:
+    """Epochs that have gone into the weights that a run starts from."""
+    cls = registry.method(spec.method)
+    role = cls.starts_from(config_of(cls, spec.config))
+    return 0 if role is None else epochs_in_weights(spec.needs[role])
+
+
+def epochs_in_weights(spec: RunSpec) -> int:
+    """Epochs that have gone into a run's weights by its end."""
+    return (spec.recipe.epochs if trains(spec) else 0) + epochs_before(spec)
+
+
+def trains(spec: RunSpec) -> bool:
+    """Whether a run is trained, and not only tested."""
+    cls = registry.method(spec.method)
+    return cls.trains(config_of(cls, spec.config))
+
+
+def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tuple[str, ...]) -> RunSpec:
+    cls = registry.method(name)
+    config = config_of(cls, settings)
+    key = f"{name} {config!r}"
+    if key in above:
+        raise UserError(f"{name} needs itself, through {' -> '.join(above)}")
+    cls.check(config, protocol.scale)
+    own = _override(protocol, cls.own_protocol(config))
+    hr_only, restores = cls.view == "hr", issubclass(cls, Restorer)
+    backbone, width = (NONE, 1.0) if restores else (own.backbone, own.width)
+    lr = recipes.recipe(recipes.BASE, NONE).lr if restores else own.lr  # an SR net has a rate of its own, a setting
+    recipe = recipes.recipe(own.recipe, backbone, own.epochs, own.batch_size, lr)
+    return RunSpec(
+        protocol=RESTORATION_PROTOCOL if restores else PROTOCOL,
+        method=name,
+        version=cls.version,
+        config=config.model_dump(mode="json"),
+        dataset=own.data.name,
+        fingerprint=own.data.fingerprint,
+        degradation=None if hr_only else own.degradation,
+        scale=None if hr_only else own.scale,
+        backbone=backbone,
+        width=width,
+        dropout=0.0 if restores else own.dropout,
+        recipe=recipe.without_crop() if restores else recipe,
+        precision=own.precision,
+        select=own.select,  # type: ignore[arg-type]
+        limit_train=_unless_all(own.limit_train, own.data.counts["train"]),
+        limit_test=_unless_all(own.limit_test, own.data.counts["test"]),
+        seed=own.seed,
+        needs=_needs(cls, config, protocol, recipe.epochs, (*above, key)),
+    )
+
+
+def _needs(
+    cls: type[Method], config: BaseModel, protocol: Protocol, epochs: int, above: tuple[str, ...]
+) -> dict[str, RunSpec]:
+    """Role -> the spec of a needed run. epochs: of the run that needs them.
+
+    A teacher is trained for as many epochs as go into the weights of its student: one of fewer holds it back.
+    """
+    asked, start = cls.needs_of(config), cls.starts_from(config)
+
+    def spec(need: Needs, inherited: Mapping[str, Any]) -> RunSpec:
+        return _spec(need.method, need.config, _override(protocol, {**inherited, **need.overrides}), above)
+
+    if issubclass(cls, Restorer):
+        return {role: spec(need, {}) for role, need in asked.items()}
+    longer = {"epochs": epochs + (epochs_in_weights(spec(asked[start], {})) if start else 0)}
+    teachers = {role for role, need in asked.items() if not issubclass(registry.method(need.method), Restorer)}
+    return {role: spec(need, longer if role in teachers - {start} else {}) for role, need in asked.items()}
+
+
+def _override(protocol: Protocol, overrides: Mapping[str, Any]) -> Protocol:
+    names = [field.name for field in fields(Protocol)]
+    for name in overrides:
+        if name not in names:
+            raise unknown("field of the protocol", name, names)
+    changed = replace(protocol, **overrides)
+    changed.check()
+    return changed
+
+
+def _unless_all(limit: int | None, images: int) -> int | None:
+    """A limit at the whole set is no limit: the same run, the same id."""
+    return None if limit == images else limit

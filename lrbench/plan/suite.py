@@ -1,0 +1,225 @@
+"""Suites: which runs to make and what to draw of them, as TOML. A plugin, or a user's own file.
+
+    title = "Figure 2"
+    include = ["table1"]            # other suites, or files beside this one; runs that they share are one run
+    seeds = 3                       # 0, 1, 2; or a list of them
+    tables = ["1"]                  # of `lrbench table`
+    figures = ["fig2"]              # of `lrbench plot`
+
+    [[runs]]                        # a grid: a list is an axis; names are those of `lrbench run`; a recipe may be a
+                                    # file beside this one, a width a table: {alexnet = 1, default = 0.25}
+    method = "dfd"
+    dataset = "cifar10"
+    backbone = ["alexnet", "vgg16", "resnet18"]
+    set.lam = [0.1, 0.2, 0.5, 1, 2, 5, 10]
+
+Suites that ship with a package are files that its entry points of the group `lrbench.suites` give the path of.
+"""
+
+from __future__ import annotations
+
+import itertools
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+
+from lrbench.errors import UserError, did_you_mean, unknown
+from lrbench.method import registry
+from lrbench.plan.plan import Protocol, capped, check_table, plan
+from lrbench.spec import recipes
+from lrbench.spec.runspec import RunSpec
+
+SUITES = "lrbench.suites"
+
+Axis = BeforeValidator(lambda value: value if isinstance(value, list) else [value])
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Grid(_Strict):
+    """Runs of every combination of its axes. A field that is left out has the default of `lrbench run`.
+
+    A width may be a table over backbones, a recipe a file.
+    """
+
+    method: Annotated[list[str], Axis] = Field(min_length=1)
+    dataset: Annotated[list[str], Axis] = Field(min_length=1)
+    scale: Annotated[list[int], Axis] = [4]
+    backbone: Annotated[list[str], Axis] = ["resnet18"]
+    width: Annotated[list[float | dict[str, float]], Axis] = [1.0]
+    dropout: Annotated[list[float], Axis] = [0.0]
+    recipe: Annotated[list[str], Axis] = ["paper"]
+    epochs: Annotated[list[int | None], Axis] = [None]
+    batch_size: Annotated[list[int | None], Axis] = [None]
+    lr: Annotated[list[float | None], Axis] = [None]
+    degradation: Annotated[list[str], Axis] = ["pil-bicubic"]
+    select: Annotated[list[str], Axis] = ["none"]
+    limit_train: Annotated[list[int | None], Axis] = [None]
+    limit_test: Annotated[list[int | None], Axis] = [None]
+    set: dict[str, Annotated[list[JsonValue], Axis, Field(min_length=1)]] = {}
+
+
+class Suite(_Strict):
+    """A file's content. `include` is resolved by `load`, which leaves it empty."""
+
+    title: str
+    include: list[str] = []
+    seeds: int | list[int] = 1
+    tables: list[str] = []
+    figures: list[str] = []
+    runs: list[Grid] = []
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line changes in every grid of a suite.
+
+    fields: field of Grid -> its values. renamed: data set -> the one to run on in its place. settings: of those
+    methods that have them. seeds: how many, from 0.
+    """
+
+    fields: Mapping[str, list[Any]] = field(default_factory=dict)
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    seeds: int | None = None
+
+
+def load(name: str) -> Suite:
+    """The suite of that name, or of that file where the name ends in .toml. Raises UserError."""
+    return _load(name, above=())
+
+
+def _load(name: str, above: tuple[str, ...]) -> Suite:
+    path = _path(name)
+    if (place := str(path.resolve())) in above:
+        raise UserError(f"suite {name} includes itself, through {' -> '.join(above)}")
+    suite = _beside(path, _read(path))
+    included = [_load(one, (*above, place)) for one in suite.include]
+    parts = [*included, suite]
+    return suite.model_copy(
+        update={
+            "include": [],
+            "tables": list(dict.fromkeys(table for part in parts for table in part.tables)),
+            "figures": list(dict.fromkeys(figure for part in parts for figure in part.figures)),
+            "runs": [grid for part in parts for grid in part.runs],
+        }
+    )
+
+
+def _path(name: str) -> Path:
+    if name.endswith(".toml"):
+        return Path(name)
+    installed = registry.installed(SUITES)
+    if name not in installed:
+        raise unknown("suite", name, [*installed, "FILE.toml"])
+    return Path(registry.load(SUITES, "suite", name))
+
+
+def _beside(path: Path, suite: Suite) -> Suite:
+    """The suite, with the suites and recipes that it names as files found from its own, at `path`."""
+
+    def found(names: list[str]) -> list[str]:
+        return [str(path.parent / name) if name.endswith(recipes.FILE) else name for name in names]
+
+    grids = [grid.model_copy(update={"recipe": found(grid.recipe)}) for grid in suite.runs]
+    return suite.model_copy(update={"include": found(suite.include), "runs": grids})
+
+
+def _read(path: Path) -> Suite:
+    try:
+        content = tomllib.loads(path.read_text())
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise UserError(f"there is no file '{path}'") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML: {error}") from error
+    try:
+        return Suite.model_validate(content)
+    except ValidationError as error:
+        first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")  # a mistyped name explains more
+        place = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = Grid.model_fields if first["loc"][0] == "runs" else Suite.model_fields
+            raise UserError(
+                f"{path}: there is no field '{place}'; {did_you_mean(str(first['loc'][-1]), known)}"
+            ) from error
+        raise UserError(f"{path}: {place}: {first['msg']}") from error
+
+
+def specs(
+    suite: Suite,
+    overrides: Overrides,
+    protocol: Callable[[str], Protocol],
+    note: Callable[[str], None],
+) -> list[RunSpec]:
+    """The specs of all runs of a suite, each once, those of the first seed first.
+
+    protocol: data set -> a protocol on it with the device's precision. A limit above what a data set has is its
+    whole; `note` is told so. Raises UserError.
+    """
+    named = {name for grid in suite.runs for name in grid.dataset}
+    for name in overrides.renamed:
+        if name not in named:
+            raise UserError(f"this suite has no data set '{name}' to replace; {did_you_mean(name, sorted(named))}")
+    if not suite.runs:
+        raise UserError(f"the suite '{suite.title}' has no runs; add a grid, [[runs]], or include another suite")
+    grids = [_overridden(grid, overrides) for grid in suite.runs]
+    methods = {name: registry.method(name) for grid in grids for name in grid.method}
+    for setting in overrides.settings:
+        known = [field for cls in methods.values() for field in cls.Config.model_fields]
+        if setting not in known:
+            raise UserError(f"no method of this suite has a setting '{setting}'; {did_you_mean(setting, set(known))}")
+    count = overrides.seeds or suite.seeds
+    seeds = list(range(count)) if isinstance(count, int) else count
+    if not seeds:
+        raise UserError("there is nothing to run with no seed; the fewest are 1")
+    found: dict[str, RunSpec] = {}
+    told: set[str] = set()
+    for seed, grid in itertools.product(seeds, grids):
+        for method, values, settings in _points(grid):
+            own = {
+                name: value for name, value in overrides.settings.items() if name in methods[method].Config.model_fields
+            }
+            base = _on(protocol, values.pop("dataset"), named)
+            check_table("width", values["width"], values["backbone"])
+            values["width"] = recipes.for_backbone(values["width"], values["backbone"])
+            wanted = capped(replace(base, seed=seed, **values), told.add)
+            spec = plan(method, settings | own, wanted)
+            found.setdefault(spec.id, spec)
+    for one in sorted(told):
+        note(one)
+    return list(found.values())
+
+
+def _on(protocol: Callable[[str], Protocol], dataset: str, named: set[str]) -> Protocol:
+    """named: the data sets that the suite itself names."""
+    try:
+        return protocol(dataset)
+    except UserError as error:
+        if dataset not in named:
+            raise
+        raise UserError(f"{error}; or put another in its place: --dataset {dataset}=NAME") from error
+
+
+def _overridden(grid: Grid, overrides: Overrides) -> Grid:
+    changed = grid.model_copy(update=dict(overrides.fields))
+    datasets = list(dict.fromkeys(overrides.renamed.get(name, name) for name in changed.dataset))
+    return changed.model_copy(update={"dataset": datasets})
+
+
+def _points(grid: Grid) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+    """Every combination of a grid's axes: the method, the fields of its protocol, its settings."""
+    axes = {name: getattr(grid, name) for name in Grid.model_fields if name != "set"}
+    for point in itertools.product(*axes.values()):
+        values = dict(zip(axes, point, strict=True))
+        for settings in itertools.product(*grid.set.values()):
+            yield (
+                values["method"],
+                {k: v for k, v in values.items() if k != "method"},
+                dict(zip(grid.set, settings, strict=True)),
+            )

@@ -1,0 +1,168 @@
+"""One way of training beside another: seed by seed, on the same test images."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+
+from lrbench.report.stats import (
+    CHANCE,
+    Spread,
+    bootstrap,
+    holm,
+    images_sd,
+    mcnemar,
+    pooled,
+    spreads,
+    t_interval,
+    t_test,
+)
+from lrbench.spec.record import Record
+
+Right = Callable[[Record], np.ndarray]  # of a stored run: bool (n,), which test images it got right
+SEEDS = 3  # fewer say too little of a way of training: two may be equal by luck
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """One experiment's runs minus another's, over the seeds that both have and of which neither diverged.
+
+    Two are equal only where they are the same object: two rows of a table may have gained the same.
+    """
+
+    seeds: tuple[int, ...]
+    gains: tuple[float, ...]  # in percentage points, a seed each
+    mcnemar: tuple[float, ...]  # p of McNemar's test, a seed each: of the two networks, not the ways of training
+    differences: np.ndarray = field(repr=False)  # (seeds, images), right or not of the one minus the other
+    diverged: tuple[int, ...] = ()  # seeds that both have and that are left out, since one or both diverged
+    spread: Spread | None = None  # of the gains, see `family`; None for one seed
+    corrected: float | None = None  # `p` by Holm's method in its family; None where it is in none
+
+    @property
+    def gain(self) -> float:
+        """Mean over the seeds, in percentage points, to six digits: what is shown is rounded from one number."""
+        return round(statistics.fmean(self.gains), 6)
+
+    @cached_property
+    def images_sd(self) -> float:
+        """The standard deviation of a seed's gain that the test images alone give, in percentage points."""
+        return 100 * images_sd(self.differences)
+
+    @property
+    def of_ways(self) -> bool:
+        """Whether it has seeds enough to speak of two ways of training."""
+        return len(self.seeds) >= SEEDS
+
+    @property
+    def of_networks(self) -> bool:
+        """Whether it compares two networks, of one seed, and nothing else."""
+        return len(self.seeds) == 1
+
+    @property
+    def p(self) -> float:
+        """Of no difference: a paired t-test over seeds, or McNemar's test where there is one seed."""
+        return self.mcnemar[0] if self.of_networks else t_test(self.gains, self.spread)
+
+    @property
+    def own_p(self) -> float | None:
+        """Of the paired t-test that knows nothing but these gains; None for one seed."""
+        return None if self.of_networks else t_test(self.gains)
+
+    @property
+    def over_seeds(self) -> tuple[float, float] | None:
+        """95% t-interval of the gain over seeds, in percentage points; None for one seed."""
+        return None if self.of_networks else t_interval(self.gains, spread=self.spread)
+
+    @cached_property
+    def resampled(self) -> tuple[float, float]:
+        """95% interval of the gain over seeds and images, by the bootstrap, in percentage points."""
+        low, high = bootstrap(self.differences)
+        return 100 * low, 100 * high
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95% interval of the gain over other seeds and other images: the wider of `over_seeds` and `resampled`."""
+        return max(filter(None, (self.over_seeds, self.resampled)), key=lambda ends: ends[1] - ends[0])
+
+    @property
+    def beyond_chance(self) -> bool:
+        """Whether two ways of training differ by more than chance, or two networks, where there is one seed.
+
+        The number of comparisons made is allowed for. Of two seeds nothing is said.
+        """
+        counts = self.of_ways or self.of_networks
+        return counts and (self.p if self.corrected is None else self.corrected) < CHANCE
+
+    def __str__(self) -> str:
+        signs = [gain * self.gain for gain, p in zip(self.gains, self.mcnemar, strict=True) if p < CHANCE]
+        against = sum(sign < 0 for sign in signs)
+        counts = f"{len(signs) - against} of {len(self.seeds)}" + (f", {against} against" if against else "")
+        return f"{self.gain:+.2f} ({counts}{self.left_out})"
+
+    @property
+    def left_out(self) -> str:
+        """The seeds that diverged, to be read behind a number of seeds: "; 1 diverged", or nothing."""
+        return f"; {len(self.diverged)} diverged" if self.diverged else ""
+
+
+def compare(one: Sequence[Record], other: Sequence[Record], right: Right) -> Comparison | None:
+    """The runs of `one` minus those of `other`, each list one experiment; None where they share no finished seed.
+
+    Both must have been tested on the same images. It stands by itself: `family` has several share what they know.
+    """
+    others = {record.spec.seed: record for record in other}
+    shared = [(record, others[record.spec.seed]) for record in one if record.spec.seed in others]
+    pairs = [(mine, its) for mine, its in shared if not (mine.diverged or its.diverged)]
+    if not pairs:
+        return None
+    return between(
+        [mine.spec.seed for mine, _ in pairs],
+        [mine.top1 - its.top1 for mine, its in pairs],
+        [(right(mine), right(its)) for mine, its in pairs],
+        [mine.spec.seed for mine, its in shared if mine.diverged or its.diverged],
+    )
+
+
+def between(
+    seeds: Sequence[int],
+    gains: Sequence[float],
+    hits: Sequence[tuple[np.ndarray, np.ndarray]],
+    diverged: Sequence[int] = (),
+) -> Comparison:
+    """A comparison by itself. gains: in percentage points; hits: which test images each of the two got right.
+
+    Both are a seed each; diverged: the seeds that are left out.
+    """
+    found = Comparison(
+        tuple(seeds),
+        tuple(gains),
+        tuple(mcnemar(mine, its) for mine, its in hits),
+        np.stack([mine.astype(np.int8) - its.astype(np.int8) for mine, its in hits]),
+        tuple(diverged),
+    )
+    own = pooled([found.gains])
+    return replace(found, spread=own and own.at_least(found.images_sd))
+
+
+def family(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Comparisons that are made together, each in its place, with what they say of one another.
+
+    The spread of gains over seeds is pooled over all of them, and is at least what the test images alone give (see
+    lrbench.report.stats). p is corrected by Holm's method in two families, since they are two hypotheses: the ways of
+    training, of SEEDS seeds or more, and the networks, of one seed. Comparisons of two seeds are in neither.
+    """
+    known = spreads([one.gains for one in comparisons], [one.images_sd for one in comparisons])
+    made = [
+        one if one.of_networks else replace(one, spread=spread) for one, spread in zip(comparisons, known, strict=True)
+    ]
+    for places in (
+        [place for place, one in enumerate(made) if one.of_ways],
+        [place for place, one in enumerate(made) if one.of_networks],
+    ):
+        for place, p in zip(places, holm([made[place].p for place in places]), strict=True):
+            made[place] = replace(made[place], corrected=p)
+    return made

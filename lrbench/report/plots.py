@@ -1,0 +1,70 @@
+"""Figures, drawn without a display."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+
+from lrbench.errors import UserError
+from lrbench.report.palette import RIGHT, WRONG
+from lrbench.store.files import write_atomic
+
+SUFFIXES = (".png", ".pdf", ".svg")
+UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}  # what a file says of itself
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all; an equal figure gives equal bytes, on one version of matplotlib.
+
+    Raises UserError for a suffix that is not one of SUFFIXES.
+    """
+    check_suffix(path)
+    out = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "lrbench"}):  # else its ids are random
+        figure.savefig(out, format=path.suffix[1:], dpi=150, bbox_inches="tight", metadata=UNDATED[path.suffix])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, out.getvalue())
+
+
+def check_suffix(path: Path) -> None:
+    """Raise UserError for a file whose suffix is not one of SUFFIXES."""
+    if path.suffix not in SUFFIXES:
+        raise UserError(f"a figure's file ends in one of {', '.join(SUFFIXES)}; got '{path.name}'")
+
+
+def predictions(
+    hr: np.ndarray, lr: np.ndarray, labels: Sequence[str], predicted: Mapping[str, Sequence[str]]
+) -> Figure:
+    """Pairs of HR and LR images, uint8 (n, H, W, 3), each with its label and what each method saw in it.
+
+    labels: the true class of each; predicted: method -> the class it predicts for each. Pixels are
+    shown as they are, enlarged by nearest neighbour.
+    """
+    n = len(labels)
+    figure = Figure(figsize=(1.15 * n + 1.2, 3.1 + 0.2 * len(predicted)), layout="constrained")
+    figure.suptitle("Test images, those first on which the methods disagree: ✓ right, ✗ wrong", fontsize=9)
+    panels = figure.subplots(2, n, squeeze=False)
+    for column in range(n):
+        for line, images in enumerate((hr, lr)):
+            panels[line, column].imshow(images[column], interpolation="nearest")
+            panels[line, column].set(xticks=[], yticks=[])
+        panels[0, column].set_title(f"true {labels[column]}", fontsize=9)
+        for line, classes in enumerate(predicted.values()):
+            colour, mark = RIGHT if classes[column] == labels[column] else WRONG
+            _below(panels[1, column], line, 0.5, f"{classes[column]} {mark}", ha="center", color=colour)
+    for line, name in enumerate(predicted):
+        _below(panels[1, 0], line, -0.05, name, ha="right", color="black")
+    for panel, name, images in ((panels[0, 0], "HR", hr), (panels[1, 0], "LR", lr)):
+        panel.set_ylabel(f"{name} {images.shape[1]}x{images.shape[2]}")
+    return figure
+
+
+def _below(panel, line: int, x: float, text: str, **style: str) -> None:  # type: ignore[no-untyped-def]
+    """A word below a panel, on a line of its own; x is a fraction of the panel's width."""
+    place = {"xy": (x, 0), "xycoords": "axes fraction", "xytext": (0, -14 - 14 * line), "textcoords": "offset points"}
+    panel.annotate(text, **place, fontsize=9, **style)

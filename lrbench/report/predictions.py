@@ -1,0 +1,62 @@
+"""The stored predictions as CSV: what every number of a table can be recomputed from.
+
+A line for each test image of each run: `run`, the id that a table's `runs` name; `index`, the image's place among the
+tested ones, the same for every run that was put to the same test; `label` and `predicted`, numbers of classes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
+from typing import IO
+
+import numpy as np
+
+from lrbench.errors import UserError
+from lrbench.report.experiments import one
+from lrbench.report.published import table
+from lrbench.report.table import fill
+from lrbench.spec.record import Record
+from lrbench.store.store import Store
+
+HEAD = ("run", "index", "label", "predicted")
+
+
+def choose(store: Store, names: Iterable[str], tables: Iterable[str]) -> list[Record]:
+    """The runs of experiments and of tables, by name, each once; all that recognise where nothing is named.
+
+    Raises UserError, naming the nearest.
+    """
+    records, names = store.records(), list(names)
+    sources = [table(name) for name in tables]
+    filled = [shown for source in sources for shown in fill(source, records)]
+    chosen = [record for name in names for record in one(name, records).records]
+    chosen += [
+        record for shown in filled for row in shown.rows for entry in row.entries if entry.cell
+        for record in entry.cell.records
+    ]  # fmt: skip
+    if not names and not sources:
+        chosen = [record for record in records if not record.restores]
+    if not chosen:
+        raise UserError("there is no run yet whose predictions could be written; start with 'lrbench run'")
+    return list({record.id: record for record in chosen}.values())
+
+
+def write(records: Iterable[Record], store: Store, file: IO[str]) -> int:
+    """Write the predictions of runs, one run in memory at a time; returns the number of lines below the head."""
+    file.write(",".join(HEAD) + "\n")
+    count = 0
+    for record in records:
+        _, *lines = csv_lines(store.predictions(record))
+        file.writelines(f"{record.id},{line}\n" for line in lines)
+        count += len(lines)
+    return count
+
+
+def csv_lines(arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
+    """What a test showed, a line an image below the head: index, then label and predicted, or an SR net's measures."""
+    shown = [name for name in ("label", "predicted") if name in arrays]
+    shown += [name for name, values in arrays.items() if values.ndim == 1 and name not in shown]
+    pattern = ",".join(("%d", *("%.6g" if np.issubdtype(arrays[name].dtype, np.floating) else "%d" for name in shown)))
+    yield ",".join(("index", *shown))
+    yield from map(pattern.__mod__, zip(itertools.count(), *(arrays[name].tolist() for name in shown)))

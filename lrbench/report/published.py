@@ -1,0 +1,129 @@
+"""Tables and figures of papers, to be filled with our own numbers beside the published ones.
+
+They are plugins, of the entry-point groups `lrbench.tables` and `lrbench.figures`: `lrbench table NAME` renders NAME,
+`lrbench plot NAME` draws it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from lrbench.errors import UserError
+from lrbench.method import registry
+
+TABLES, FIGURES = "lrbench.tables", "lrbench.figures"
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One row: a method on a backbone. `top1` are the published percentages, a column each, or None."""
+
+    label: str
+    method: str
+    backbone: str
+    top1: tuple[float | None, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)  # where they differ from the method's defaults
+    free: tuple[str, ...] = ()  # settings that the paper leaves open: any value may stand here, in a row of its own
+
+
+@dataclass(frozen=True)
+class PublishedTable:
+    """A paper's table. `columns` are (data set, scale, HR side in pixels).
+
+    reference: the method that every other row of a backbone is tested against, at its default settings, and
+    at the row's own (such as `init`), which makes it a control of the same budget.
+    """
+
+    title: str
+    source: str
+    protocol: str  # under which the published numbers were measured
+    columns: tuple[tuple[str, int, int], ...]
+    rows: tuple[PublishedRow, ...]
+    reference: str | None = None
+    notes: tuple[str, ...] = ()  # on the published numbers, below the table
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row.top1) != len(self.columns):
+                raise ValueError(
+                    f"{self.title}: {row.label} has {len(row.top1)} numbers for {len(self.columns)} columns"
+                )
+
+
+@dataclass(frozen=True)
+class PublishedGallery:
+    """A paper's figure of restored images. `nets` are its columns in order, label -> the SR net's method."""
+
+    title: str
+    source: str
+    nets: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class PublishedSweep:
+    """A paper's figure of top-1 against one setting of a method, on several backbones; a plot only, without numbers.
+
+    setting, symbol: its name here and in the paper; values: those that the paper sweeps; chosen: the one that it
+    settles on. backbones: our name -> the paper's. reference: the method whose runs are the lines to beat, once
+    as it is and once started as the sweep's runs are, which makes it a control of the same budget.
+    """
+
+    title: str
+    source: str
+    protocol: str  # under which the paper's curves were measured
+    column: tuple[str, int, int]  # data set, scale, HR side in pixels
+    method: str
+    setting: str
+    symbol: str
+    values: tuple[float, ...]
+    chosen: float
+    backbones: Mapping[str, str]
+    reference: str
+
+    def __post_init__(self) -> None:
+        if self.chosen not in self.values:
+            raise ValueError(f"{self.title}: {self.symbol} = {self.chosen:g} is not one of the values swept")
+
+
+def table(name: str) -> PublishedTable:
+    """The table of that name. Raises UserError, naming the nearest, where there is none."""
+    return _load(TABLES, "table", name, PublishedTable)
+
+
+def figure(name: str) -> PublishedSweep | PublishedGallery:
+    """The figure of that name. Raises UserError, naming the nearest, where there is none."""
+    return _load(FIGURES, "figure", name, PublishedSweep, PublishedGallery)
+
+
+def gallery(name: str) -> PublishedGallery:
+    """The figure of restored images of that name. Raises UserError, as `figure` does."""
+    return _load(FIGURES, "figure", name, PublishedGallery)
+
+
+def sweep(name: str) -> PublishedSweep:
+    """The figure of a setting of that name. Raises UserError, as `figure` does."""
+    return _load(FIGURES, "figure", name, PublishedSweep)
+
+
+def sweeps(note: Callable[[str], None]) -> list[PublishedSweep]:
+    """Those of all the figures that are installed; `note` is told of one that does not load."""
+    found = []
+    for name in registry.installed(FIGURES):
+        try:
+            one = figure(name)
+        except UserError as error:
+            note(str(error))
+            continue
+        if isinstance(one, PublishedSweep):
+            found.append(one)
+    return found
+
+
+def _load(group: str, kind: str, name: str, *expected: type[Any]) -> Any:
+    found = registry.load(group, kind, name)
+    if not isinstance(found, expected):
+        names = " or ".join(one.__name__ for one in expected)
+        raise UserError(f"{kind} '{name}' is not a lrbench.report.published.{names}")
+    return found

@@ -1,0 +1,1 @@
+"""`lrbench report`: a store as a static site."""

@@ -1,0 +1,61 @@
+"""The pages of a report: templates filled in, all that is not markup escaped, written below one folder."""
+
+from __future__ import annotations
+
+import re
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from lrbench.report.formats import DASH
+
+TEMPLATES = "templates"
+ASSETS = ("report.css", "report.js", "icon.svg")
+
+
+class Pages:
+    """Writes pages below `folder`. `shared` is what every page knows, such as the links to the others."""
+
+    def __init__(self, folder: Path, **shared: Any) -> None:
+        self.folder = folder
+        self.environment = jinja2.Environment(
+            loader=jinja2.PackageLoader(__package__, TEMPLATES),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self.environment.filters |= {"number": number, "slug": slug}
+        self.environment.globals |= shared
+        for name in ASSETS:
+            (folder / name).write_bytes((files(__package__) / TEMPLATES / name).read_bytes())
+
+    def write(self, template: str, path: str, **content: Any) -> None:
+        """Fill a template and write it to a path below the folder. Raises OSError."""
+        top = "../" * path.count("/")
+        page = self.environment.get_template(template).render(here=path, top=top, **content)
+        self.save(path, page)
+
+    def save(self, path: str, content: str | bytes) -> None:
+        """Write a file below the folder. Raises OSError."""
+        place = self.folder / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def number(value: Any) -> str:
+    """A number to be read: thousands apart, four significant digits of a fraction; other values as they are."""
+    if value is None:
+        return DASH
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
+        return f"{int(value):,}"
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def slug(name: str) -> str:
+    """A name as it may stand in a file's name or a link."""
+    return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "unnamed"

@@ -1,0 +1,170 @@
+"""Recipes: how a network is trained, as data, each value beside its source; and a user's own, as a TOML file.
+
+    base = "quick"                  # starts from this one of RECIPES; without it, from paper
+    epochs = 40                     # any field of Recipe
+    lr = {alexnet = 0.05}           # a number, or a table over backbones
+
+What a file or its table leaves out is as in the recipe that it starts from.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from lrbench.errors import UserError, did_you_mean, unknown
+
+FILE = ".toml"  # how the name of a recipe of the user's own ends
+BASE = "paper"  # what a file starts from that does not say
+DEFAULT = "default"  # in a table over backbones: all that it does not name
+NONE = "none"  # the backbone of a run that has none
+OURS = "ours"
+PAPER = "Zhu et al. 2019, section 3.2"
+
+
+class Recipe(BaseModel):
+    """What the training loop does, resolved for one backbone. Every field enters the run's hash."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: int = Field(ge=1, description="passes over the training set")
+    batch_size: int = Field(
+        ge=2,  # batch normalisation needs two
+        description="images per step, no more than there are; the last, smaller batch of an epoch is dropped",
+    )
+    lr: float = Field(gt=0, allow_inf_nan=False, description="peak learning rate of SGD")
+    momentum: float = Field(ge=0, lt=1)
+    nesterov: bool
+    weight_decay: float = Field(ge=0, allow_inf_nan=False, description="on every parameter")
+    schedule: Literal["step", "one-cycle", "cosine"] = Field(description="see lrbench.spec.schedules")
+    crop: float = Field(ge=0, lt=0.5, description="random crop: padding as a fraction of the image's side")
+    flip: bool = Field(description="random horizontal flip")
+    label_smoothing: float = Field(ge=0, lt=1)
+    ema: float = Field(ge=0, lt=1, description="decay of the averaged weights that are tested; 0 for none")
+
+    def without_crop(self) -> Recipe:
+        """The same recipe for images that are not cropped."""
+        return self.model_copy(update={"crop": 0.0})
+
+
+# name -> field -> (value, source). `lr` may be a table over backbones, with None for all the others.
+RECIPES: dict[str, dict[str, tuple[Any, str]]] = {
+    "paper": {
+        "epochs": (100, PAPER),
+        "batch_size": (128, PAPER),
+        "lr": ({None: 0.1, "alexnet": 0.01, "alexnet-bn": 0.05}, OURS),
+        "momentum": (0.9, PAPER),
+        "nesterov": (False, OURS),
+        "weight_decay": (5e-4, PAPER),
+        "schedule": ("step", OURS),
+        "crop": (0.125, f"{PAPER}; its width, 4 pixels of 32: {OURS}"),
+        "flip": (True, PAPER),
+        "label_smoothing": (0.0, PAPER),
+        "ema": (0.0, PAPER),
+    },
+}
+RECIPES["quick"] = RECIPES["paper"] | {
+    "epochs": (20, OURS),
+    "lr": ({None: 0.1, "alexnet": 0.05, "alexnet-bn": 0.05}, f"{OURS}; at 0.01 20 epochs are too few for AlexNet"),
+    "schedule": ("one-cycle", f"{OURS}, after Smith 2018, arXiv:1803.09820"),
+}
+RECIPES["strong"] = RECIPES["paper"] | {
+    "epochs": (200, OURS),
+    "nesterov": (True, OURS),
+    "schedule": ("cosine", f"{OURS}, after Loshchilov & Hutter 2017, arXiv:1608.03983"),
+    "label_smoothing": (0.1, "Szegedy et al. 2016, arXiv:1512.00567"),
+    "ema": (0.999, OURS),
+}
+
+
+def recipe(
+    name: str,
+    backbone: str,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+) -> Recipe:
+    """The recipe of that name, or of that file where it ends in .toml, resolved for a backbone.
+
+    `epochs`, `batch_size` and `lr` override its own. Raises UserError for an unknown name and whatever is wrong
+    with a file.
+    """
+    values = fields(name)
+    values["lr"] = for_backbone(values["lr"], backbone)
+    own = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
+    values |= {field: value for field, value in own.items() if value is not None}
+    if values["nesterov"] is True and values["momentum"] == 0:
+        raise UserError(f"{name}: nesterov = true needs a momentum above 0, such as 0.9")
+    try:
+        return Recipe.model_validate(values, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UserError(f"{name}: {first['loc'][0]} = {_text(first['input'])}: {first['msg']}") from error
+
+
+def fields(name: str) -> dict[str, Any]:
+    """The fields of a recipe, by name or file, of which `lr` may be a table over backbones. Raises UserError."""
+    if name.endswith(FILE):
+        return _read(Path(name))
+    if name not in RECIPES:
+        raise unknown("recipe", name, [*RECIPES, f"FILE{FILE}"])
+    values = {field: value for field, (value, _) in RECIPES[name].items()}
+    return values | {"lr": {backbone or DEFAULT: rate for backbone, rate in values["lr"].items()}}
+
+
+def for_backbone(value: Any, backbone: str) -> Any:
+    """What a value is for a backbone: itself, or, of a table over backbones, the entry for this one."""
+    return value.get(backbone, value.get(DEFAULT)) if isinstance(value, Mapping) else value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        given = tomllib.loads(path.read_text())
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
+        raise UserError(f"there is no file '{path}'") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not TOML: {error}") from error
+    base = given.pop("base", BASE)
+    if not isinstance(base, str) or base not in RECIPES:
+        raise UserError(f"{path}: base: {unknown('recipe', str(base), RECIPES)}")
+    for field in given:
+        if field not in Recipe.model_fields:
+            nearest = did_you_mean(field, ["base", *Recipe.model_fields])
+            raise UserError(f"{path}: there is no field '{field}'; {nearest}")
+        if isinstance(given[field], dict) and field != "lr":
+            raise UserError(f"{path}: {field} is the same for all backbones: only lr may be a table")
+    values = fields(base)
+    if isinstance(given.get("lr"), dict):
+        given["lr"] = values["lr"] | given["lr"]
+    return values | given
+
+
+@lru_cache
+def name_of(resolved: Recipe, backbone: str) -> str:
+    """The name under which `resolved` is known, whatever its epochs and batch.
+
+    One that is nobody's: "custom" and, in brackets, the nearest and what differs, such as "custom (quick, lr 0.05)".
+    """
+    nearest: list[str] | None = None
+    for name in RECIPES:
+        known = recipe(name, backbone, resolved.epochs, resolved.batch_size)
+        if backbone == NONE and not resolved.crop:  # images that are restored are not cropped
+            known = known.without_crop()
+        differs = [f"{field} {_text(value)}" for field, value in resolved if value != getattr(known, field)]
+        if not differs:
+            return name
+        if nearest is None or len(differs) < len(nearest) - 1:
+            nearest = [name, *differs]
+    assert nearest is not None
+    return f"custom ({', '.join(nearest)})"
+
+
+def _text(value: Any) -> str:
+    """A value as TOML has it, nearly."""
+    return value if isinstance(value, str) else json.dumps(value)

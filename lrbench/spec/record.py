@@ -1,0 +1,84 @@
+"""The record of a finished run: a typed schema with provenance."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+
+from lrbench.spec.runspec import RunSpec
+
+
+class DataFacts(BaseModel):
+    """What the run's data was, after limits and hold-out."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    classes: tuple[str, ...]
+    side: int = Field(description="of the HR image, in pixels")
+    train_images: int
+    val_images: int
+    test_images: int
+
+
+class About(BaseModel):
+    """What reports need of a method, so that they need not load its class."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    label: str = Field(description="its name in tables")
+    tested_on: Literal["lr", "hr"] = "lr"
+    defaults: dict[str, JsonValue] | None = Field(default=None, description="settings; None where one has no default")
+    shown: tuple[str, ...] = Field(default=(), description="settings that tables always name")
+
+
+class Record(BaseModel):
+    """One run, finished or diverged. `spec` holds the specs of all the runs it needed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    spec: RunSpec
+    status: Literal["done", "diverged"] = Field(
+        default="done",
+        description="diverged: its training was ended as of no use, and tested as it was; see lrbench.train.training",
+    )
+    why: str | None = Field(default=None, description="how it diverged, in words")
+    metrics: dict[str, float | int | None] = Field(
+        description="top1, val_top1, train_top1 (percent), or for an SR net psnr, val_psnr, train_psnr (dB), of the "
+        "epoch that is tested, val_... None where nothing is held out; ssim, psnr_y, ssim_y and the same of plain "
+        "enlargement, bicubic_..., see lrbench.train.quality; best_epoch; epochs and "
+        "epochs_in_weights, those of the run it starts from included; images_per_second and train_seconds, "
+        "of which side_by_side runs trained together have equal shares; "
+        "wall_seconds, of the process that finished it; parameters that this run trained; "
+        "deployed_parameters, those that its test path depends on, with those of the SR net in front of it; macs of "
+        "one test image, from LR on; peak_memory_mib, of the device, or on the CPU of the whole process; "
+        "predicted_classes, how many different classes a classifier predicted on the test images; of a diverged run "
+        "diverged_epoch and last_finite_loss, the mean loss of the last epoch in which it was a number, None where "
+        "there was none"
+    )
+    about: About | None = Field(default=None, description="the method; None in records of before 2026-11-26")
+    data: DataFacts
+    env: dict[str, JsonValue] = Field(
+        description="versions, git revision, device, when; see lrbench.execute.provenance"
+    )
+    method_source: str | None = Field(description="sha256 of the files of the method and its bases")
+    needs_weights: dict[str, str] = Field(
+        default_factory=dict, description="role of a needed run -> sha256 of the weights that this run was given of it"
+    )
+    files: dict[str, str] = Field(description="file of this run -> sha256")
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its score means nothing, and stands in no mean."""
+        return self.status == "diverged"
+
+    @property
+    def top1(self) -> float:
+        """Test accuracy of the final (or, with select, the chosen) epoch, in percent; of a classifier only."""
+        return float(self.metrics["top1"] or 0.0)
+
+    @property
+    def restores(self) -> bool:
+        """Whether this is an SR net's run, which has no accuracy."""
+        return "top1" not in self.metrics

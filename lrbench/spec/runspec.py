@@ -1,0 +1,101 @@
+"""The spec: all that can move a score of a run, and the id it hashes to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+
+from lrbench.spec.recipes import Recipe
+
+PROTOCOL = 2  # raised when the harness itself changes something that moves the scores of classifiers
+RESTORATION_PROTOCOL = 1  # the same of SR nets, which protocol 2 left as they were
+ADDED = {"dropout": 0.0}  # fields that came later -> the value at which they are left out of an id, so as to keep it
+
+
+class FrozenDict(dict):
+    """A dict that refuses to change, so that a spec cannot drift away from its id."""
+
+    def _refuse(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("a spec does not change; make another with model_copy(update=...)")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and unpickled whole: item by item it would refuse."""
+        return type(self), (dict(self),)
+
+
+class RunSpec(BaseModel):
+    """One run of one method. A run is a pure function of its spec.
+
+    Equal specs have equal ids on every machine and Python version: the id is taken from the canonical
+    JSON of all fields, those of the runs it needs included.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    protocol: int = PROTOCOL
+    method: str
+    version: str = Field("1", description="the method's own version, or the hash of a draft's file")
+    config: Annotated[dict[str, JsonValue], AfterValidator(FrozenDict)] = Field(default_factory=FrozenDict)
+    dataset: str
+    fingerprint: Annotated[dict[str, str], AfterValidator(FrozenDict)] = Field(
+        description="split -> sha256 of its content, whatever the order"
+    )
+    degradation: str | None = Field(description="None for a method that is trained and tested on HR")
+    scale: int | None = Field(description="HR side / LR side; None with degradation None")
+    backbone: str
+    width: float = Field(gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1, description="of the features in front of the classifier's linear layer")
+    recipe: Recipe
+    precision: Literal["fp32", "bf16"]
+    select: Literal["none", "best-epoch", "held-out", "val"] = Field(
+        "none",
+        description="best-epoch: the best epoch on held-out training images is tested; held-out: they are held out "
+        "and measured, to choose settings by, and the last epoch is tested; val: what protocol 1 called best-epoch",
+    )
+    limit_train: int | None = None
+    limit_test: int | None = None
+    seed: int
+    needs: Annotated[dict[str, RunSpec], AfterValidator(FrozenDict)] = Field(default_factory=FrozenDict)
+
+    @cached_property
+    def id(self) -> str:
+        """16 hexadecimal digits."""
+        canonical = json.dumps(_known(self.model_dump(mode="json")), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+    def __hash__(self) -> int:
+        return hash(self.id)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, RunSpec) and self.id == other.id
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> RunSpec:
+        """Another spec, validated, with an id of its own: pydantic's copy would keep the id of this one."""
+        values = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**(values | dict(update or {})))
+
+    def walk(self) -> Iterator[RunSpec]:
+        """This run and all it needs, each once, needs first."""
+        seen: set[str] = set()
+
+        def visit(spec: RunSpec) -> Iterator[RunSpec]:
+            if spec.id not in seen:
+                seen.add(spec.id)
+                for need in spec.needs.values():
+                    yield from visit(need)
+                yield spec
+
+        return visit(self)
+
+
+def _known(content: dict[str, Any]) -> dict[str, Any]:
+    """The JSON of a spec without the fields that were added later, where these are as they always were."""
+    kept = {name: value for name, value in content.items() if name not in ADDED or value != ADDED[name]}
+    return kept | {"needs": {role: _known(need) for role, need in content["needs"].items()}}

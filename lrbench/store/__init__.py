@@ -1,0 +1,5 @@
+"""What is kept on disk: finished runs, checkpoints of unfinished ones, arrays that take long to make."""
+
+from lrbench.store.store import Store
+
+__all__ = ["Store"]

@@ -1,0 +1,73 @@
+"""Arrays that take long to make, kept in a folder each and mapped from there: processes share one copy in memory.
+
+    <folder>/<name>.npy         and the sha256 of each in <folder>/checksums.json
+
+All may be deleted at any time. What is not as it was written is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lrbench.store import lock
+from lrbench.store.files import TEMPORARY, new_folder
+
+Arrays = dict[str, np.ndarray]
+CHECKSUMS = "checksums.json"
+
+
+def arrays(folder: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> Arrays:
+    """The arrays kept in a folder, or those that `make` returns, kept from now on.
+
+    Mapped: they take memory only as they are read, and a change to one stays with this process. Another process
+    that wants them waits until they are made. Where the folder cannot be written they are made, and not kept.
+    """
+    if (kept := _read(folder)) is not None:
+        return kept
+    made: Arrays | None = None
+    try:
+        with lock.held(folder.with_name(f"{folder.name}.lock"), lambda: None):
+            if (kept := _read(folder)) is None:  # still: nobody has made them while we waited
+                made = dict(make())
+                _write(folder, made)
+                kept = _read(folder)
+    except OSError:  # a read-only folder, a full disk
+        return dict(make()) if made is None else made
+    return kept or made or {}
+
+
+def _read(folder: Path) -> Arrays | None:
+    """What is kept, each array checked whole; None where anything is missing or damaged."""
+    try:
+        checksums = json.loads((folder / CHECKSUMS).read_bytes())
+        found = {}
+        for name, checksum in checksums.items():
+            with open(folder / f"{name}.npy", "rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != checksum:
+                    return None
+            found[name] = np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)
+        return found
+    except (OSError, ValueError, AttributeError, EOFError):
+        return None
+
+
+def _write(folder: Path, made: Arrays) -> None:
+    """Put the arrays in place of what is there: nobody else holds the lock. Raises OSError."""
+    for leftover in folder.parent.glob(f"{TEMPORARY}{folder.name}-*"):  # of a killed process
+        shutil.rmtree(leftover, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    with new_folder(folder) as new:
+        checksums = {}
+        for name, values in made.items():
+            np.save(new / f"{name}.npy", values, allow_pickle=False)
+            with open(new / f"{name}.npy", "rb") as file:
+                checksums[name] = hashlib.file_digest(file, "sha256").hexdigest()
+                os.fsync(file.fileno())
+        (new / CHECKSUMS).write_text(json.dumps(checksums))

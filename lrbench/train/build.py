@@ -1,0 +1,97 @@
+"""From a spec to its method: built to be trained, or loaded and frozen for another run's use."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import torch
+from safetensors.torch import load
+
+from lrbench.errors import UserError
+from lrbench.method import backbones, registry
+from lrbench.method.backbones import Backbone
+from lrbench.method.base import Context, Method
+from lrbench.method.restorer import magnification
+from lrbench.spec.record import DataFacts
+from lrbench.spec.runspec import RunSpec
+from lrbench.spec.seeds import derive
+from lrbench.store.store import Store
+
+
+def build(
+    spec: RunSpec,
+    facts: DataFacts,
+    needs: Mapping[str, Method],
+    device: torch.device,
+    mean: Sequence[float] = (0.0, 0.0, 0.0),
+    std: Sequence[float] = (1.0, 1.0, 1.0),
+) -> Method:
+    """The method of a spec with new weights, drawn from the spec's seed, on the device."""
+    cls = registry.method(spec.method)
+    scale = magnification(spec) or spec.scale
+    context = Context(
+        classes=len(facts.classes),
+        side=facts.side // (spec.scale or 1) * (scale or 1),
+        scale=scale,
+        train_images=facts.train_images,
+        recipe=spec.recipe,
+        backbone=_backbones(spec, facts, mean, std),
+        autocast=lambda: torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(spec.seed, "weights", spec.method))
+        method = cls(cls.Config.model_validate(dict(spec.config)), context, needs)
+    if not any(weight.requires_grad for weight in method.parameters()):
+        raise UserError(f"{spec.method} has no weights to train: build its networks in __init__, as modules")
+    frozen = {id(tensor) for need in needs.values() for tensor in _tensors(need)}
+    if any(id(tensor) in frozen for tensor in _tensors(method)):
+        raise TypeError(f"{spec.method} keeps a needed run as a part of its own; read it from self.needs instead")
+    return method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _backbones(spec: RunSpec, facts: DataFacts, mean: Sequence[float], std: Sequence[float]) -> Callable[[], Backbone]:
+    """Makes new backbones whose first weights depend on the seed and on the backbone alone.
+
+    So a student and its control start from the same weights, whatever else either of them draws. A method's second
+    backbone starts from others than its first.
+    """
+    numbers, classes = itertools.count(), len(facts.classes)
+
+    def make() -> Backbone:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(spec.seed, "backbone", spec.backbone, spec.width, classes, next(numbers)))
+            return backbones.create(spec.backbone, spec.width, facts.side, classes, mean, std, spec.dropout)
+
+    return make
+
+
+def _tensors(method: Method) -> Iterator[torch.Tensor]:
+    return itertools.chain(method.parameters(), method.buffers())
+
+
+def start_from(method: Method, need: Method) -> None:
+    """Copy the weights that two methods have in common, by name, from `need` into `method`.
+
+    Raises UserError where there are none, or where one differs in shape.
+    """
+    own = method.state_dict()
+    common = {name: value for name, value in need.state_dict().items() if name in own}
+    if not common:
+        raise UserError(f"{method.name} cannot start from {need.name}: no weight has the same name in both")
+    for name, value in common.items():
+        if value.shape != own[name].shape:
+            shapes = f"{tuple(value.shape)}, not {tuple(own[name].shape)}"
+            raise UserError(f"{method.name} cannot start from {need.name}: its {name} has shape {shapes}")
+    method.load_state_dict(common, strict=False)
+
+
+def load_frozen(spec: RunSpec, store: Store, device: torch.device) -> Method:
+    """A finished run's method: its weights, no gradient, eval mode. It must be in the store."""
+    record = store.get(spec, weights=True)
+    if record is None:
+        raise FileNotFoundError(f"run {spec.id} ({spec.method}) has no weights in {store.root}")
+    needs = {role: load_frozen(need, store, device) for role, need in spec.needs.items()}
+    method = build(spec, record.data, needs, device)
+    method.load_state_dict(load(store.weights(record)))
+    return method.requires_grad_(False).eval()

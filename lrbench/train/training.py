@@ -1,0 +1,221 @@
+"""One run being trained, of any method: its state, an update, what is logged. The loop is in lrbench.train.loop."""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrbench import threads
+from lrbench.data.batches import Epoch, Lazy, epoch
+from lrbench.data.pairs import Pairs
+from lrbench.errors import UserError
+from lrbench.method.backbones import Dropout
+from lrbench.method.base import Method, Optimizer
+from lrbench.spec.runspec import RunSpec
+from lrbench.spec.seeds import Stream, derive, generator
+from lrbench.train.averaging import Average
+from lrbench.train.capture.graph import Captured
+from lrbench.train.tasks import task_of
+
+TRAIN_SAMPLE = 1000  # training images that the curve's train_... is measured on, not augmented
+# of the learning curve, beside the loss terms
+COLUMNS = ("epoch", "loss", *(f"{split}_{score}" for score in ("top1", "psnr") for split in ("train", "val")))
+HUGE = 1e12  # no loss is so large that still has something to say
+GREW = 1000  # times its first epoch's; a loss of more than that is not coming back
+SNAPSHOT = 1  # of a checkpoint's form; one of another form is not gone on from
+
+
+@dataclass
+class State:
+    """How far a run has come: everything that a checkpoint holds besides weights and optimizers."""
+
+    epoch: int = 0
+    threads: int = field(default_factory=threads.used)  # of the CPU; more or fewer would round sums otherwise
+    seconds: float = 0.0
+    curve: list[dict[str, float]] = field(default_factory=list)
+    best_epoch: int = 0
+    collapsed: str | None = None  # why what it has learnt by the last epoch is nothing
+    best_weights: dict[str, Tensor] | None = None  # only with select="best-epoch"
+
+
+class Training:
+    """One run being trained. `snapshot` and `restore` carry it over a kill, bit for bit on the CPU."""
+
+    def __init__(
+        self,
+        method: Method,
+        spec: RunSpec,
+        train: Pairs,
+        val: Pairs | None,
+        epochs_before: int,
+        source: str | None = None,
+    ) -> None:
+        """source: a hash of the method's code; a snapshot of other code is not gone on from."""
+        self.method, self.spec, self.train, self.val, self.source = method, spec, train, val, source
+        self.epochs_before = epochs_before
+        self.task = task_of(type(method))
+        size = min(spec.recipe.batch_size, len(train))
+        self.updates_per_epoch = len(train) // size
+        self.images_per_epoch = self.updates_per_epoch * size
+        self.optimizers: list[Optimizer] = method.optimizers(self.updates_per_epoch * spec.recipe.epochs)
+        self.average = Average(method, spec.recipe.ema) if spec.recipe.ema else None
+        self.state = State()
+        self.captured: Captured | None = None  # stands in for the method's own step
+
+    @property
+    def epochs(self) -> int:
+        """How many this run is trained for: its recipe's, or none."""
+        return self.spec.recipe.epochs if type(self.method).trains(self.method.config) else 0
+
+    @property
+    def done(self) -> bool:
+        """Whether there is nothing more to train: the last epoch is finished, or it has diverged."""
+        return self.state.epoch >= self.epochs or self.diverged() is not None
+
+    @property
+    def epoch(self) -> int:
+        """How many epochs have gone into the weights, those of the run they started from included.
+
+        The random numbers of the next one depend on the seed and on this, on nothing else: a student trained
+        on from another run sees new crops, and no state is kept.
+        """
+        return self.epochs_before + self.state.epoch
+
+    def batches(self) -> Epoch:
+        """Those of the next epoch."""
+        return epoch(
+            self.train,
+            self.spec.recipe,
+            self.train.scale,
+            on_grid=type(self.method).view == "lr",
+            generator=generator(self.spec.seed, "batches", self.epoch),
+        )
+
+    def use_own_threads(self) -> None:
+        """Compute, from now on, with as many threads as it was begun with."""
+        if torch.get_num_threads() != self.state.threads:
+            torch.set_num_threads(self.state.threads)
+
+    def begin_epoch(self) -> None:
+        """Get ready for the next epoch's batches. Runs side by side have one number of threads."""
+        self.use_own_threads()
+        self.noise = Stream(derive(self.spec.seed, "noise", self.epoch), self.train.y.device)
+        self.totals: dict[str, Tensor] = {}
+        for number, module in enumerate(one for one in self.method.modules() if isinstance(one, Dropout)):
+            module.reseed(derive(self.spec.seed, "dropout", self.epoch, number))
+        self.method.train()
+        if self.captured:
+            self.captured.begin_epoch()
+
+    def update(self, place: int, batch: Lazy) -> None:
+        """Train on the batch at `place` in the epoch."""
+        done = self.state.epoch * self.updates_per_epoch + place
+        for optimizer in self.optimizers:
+            optimizer.set_rate(done)
+        with self.noise.current():
+            terms = (self.captured or self.method.step)(batch, self.optimizers)
+        if self.average:
+            self.average.update(done)
+        if taken := set(terms).intersection(COLUMNS):
+            raise UserError(f"{self.method.name}: no loss term may be called '{taken.pop()}'")
+        for name, term in terms.items():  # summed on the device: nothing waits for it within an epoch
+            self.totals[name] = self.totals.get(name, 0.0) + term.detach().double()
+
+    def end_epoch(self, seconds: float) -> None:
+        """Measure and log the epoch, which took so long."""
+        self.state.seconds += seconds
+        self.state.epoch += 1
+        self._log({name: total.item() / self.updates_per_epoch for name, total in self.totals.items()})
+
+    @property
+    def images_per_second(self) -> float:
+        """So far; 0 before the first epoch has ended."""
+        return self.images_per_epoch * self.state.epoch / self.state.seconds if self.state.seconds else 0.0
+
+    def _log(self, losses: dict[str, float]) -> None:
+        state, row = self.state, {"epoch": self.state.epoch, "loss": sum(losses.values()), **losses}
+        with self.average.swapped() if self.average else nullcontext():
+            sample = self.train.first(TRAIN_SAMPLE)
+            row[f"train_{self.task.score}"] = self.task.measure(self.method, sample)
+            if state.epoch == self.epochs:
+                state.collapsed = self.task.collapsed(self.method, sample)
+            if self.val is not None:
+                score = f"val_{self.task.score}"
+                row[score] = self.task.measure(self.method, self.val)
+                if self._selects and row[score] > max((past[score] for past in state.curve), default=-1.0):
+                    state.best_epoch = state.epoch
+                    state.best_weights = {name: value.clone() for name, value in self.method.state_dict().items()}
+        state.curve.append(row)
+
+    @property
+    def _selects(self) -> bool:
+        return self.spec.select == "best-epoch" and self.method.selects
+
+    @property
+    def is_captured(self) -> bool:
+        """Whether its steps were replayed from a CUDA graph."""
+        return self.captured is not None and self.captured.in_use
+
+    def finish(self) -> None:
+        """Put the weights that count in place: the chosen epoch's with select="best-epoch", else the last's."""
+        if counted := self.state.best_weights or (self.average and self.average.weights):
+            self.method.load_state_dict(counted)
+
+    def collapsed(self) -> str | None:
+        """Why it has learnt nothing, in words; None where it has learnt something, or an earlier epoch counts."""
+        return self.state.collapsed if self.state.best_epoch in (0, self.state.epoch) else None
+
+    def diverged(self) -> str | None:
+        """Why it is of no use to train on, in words; None where it is."""
+        losses = [row["loss"] for row in self.state.curve]
+        if not losses:
+            return None
+        if not math.isfinite(losses[-1]):
+            return f"its loss was no number in epoch {len(losses)}"
+        if abs(losses[-1]) > HUGE:
+            return f"its loss was {losses[-1]:.3g} in epoch {len(losses)}"
+        if self.method.steady and abs(losses[-1]) > GREW * max(abs(losses[0]), 1.0):
+            return f"its loss grew from {losses[0]:.3g} in epoch 1 to {losses[-1]:.3g} in epoch {len(losses)}"
+        return None
+
+    @property
+    def last_finite_loss(self) -> float | None:
+        """The mean loss of the last epoch in which it was a number; None where there was none."""
+        return next((row["loss"] for row in reversed(self.state.curve) if math.isfinite(row["loss"])), None)
+
+    def snapshot(self) -> dict[str, Any]:
+        """The whole state, as plain values and tensors."""
+        return {
+            "made by": self._maker,
+            "state": vars(self.state),
+            "method": dict(self.method.state_dict()),
+            "average": self.average.weights if self.average else None,
+            "optimizers": [one.optimizer.state_dict() for one in self.optimizers],
+        }
+
+    def fits(self, snapshot: dict[str, Any]) -> bool:
+        """Whether this run can go on from a snapshot."""
+        return bool(snapshot.get("made by") == self._maker)
+
+    @property
+    def _maker(self) -> list[Any]:
+        return [SNAPSHOT, self.spec.id, self.source]
+
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go on from a snapshot that fits."""
+        self.state = State(**snapshot["state"])
+        self.method.load_state_dict(snapshot["method"])
+        if self.average:
+            self.average.load(snapshot["average"])
+        for one, saved in zip(self.optimizers, snapshot["optimizers"], strict=True):
+            one.optimizer.load_state_dict(saved)
+            for weight, values in one.optimizer.state.items():
+                for name, value in values.items():
+                    if isinstance(value, Tensor) and value.shape == weight.shape:
+                        # as the optimizer made it: on the weight's device, in the weight's memory order
+                        values[name] = torch.empty_like(weight, requires_grad=False).copy_(value)

@@ -1,0 +1,798 @@
+"""Data sets: canonical files, import with its refusals, fetch, subsets and validation splits."""
+
+from __future__ import annotations
+
+import hashlib
+import http.server
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lrbench.data import datasets, fetching
+from lrbench.data.dataset import Dataset, DatasetInfo, Split
+from lrbench.data.datasets import Missing
+from lrbench.data.fetching import fetch_dataset
+from lrbench.data.importing import import_dataset
+from lrbench.data.known import KNOWN, Known
+from lrbench.data.splits import hold_out, subset
+from lrbench.errors import UserError
+
+Arrays = dict[str, Any]
+CLASSES, SIDE = 4, 8
+
+
+def arrays(train: int = 40, test: int = 20, side: int = SIDE, classes: int = CLASSES) -> Arrays:
+    """A small data set with the MedMNIST keys; every class is in both splits."""
+    rng = np.random.default_rng(0)
+    made: Arrays = {}
+    for part, n in (("train", train), ("test", test)):
+        made[f"{part}_images"] = rng.integers(0, 256, (n, side, side, 3), dtype=np.uint8)
+        made[f"{part}_labels"] = (np.arange(n) % classes).astype(np.uint8)
+    return made
+
+
+def npz(folder: Path, changed: Arrays | None = None, name: str = "in.npz", **base: int) -> Path:
+    """The small data set as a file, with some keys changed or (None) left out."""
+    content = {**arrays(**base), **(changed or {})}
+    path = folder / name
+    with path.open("wb") as file:
+        np.savez(file, **{key: value for key, value in content.items() if value is not None})
+    return path
+
+
+def pictures(folder: Path, sizes: tuple[int, int] = (SIDE, SIDE), mode: str = "RGB") -> Path:
+    """The small data set as a folder of class folders of PNG files."""
+    rng = np.random.default_rng(0)
+    for part, n in (("train", 6), ("test", 3)):
+        for name in ("cat", "ant", "bee"):
+            (folder / part / name).mkdir(parents=True)
+            for i in range(n):
+                pixels = rng.integers(0, 256, (*sizes[::-1], 3), dtype=np.uint8)
+                Image.fromarray(pixels).convert(mode).save(folder / part / name / f"{i}.png")
+    return folder
+
+
+def refused(action: Callable[[], object]) -> str:
+    """The line of the UserError that `action` must raise."""
+    with pytest.raises(UserError) as caught:
+        action()
+    line = str(caught.value)
+    assert "\n" not in line
+    return line
+
+
+def same(a: Dataset, b: Dataset) -> bool:
+    return a.splits.keys() == b.splits.keys() and all(
+        np.array_equal(a.splits[part].images, b.splits[part].images)
+        and np.array_equal(a.splits[part].labels, b.splits[part].labels)
+        for part in a.splits
+    )
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "root"
+
+
+# --- the canonical file ---------------------------------------------------------------------------------
+
+
+def test_import_and_load_agree(tmp_path: Path, root: Path) -> None:
+    made = import_dataset("mine", npz(tmp_path), root)
+    loaded = datasets.load("mine", root)
+    assert made == loaded.info == datasets.info("mine", root)
+    assert made.counts == {"train": 40, "test": 20} and made.side == SIDE
+    assert made.classes == ("0", "1", "2", "3")
+    train = loaded.splits["train"]
+    assert train.images.dtype == np.uint8 and train.images.shape == (40, SIDE, SIDE, 3)
+    assert train.labels.dtype == np.int64 and train.labels.shape == (40,) and train.groups is None
+    assert [path.name for path in root.iterdir()] == ["mine.npz"]
+
+
+def test_order_and_fingerprint_do_not_depend_on_the_order_of_the_source(tmp_path: Path, root: Path) -> None:
+    content, rng = arrays(), np.random.default_rng(1)
+    content["train_source"] = np.arange(40) // 2
+    shuffled = dict(content)
+    for part, n in (("train", 40), ("test", 20)):
+        order = rng.permutation(n)
+        for key in (k for k in content if k.startswith(part)):
+            shuffled[key] = content[key][order]
+    first = import_dataset("first", npz(tmp_path, content), root)
+    second = import_dataset("second", npz(tmp_path, shuffled), root)
+    assert first.fingerprint == second.fingerprint
+    a, b = datasets.load("first", root), datasets.load("second", root)
+    assert same(a, b)
+    assert np.array_equal(a.splits["train"].groups, b.splits["train"].groups)  # type: ignore[arg-type]
+
+
+def test_equal_images_of_different_groups_have_one_order(tmp_path: Path, root: Path) -> None:
+    content = arrays()
+    content["train_images"][[0, 4]] = content["train_images"][8]  # of one class
+    content["train_source"] = np.arange(40)
+    reverse = {key: value[::-1] for key, value in content.items()}
+    first = import_dataset("first", npz(tmp_path, content), root)
+    second = import_dataset("second", npz(tmp_path, reverse), root)
+    assert first.fingerprint == second.fingerprint
+    groups = [datasets.load(name, root).splits["train"].groups for name in ("first", "second")]
+    assert np.array_equal(groups[0], groups[1])  # type: ignore[arg-type]
+
+
+def test_fingerprint_is_the_hash_of_the_sorted_hashes(tmp_path: Path, root: Path) -> None:
+    content = {**arrays(), "train_source": np.arange(40) % 7}
+    found = import_dataset("mine", npz(tmp_path, content), root).fingerprint
+    rows = sorted(
+        (hashlib.sha256(image.tobytes() + bytes([label])).digest(), int(group))
+        for image, label, group in zip(
+            content["train_images"], content["train_labels"], content["train_source"], strict=True
+        )
+    )
+    assert found["train"] == hashlib.sha256(b"".join(digest for digest, _ in rows)).hexdigest()
+    grouped = b"".join(digest + group.to_bytes(8, "little", signed=True) for digest, group in rows)
+    assert found["groups"] == hashlib.sha256(grouped).hexdigest()
+    assert set(found) == {"train", "test", "groups"}
+
+
+def test_a_label_is_two_bytes_where_one_is_not_enough(tmp_path: Path, root: Path) -> None:
+    content = arrays(train=300, test=300, side=4, classes=300)
+    content["train_labels"] = content["test_labels"] = np.arange(300)
+    found = import_dataset("many", npz(tmp_path, content), root)
+    rows = sorted(
+        hashlib.sha256(image.tobytes() + label.to_bytes(2, "little")).digest()
+        for label, image in enumerate(content["train_images"])
+    )
+    assert found.fingerprint["train"] == hashlib.sha256(b"".join(rows)).hexdigest()
+    assert datasets.load("many", root).splits["train"].labels.max() == 299
+
+
+def test_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LRBENCH_DATA", str(tmp_path / "named"))
+    assert datasets.data_root(tmp_path) == tmp_path
+    assert datasets.data_root(None) == tmp_path / "named"
+    monkeypatch.delenv("LRBENCH_DATA")
+    assert datasets.data_root(None).parts[-2:] == ("lrbench", "data")
+
+
+def test_available(tmp_path: Path, root: Path) -> None:
+    assert [entry.name for entry in datasets.available(root)] == ["cifar10", "cifar100", "svhn", "digits"]
+    import_dataset("mine", npz(tmp_path), root)
+    (root / "broken.npz").write_bytes(b"not an archive")
+    (root / ".tmp-left.npz").write_bytes(b"")
+    found = {entry.name: entry for entry in datasets.available(root)}
+    assert list(found) == ["cifar10", "cifar100", "svhn", "digits", "broken", "mine"]
+    assert isinstance(found["mine"], DatasetInfo) and isinstance(found["digits"], DatasetInfo)
+    assert isinstance(found["svhn"], Missing) and "lrbench data fetch svhn" in found["svhn"].why
+    assert isinstance(found["broken"], Missing) and "damaged" in found["broken"].why
+
+
+@pytest.mark.parametrize("read", [datasets.info, datasets.load])
+def test_a_name_that_is_not_there(read: Callable[[str, Path], object], tmp_path: Path, root: Path) -> None:
+    import_dataset("mine", npz(tmp_path), root)
+    assert refused(lambda: read("cifr10", root)) == "no data set 'cifr10'; did you mean 'cifar10'?"
+    assert "did you mean 'mine'?" in refused(lambda: read("mime", root))
+    assert "no data set '../in'" in refused(lambda: read("../in", root))
+    assert refused(lambda: read("cifar10", root)) == (
+        f"cifar10 is not in {root}; run 'lrbench data fetch cifar10', or 'lrbench data import cifar10 PATH.npz'"
+    )
+
+
+def test_digits_need_no_file(root: Path) -> None:
+    digits = datasets.load("digits", root)
+    assert digits.info == datasets.info("digits", root)
+    assert digits.info.counts == {"train": 1297, "test": 500} and digits.info.side == 8
+    train, test = digits.splits["train"], digits.splits["test"]
+    assert train.images.shape == (1297, 8, 8, 3) and train.images.dtype == np.uint8
+    assert train.images.min() == 0 and train.images.max() == 255
+    assert (train.images[..., 0] == train.images[..., 2]).all()
+    assert set(np.bincount(test.labels)) <= set(range(48, 53))
+    assert same(digits, datasets.load("digits", root))
+    # The same on every machine: scores on digits can be compared.
+    assert digits.info.fingerprint["train"].startswith("de3dd595720a1eb4")
+    assert digits.info.fingerprint["test"].startswith("f05ace08af5aacd4")
+    assert not root.exists()
+
+
+def test_nothing_here_waits_for_torch() -> None:
+    code = "import sys; from lrbench.data import datasets, fetching, importing; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
+
+
+# --- files that are not what they should be -------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep", [0, 10, 0.5, 0.999])
+def test_a_truncated_file(keep: float, tmp_path: Path, root: Path) -> None:
+    import_dataset("mine", npz(tmp_path), root)
+    path = root / "mine.npz"
+    whole = path.read_bytes()
+    path.write_bytes(whole[: int(keep * len(whole)) if keep < 1 else int(keep)])
+    for read in (datasets.info, datasets.load):
+        line = refused(partial(read, "mine", root))
+        assert str(path) in line and "'lrbench data import mine PATH.npz'" in line and "fetch" not in line
+
+
+def test_a_flipped_bit(tmp_path: Path, root: Path) -> None:
+    import_dataset("mine", npz(tmp_path), root)
+    path, good = root / "mine.npz", datasets.load("mine", root)
+    whole = path.read_bytes()
+    caught = 0
+    for place in np.linspace(0, len(whole) - 1, 300).astype(int):
+        flipped = bytearray(whole)
+        flipped[place] ^= 1 << int(place) % 8
+        path.write_bytes(flipped)
+        try:  # a flip in what the archive does not use changes nothing; any other must be noticed
+            assert same(datasets.load("mine", root), good)
+        except UserError as error:
+            assert "damaged" in str(error)
+            caught += 1
+    assert caught > 250
+
+
+def test_groups_are_not_lost_with_their_name(tmp_path: Path, root: Path) -> None:
+    import_dataset("mine", npz(tmp_path, {"train_source": np.arange(40)}), root)
+    path = root / "mine.npz"
+    path.write_bytes(path.read_bytes().replace(b"train_groups", b"train_grouqs"))
+    assert "damaged" in refused(lambda: datasets.load("mine", root))
+
+
+def test_a_file_that_lrbench_did_not_write(tmp_path: Path, root: Path) -> None:
+    root.mkdir()
+    npz(root, name="mine.npz")
+    assert "or not a data set of lrbench" in refused(lambda: datasets.load("mine", root))
+    np.save(root / "one.npy", np.zeros(3))
+    (root / "one.npy").rename(root / "one.npz")
+    assert "or not a data set of lrbench" in refused(lambda: datasets.load("one", root))
+    np.savez(root / "evil.npz", meta=np.array([{}], dtype=object))
+    assert "or not a data set of lrbench" in refused(lambda: datasets.info("evil", root))
+
+
+def test_a_renamed_file_does_not_pass_for_another(tmp_path: Path, root: Path) -> None:
+    import_dataset("mine", npz(tmp_path), root)
+    (root / "mine.npz").rename(root / "cifar10.npz")
+    line = refused(lambda: datasets.info("cifar10", root))
+    assert "cifar10.npz" in line and "'lrbench data fetch cifar10'" in line
+
+
+def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError):  # the machine's fault, not the user's: the command line exits with 1
+        import_dataset("mine", npz(tmp_path), tmp_path / "file" / "root")
+
+
+# --- import ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (28, 28, 1)])
+def test_grey_images_become_rgb(shape: tuple[int, ...], tmp_path: Path, root: Path) -> None:
+    content = arrays(side=28)
+    for part in ("train", "test"):
+        content[f"{part}_images"] = content[f"{part}_images"][..., 0].reshape(-1, *shape)
+        content[f"{part}_labels"] = content[f"{part}_labels"][:, None]
+    made = import_dataset("grey", npz(tmp_path, content), root)
+    repeated = {key: np.repeat(content[key].reshape(-1, 28, 28, 1), 3, 3) for key in ("train_images", "test_images")}
+    assert made.side == 28
+    assert made.fingerprint == import_dataset("rgb", npz(tmp_path, {**content, **repeated}), root).fingerprint
+
+
+def test_optional_keys(tmp_path: Path, root: Path) -> None:
+    more = {
+        "val_images": np.zeros((2, SIDE, SIDE, 3), np.uint8),
+        "val_labels": np.array([3, 0]),
+        "class_names": np.array(["a", "b", "c", "d"]),
+        "train_source": np.stack([np.arange(40) // 4, np.arange(40)], 1).astype(np.int32),
+        "test_source": np.zeros((20, 2)),
+    }
+    made = import_dataset("mine", npz(tmp_path, more), root)
+    assert made.counts == {"train": 40, "val": 2, "test": 20} and made.classes == ("a", "b", "c", "d")
+    loaded = datasets.load("mine", root)
+    groups = loaded.splits["train"].groups
+    assert groups is not None and groups.dtype == np.int64
+    assert np.array_equal(np.bincount(groups), [4] * 10)
+    assert loaded.splits["test"].groups is None
+
+
+U8, ONE = np.uint8, np.zeros((40, SIDE, SIDE, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"train_labels": None, "test_images": None}, ["has no train_labels, test_images"]),
+        ({"val_images": ONE}, ["has no val_labels"]),
+        ({"train_images": ONE.astype(float)}, ["train_images", "float64", "uint8"]),
+        ({"train_images": np.full((40, SIDE, SIDE, 3), np.nan)}, ["float64", "uint8"]),
+        ({"train_images": ONE.astype(np.int16)}, ["int16", "uint8"]),
+        ({"train_images": np.zeros((40, 8, 9, 3), U8)}, ["8x9", "not square"]),
+        ({"train_images": np.zeros((40, 3, 8, 8), U8)}, ["40x3x8x8", "(n, S, S, 3)"]),
+        ({"train_images": np.zeros((40, 64), U8)}, ["40x64", "(n, S, S, 3)"]),
+        ({"test_images": np.zeros((20, 9, 9, 3), U8)}, ["the test images are 9x9", "8x8"]),
+        ({"test_images": np.zeros((0, 8, 8, 3), U8)}, ["test_images", "empty"]),
+        ({"train_labels": np.zeros(39, U8)}, ["train_labels", "39 for 40 images"]),
+        ({"train_labels": np.zeros((40, 14), U8)}, ["14 labels an image", "multi-label"]),
+        ({"train_labels": np.zeros((40, 1, 1), U8)}, ["(40, 1, 1)"]),
+        ({"train_labels": np.zeros(40)}, ["train_labels", "float64", "integers"]),
+        ({"train_labels": np.arange(40) % 4 + 1}, ["4 classes", "from 1 to 4", "renumber them 0 to 3"]),
+        ({"train_labels": np.arange(40) % 4 - 1}, ["from -1 to 2", "renumber them 0 to 3"]),
+        ({"train_labels": np.arange(40) % 2 * 9}, ["2 classes", "from 0 to 9", "renumber them 0 to 1"]),
+        ({"train_labels": np.zeros(40, U8)}, ["number of classes is 1"]),
+        ({"train_labels": np.full(40, 2**63, np.uint64)}, ["renumber"]),
+        ({"test_labels": np.full(20, 4)}, ["test labels run from 4 to 4", "0 to 3"]),
+        ({"test_labels": np.full(20, -1)}, ["test labels run from -1 to -1"]),
+        ({"classes": np.array(list("abc"))}, ["train labels run from 0 to 3", "0 to 2"]),
+        ({"classes": np.array(list("abcde"))}, ["class 'e' has no training image"]),
+        ({"classes": np.array(list("abca"))}, ["names a class twice"]),
+        ({"classes": np.arange(4)}, ["classes in", "strings"]),
+        ({"classes": np.array(["a", "b", "c", None], dtype=object)}, ["classes in", "Python objects"]),
+        ({"train_images": np.array([{}] * 40, dtype=object)}, ["train_images in", "Python objects"]),
+        ({"train_source": np.arange(39)}, ["train_source", "39 for 40 images"]),
+        ({"train_source": np.zeros((40, 0), int)}, ["train_source", "(40, 0)"]),
+        ({"train_source": np.zeros(40)}, ["train_source", "float64"]),
+    ],
+)
+def test_an_npz_that_is_refused(changed: Arrays, words: list[str], tmp_path: Path, root: Path) -> None:
+    path = npz(tmp_path, changed)
+    line = refused(lambda: import_dataset("mine", path, root))
+    assert not [word for word in words if word not in line], line
+    assert not root.exists()
+
+
+def test_images_of_three_pixels(tmp_path: Path, root: Path) -> None:
+    assert "3 pixels wide; 4 is the least" in refused(lambda: import_dataset("tiny", npz(tmp_path, side=3), root))
+    assert import_dataset("tiny", npz(tmp_path, side=4), root).side == 4
+
+
+def test_paths_that_are_refused(tmp_path: Path, root: Path) -> None:
+    def line(path: Path) -> str:
+        return refused(lambda: import_dataset("mine", path, root))
+
+    assert "does not exist" in line(tmp_path / "nowhere")
+    (tmp_path / "notes.txt").write_text("notes")
+    assert "neither an .npz file nor a folder" in line(tmp_path / "notes.txt")
+    (tmp_path / "page.npz").write_text("<html>")
+    assert "not a whole .npz" in line(tmp_path / "page.npz")
+    whole = npz(tmp_path).read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[:-100])
+    assert "not a whole .npz" in line(tmp_path / "cut.npz")
+    flipped = bytearray(whole)
+    flipped[2000] ^= 1
+    (tmp_path / "flipped.npz").write_bytes(flipped)
+    assert "flipped.npz is damaged" in line(tmp_path / "flipped.npz")
+    assert not root.exists()
+
+
+@pytest.mark.parametrize("name", ["", "Mine", "../mine", ".mine", "a/b", "mine\n", "-x", "é"])
+def test_names_that_are_refused(name: str, tmp_path: Path, root: Path) -> None:
+    with pytest.raises(UserError, match="cannot be called"):  # the name may hold a line break
+        import_dataset(name, npz(tmp_path), root)
+    assert not root.exists()
+
+
+def test_a_refused_import_leaves_what_was_there(tmp_path: Path, root: Path) -> None:
+    before = import_dataset("mine", npz(tmp_path), root)
+    refused(lambda: import_dataset("mine", npz(tmp_path, {"test_labels": None}), root))
+    assert datasets.load("mine", root).info == before
+
+
+def test_a_folder_of_pictures(tmp_path: Path, root: Path) -> None:
+    folder = pictures(tmp_path / "in")
+    (folder / "train" / "README").write_text("beside the classes")
+    (folder / "train" / "ant" / ".DS_Store").write_text("")
+    made = import_dataset("mine", folder, root)
+    assert made.classes == ("ant", "bee", "cat") and made.counts == {"train": 18, "test": 9}
+    train = datasets.load("mine", root).splits["train"]
+    pixels = np.asarray(Image.open(folder / "train" / "cat" / "3.png"))
+    assert train.labels[(train.images == pixels).all(axis=(1, 2, 3))].tolist() == [2]
+
+
+def test_a_folder_with_validation_images_and_grey_ones(tmp_path: Path, root: Path) -> None:
+    folder = pictures(tmp_path / "in", mode="L")
+    (folder / "val" / "bee").mkdir(parents=True)
+    Image.new("P", (SIDE, SIDE)).save(folder / "val" / "bee" / "x.gif")
+    assert import_dataset("mine", folder, root).counts == {"train": 18, "val": 1, "test": 9}
+    images = datasets.load("mine", root).splits["train"].images
+    assert (images[..., 0] == images[..., 1]).all()
+
+
+def _no_test(folder: Path) -> str:
+    (folder / "test").rename(folder / "other")
+    return "test is missing"
+
+
+def _no_images(folder: Path) -> str:
+    for file in (folder / "test").rglob("*.png"):
+        file.unlink()
+    return "test has no images"
+
+
+def _empty_class(folder: Path) -> str:
+    (folder / "train" / "dog").mkdir()
+    return "class 'dog' has no training image"
+
+
+def _new_class(folder: Path) -> str:
+    (folder / "test" / "cat").rename(folder / "test" / "eel")
+    return "test/eel is a class that train/ does not have"
+
+
+def _one_class(folder: Path) -> str:
+    for name in ("ant", "bee"):
+        (folder / "train" / name).rename(folder / f"{name}-moved")
+    return "at least two classes"
+
+
+def _other_size(folder: Path) -> str:
+    Image.new("RGB", (9, 9)).save(folder / "train" / "bee" / "7.png")
+    return "train/bee/7.png is 9x9, where others are 8x8"
+
+
+def _not_square(folder: Path) -> str:
+    Image.new("RGB", (8, 9)).save(folder / "train" / "bee" / "7.png")
+    return "train/bee/7.png is 8x9, not square"
+
+
+def _other_size_in_test(folder: Path) -> str:
+    for file in (folder / "test").rglob("*.png"):
+        Image.new("RGB", (9, 9)).save(file)
+    return "the test images are 9x9"
+
+
+def _unreadable(folder: Path) -> str:
+    (folder / "train" / "bee" / "7.png").write_text("<html>")
+    return "train/bee/7.png cannot be read as an image"
+
+
+def _cut_off(folder: Path) -> str:
+    file = folder / "train" / "bee" / "3.png"
+    file.write_bytes(file.read_bytes()[:-60])
+    return "train/bee/3.png cannot be read as an image"
+
+
+def _folder_among_images(folder: Path) -> str:
+    (folder / "train" / "bee" / "more").mkdir()
+    return "train/bee/more cannot be read as an image"
+
+
+def _sixteen_bits(folder: Path) -> str:
+    Image.fromarray(np.full((8, 8), 999, np.uint16)).save(folder / "train" / "bee" / "7.png")
+    return "train/bee/7.png has more than 8 bits"
+
+
+FOLDER_FAULTS = [
+    _no_test, _no_images, _empty_class, _new_class, _one_class, _other_size, _not_square, _other_size_in_test,
+    _unreadable, _cut_off, _folder_among_images, _sixteen_bits,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("spoil", FOLDER_FAULTS)
+def test_a_folder_that_is_refused(spoil: Callable[[Path], str], tmp_path: Path, root: Path) -> None:
+    folder = pictures(tmp_path / "in")
+    words = spoil(folder)
+    assert words in refused(lambda: import_dataset("mine", folder, root))
+    assert not root.exists()
+
+
+# --- known names ----------------------------------------------------------------------------------------
+
+
+def test_known_classes() -> None:
+    assert [len(known.classes) for known in KNOWN.values()] == [10, 100, 10]
+    assert len(set(KNOWN["cifar100"].classes)) == 100
+    assert list(KNOWN["cifar100"].classes) == sorted(KNOWN["cifar100"].classes)
+
+
+def whole(name: str, side: int = 4) -> Arrays:
+    """As many images as the known data set has, all black, its classes as even as can be."""
+    known = KNOWN[name]
+    made: Arrays = {}
+    for part, n in known.counts.items():
+        made[f"{part}_images"] = np.zeros((n, side, side), np.uint8)
+        made[f"{part}_labels"] = np.arange(n) % len(known.classes)
+    return made
+
+
+def test_a_part_of_svhn_is_not_svhn(tmp_path: Path, root: Path) -> None:
+    line = refused(lambda: import_dataset("svhn", npz(tmp_path, classes=10), root))
+    assert "not the whole of svhn (40 + 20 images" in line and "such as 'svhn-partial'" in line
+
+
+def test_content_that_is_not_the_known_one(tmp_path: Path, root: Path) -> None:
+    def line(name: str, content: Arrays) -> str:
+        path = npz(tmp_path, content)
+        return refused(lambda: import_dataset(name, path, root))
+
+    assert "4x4 images in 10 classes, not 32x32 in 10" in line("svhn", whole("svhn"))
+    black = whole("cifar10", side=32)
+    other = "import it under another name, such as 'cifar10-other'"
+    assert line("cifar10", black) == f"this is not cifar10 (its images or labels differ): {other}"
+    assert not root.exists()
+
+
+def test_what_else_a_known_name_refuses(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    even = {"train": (10,) * 4, "test": (5,) * 4}
+    known = Known(tuple("abcd"), {"train": 40, "test": 20}, per_class=even, side=SIDE)
+    monkeypatch.setitem(KNOWN, "pets", known)
+
+    def line(changed: Arrays) -> str:
+        path = npz(tmp_path, changed)
+        return refused(lambda: import_dataset("pets", path, root))
+
+    content = arrays()
+    extra = {"val_images": content["test_images"], "val_labels": content["test_labels"]}
+    assert "not pets (40 + 20 + 20 val images, not 40 + 20)" in line(extra)
+    assert "leave train_source out" in line({"train_source": np.arange(40)})
+    content["train_labels"][0] = 1
+    assert "not pets (it has 9 train images of label 0, 'a', not 10)" in line(content)
+    content = arrays()
+    content["test_labels"][0] = 1
+    assert "not pets (it has 4 test images of label 0, 'a', not 5)" in line(content)
+    assert not root.exists()
+
+
+def svhn(shift: int) -> Arrays:
+    """As many black images of each digit as SVHN has; its labels moved up by `shift`, the last to the first."""
+    made: Arrays = {}
+    for part, counts in SVHN_DIGITS.items():
+        made[f"{part}_images"] = np.zeros((sum(counts), 32, 32), np.uint8)
+        made[f"{part}_labels"] = (np.repeat(np.arange(10), counts) + shift) % 10
+    return made
+
+
+SVHN_DIGITS = {
+    "train": (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659),
+    "test": (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595),
+}
+
+
+def test_svhn_with_labels_shifted_by_one_is_refused(tmp_path: Path, root: Path) -> None:
+    """As SVHN's own files have them, from 1 to 10, less one: the digit 1 would be called 0."""
+    line = refused(lambda: import_dataset("svhn", npz(tmp_path, svhn(shift=9)), root))
+    said = "this is not svhn (it has 13,861 train images of label 0, '0', not 4,948)"
+    assert line == f"{said}: import it under another name, such as 'svhn-other'"
+    assert not root.exists()
+
+
+def test_svhn_with_the_counts_of_svhn_is_taken(tmp_path: Path, root: Path) -> None:
+    """Shifted in the test set alone, it is refused; and by `load`, where an older version has imported it so."""
+    right = svhn(shift=0)
+    wrong = right | {"test_labels": svhn(shift=1)["test_labels"]}
+    line = refused(lambda: import_dataset("svhn", npz(tmp_path, wrong), root))
+    assert "it has 1,595 test images of label 0, '0', not 1,744" in line
+    import_dataset("svhn", npz(tmp_path, right), root)
+    assert datasets.load("svhn", root).info.counts == {"train": 73_257, "test": 26_032}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(KNOWN, "svhn", replace(KNOWN["svhn"], per_class=None))
+        import_dataset("svhn", npz(tmp_path, wrong), root)
+    assert "make it again with 'lrbench data fetch svhn'" in refused(lambda: datasets.load("svhn", root))
+
+
+@pytest.mark.parametrize("name", ["cifar10", "cifar100", "svhn"])
+def test_a_known_data_set_is_known_by_its_labels_too(name: str) -> None:
+    known = KNOWN[name]
+    assert known.fingerprint or {part: sum(n) for part, n in (known.per_class or {}).items()} == known.counts
+
+
+def test_known_names_give_known_classes(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Known(("cat", "dog"), {"train": 8, "test": 4}, per_class={"train": (4, 4), "test": (2, 2)}, side=SIDE)
+    monkeypatch.setitem(KNOWN, "pets", known)
+    base: Arrays = {"train": 8, "test": 4, "classes": 2}
+    assert import_dataset("pets", npz(tmp_path, **base), root).classes == ("cat", "dog")
+    assert datasets.info("pets", root).classes == ("cat", "dog")
+    path = npz(tmp_path, {"classes": np.array(["dog", "cat"])}, **base)
+    assert "not called cat to dog, in that order" in refused(lambda: import_dataset("pets", path, root))
+
+
+def test_digits_cannot_be_imported_or_fetched(tmp_path: Path, root: Path) -> None:
+    assert "cannot be imported" in refused(lambda: import_dataset("digits", npz(tmp_path), root))
+    assert "nothing to fetch" in refused(lambda: fetch_dataset("digits", root))
+
+
+# --- fetch ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """An HTTP server on this machine that serves `tmp_path`/served; gives its address."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args, directory=str(folder))
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Quiet) as running:
+        threading.Thread(target=running.serve_forever, args=(0.01,), daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+
+
+def test_a_name_that_cannot_be_fetched(root: Path) -> None:
+    assert "did you mean 'cifar10'?" in refused(lambda: fetch_dataset("cifar-10", root))
+
+
+def test_no_network(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from torchvision.datasets import CIFAR10
+
+    monkeypatch.setattr(CIFAR10, "url", "http://127.0.0.1:9/cifar-10-python.tar.gz")  # nothing listens there
+    line = refused(lambda: fetch_dataset("cifar10", root))
+    assert "could not fetch cifar10: " in line and "Connection refused" in line
+    assert "'lrbench data import cifar10 PATH'" in line
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("cifar-10-python.tar.gz", b"<!DOCTYPE html><html>log in</html>", "an HTML page came instead of"),
+        ("cifar-10-python.tar.gz", b"\x1f\x8b something else", "wrong checksum (17 bytes)"),
+        ("else", b"", "404"),
+    ],
+)
+def test_what_arrives_is_not_the_data(
+    file: str,
+    content: bytes,
+    words: str,
+    server: str,
+    tmp_path: Path,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from torchvision.datasets import CIFAR10
+
+    (tmp_path / "served" / file).write_bytes(content)
+    monkeypatch.setattr(CIFAR10, "url", f"{server}/cifar-10-python.tar.gz")
+    line = refused(lambda: fetch_dataset("cifar10", root))
+    assert words in line and "lrbench data import" in line
+    assert list(root.iterdir()) == []
+
+
+def test_svhn_as_its_files_hold_it(server: str, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through torchvision with small files: axes in order, label 10 is the digit 0, a part is refused."""
+    from scipy.io import savemat
+    from torchvision.datasets import SVHN
+
+    content = arrays(side=32, classes=10)
+    files = {}
+    for part in ("train", "test"):
+        labels = content[f"{part}_labels"]
+        path = tmp_path / "served" / f"{part}.mat"
+        images = content[f"{part}_images"].transpose(1, 2, 3, 0)
+        savemat(path, {"X": images, "y": np.where(labels == 0, 10, labels)[:, None]})
+        files[part] = [f"{server}/{part}.mat", f"{part}.mat", hashlib.md5(path.read_bytes()).hexdigest()]
+    monkeypatch.setattr(SVHN, "split_list", files)
+    assert "not the whole of svhn (40 + 20" in refused(lambda: fetch_dataset("svhn", root))
+    known = Known(KNOWN["svhn"].classes, {"train": 40, "test": 20})
+    monkeypatch.setitem(KNOWN, "svhn", known)
+    fetched = fetch_dataset("svhn", root)
+    imported = import_dataset("same", npz(tmp_path, content), root)
+    assert fetched.fingerprint == imported.fingerprint and server in fetched.source
+    assert same(datasets.load("svhn", root), datasets.load("same", root))
+    assert sorted(path.name for path in root.iterdir()) == ["same.npz", "svhn.npz"]
+
+
+def test_fetch_again_only_where_needed(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, calls = arrays(), []
+
+    def source(folder: Path) -> tuple[dict[str, Split], str]:
+        calls.append(folder)
+        labels = {part: content[f"{part}_labels"].astype(np.int64) for part in ("train", "test")}
+        return {part: Split(content[f"{part}_images"], labels[part]) for part in labels}, "here"
+
+    known = Known(tuple("abcd"), {"train": 40, "test": 20}, side=SIDE)
+    monkeypatch.setitem(KNOWN, "pets", known)
+    monkeypatch.setitem(fetching.SOURCES, "pets", source)
+    first = fetch_dataset("pets", root)
+    assert fetch_dataset("pets", root) == first and len(calls) == 1
+    (root / "pets.npz").write_bytes(b"")
+    assert fetch_dataset("pets", root) == first and len(calls) == 2
+    assert not calls[0].exists()
+
+
+# --- subsets and validation splits ----------------------------------------------------------------------
+
+LABELS = np.random.default_rng(3).choice(5, size=997, p=[0.5, 0.2, 0.15, 0.1, 0.05])
+
+
+@pytest.mark.parametrize("n", [1, 3, 5, 100, 333, 996, 997])
+def test_a_subset_keeps_the_proportions(n: int) -> None:
+    chosen = subset(LABELS, n)
+    assert len(chosen) == n and (np.diff(chosen) > 0).all()
+    taken, counts = np.bincount(LABELS[chosen], minlength=5), np.bincount(LABELS)
+    assert (np.abs(taken - n * counts / 997) < 1).all()
+    for c in range(5):
+        assert np.array_equal(chosen[LABELS[chosen] == c], np.flatnonzero(np.equal(LABELS, c))[: taken[c]])
+
+
+@pytest.mark.parametrize(("n", "nearest"), [(0, 1), (-5, 1), (998, 997)])
+def test_a_subset_that_cannot_be(n: int, nearest: int) -> None:
+    line = refused(lambda: subset(LABELS, n))
+    assert line == f"limit {n} must lie between 1 and 997; the nearest is {nearest}"
+
+
+@pytest.mark.parametrize("fraction", [0.001, 0.1, 0.5, 0.99])
+def test_hold_out_keeps_the_proportions(fraction: float) -> None:
+    train, val = hold_out(LABELS, None, fraction)
+    assert np.array_equal(np.sort(np.concatenate([train, val])), np.arange(997))
+    assert (np.diff(train) > 0).all() and (np.diff(val) > 0).all()
+    assert len(val) == max(1, round(fraction * 997))
+    assert len(np.unique(LABELS[train])) == 5
+    assert (np.abs(np.bincount(LABELS[val], minlength=5) - len(val) * np.bincount(LABELS) / 997) <= 1).all()
+
+
+def test_a_small_subset_has_no_image_of_the_validation_split() -> None:
+    assert not np.intersect1d(subset(LABELS, 500), hold_out(LABELS, None)[1]).size
+
+
+def test_hold_out_leaves_a_training_image_of_each_class() -> None:
+    labels = np.array([0, 1, 2, 2, 3])
+    train, val = hold_out(labels, None, 0.9)
+    assert labels[val].tolist() == [2] and len(train) == 4
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.1, 0.3])
+def test_hold_out_keeps_groups_together(fraction: float) -> None:
+    groups = np.random.default_rng(4).integers(0, 400, len(LABELS)) * 7 - 100
+    train, val = hold_out(LABELS, groups, fraction)
+    assert np.array_equal(np.sort(np.concatenate([train, val])), np.arange(997))
+    assert not np.intersect1d(groups[train], groups[val]).size
+    share = np.bincount(LABELS[val], minlength=5) / np.bincount(LABELS)
+    assert (np.abs(share - fraction) < 0.05).all()
+    again = hold_out(LABELS, groups, fraction)
+    assert np.array_equal(again[0], train) and np.array_equal(again[1], val)
+
+
+def test_large_groups() -> None:
+    labels = np.tile([0, 1], 50)
+    train, val = hold_out(labels, np.repeat([0, 1, 2], [40, 40, 20]))
+    assert len(val) == 20 and len(train) == 80
+    assert "can be held out" in refused(lambda: hold_out(labels, np.zeros(100, int)))
+    assert "can be held out" in refused(lambda: hold_out(labels, labels))
+
+
+def test_hold_out_that_cannot_be() -> None:
+    assert "too few" in refused(lambda: hold_out(np.arange(5), None))
+    for fraction in (0.0, 1.0, -1.0):
+        assert "between 0 and 1" in refused(partial(hold_out, LABELS, None, fraction))
+
+
+# --- real images ----------------------------------------------------------------------------------------
+
+
+def test_cifar10_has_its_fingerprints(real_data: Path, root: Path) -> None:
+    made = import_dataset("cifar10", real_data / "cifar10.npz", root)
+    assert made.fingerprint == KNOWN["cifar10"].fingerprint and made.classes[3] == "cat"
+    loaded = datasets.load("cifar10", root)
+    assert loaded.info == made
+    assert np.array_equal(np.bincount(loaded.splits["train"].labels), [5000] * 10)
+    with np.load(real_data / "cifar10.npz") as given:
+        swapped = {**given, "train_labels": given["train_labels"].copy()}
+    swapped["train_labels"][[0, -1]] += np.array([1, 1], np.uint8)
+    swapped["train_labels"] %= 10
+    path = npz(root, swapped, name="swapped.npz")
+    assert "its images or labels differ" in refused(lambda: import_dataset("cifar10", path, root))
+    assert datasets.info("cifar10", root) == made
+
+
+def test_svhn_partial_is_not_svhn(real_data: Path, root: Path) -> None:
+    given = real_data / "svhn-partial.npz"
+    line = refused(lambda: import_dataset("svhn", given, root))
+    assert "not the whole of svhn (4,487 + 1,952 images" in line and "'svhn-partial'" in line
+    made = import_dataset("svhn-partial", given, root)
+    assert "groups" in made.fingerprint and made.counts == {"train": 4487, "test": 1952}
+    train = datasets.load("svhn-partial", root).splits["train"]
+    assert train.groups is not None
+    kept, held = hold_out(train.labels, train.groups)
+    assert not np.intersect1d(train.groups[kept], train.groups[held]).size
+    share = np.bincount(train.labels[held]) / np.bincount(train.labels)
+    assert (np.abs(share - 0.1) < 0.03).all()

@@ -1,0 +1,79 @@
+"""What a task on Ray tells of its runs is heard once; Ray itself is in tests/test_reproduce.py."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from lrbench.execute.cluster import Cluster, _places
+from lrbench.execute.executors import Event
+
+
+class Told(list[Event]):
+    """The queue, as Ray's is asked."""
+
+    def qsize(self) -> int:
+        return len(self)
+
+    def get_nowait_batch(self, n: int) -> list[Event]:
+        taken, self[:n] = self[:n], []
+        return taken
+
+
+class Died(Exception):
+    pass
+
+
+@pytest.fixture
+def cluster() -> Cluster:
+    """Without Ray: references are names, `results` holds what the tasks that have ended return or raise."""
+    cluster = Cluster.__new__(Cluster)
+    results: dict[str, list[Event] | Exception] = {}
+
+    def get(reference: str) -> list[Event]:
+        found = results[reference]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    cluster.ray = SimpleNamespace(
+        wait=lambda references, timeout: ([one for one in references if one in results], []),
+        get=get,
+        exceptions=SimpleNamespace(RayActorError=Died, RayError=Died),
+    )
+    cluster.results, cluster.told, cluster.running, cluster.finished = results, Told(), {}, {}  # type: ignore[attr-defined]
+    return cluster
+
+
+def heard(cluster: Cluster) -> list[tuple[str, str]]:
+    events: list[tuple[str, str]] = []
+    cluster.wait(lambda event: events.append((event.run, event.kind)), 0)
+    return events
+
+
+def test_an_end_is_heard_once_and_not_of_a_run_that_is_tried_again(cluster: Cluster) -> None:
+    cluster.running["first"] = {"a", "b"}
+    cluster.told += [Event("a", "failed"), Event("b", "started")]
+    assert heard(cluster) == [("a", "failed"), ("b", "started")]
+    cluster.running["second"] = {"a"}  # tried again while b is still trained
+    cluster.told += [Event("b", "done")]
+    cluster.results["first"] = [Event("a", "failed"), Event("b", "done")]  # type: ignore[attr-defined]
+    assert heard(cluster) == [("b", "done")]
+    assert cluster.running == {"second": {"a"}}
+    cluster.results["second"] = [Event("a", "done")]  # type: ignore[attr-defined]
+    assert heard(cluster) == [("a", "done")] and not cluster.running
+
+
+def test_what_dies_with_its_task_has_failed_but_not_what_had_ended(cluster: Cluster) -> None:
+    cluster.running["task"] = {"a", "b"}
+    cluster.told.append(Event("a", "done"))
+    cluster.results["task"] = Died("killed")  # type: ignore[attr-defined]
+    assert heard(cluster) == [("a", "done"), ("b", "failed")]
+
+
+def test_a_machine_has_room_for_as_many_as_its_cores_and_gpus_allow() -> None:
+    assert _places({"CPU": 16, "GPU": 2}, 4, 0) == 4
+    assert _places({"CPU": 16, "GPU": 2}, 2, 0.25) == 8
+    assert _places({"CPU": 16, "GPU": 0.3}, 1, 0.1) == 3
+    assert _places({"CPU": 16}, 1, 0.5) == 0

@@ -1,0 +1,1 @@
+"""What several tests share: tiny runs, filled stores, records that nobody trained."""

@@ -1,0 +1,262 @@
+"""Plugins: other people's, broken ones, ones of the same name, and drafts that are not installed."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from lrbench.data import datasets
+from lrbench.errors import UserError
+from lrbench.execute import session
+from lrbench.execute.progress import Progress
+from lrbench.execute.session import Request
+from lrbench.method import registry
+from lrbench.plan.plan import Protocol, plan
+
+METHOD = """
+from lrbench.method.base import Method, Needs
+
+class Theirs(Method):
+    name = "{name}"
+
+    def __init__(self, config, context, needs):
+        super().__init__(config, context, needs)
+        self.backbone = context.backbone()
+
+    @classmethod
+    def needs_of(cls, config):
+        return {{"teacher": Needs("hr-baseline")}}
+
+    def loss(self, batch):
+        distance = (self.backbone.features(batch.up) - self.needs["teacher"].backbone.features(batch.hr)).abs()
+        return {{"recognition": self.cross_entropy(self.backbone(batch.up), batch.y), "distance": distance.mean()}}
+
+    def forward(self, up):
+        return self.backbone(up)
+"""
+
+
+class Installer:
+    """Makes folders that Python takes for installed distributions."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.monkeypatch = folder, monkeypatch
+
+    def __call__(self, distribution: str, module: str, source: str, *entries: str) -> None:
+        """A distribution with one module and its lines of entry_points.txt."""
+        site = self.folder / distribution
+        info = site / f"{distribution.replace('-', '_')}-1.2.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.2\n")
+        (info / "entry_points.txt").write_text("\n".join([f"[{registry.METHODS}]", *entries, ""]))
+        (site / f"{module}.py").write_text(source)
+        self.monkeypatch.syspath_prepend(site)
+        self.monkeypatch.delitem(sys.modules, module, raising=False)
+        registry.installed.cache_clear()
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Installer]:
+    """Installs fake distributions until the test ends, when drafts are forgotten too."""
+    modules, drafts = set(sys.modules), dict(registry._drafts)
+    yield Installer(tmp_path / "site", monkeypatch)
+    monkeypatch.undo()
+    for module in [
+        name for name in sys.modules if name.startswith(("their_", "lrbench_draft_")) and name not in modules
+    ]:
+        del sys.modules[module]
+    registry._drafts.clear()
+    registry._drafts.update(drafts)
+    registry.installed.cache_clear()
+
+
+def protocol() -> Protocol:
+    return Protocol(datasets.info("digits", datasets.data_root(None)), scale=2, precision="fp32", width=0.125)
+
+
+def refusal(name: str) -> str:
+    """The one line with which a method is refused."""
+    with pytest.raises(UserError) as caught:
+        registry.method(name)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def listing(name: str) -> registry.Listing:
+    [found] = [listing for listing in registry.methods() if listing.name == name]
+    return found
+
+
+OURS = [found.name for found in registry.methods()]
+
+
+def working() -> list[str]:
+    """The installed methods of this repository that can be used."""
+    return [found.name for found in registry.methods() if found.name in OURS and found.error is None]
+
+
+def test_somebody_elses_method_works_like_ours(install: Installer, tmp_path: Path) -> None:
+    install("theirs", "their_method", METHOD.format(name="theirs"), "theirs = their_method:Theirs")
+    assert listing("theirs").origin == "theirs 1.2"
+    spec = plan.plan("theirs", {}, protocol())
+    assert [need.method for need in spec.walk()] == ["hr-baseline", "theirs"]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    small = {"width": 0.125, "recipe": "quick", "epochs": 1, "limit_train": 200, "limit_test": 50}
+    request = Request("theirs", "digits", tmp_path / "runs", scale=2, precision="fp32", device="cpu", **small)
+    [record] = session.run(request, Progress())
+    torch.set_num_threads(threads)
+    assert (record.spec.method, record.spec.version) == ("theirs", "1")
+    assert record.method_source == hashlib.sha256(METHOD.format(name="theirs").encode()).hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ("import no_such_module", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ("raise RuntimeError('first line\\nsecond line')", "RuntimeError: first line second line"),
+        ("raise ValueError", "ValueError: "),
+        ("import sys; sys.exit('not a module')", "SystemExit: not a module"),
+        ("class Theirs(:", "SyntaxError: "),
+        ("", "AttributeError: module 'their_broken' has no attribute 'Theirs'"),
+        ("class Theirs: name = 'broken'", "is not a subclass of lrbench.method.base.Method"),
+        ("Theirs = 'a text'", "is not a subclass of lrbench.method.base.Method"),
+        ("from lrbench.method.base import Method\nclass Theirs(Method): pass", "their_broken.Theirs has no name"),
+        (METHOD.format(name="other"), "their_broken.Theirs.name is 'other'; its entry point says 'broken'"),
+    ],
+)
+def test_a_broken_plugin_is_named_and_hurts_nobody(source: str, error: str, install: Installer) -> None:
+    install("theirs", "their_broken", source, "broken = their_broken:Theirs")
+    found = listing("broken")
+    assert found.cls is None and found.origin == "theirs 1.2"
+    assert error in found.error and "\n" not in found.error
+    assert error in refusal("broken")
+    assert working() == OURS
+    assert all(plan.plan(name, {}, protocol()) for name in OURS)
+
+
+def test_two_distributions_of_one_name_are_an_error_that_names_both(install: Installer) -> None:
+    install("theirs", "their_method", METHOD.format(name="theirs"), "theirs = their_method:Theirs")
+    install("others", "their_other", METHOD.format(name="theirs"), "theirs = their_other:Theirs")
+    line = refusal("theirs")
+    assert "theirs 1.2" in line and "others 1.2" in line
+    assert listing("theirs").error == line
+    assert working() == OURS
+
+
+def test_nobody_can_replace_one_of_our_methods(install: Installer) -> None:
+    install("theirs", "their_method", METHOD.format(name=OURS[0]), f"{OURS[0]} = their_method:Theirs")
+    line = refusal(OURS[0])
+    assert "theirs 1.2" in line and "lrbench" in line
+    assert working() == OURS[1:]
+
+
+def test_one_distribution_found_twice_is_no_conflict(install: Installer) -> None:
+    source, entry = METHOD.format(name="theirs"), "theirs = their_method:Theirs"
+    install("theirs", "their_method", source, entry)
+    install("theirs-again", "their_method", source, entry)
+    assert registry.method("theirs").name == "theirs"
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_an_unknown_name_is_answered_with_the_nearest(name: str) -> None:
+    wrong = name[:-1] + "q"
+    assert refusal(wrong) == f"no method '{wrong}'; did you mean '{name}'?"
+
+
+def test_an_unknown_name_that_is_near_to_none_is_answered_with_all() -> None:
+    line = refusal("zzzzzzzzzzzz")
+    assert all(name in line for name in OURS)
+
+
+@pytest.fixture
+def draft(install: Installer, tmp_path: Path) -> Path:
+    """A file with a method that is not installed."""
+    path = tmp_path / "their_draft.py"
+    path.write_text(METHOD.format(name="draft"))
+    return path
+
+
+def test_a_draft_is_known_by_its_name(draft: Path) -> None:
+    registry.add_draft(f"{draft}:Theirs")
+    cls = registry.method("draft")
+    assert cls.__name__ == "Theirs"
+    assert listing("draft") == registry.Listing("draft", str(draft), cls, None)
+    assert refusal("drafd") == "no method 'drafd'; did you mean 'draft'?"
+
+
+def test_an_edited_draft_is_another_run(draft: Path) -> None:
+    specs = []
+    for comment in ("", "# edited\n", ""):
+        draft.write_text(METHOD.format(name="draft") + comment)
+        registry.add_draft(f"{draft}:Theirs")
+        specs.append(plan.plan("draft", {}, protocol()))
+        digest = hashlib.sha256(draft.read_bytes()).hexdigest()
+        assert specs[-1].version == f"draft-{digest[:16]}"
+        assert registry.source_hash(registry.method("draft")) == digest
+    first, edited, restored = specs
+    assert first.id == restored.id != edited.id
+    assert first.needs == edited.needs  # the teacher is the same
+
+
+@pytest.mark.parametrize(
+    ("place", "line"),
+    [
+        ("{folder}/missing.py:Theirs", "--plugin wants FILE.py:Class; there is no file '{folder}/missing.py'"),
+        ("{folder}:Theirs", "--plugin wants FILE.py:Class; there is no file '{folder}'"),
+        ("{draft}", "--plugin wants FILE.py:Class; '{draft}' names no class"),
+        ("{draft}:Thers", "no class in {draft} 'Thers'; did you mean 'Theirs'?"),
+        ("{draft}:", "no class in {draft} ''; choose from Method, Needs, Theirs"),
+        ("{draft}:Needs", "<class 'lrbench.method.base.Needs'> is not a subclass of lrbench.method.base.Method"),
+        ("{draft}:Method", "lrbench.method.base.Method has no name; give its class one, as text"),
+        ("{text}:Theirs", "--plugin wants FILE.py:Class; '{text}' is not a Python file"),
+        ("{syntax}:Theirs", "{syntax} does not load: SyntaxError: invalid syntax (syntax.py, line 1)"),
+        ("{exits}:Theirs", "{exits} does not load: SystemExit: 3"),
+    ],
+)
+def test_a_draft_that_cannot_be_loaded_is_refused_in_one_line(place: str, line: str, draft: Path) -> None:
+    files = {"draft": draft, "folder": draft.parent}
+    for name, file, source in [
+        ("text", "notes.txt", "class Theirs: pass"),
+        ("syntax", "syntax.py", "class Theirs(:"),
+        ("exits", "exits.py", "raise SystemExit(3)"),
+    ]:
+        files[name] = draft.with_name(file)
+        files[name].write_text(source)
+    with pytest.raises(UserError) as caught:
+        registry.add_draft(place.format(**files))
+    assert str(caught.value) == line.format(**files)
+    assert [found.name for found in registry.methods()] == OURS
+
+
+def test_a_draft_with_the_name_of_an_installed_method_is_an_error_that_names_both(draft: Path) -> None:
+    draft.write_text(METHOD.format(name=OURS[0]))
+    registry.add_draft(f"{draft}:Theirs")
+    line = refusal(OURS[0])
+    assert str(draft) in line and "lrbench" in line
+    assert working() == OURS[1:]
+
+
+def test_a_helper_of_a_method_is_part_of_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "helped"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "helper.py").write_text("def lam():\n    return 1\n")
+    (package / "other.py").write_text(
+        "from lrbench.method.base import Method\n\n\nclass Other(Method):\n    name = 'other'\n"
+    )
+    lines = ["from helped import other", "from helped.helper import lam", "from lrbench.method.base import Method", ""]
+    (package / "mine.py").write_text("\n".join([*lines, "class Mine(Method):", "    name = 'mine'", ""]))
+    monkeypatch.syspath_prepend(tmp_path)
+    cls = importlib.import_module("helped.mine").Mine
+    before = registry.source_hash(cls)
+    (package / "other.py").write_text("# another method's file is its own affair\n")
+    assert registry.source_hash(cls) == before
+    (package / "helper.py").write_text("def lam():\n    return 2\n")
+    assert registry.source_hash(cls) != before

@@ -1,0 +1,130 @@
+"""The frame of results: a row per run, and the runs that stand in one table."""
+
+import json
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+from helpers import tiny
+from test_sr_tables import net
+from test_table import LR, record
+
+from lrbench.report.frame import CONDITIONS, WAY, WITHIN, classifiers, failures, frame, tables
+from lrbench.spec.runspec import RunSpec
+from lrbench.store.store import Store
+
+
+def test_a_row_per_run_with_settings_metrics_and_environment():
+    runs = [record("dfd", 70.0 + seed, seed, {"lam": 0.5}) for seed in (0, 1)] + [record(LR, 60.0), net()]
+    found = frame(runs)
+    assert list(found["id"]) == [one.id for one in runs]
+    first = found.iloc[0]
+    assert (first["method"], first["set.lam"], first["seed"], first["top1"]) == ("dfd", 0.5, 0, 70.0)
+    assert json.loads(first["config"]) == runs[0].spec.config
+    assert (first["status"], first["size"], first["tested_on"], first["env.finished"]) == (
+        "done",
+        "8x8",
+        "lr",
+        "2026-01-01",
+    )
+    assert (first["recipe"], first["recipe.batch_size"], first["data.test_images"]) == ("paper", 128, 10_000)
+    assert first["needs"] == " ".join(f"{role}={need.id}" for role, need in sorted(runs[0].spec.needs.items()))
+    assert pd.isna(found["set.lam"][2]) and pd.isna(found["top1"][3]) and found["psnr"][3] == 25.0
+    assert list(classifiers(found)["id"]) == [one.id for one in runs[:3]]
+
+
+def test_seeds_of_one_experiment_share_it_and_nothing_else_does():
+    same = [record("dfd", seed=seed) for seed in range(3)]
+    other = [record("dfd", settings={"lam": 0.5}), record("dfd", scale=2), record(LR)]
+    assert len({*frame(same)["experiment"]}) == 1
+    assert len({*frame(same[:1] + other)["experiment"]}) == 4
+
+
+def test_every_field_of_the_spec_makes_a_way_of_training_or_splits_tables_or_may_differ():
+    named = {"fingerprint": "content"}
+    found = frame([record()])
+    for field in RunSpec.model_fields:
+        assert named.get(field, field) in found
+        assert (field in WAY) + (field in WITHIN) + (named.get(field, field) in CONDITIONS) == 1
+
+
+def test_settings_that_hold_others_are_json():
+    arguments = {"num_feat": 32}
+    one = record(spec={"config": {"arch": "EDSR", "args": arguments}})
+    assert json.loads(frame([one])["set.args"][0]) == arguments
+
+
+def test_an_empty_frame_has_no_tables():
+    assert len(frame([])) == 0 and tables(frame([])) == [] and len(classifiers(frame([]))) == 0
+
+
+def test_the_named_recipe_of_every_backbone_is_one_recipe():
+    runs = [record(backbone=backbone) for backbone in ("resnet18", "alexnet")]
+    assert runs[0].spec.recipe.lr != runs[1].spec.recipe.lr  # each has its own rate
+    assert len(tables(frame(runs))) == 1
+
+
+SPLITTING = {
+    "scale": 2,
+    "degradation": "area",
+    "recipe": "quick",
+    "epochs": 50,
+    "batch_size": 32,
+    "limit_train": 10_000,
+    "limit_test": 1000,
+    "select": "held-out",
+    "dropout": 0.5,
+}
+
+
+@pytest.mark.parametrize("name", SPLITTING)
+def test_what_differs_in_a_condition_stands_in_another_table(name):
+    split = tables(frame([record(), record(seed=1), record(**{name: SPLITTING[name]})]))
+    assert sorted(len(table) for table in split) == [1, 2]
+
+
+def test_protocol_and_content_split_too_and_precision_does_not():
+    other = [record(spec={"protocol": 1}), record(spec={"fingerprint": {"train": "3c", "test": "4d"}})]
+    assert len(tables(frame([record(), *other]))) == 3
+    assert len(tables(frame([record(), record(precision="bf16"), record(width=0.5), record(backbone="vgg16")]))) == 1
+
+
+def test_tables_stand_in_order():
+    runs = [record(spec={"protocol": 1}), record(dataset="svhn"), record(scale=2), record()]
+    heads = [table.iloc[0] for table in tables(frame(runs))]
+    order = [(head["protocol"], head["dataset"], head["scale"]) for head in heads]
+    assert order == [(2, "cifar10", 4), (2, "cifar10", 2), (2, "svhn", 4), (1, "cifar10", 4)]
+
+
+def test_a_run_on_hr_stands_in_every_table_of_its_data_and_conditions():
+    hr, other = record("hr-baseline", 90.0), record("hr-baseline", 90.0, recipe="quick")
+    split = tables(frame([record(), record(scale=2), record(dataset="svhn"), hr, other]))
+    with_hr = [(table.iloc[0]["dataset"], table.iloc[0]["scale"]) for table in split if hr.id in set(table["id"])]
+    assert with_hr == [("cifar10", 4), ("cifar10", 2)]
+    [alone] = [table for table in split if other.id in set(table["id"])]
+    assert list(alone["id"]) == [other.id]  # no run on LR shares its recipe
+
+
+def test_runs_that_failed_are_rows_and_belong_to_tables(tmp_path):
+    store = Store(tmp_path)
+    data = replace(tiny.info(32), name="cifar10", counts={"train": 50_000, "test": 10_000})
+    own = {"data": data, "width": 1.0}
+    student, net_x4, net_x2 = (
+        tiny.spec("dfd", seed=7, **own), tiny.spec("sr-espcn", **own), tiny.spec("sr-espcn", **(own | {"scale": 2}))
+    )  # fmt: skip
+    for spec in (student, net_x4, net_x2):
+        store.write_failure(spec, "out of memory")
+    assert set(frame(store)["status"]) == {"failed"}
+    results = frame([record()], store.failures())
+    failed = results[results["status"] == "failed"].set_index("id")
+    assert failed.loc[student.id, "size"] == "8x8" and failed.loc[student.id, "why"] == "out of memory"
+    [table] = tables(results)
+    assert set(failures(results, table)["id"]) == {student.id, net_x4.id}
+
+
+def test_what_is_deployed_is_what_the_record_says_or_where_nothing_stands_in_front_all_parameters():
+    through, plain = record("espcn"), record("lr-baseline")
+    plain = plain.model_copy(update={"metrics": plain.metrics | {"parameters": 1000}})
+    known = through.model_copy(update={"metrics": through.metrics | {"deployed_parameters": 1023}})
+    assert list(frame([known, plain])["deployed"]) == [1023, 1000]
+    assert pd.isna(frame([through])["deployed"][0])  # an older record: nothing is known of the SR net's share

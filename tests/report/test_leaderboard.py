@@ -1,0 +1,408 @@
+"""The leaderboard: its numbers recomputed from stored predictions, its order, and what it says of what is missing."""
+
+import csv
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.stats
+from helpers import many
+from safetensors.torch import save as save_tensors
+from test_sr_tables import net
+from test_table import LR, record
+
+from lrbench.report import leaderboard, tables
+from lrbench.report.formats import HR_MARK, render
+from lrbench.report.site.linked import link
+from lrbench.spec.runspec import PROTOCOL
+from lrbench.store.store import Store
+
+IMAGES = 500
+LABELS = np.random.default_rng(99).integers(10, size=IMAGES)
+CONTINUED = {"init": LR}
+SCRATCH = {"init": "scratch"}
+COMMAND = [sys.executable, "-c", "from lrbench.cli import main; main()"]
+
+
+@pytest.fixture
+def store(tmp_path):
+    (tmp_path / "runs").mkdir()
+    return Store(tmp_path / "runs")
+
+
+def put(store, method=LR, seed=0, accuracy=0.7, settings=None, status="done", metrics=None, weights=None, **changes):
+    """A run in the store that nobody trained: right on about so many images, each seed's own."""
+    settings = SCRATCH if settings is None and method in (LR, "dfd") else settings
+    one = record(method, 0.0, seed, settings, **changes)
+    draw = np.random.default_rng([seed, int(one.id, 16) % 2**32])
+    predicted = np.where(draw.random(IMAGES) < accuracy, LABELS, (LABELS + 1) % 10)
+    measured = {"top1": 100 * float((predicted == LABELS).mean()), "parameters": 701_466, "macs": 35_046_656}
+    measured |= {"train_seconds": 90.0 + seed} | (metrics or {})
+    facts = one.data.model_copy(update={"test_images": IMAGES})
+    update = {"metrics": one.metrics | measured, "data": facts, "status": status, "needs_weights": weights or {}}
+    one = one.model_copy(update=update)
+    return store.save(one, "epoch,loss\n1,2\n", {"predicted": predicted, "label": LABELS}, save_tensors({}))
+
+
+def rows(store):
+    """The CSV of the leaderboard, a dict a row."""
+    return list(csv.DictReader(io.StringIO(leaderboard.text(store, "csv"))))
+
+
+def row(store, **wanted):
+    [found] = [one for one in rows(store) if all(one[name] == str(value) for name, value in wanted.items())]
+    return found
+
+
+def sheet(store):
+    [one] = leaderboard.of_store(store)[0]
+    return one
+
+
+def right(store, one):
+    """Which images a run got right, from its own file."""
+    with np.load(store.root / one.id / "predictions.npz") as stored:
+        return (stored["predicted"] == stored["label"]).astype(float)
+
+
+def pigeonhole(differences, resamples=4000):
+    """The interval over seeds and images, the slow way: seeds and images drawn again, one resample after another."""
+    draw, (seeds, images) = np.random.default_rng(5), differences.shape
+    means = [
+        differences[draw.integers(seeds, size=seeds)][:, draw.integers(images, size=images)].mean()
+        for _ in range(resamples)
+    ]
+    return 100 * np.quantile(means, [0.025, 0.975])
+
+
+# --- numbers --------------------------------------------------------------------------------------------
+
+
+def test_every_number_can_be_recomputed_from_the_runs(store):
+    students = [put(store, "dfd", seed, 0.8) for seed in (2, 0, 1)]
+    baselines = [put(store, LR, seed) for seed in (0, 1, 2, 3)]
+    put(store, LR, 0, settings=CONTINUED)
+    found = row(store, method="dfd")
+    assert found["seeds"] == "0 1 2" and found["runs"].split() == [students[place].id for place in (1, 2, 0)]
+    scores = np.array([100 * right(store, students[place]).mean() for place in (1, 2, 0)])
+    assert float(found["top1_mean"]) == pytest.approx(scores.mean(), abs=1e-4)
+    assert float(found["top1_sd"]) == pytest.approx(scores.std(ddof=1), abs=1e-4)
+    assert (found["n"], found["diverged"], found["epochs_in_weights"]) == ("3", "0", "100")
+
+    assert found["control_runs"].split() == [one.id for one in baselines[:3]]
+    assert (found["reference"], found["gain_seeds"], found["gain_n"]) == (LR, "0 1 2", "3")
+    baseline = np.array([100 * right(store, one).mean() for one in baselines[:3]])
+    assert float(found["gain"]) == pytest.approx((scores - baseline).mean(), abs=1e-4)
+    test = scipy.stats.ttest_rel(scores, baseline)
+    assert float(found["t_own_p"]) == pytest.approx(test.pvalue, rel=1e-4)
+    pairs = zip((students[1], students[2], students[0]), baselines, strict=False)
+    differences = np.stack([right(store, one) - right(store, other) for one, other in pairs])
+    n = differences.shape[1]  # the table's only gain, whose spread is at least what the images give
+    of_images = 100 * np.sqrt(np.mean([(abs(d).sum() - d.sum() ** 2 / n) / n**2 for d in differences]))
+    half = scipy.stats.t.ppf(0.975, 2) * max((scores - baseline).std(ddof=1), of_images) / np.sqrt(3)
+    by_t = (scores - baseline).mean() + np.array([-half, half])
+    assert [float(found["t_low"]), float(found["t_high"])] == pytest.approx(by_t, abs=1e-3)
+    by_images = pigeonhole(differences)
+    images = float(found["images_low"]), float(found["images_high"])
+    assert images == pytest.approx(by_images, abs=0.1 * (by_images[1] - by_images[0]))
+    assert 0 < float(found["images_p"]) < 0.01 < float(found["t_p"]) * 10
+    wider = max([images, tuple(by_t)], key=lambda ends: ends[1] - ends[0])
+    assert [float(found["gain_low"]), float(found["gain_high"])] == pytest.approx(wider, abs=1e-3)
+    assert len(found["mcnemar_p"].split()) == 3
+    assert found["teacher_top1"] == ""  # it is not stored here
+
+    assert (found["parameters"], found["macs"]) == ("701466", "35046656")
+    assert float(found["minutes"]) == pytest.approx(91 / 60, abs=1e-3)
+
+
+def test_the_teachers_score_stands_beside_its_students(store):
+    student = put(store, "dfd", 0, 0.8)
+    [need] = student.spec.needs.values()
+    teacher = put(store, "hr-baseline", 0, 0.9)
+    assert teacher.id == need.id
+    assert float(row(store, method="dfd")["teacher_top1"]) == pytest.approx(teacher.top1, abs=1e-4)
+    assert row(store, method="hr-baseline")["teacher_top1"] == ""
+
+
+def test_what_is_shown_is_what_the_csv_has(store):
+    for seed in range(3):
+        put(store, "dfd", seed, 0.9), put(store, LR, seed, 0.6)
+    found, shown = row(store, method="dfd"), sheet(store)
+    line = dict(zip(shown.head, shown.lines[0], strict=True))
+    assert line["top-1 %"] == f"{float(found['top1_mean']):.2f} ± {float(found['top1_sd']):.2f} (3)"
+    ends = f"{float(found['gain_low']):+.2f}, {float(found['gain_high']):+.2f}"
+    assert line["gain"] == f"{float(found['gain']):+.2f} [{ends}] (3) §" and found["gain_mark"] == "§"
+    assert [line[name] for name in ("epochs", "params", "MACs", "min")] == ["100", "0.701", "35.0", "1.5"]
+    assert shown.long_form == json.loads(leaderboard.text(store, "json"))
+    assert render([shown], "csv") == leaderboard.text(store, "csv")
+
+
+def test_the_wider_interval_is_taken_and_two_seeds_get_no_mark(store):
+    for seed in range(2):
+        put(store, "dfd", seed, 0.95), put(store, LR, seed, 0.3)
+    found = row(store, method="dfd")
+    assert float(found["images_low"]) > 0 and found["gain_mark"] == "" and found["gain_n"] == "2"
+    lows, highs = ([float(found[f"{name}_{end}"]) for name in ("t", "images")] for end in ("low", "high"))
+    widths = [high - low for low, high in zip(lows, highs, strict=True)]
+    assert float(found["gain_high"]) - float(found["gain_low"]) == pytest.approx(max(widths), abs=1e-3)
+
+
+def test_one_seed_speaks_of_images_alone(store):
+    put(store, "dfd", 0, 0.95), put(store, LR, 0, 0.3)
+    found = row(store, method="dfd")
+    assert (found["t_p"], found["t_low"], found["top1_sd"], found["gain_mark"]) == ("", "", "", "")
+    assert (found["gain_low"], found["gain_high"]) == (found["images_low"], found["images_high"])
+
+
+# --- who is compared with whom --------------------------------------------------------------------------
+
+
+def test_the_control_starts_as_the_row_does_and_has_its_epochs_and_its_network(store):
+    control = put(store, LR, settings=CONTINUED)
+    for other in ({}, {"width": 0.5}, {"backbone": "vgg16"}):
+        put(store, LR, **other)
+    put(store, "dfd", settings=CONTINUED)
+    put(store, "dfd", backbone="alexnet")
+    assert row(store, method="dfd", backbone="resnet18")["control_runs"] == control.id
+    found = row(store, method="dfd", backbone="alexnet")
+    assert (found["gain"], found["control_runs"]) == ("", "")
+    assert all(one["gain"] == "" for one in rows(store) if one["method"] == LR)
+
+
+def test_unequal_epochs_are_never_compared(store):
+    put(store, LR, settings=SCRATCH)
+    put(store, "dfd", settings=SCRATCH, metrics={"epochs_in_weights": 200})
+    assert row(store, method="dfd")["gain"] == ""
+
+
+def test_seeds_that_only_one_has_are_in_no_gain(store):
+    for seed in range(4):
+        put(store, "dfd", seed, 0.8)
+    for seed in (1, 3, 7):
+        put(store, LR, seed)
+    found = row(store, method="dfd")
+    assert (found["n"], found["gain_n"], found["gain_seeds"]) == ("4", "2", "1 3")
+    assert "(4)" in sheet(store).lines[0][2] and "(2)" in sheet(store).lines[0][3]
+
+
+def test_precision_splits_nothing_and_is_named(store):
+    put(store, "dfd", 0, 0.9, precision="bf16"), put(store, LR, 0, precision="fp32", finished="2026-02-01")
+    notes = "\n".join(sheet(store).notes)
+    assert row(store, method="dfd")["gain"] and "Compared across precisions: DFD" in notes
+    put(store, LR, 0, 0.5, precision="bf16")
+    found = row(store, method="dfd")
+    assert found["reference_precision"] == "bf16" and "across" not in "\n".join(sheet(store).notes)
+    assert {one["row"].partition(" [")[2] for one in rows(store) if one["method"] == LR} == {"fp32]", "bf16]"}
+
+
+def test_the_reference_is_named_by_installed_tables(monkeypatch, store):
+    assert leaderboard.references() == [LR]
+    put(store, "dfd"), put(store, LR)
+    monkeypatch.setattr(leaderboard, "references", lambda warn: ["dfd"])
+    assert [one["reference"] for one in rows(store) if one["gain"]] == ["dfd"]
+
+
+def test_other_weights_of_a_needed_run_are_named(store):
+    teacher = "hr-baseline"
+    one = record("dfd", settings=SCRATCH)
+    [role] = [role for role, need in one.spec.needs.items() if need.method == teacher]
+    put(store, "dfd", weights={role: "a" * 64})
+    put(store, "dfd", settings=SCRATCH | {"lam": 0.5}, weights={role: "a" * 64})
+    assert "more than once" not in "\n".join(sheet(store).notes)
+    put(store, "dfd", settings=SCRATCH | {"lam": 0.1}, weights={role: "b" * 64})
+    assert "to different weights. 1 of the 3 runs here" in "\n".join(sheet(store).notes)
+
+
+def test_a_teacher_that_was_trained_again_since_is_named(store):
+    put(store, "dfd", weights={"teacher": "a" * 64})
+    assert "more than once" not in "\n".join(sheet(store).notes)
+    put(store, "hr-baseline")
+    assert "to different weights. 1 of the 1 runs here" in "\n".join(sheet(store).notes)
+
+
+def test_a_control_that_diverged_is_counted_and_a_teacher_that_did_is_in_no_mean(store):
+    for seed in range(3):
+        put(store, "dfd", seed, 0.8), put(store, LR, seed, 0.7, status="diverged" if seed == 1 else "done")
+        put(store, "hr-baseline", seed, 0.1 if seed == 2 else 0.9, status="diverged" if seed == 2 else "done")
+    put(store, "dfd", 3, 0.1, status="diverged")  # which has no control
+    found = row(store, method="dfd")
+    assert (found["gain_seeds"], found["gain_diverged"], found["n"]) == ("0 2", "1", "3")
+    assert float(found["teacher_top1"]) > 85
+    [line] = [line for line in sheet(store).lines if line[0].startswith("DFD")]
+    assert f"{float(found['teacher_top1']):.2f}" in line
+
+
+# --- order and rows -------------------------------------------------------------------------------------
+
+
+def test_the_best_stands_first_and_hr_is_marked(store):
+    for seed in range(2):
+        put(store, LR, seed, 0.5), put(store, "dfd", seed, 0.7), put(store, "hr-baseline", seed, 0.8)
+        put(store, "dfd", seed, 0.6, SCRATCH | {"lam": 0.5})
+    scores = [float(one["top1_mean"]) for one in rows(store)]
+    assert scores == sorted(scores, reverse=True) and len(scores) == 4
+    marked = [line for line in sheet(store).lines if line[0].endswith(HR_MARK)]
+    assert marked == [sheet(store).lines[0]] and marked[0][3] == "-"
+    assert any(note.startswith(HR_MARK) for note in sheet(store).notes)
+
+
+def test_a_run_on_hr_stands_in_every_table_of_its_data(store):
+    hr = put(store, "hr-baseline", 0, 0.9)
+    for changes in ({"scale": 4}, {"scale": 2}, {"scale": 4, "dataset": "svhn"}):
+        put(store, LR, **changes)
+    found = [(one["dataset"], one["size"]) for one in rows(store) if one["runs"] == hr.id]
+    assert found == [("cifar10", "8x8"), ("cifar10", "16x16")]
+    titles = [one.title for one in leaderboard.of_store(store)[0]]
+    assert titles == ["Leaderboard: cifar10 8x8", "Leaderboard: cifar10 16x16", "Leaderboard: svhn 8x8"]
+
+
+def test_protocols_never_meet_and_the_older_is_named(store):
+    for protocol in (1, PROTOCOL):
+        put(store, LR, spec={"protocol": protocol}), put(store, "dfd", spec={"protocol": protocol})
+    newer, older = leaderboard.of_store(store)[0]
+    assert (newer.title, older.title) == ("Leaderboard: cifar10 8x8", "Leaderboard: cifar10 8x8, protocol 1")
+    ids = {protocol: {one["runs"] for one in rows(store) if one["protocol"] == protocol} for protocol in ("1", "2")}
+    assert len(ids["1"]) == len(ids["2"]) == 2 and not ids["1"] & ids["2"]
+
+
+def test_a_batch_size_and_a_field_that_came_later_split_tables_and_are_named(store):
+    put(store), put(store, batch_size=32), put(store, dropout=0.5)
+    said = [one.protocol for one in leaderboard.of_store(store)[0]]
+    assert len(said) == 3 and sum("batches of 32" in one for one in said) == 1
+    assert sum("dropout 0.5" in one for one in said) == 1
+
+
+def test_versions_of_one_experiment_have_rows_of_their_own(store):
+    put(store, "dfd", spec={"version": "1"}), put(store, "dfd", spec={"version": "0"})
+    assert {one["row"].partition(" [")[2] for one in rows(store)} == {"0]", "1]"}
+
+
+def test_widths_are_named_once_or_in_each_row(store):
+    put(store, width=0.25)
+    assert "width 0.25" in sheet(store).protocol and sheet(store).lines[0][0] == "LR-baseline (resnet18)"
+    put(store, width=0.5)
+    assert {line[0] for line in sheet(store).lines} == {f"LR-baseline (resnet18 x{width})" for width in ("0.25", "0.5")}
+
+
+# --- nothing vanishes -----------------------------------------------------------------------------------
+
+
+def test_a_diverged_seed_is_counted_and_in_no_mean(store):
+    kept = [put(store, "dfd", seed, 0.8) for seed in (0, 1)]
+    lost = put(store, "dfd", 2, 0.1, status="diverged")
+    for seed in range(3):
+        put(store, LR, seed)
+    found, [line] = row(store, method="dfd"), [one for one in sheet(store).lines if one[0].startswith("DFD")]
+    mean = np.mean([one.top1 for one in kept])
+    assert re.fullmatch(rf"{mean:.2f} ± \d+\.\d\d \(2 of 3; 1 diverged\)", line[2])
+    assert (found["runs"].split(), found["diverged_runs"]) == ([one.id for one in kept], lost.id)
+    assert (found["gain_seeds"], found["gain_mark"]) == ("0 1", "")
+    assert any("diverged" in note for note in sheet(store).notes)
+
+
+def test_a_control_that_diverged_is_no_control(store):
+    put(store, "dfd", 0), put(store, LR, 0, status="diverged")
+    assert row(store, method="dfd")["gain"] == ""
+
+
+def test_a_row_of_which_every_seed_diverged_stands_last(store):
+    for seed in range(2):
+        put(store, "dfd", seed, 0.99, status="diverged"), put(store, LR, seed, 0.2)
+    assert [one["method"] for one in rows(store)] == [LR, "dfd"]
+    assert sheet(store).lines[1][2:4] == ["- (0 of 2; 2 diverged)", "-"]
+
+
+def test_a_network_that_predicts_one_class_says_so(store):
+    put(store, LR, 0, metrics={"predicted_classes": 1}), put(store, LR, 1, metrics={"predicted_classes": 10})
+    put(store, "dfd", 0, 0.1, metrics={"predicted_classes": 1})
+    assert [line[2].partition("(")[2] for line in sheet(store).lines] == [
+        "2; predicts one class in 1)",
+        "1; predicts one class)",
+    ]
+    assert [one["one_class"] for one in rows(store)] == ["1", "1"]
+
+
+def test_what_failed_is_named_below_its_table_alone(store):
+    put(store, LR), put(store, LR, scale=2)
+    failed, restorer = record("dfd", seed=5).spec, net("sr-espcn").spec
+    for spec in (failed, restorer):
+        store.write_failure(spec, "out of memory")
+    small, large = leaderboard.of_store(store)[0]
+    assert [sum(one.id in note and "out of memory" in note for note in small.notes) for one in (failed, restorer)] == [
+        1,
+        1,
+    ]
+    assert "Failed" not in "\n".join(large.notes)
+    assert failed.id not in leaderboard.text(store, "csv")
+
+
+def test_a_table_of_failures_alone_is_there(store):
+    store.write_failure(record("dfd").spec, "out of memory")
+    one = sheet(store)
+    assert one.title == "Leaderboard: cifar10 x4" and not one.lines and "out of memory" in one.notes[0]
+    assert "out of memory" in leaderboard.text(store, "md") and leaderboard.text(store, "csv") == "table\n"
+
+
+def test_in_the_report_a_row_leads_to_its_runs_and_those_of_its_control(store):
+    own = [put(store, "dfd", 0, 0.9).id, put(store, LR, 0).id, put(store, "dfd", 1, 0.1, status="diverged").id]
+    linked = link(sheet(store), set(own))
+    assert [set(line[0].runs) for line in linked.rows] == [{*own}, {own[1]}]
+
+
+# --- formats and the command ----------------------------------------------------------------------------
+
+
+def test_long_names_go_on_in_a_line_of_their_own(store):
+    settings = SCRATCH | {"lam": 0.123456789012345, "reduction": "sum"}
+    put(store, "dfd", 0, 0.8, settings, backbone="timm:mobilenetv3_small_100"), put(store, LR)
+    text = [line for line in leaderboard.text(store, "md").splitlines() if line.startswith("|")]
+    assert max(map(len, text)) <= leaderboard.LINE and len({len(line) for line in text}) == 1
+    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text[2:]]
+    assert len(lines) > 2 and all(not any(line[1:]) for line in lines[1:-1])
+    [name] = [line[0] for line in sheet(store).lines if line[0].startswith("DFD")]
+    assert " ".join(line[0] for line in lines[:-1]) == name
+
+
+@pytest.mark.parametrize("style", ["md", "csv", "latex", "json"])
+def test_the_command_as_a_process(style, store, tmp_path):
+    for seed in range(2):
+        put(store, "dfd", seed, 0.8), put(store, LR, seed)
+    out = tmp_path / "board"
+    args = ["table", "leaderboard", "--results", str(store.root), "--format", style, "--out", str(out)]
+    done = subprocess.run([*COMMAND, *args], env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, capture_output=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert out.read_text() == tables.text("leaderboard", store, style) == leaderboard.text(store, style)
+    assert LR in out.read_text() or "LR-baseline" in out.read_text()
+
+
+def test_an_empty_store(store):
+    assert "Nothing has been run yet" in leaderboard.text(store, "md")
+    assert json.loads(leaderboard.text(store, "json")) == [] and leaderboard.text(store, "csv") == "table\n"
+
+
+def test_help_and_other_tables_load_no_pandas():
+    code = "import sys, lrbench.cli, lrbench.report.tables; print(*{'pandas', 'torch'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True)
+    assert (done.returncode, done.stdout.strip()) == (0, "")
+
+
+def test_many_records_each_stand_somewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(many, "TEST_IMAGES", 300)
+    records = many.write(tmp_path / "runs", 200)
+    board = rows(Store(tmp_path / "runs"))
+    classifiers = {one.id: one for one in records if not one.restores}
+    shown = [run for one in board for run in one["runs"].split()]
+    assert {*shown} == {*classifiers}
+    for one in board:
+        runs = [classifiers[run] for run in one["runs"].split()]
+        assert len({(run.spec.method, run.spec.backbone, run.spec.width, run.spec.dataset) for run in runs}) == 1
+        assert float(one["top1_mean"]) == pytest.approx(np.mean([run.top1 for run in runs]), abs=1e-4)
+        for control in one["control_runs"].split():
+            assert classifiers[control].spec.method == LR and classifiers[control].spec.scale == float(one["scale"])
+    per_table = {tuple(one[name] for name in ("dataset", "size")) for one in board}
+    assert per_table == {(dataset, size) for dataset in ("cifar10", "svhn") for size in ("8x8", "16x16")}

@@ -1,0 +1,523 @@
+"""The report: what is on its pages, where its links lead, and that a folder is replaced whole or not at all."""
+
+import csv
+import io
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from helpers import stored
+from matplotlib.image import imread
+from safetensors.torch import save as save_tensors
+from test_cli import caller
+from test_table import diverged
+
+from lrbench.errors import UserError
+from lrbench.report import figures, tables
+from lrbench.report.formats import Sheet
+from lrbench.report.predictions import csv_lines
+from lrbench.report.site import linked, run_page, sections, writer
+from lrbench.report.site.linked import link
+from lrbench.store import replaced
+from lrbench.store.store import Store
+
+CLAIM = "DFD is above its LR-baseline"
+
+
+class Page(HTMLParser):
+    """What tests ask of a page."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.ids, self.links, self.tags, self.rows = path, set(), [], [], []
+        self.text, self.source, self.inside = "", path.read_text(), False
+        self.feed(self.source)
+
+    def handle_starttag(self, tag, attrs):
+        attributes = dict(attrs)
+        self.tags.append((tag, attributes))
+        self.ids |= {attributes["id"]} if "id" in attributes else set()
+        self.links += [attributes[name] for name in ("href", "src") if name in attributes]
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.text += " "
+            self.rows[-1].append(["", []])
+            self.inside = True
+        if tag == "a" and self.inside:
+            self.rows[-1][-1][1].append(attributes["href"])
+
+    def handle_data(self, data):
+        self.text += data
+        if self.inside:
+            self.rows[-1][-1][0] += data
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag not in ("td", "th")
+
+    def attributes(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+    def row(self, label):
+        """The cells of the first row of that name: text without line breaks -> the links in it."""
+        [cells, *_] = [row for row in self.rows if row and " ".join(row[0][0].split()).startswith(label)]
+        return [(" ".join(text.split()), links) for text, links in cells]
+
+
+def claims(store):
+    """A table as another module might add it: what it calls its columns is its own affair."""
+    runs = " ".join(record.id for record in store.records() if record.spec.method in ("dfd", "lr-baseline"))
+    line = {"table": "Claims", "claim": CLAIM, "verdict": "holds", "runs": runs}
+    return Sheet("Claims", "two seeds", ["claim", "verdict"], [[CLAIM, "holds"]], ["By a t-test."], [line])
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The report of a small store, with claims: folder, store, method -> runs."""
+    folder = tmp_path_factory.mktemp("report")
+    store, runs = stored.folder(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        names, sheets = tables.names, tables.sheets
+        patch.setattr(tables, "names", lambda: [*dict.fromkeys([*names(), "claims"])])
+        patch.setattr(tables, "sheets", lambda name, one: [claims(one)] if name == "claims" else sheets(name, one))
+        writer.write(store, folder / "site", folder / "data", lambda message: None)
+    return folder / "site", store, runs
+
+
+def pages(folder):
+    return [Page(path) for path in sorted(folder.rglob("*.html"))]
+
+
+def home(run):
+    return f"runs/{run.id}/index.html"
+
+
+# --- the pages ------------------------------------------------------------------------------------------
+
+
+def test_every_run_has_a_page_and_every_kind_of_page_is_there(site):
+    folder, _, runs = site
+    names = ("index", "tables", "claims", "figures", "curves", "cost", "runs")
+    expected = {f"{name}.html" for name in names} | {home(run) for found in runs.values() for run in found}
+    assert {page.path.relative_to(folder).as_posix() for page in pages(folder)} == expected
+
+
+def test_every_link_leads_to_something_within_the_folder(site):
+    folder = site[0]
+    by_path = {page.path: page for page in pages(folder)}
+    assert len(by_path) > 10
+    for page in by_path.values():
+        assert len(page.links) > 5
+        for address in page.links:
+            assert not re.match(r"[a-z]+:|/", address), address
+            path, _, anchor = unquote(address).partition("#")
+            target = (page.path.parent / path).resolve() if path else page.path
+            assert target.is_file() and target.is_relative_to(folder.resolve()), (page.path, address)
+            assert not anchor or anchor in Page(target).ids, (page.path, address)
+
+
+def test_nothing_in_the_folder_asks_for_the_network(site):
+    for path in site[0].rglob("*"):
+        if path.suffix in (".css", ".js"):
+            assert not re.search(r"https?:|//[a-z]|@import|url\(", path.read_text()), path
+        if path.suffix == ".html":
+            assert not re.search(r"<(link|script|img|iframe)[^>]*(https?:)?//", path.read_text()), path
+
+
+def test_pages_are_semantic(site):
+    titles = []
+    for page in pages(site[0]):
+        assert page.attributes("html") == [{"lang": "en-GB"}]
+        assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in page.attributes("meta")
+        assert len(page.attributes("h1")) == len(page.attributes("title")) == len(page.attributes("main")) == 1
+        assert len(page.attributes("caption")) == len(page.attributes("table"))
+        assert page.attributes("th") == [one for one in page.attributes("th") if one.get("scope") in ("col", "row")]
+        assert all(one.get("alt") for one in page.attributes("img"))
+        titles.append(re.search("<title>(.*)</title>", page.source)[1])
+    assert len(set(titles)) == len(titles)
+
+
+def test_what_comes_from_records_is_no_markup(site):
+    shown = 0
+    for page in pages(site[0]):
+        assert stored.HOSTILE not in page.source and len(page.attributes("script")) == 1
+        shown += stored.HOSTILE in page.text
+    assert shown > 7  # as text: on each run's page, and where devices are
+
+
+def test_a_table_is_the_one_that_lrbench_prints(site):
+    folder, store, _ = site
+    page = Page(folder / "tables.html")
+    for sheet in tables.sheets("1", store):
+        assert f"Protocol: {sheet.protocol}." in page.text
+        assert all(note in page.text for note in sheet.notes)
+        for line in sheet.lines:
+            shown = [text.partition(" seed")[0] for text, _ in page.row(line[0])]
+            assert [line[0], *line[1:]] == [line[0], *(("-" if one == "–" else one) for one in shown[1:])]
+    assert "Table 2" in page.text and "Restoration quality" in page.text
+
+
+def test_a_cell_links_to_its_runs(site):
+    folder, _, runs = site
+    page = Page(folder / "tables.html")
+    cells = {text.partition(" seed")[0]: links for text, links in page.row("DFD (ResNet-18)")}
+    assert cells["75.50 ± 0.71 (2)"] == [home(run) for run in runs["dfd"]]
+    [name, *_] = page.row("ESPCN (SR net)")
+    assert name == ("ESPCN (SR net) seed 0", [home(runs["sr-espcn"][0])])
+
+
+@pytest.mark.parametrize("suffix", ["md", "csv", "tex", "json"])
+def test_tables_can_be_downloaded(suffix, site):
+    files = {name: site[0] / "tables" / f"{name}.{suffix}" for name in ("1", "2", "sr", "cost", "claims")}
+    assert all(f"tables/{path.name}" in Page(site[0] / page).links
+               for name, path in files.items()
+               for page in [f"{name}.html" if name in ("cost", "claims") else "tables.html"])  # fmt: skip
+    assert "70.5" in files["1"].read_text() and "25.0" in files["sr"].read_text()
+
+
+def test_claims_have_a_page_of_their_own(site):
+    folder, _, runs = site
+    page = Page(folder / "claims.html")
+    [claim, verdict] = page.row(CLAIM)
+    assert verdict == ("holds", []) and "By a t-test." in page.text
+    assert claim[0] == f"{CLAIM} dfd seeds 0 1; lr-baseline seeds 0 1"
+    assert claim[1] == [home(run) for method in ("dfd", "lr-baseline") for run in runs[method]]
+    assert CLAIM not in Page(folder / "tables.html").text
+
+
+def test_cost_is_over_seeds_and_within_a_device(site, tmp_path):
+    folder, _, runs = site
+    page = Page(folder / "cost.html")
+    row = page.row("DFD (resnet18)")
+    assert row[0][1] == [home(run) for run in runs["dfd"]]
+    assert [text for text, _ in row[1:7]] == ["1.235", "35.0", "100", "100", "1.5", "512"] and row[8][0] == "2"
+    store, records = Store(tmp_path / "runs"), runs["dfd"]
+    for record, device in zip(records, ("one", "other"), strict=True):
+        metrics = record.metrics | {"images_per_second": 50.0 if device == "one" else 150.0}
+        env = record.env | {"device": device}
+        changed = record.model_copy(update={"env": env, "metrics": metrics})
+        store.root.mkdir(exist_ok=True)
+        store.save(changed, stored.CURVE, {"predicted": np.zeros(3), "label": np.zeros(3)}, save_tensors({}))
+    writer.write(store, tmp_path / "site", tmp_path, lambda message: None)
+    rows = [row for row in Page(tmp_path / "site" / "cost.html").rows if row[0][0].startswith("DFD")]
+    assert {(row[4][0].strip(), row[7][0].strip(), row[8][0].strip()) for row in rows} == {
+        ("50", "one", "1"),
+        ("150", "other", "1"),
+    }
+    assert [row[0][1] for row in rows] == [[home(run)] for run in runs["dfd"]], "each line is linked to its own runs"
+
+
+def test_learning_curves_are_drawn_for_every_experiment(site):
+    folder, _, runs = site
+    page = Page(folder / "curves.html")
+    row = page.row("DFD (resnet18)")
+    assert row[0][1] == [home(run) for run in runs["dfd"]]
+    assert [text for text, _ in row[1:]] == ["3", "1", "60"]
+    assert [text for text, _ in page.row("ESPCN (SR net)")[1:]] == ["2", "2", "21"]
+    assert page.attributes("polyline") and "top-1, training (%): from 20.00 to 60.00." in page.text
+
+
+def test_figures_are_drawn_and_those_that_cannot_be_are_named(site, tmp_path, capsys):
+    folder = site[0]
+    page = Page(folder / "figures.html")
+    assert imread(folder / "figures" / "curves.png").std() > 0.05
+    assert (folder / "figures" / "curves.svg").read_text().startswith("<?xml")
+    drawn = {one["src"] for one in page.attributes("img")}
+    for name in figures.names():
+        assert f"figures/{name}.png" in drawn or f"{name} is not drawn: " in page.text
+    assert "fig3 is not drawn: cifar10 is not in the data folder; run 'lrbench data fetch cifar10'" in page.text
+    assert str(folder.parent / "data") not in page.source  # a path of this machine
+
+
+def test_the_curves_of_very_many_runs_are_not_one_figure(site, tmp_path, monkeypatch):
+    monkeypatch.setattr(sections, "MOST_DRAWN", 6)
+    writer.write(site[1], tmp_path / "site", tmp_path, lambda message: None)
+    assert "curves is not drawn of more than 6 runs." in Page(tmp_path / "site" / "figures.html").text
+    assert not (tmp_path / "site" / "figures" / "curves.png").exists()
+
+
+def test_tables_without_a_run_are_named(tmp_path):
+    store = Store(tmp_path / "runs")
+    store.root.mkdir()
+    stored.put(store, "lr-baseline")
+    writer.write(store, tmp_path / "site", tmp_path, lambda message: None)
+    page = Page(tmp_path / "site" / "tables.html")
+    assert "Table sr: no run yet." in page.text and "Restoration" not in page.text
+    assert not (tmp_path / "site" / "claims.html").exists() or "claims" in tables.names()
+
+
+# --- the page of a run ----------------------------------------------------------------------------------
+
+
+def test_a_runs_files_are_the_stores(site):
+    folder, store, runs = site
+    for run in [one for found in runs.values() for one in found]:
+        for name in ("record.json", "curve.csv"):
+            assert (folder / "runs" / run.id / name).read_bytes() == (store.root / run.id / name).read_bytes()
+        lines = list(csv.DictReader((folder / "runs" / run.id / "predictions.csv").open()))
+        columns = ["index", "psnr", "ssim"] if run.restores else ["index", "label", "predicted"]
+        assert list(lines[0]) == columns and [int(line["index"]) for line in lines] == list(range(stored.IMAGES))
+        for name in columns[1:]:
+            values = store.predictions(run)[name]
+            np.testing.assert_allclose([float(line[name]) for line in lines], values, rtol=1e-5)
+
+
+def test_a_run_links_to_what_it_needs_what_needs_it_and_its_other_seeds(site):
+    folder, _, runs = site
+    zero = {method: found[0].id for method, found in runs.items()}
+    links = {method: set(Page(folder / "runs" / run / "index.html").links) for method, run in zero.items()}
+    assert f"../{zero['hr-baseline']}/index.html" in links["dfd"]
+    assert f"../{zero['lr-baseline']}/index.html" not in links["dfd"]
+    assert f"../{zero['dfd']}/index.html" in links["hr-baseline"] - links["lr-baseline"]
+    assert f"../{runs['dfd'][1].id}/index.html" in links["dfd"]
+    assert f"../{runs['dfd'][1].id}/index.html" not in links["hr-baseline"]
+
+
+def test_a_need_that_is_not_in_the_store_is_named_without_a_link(tmp_path):
+    store = Store(tmp_path / "runs")
+    store.root.mkdir()
+    run = stored.put(store, "dfd", settings={"init": "lr-baseline"})
+    writer.write(store, tmp_path / "site", tmp_path, lambda message: None)
+    page = Page(tmp_path / "site" / "runs" / run.id / "index.html")
+    assert page.text.count("(not in this store)") == len(run.spec.needs) == 2
+    assert all(need.id in page.text and not any(need.id in one for one in page.links)
+               for need in run.spec.needs.values())  # fmt: skip
+
+
+def test_a_runs_page_has_its_spec_and_provenance(site):
+    folder, _, runs = site
+    run = runs["dfd"][0]
+    page = Page(folder / "runs" / run.id / "index.html")
+    assert json.loads(re.search(r"\{\n.*\n\}", page.text, re.DOTALL)[0]) == run.spec.model_dump(mode="json")
+    assert {run.id, run.method_source, *run.files.values()} <= set(page.text.split())
+    assert page.row("lam")[1:3] == [("2.0", []), ("2.0", [])] and "2.15.0" in page.text
+    assert page.row("parameters")[1][0] == "1,234,567" and "75.00" in page.text
+    assert len(page.attributes("polyline")) == 4  # loss, recognition in two pieces about a nan, and accuracy
+
+
+def test_an_sr_nets_page_shows_what_it_restores(site):
+    folder, store, runs = site
+    [run] = runs["sr-espcn"]
+    page = Page(folder / "runs" / run.id / "index.html")
+    assert "25.00" in page.text and "8x8 to 16x16" in page.text
+    image = imread(folder / "runs" / run.id / "restored.png")
+    restored = store.predictions(run)["restored"]
+    assert (np.round(image[:, 16:32, :3] * 255) == restored[1]).all() and image.shape[:2] == (16, 8 * 16)
+
+
+# --- linking ---------------------------------------------------------------------------------------------
+
+
+def test_rows_without_a_number_do_not_shift_the_links():
+    head = ["", "toys 8x8", "published", "toys 4x4"]
+    lines = [["A", "-", "-", "-"], ["B †", "1.00 (1)", "2.00", "3.00 (1)"], ["B", "4.00 (1)", "-", "-"]]
+    about = {"dataset": "toys", "method": "b"}
+    long_form = [
+        {"row": "B", "config": "1", "size": "8x8", "runs": "b8", **about},
+        {"row": "B", "config": "1", "size": "4x4", "runs": "b4 gone", **about},
+        {"row": "B", "config": "2", "size": "8x8", "runs": "c8", **about},
+    ]
+    found = link(Sheet("T", "p", head, lines, [], long_form), {"b8", "b4", "c8"})
+    assert [[cell.runs for cell in row] for row in found.rows] == [
+        [(), (), (), ()],
+        [(), ("b8",), (), ("b4",)],
+        [(), ("c8",), (), ()],
+    ]
+    assert found.numeric == (False, True, True, True)
+
+
+def test_comparisons_link_to_the_runs_of_both_sides():
+    about = {"pair": "A, lam = 2"}
+    long_form = [
+        {"pair": "not shown", "compared": "once", "runs": "x", "other_runs": ""},
+        {**about, "compared": "once", "runs": "a1 a2", "other_runs": "b1"},
+        {**about, "compared": "again", "runs": "a3", "other_runs": "gone"},
+    ]
+    lines = [["A, lam = 2", "once", "+1"], ["A, lam = 2", "again", "+2"], ["B", "once", "-"]]
+    found = link(Sheet("T", "p", ["", "compared", "gain"], lines, [], long_form), {"x", "a1", "a2", "a3", "b1"})
+    assert [row[0].runs for row in found.rows] == [("a1", "a2", "b1"), ("a3",), ()]
+
+
+def test_runs_of_one_method_are_told_apart_by_their_settings(tmp_path):
+    store = Store(tmp_path)
+    runs = [stored.put(store, "dfd", seed, settings={"lam": lam}) for lam in (0.5, 2.0) for seed in (1, 0)]
+    found = run_page.experiments(runs)
+    assert [(name, [run.spec.seed for run in group]) for name, group in found] == [
+        ("DFD", [0, 1]),
+        ("DFD lam=0.5", [0, 1]),
+    ]
+    assert [name for name, _ in run_page.experiments(runs[:2])] == ["dfd"]
+
+
+def test_claims_and_their_evidence_have_links_of_their_own():
+    parts = [linked.LinkedSheet(title, "quick", (), (), (), ()) for title in ("Claims", "Claims: the evidence")]
+    found = writer._entries([sections.Table("claims", "Claims", parts, [])], "claims.html")
+    assert found == [("claims.html#claims-1", "Claims: quick"), ("claims.html#claims-2", "the evidence: quick")]
+
+
+# --- the folder ------------------------------------------------------------------------------------------
+
+
+def content(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A store of one run, in a folder of its own."""
+    store = Store(tmp_path / "runs")
+    store.root.mkdir()
+    stored.put(store, "lr-baseline")
+    return store
+
+
+def write(store, out):
+    return writer.write(store, out, out.parent / "data", lambda message: None)
+
+
+def test_a_report_is_replaced_by_a_newer_one(small, tmp_path):
+    out = tmp_path / "deep" / "site"
+    assert write(small, out) == out / "index.html"
+    [old] = small.records()
+    new = stored.put(small, "hr-baseline")
+    (small.root / old.id).rename(tmp_path / "gone")
+    write(small, out)
+    assert [path.name for path in (out / "runs").iterdir()] == [new.id]
+    assert [path.name for path in out.parent.iterdir()] == ["site"]
+
+
+def test_an_empty_folder_is_filled(small, tmp_path):
+    (tmp_path / "site").mkdir()
+    assert write(small, tmp_path / "site").is_file()
+
+
+@pytest.mark.parametrize("place, message", [
+    ("thesis.tex", "is not empty, and not written by lrbench; choose another"),
+    ("runs/notes/mine.txt", "is not empty, and not written by lrbench"),
+])  # fmt: skip
+def test_a_folder_of_the_users_is_refused(small, tmp_path, place, message):
+    file = tmp_path / "site" / place
+    file.parent.mkdir(parents=True)
+    file.write_text("mine")
+    before = content(tmp_path)
+    with pytest.raises(UserError, match=message):
+        write(small, tmp_path / "site")
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("place", ["CNAME", ".git/HEAD", "runs/mine.txt"])
+def test_a_report_that_holds_a_file_of_the_users_is_refused(small, tmp_path, place):
+    out = tmp_path / "site"
+    write(small, out)
+    (out / place).parent.mkdir(exist_ok=True)
+    (out / place).write_text("mine")
+    before = content(tmp_path)
+    with pytest.raises(UserError, match=f"holds {re.escape(place)}, which lrbench did not write"):
+        write(small, out)
+    assert content(tmp_path) == before
+
+
+def test_a_file_that_comes_while_the_report_is_written_is_not_lost(small, tmp_path, monkeypatch):
+    out = tmp_path / "site"
+    write(small, out)
+    monkeypatch.setattr(writer.run_page, "restored_png", lambda arrays: (out / "mine.txt").write_text("mine") and None)
+    with pytest.raises(UserError, match=r"holds mine.txt"):
+        write(small, out)
+    assert (out / "mine.txt").read_text() == "mine" and (out / "index.html").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["runs", "site"]
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_what_fails_half_way_leaves_all_as_it_was(small, tmp_path, monkeypatch, there):
+    out = tmp_path / "deep" / "site"
+    if there:
+        write(small, out)
+    before = content(tmp_path)
+
+    def full(arrays):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(writer, "csv_lines", full)
+    with pytest.raises(OSError, match="No space"):
+        write(small, out)
+    assert content(tmp_path) == before and out.parent.exists() == there
+    assert not there or [path.name for path in out.parent.iterdir()] == ["site"]
+
+
+def test_a_report_that_was_moved_away_by_a_killed_process_comes_back(small, tmp_path):
+    out = tmp_path / "site"
+    write(small, out)
+    out.rename(tmp_path / ".tmp-old-site")
+    (tmp_path / ".tmp-new-site").mkdir()
+    with pytest.raises(ValueError, match="again"), replaced.replaced(out, lambda: None):
+        raise ValueError("again")
+    assert (out / "index.html").is_file() and sorted(path.name for path in tmp_path.iterdir()) == ["runs", "site"]
+
+
+def test_a_link_to_a_folder_stays_one(small, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "site").symlink_to("real")
+    write(small, tmp_path / "site")
+    assert (tmp_path / "site").is_symlink() and (tmp_path / "real" / "index.html").is_file()
+
+
+# --- the command -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def lrbench(monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name, folder in (("LRBENCH_RESULTS", "runs"), ("LRBENCH_DATA", "data")):
+        monkeypatch.setenv(name, str(tmp_path / folder))
+    return caller(monkeypatch, capsys)
+
+
+def test_the_command(lrbench, small, tmp_path):
+    status, out, err = lrbench("report")
+    assert (status, out) == (0, "site/index.html\n") and (tmp_path / "site" / "index.html").is_file()
+    assert all(line.startswith("lrbench: ") and "is not drawn" in line for line in err.splitlines())
+
+
+@pytest.mark.parametrize("args, message", [
+    (("--results", "nowhere"), "there is no run in nowhere; start with 'lrbench run'"),
+    (("--out", "."), "--out . is the current folder, or holds it; choose another"),
+    (("--out", "file"), "--out file is a file; choose a folder"),
+    (("--out", "runs"), "--out runs is not empty, and not written by lrbench; choose another, or an empty one"),
+])  # fmt: skip
+def test_a_mistake_is_one_line_and_writes_nothing(lrbench, small, tmp_path, args, message):
+    (tmp_path / "file").write_text("")
+    before = content(tmp_path)
+    assert lrbench("report", *args) == (2, "", f"lrbench: {message}\n")
+    assert content(tmp_path) == before
+
+
+def test_a_folder_that_cannot_be_written(lrbench, small):
+    status, out, err = lrbench("report", "--out", Path("/proc/deep/site"))
+    assert (status, out) == (1, "") and err.startswith("lrbench: cannot write or read /proc") and err.count("\n") == 1
+
+
+def test_csv_of_predictions_reads_back():
+    text = "\n".join(csv_lines({"predicted": np.array([1, 2]), "label": np.array([1, 0])}))
+    assert list(csv.reader(io.StringIO(text))) == [["index", "label", "predicted"], ["0", "1", "1"], ["1", "0", "2"]]
+
+
+def test_what_diverged_or_learned_one_class_is_said_on_every_page(tmp_path):
+    store, found = stored.folder(tmp_path)
+    lost, guessing = (diverged(found["dfd"][1]), found["lr-baseline"][0])
+    metrics = guessing.metrics | {"predicted_classes": 1}
+    for one, curve in ((lost, "epoch,loss,recognition,train_top1\n1,3,2.5,20\n"), (guessing, stored.CURVE)):
+        one = one.model_copy(update={"metrics": metrics}) if one is guessing else one
+        store.save(one, curve, store.predictions(one), b"")
+    out = writer.write(store, tmp_path / "site", tmp_path, lambda message: None).parent
+    page = Page(out / "runs" / lost.id / "index.html")
+    said = " ".join(page.text.split())
+    assert "Diverged: no number in epoch 3." in said and "diverged top-1 on 20 test images" in said
+    assert "It predicts one class" in Page(out / "runs" / guessing.id / "index.html").text
+    [row] = [row for row in Page(out / "runs.html").rows if row[-1][0] == lost.id]
+    assert "diverged" in [text for text, _ in row] and "10.00" not in [text for text, _ in row]
+    for name in ("curves", "cost"):
+        assert "DFD (resnet18), 1 of 2 diverged" in Page(out / f"{name}.html").text

@@ -1,0 +1,182 @@
+"""The report in a browser: headless Chromium, from the disk, with nothing but the folder."""
+
+import json
+import shutil
+
+import pytest
+from helpers import stored
+
+from lrbench.report.site import writer
+from lrbench.report.site.pages import Pages
+
+selenium = pytest.importorskip("selenium", reason="selenium is not installed")
+from selenium import webdriver  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+
+BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="there is no chromium and chromedriver here")
+
+FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
+FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"]
+KINDS = ["index", "tables", "figures", "curves", "cost", "runs", "run", "sr"]
+MANY = 450  # lines of the long list
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """The address of each kind of page, and of a list of very many runs."""
+    folder = tmp_path_factory.mktemp("browser")
+    store, runs = stored.folder(folder)
+    writer.write(store, folder / "site", folder / "data", lambda message: None)
+    paths = {kind: f"{kind}.html" for kind in KINDS[:-2]}
+    paths |= {"run": f"runs/{runs['dfd'][0].id}/index.html", "sr": f"runs/{runs['sr-espcn'][0].id}/index.html"}
+    names = ("id", "name", "dataset", "size", "backbone", "recipe", "epochs", "train", "seed", "psnr", "finished")
+    rows = [dict.fromkeys(names, "x") | {"name": f"run {n}", "top1": f"{n / 10:.1f}"} for n in range(MANY)]
+    Pages(folder / "site", links=[], made="").write("runs.html", "many.html", rows=rows)
+    return {kind: (folder / "site" / path).as_uri() for kind, path in (paths | {"many": "many.html"}).items()}
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for flag in [*FLAGS, f"--user-data-dir={tmp_path_factory.mktemp('profile')}"]:
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver.get("about:blank")  # what it opens by itself is not ours
+    yield driver
+    driver.quit()
+
+
+@pytest.fixture
+def browser(chromium):
+    """The browser as a desktop, light and with scripts; its logs are empty."""
+    screen(chromium, 1280)
+    chromium.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": []})
+    for log in ("browser", "performance"):
+        chromium.get_log(log)
+    return chromium
+
+
+def screen(driver, width):
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 500}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def column(driver, number):
+    script = "return [...document.querySelectorAll('#runs tbody tr')].map(row => row.cells[arguments[0]].innerText)"
+    return [text.strip() for text in driver.execute_script(script, number)]
+
+
+def head(driver, text):
+    """The number of a column, and the button in its head."""
+    names = driver.execute_script(
+        "return [...document.querySelectorAll('#runs thead th')].map(one => one.innerText.trim())"
+    )
+    number = names.index(text)
+    return number, driver.find_elements(By.CSS_SELECTOR, "#runs thead th")[number]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("width", [360, 1280])
+def test_a_page_has_no_error_no_request_and_no_overflow(kind, width, site, browser):
+    screen(browser, width)
+    browser.get(site[kind])
+    assert browser.get_log("browser") == []
+    events = [json.loads(entry["message"])["message"] for entry in browser.get_log("performance")]
+    asked = [one["params"]["request"]["url"] for one in events if one["method"] == "Network.requestWillBeSent"]
+    assert any(url.endswith("report.css") for url in asked) and all(url.startswith("file://") for url in asked)
+    wide, inner = browser.execute_script("return [document.documentElement.scrollWidth, window.innerWidth]")
+    assert wide <= inner == width
+    assert browser.execute_script(
+        "return [...document.images].every(one => one.loading === 'lazy' || one.naturalWidth)"
+    )
+
+
+def test_a_click_on_a_head_sorts_up_down_and_back(site, browser):
+    browser.get(site["runs"])
+    number, top = head(browser, "top-1 (%)")
+    first, button = column(browser, number), top.find_element(By.TAG_NAME, "button")
+    up = ["70.00", "71.00", "75.00", "76.00", "90.00", "91.00", ""]
+    assert sorted(first) == sorted(up) and first != up
+    seen = []
+    for _ in range(3):
+        button.click()
+        seen.append((column(browser, number), top.get_attribute("aria-sort")))
+    assert seen == [(up, "ascending"), ([*reversed(up[:-1]), ""], "descending"), (first, None)]
+
+
+def test_heads_are_sorted_from_the_keyboard_and_words_as_words(site, browser):
+    browser.get(site["runs"])
+    number, names = head(browser, "run")
+    button = names.find_element(By.TAG_NAME, "button")
+    button.send_keys(Keys.ENTER)
+    assert column(browser, number) == sorted(column(browser, number), key=str.lower)
+    other = head(browser, "seed")[1]
+    button.send_keys(Keys.TAB)
+    browser.switch_to.active_element.send_keys(Keys.SPACE)
+    assert other.get_attribute("aria-sort") == "ascending" and names.get_attribute("aria-sort") is None
+
+
+def test_the_list_of_runs_is_filtered(site, browser):
+    browser.get(site["runs"])
+    box = browser.find_element(By.CSS_SELECTOR, "input[type=search]")
+    box.send_keys("DFD")
+    assert column(browser, 0) == ["DFD", "DFD"]
+    assert browser.find_element(By.TAG_NAME, "output").text == "2 of 7"
+    box.send_keys(" 76.00")
+    assert column(browser, 0) == ["DFD"]
+    box.clear()
+    box.send_keys("nothing")
+    assert column(browser, 0) == []
+
+
+def test_of_very_many_runs_some_are_laid_out_and_all_are_sorted_and_filtered(site, browser):
+    browser.get(site["many"])
+    assert len(column(browser, 0)) == 200
+    number, top = head(browser, "top-1 (%)")
+    button = top.find_element(By.TAG_NAME, "button")
+    button.click()
+    button.click()
+    assert column(browser, number)[:2] == ["44.9", "44.8"]
+    box = browser.find_element(By.CSS_SELECTOR, "input[type=search]")
+    box.send_keys("run 44")
+    assert len(column(browser, 0)) == len([n for n in range(MANY) if "44" in str(n)])
+    box.send_keys(Keys.BACKSPACE * 2)
+    browser.find_element(By.CSS_SELECTOR, ".more").click()
+    assert len(column(browser, 0)) == MANY and not browser.find_element(By.CSS_SELECTOR, ".more").is_displayed()
+
+
+def test_a_link_in_a_table_opens_the_run(site, browser):
+    browser.get(site["tables"])
+    row = browser.find_element(By.XPATH, "//tr[th//*[text()='DFD (ResNet-18)']]")
+    row.find_element(By.LINK_TEXT, "0").click()
+    assert browser.current_url == site["run"] and browser.find_element(By.TAG_NAME, "h1").text == "DFD"
+    browser.find_element(By.CSS_SELECTOR, ".tree a").click()
+    assert browser.find_element(By.TAG_NAME, "h1").text in ("HR-baseline", "LR-baseline")
+
+
+def test_light_and_dark_follow_the_system(site, browser):
+    seen = {}
+    for scheme in ("light", "dark"):
+        feature = {"name": "prefers-color-scheme", "value": scheme}
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "", "features": [feature]})
+        browser.get(site["run"])
+        script = "const s = getComputedStyle(document.body); return [s.backgroundColor, s.color]"
+        seen[scheme] = [sum(map(int, colour[4:-1].split(","))) for colour in browser.execute_script(script)]
+    assert seen["light"][0] - seen["light"][1] > 300 < seen["dark"][1] - seen["dark"][0]
+
+
+def test_a_page_is_read_without_scripts_and_printed_without_the_menu(site, browser):
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        browser.get(site["runs"])
+        assert browser.find_element(By.TAG_NAME, "tbody").text.count("DFD") == 2
+        assert not browser.find_element(By.TAG_NAME, "input").is_displayed()
+        assert browser.find_element(By.TAG_NAME, "nav").is_displayed()
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": []})
+        assert not browser.find_element(By.TAG_NAME, "nav").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})

@@ -1,0 +1,248 @@
+"""Fig. 2 and the table `tuned`: one setting swept, drawn, and chosen."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_hex
+from test_table import LR, diverged, record
+
+from lrbench.errors import UserError
+from lrbench.report import published, sweep, sweep_plot, tuned
+from lrbench.report.formats import FORMATS, render
+from lrbench.report.site.linked import link
+
+FIG_2 = published.sweep("fig2")
+BACKBONES = ("alexnet", "vgg16", "resnet18")
+
+
+def right(one):
+    """Two images, of which every run gets the first right."""
+    return np.array([True, False])
+
+
+TRAINED_ON = {"init": "lr-baseline"}  # DFD, and the control of the same budget
+
+
+def swept(scores, seeds=1, val=None, settings=TRAINED_ON, **changes):
+    """Runs of DFD: value of lambda -> top-1 of seed 0, each seed a point above the one before."""
+    made = []
+    for lam, top1 in scores.items():
+        for seed in range(seeds):
+            one = record("dfd", top1 + seed, seed, {"lam": lam, **settings}, **changes)
+            made.append(one if val is None else validated(one, val[lam] + seed))
+    return made
+
+
+def plain(*args, **changes):
+    """The same, from scratch, as by default."""
+    return swept(*args, settings={}, **changes)
+
+
+def validated(one, top1):
+    return one.model_copy(update={"metrics": one.metrics | {"val_top1": top1}})
+
+
+def baselines(top1, control, seeds=1, **changes):
+    return [
+        record(LR, score + seed, seed, settings, **changes)
+        for score, settings in ((top1, {}), (control, TRAINED_ON))
+        for seed in range(seeds)
+    ]
+
+
+def figure(records, settings=TRAINED_ON, **options):
+    return sweep_plot.draw(FIG_2, sweep_plot.chosen(FIG_2, records, settings=settings, **options))
+
+
+def dashes(line):
+    """The lengths of a line's dashes and gaps, None for a solid one."""
+    return line._dash_pattern[1]
+
+
+def test_the_sweep_is_the_papers():
+    assert FIG_2.values == (0.1, 0.2, 0.5, 1, 2, 5, 10) and FIG_2.chosen == 2
+    assert (FIG_2.column, tuple(FIG_2.backbones)) == (("cifar10", 4, 32), BACKBONES)
+    with pytest.raises(ValueError, match=r"= 3 is not one of the values"):
+        replace(FIG_2, chosen=3.0)
+
+
+def test_fig2_has_a_log_axis_a_line_a_backbone_and_two_levels_to_beat_each():
+    records = []
+    for number, backbone in enumerate(BACKBONES):
+        records += swept({0.1: 70.0, 2.0: 72.0, 10.0: 71.0}, seeds=2, backbone=backbone)
+        records += baselines(60.0 + number, 65.0 + number, seeds=2, backbone=backbone)
+    drawn = figure(records)
+    [panel] = drawn.axes
+    assert panel.get_xscale() == "log"
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["0.1", "0.2", "0.5", "1", "2", "5", "10"]
+    lines = {bars.get_label(): bars for bars in panel.containers}
+    assert list(lines) == [
+        text
+        for backbone in ("AlexNet", "VGG-16", "ResNet-18")
+        for text in (
+            f"DFD ({backbone}), 200 epochs, 2 seeds",
+            f"LR-baseline ({backbone}), 100 epochs, 2 seeds",
+            f"LR-baseline, control ({backbone}), 200 epochs, 2 seeds",
+        )
+    ]
+    assert [text.get_text() for text in panel.get_legend().get_texts()] == list(lines)
+    dfd, *_ = lines["DFD (VGG-16), 200 epochs, 2 seeds"].lines
+    assert dfd.get_xdata().tolist() == [0.1, 2, 10] and dfd.get_ydata().tolist() == [70.5, 72.5, 71.5]
+    [bars] = lines["DFD (VGG-16), 200 epochs, 2 seeds"].lines[2]
+    heights = [segment[1, 1] - segment[0, 1] for segment in bars.get_segments()]
+    assert heights == pytest.approx([2 * np.std([0, 1], ddof=1)] * 3)
+    across = [line for line in panel.lines if list(line.get_xdata()) == [0, 1]]
+    levels = {(float(line.get_ydata()[0]), to_hex(line.get_color())) for line in across}
+    curves = [lines[f"DFD ({name}), 200 epochs, 2 seeds"].lines[0] for name in FIG_2.backbones.values()]
+    colours = [to_hex(curve.get_color()) for curve in curves]
+    assert len(set(colours)) == 3
+    assert levels == {(y + number, colour) for y in (60.5, 65.5) for number, colour in enumerate(colours)}
+    assert all(dashes(line) for line in across) and not any(dashes(curve) for curve in curves)
+    assert len({lines[label].lines[0].get_marker() for label in lines}) == 3
+    title = drawn.get_suptitle()
+    assert "Zhu et al., ICASSP 2019" in title and "none of its numbers" in title
+    assert panel.get_title(loc="left").startswith("cifar10 8x8: recipe paper, 100 epochs, batches of 128")
+
+
+def test_the_two_levels_are_dashed_unlike_each_other():
+    [panel] = figure(swept({1.0: 70.0, 2.0: 71.0}) + baselines(60.0, 65.0)).axes
+    curve, plain, control = (dashes(bars.lines[0]) for bars in panel.containers)
+    assert curve is None and plain and control and plain != control
+
+
+def test_protocols_and_columns_have_panels_of_their_own():
+    records = swept({1.0: 70.0, 2.0: 71.0}) + swept({1.0: 60.0, 2.0: 61.0}, degradation="area")
+    records += swept({1.0: 90.0, 2.0: 91.0}, scale=2)
+    panels = [(re.split(r"[:,]", axes.get_title(loc="left"))[0], axes) for axes in figure(records).axes]
+    drawn = [(title, axes.containers[0].lines[0].get_ydata().tolist()) for title, axes in panels]
+    assert sorted(drawn) == [("cifar10 16x16", [90, 91]), ("cifar10 8x8", [60, 61]), ("cifar10 8x8", [70, 71])]
+
+
+def test_other_settings_are_other_sweeps_whose_control_is_their_own():
+    records = swept({1.0: 70.0, 2.0: 71.0}) + swept({1.0: 50.0}, settings={}) + baselines(40.0, 45.0)
+    [own] = sweep_plot.chosen(FIG_2, records)
+    [longer] = sweep_plot.chosen(FIG_2, records, settings=TRAINED_ON)
+    assert list(longer.points) == [1, 2] and (longer.reference.top1.mean, longer.control.top1.mean) == (40, 45)
+    assert list(own.points) == [1] and own.reference.top1.mean == 40
+    assert own.control is None, "it is the reference itself: budgets are equal"
+    assert "dotted" not in figure(records, settings={}).get_suptitle()
+    assert "dotted" in figure(records).get_suptitle()
+
+
+def test_a_lambda_at_which_runs_diverged_is_marked_there():
+    records = swept({0.1: 70.0, 2.0: 72.0, 10.0: 71.0}, seeds=3) + baselines(60.0, 65.0)
+    lost = {(5.0, seed) for seed in range(3)} | {(10.0, 0)}
+    records += swept({5.0: 30.0}, seeds=3)
+    records = [diverged(one) if (one.spec.config.get("lam"), one.spec.seed) in lost else one for one in records]
+    drawn = figure(records)
+    [panel] = drawn.axes
+    curve = panel.containers[0]
+    assert curve.get_label() == "DFD (ResNet-18), 200 epochs, 0 to 3 seeds, 4 diverged"
+    assert curve.lines[0].get_xdata().tolist() == [0.1, 2, 10]
+    assert curve.lines[0].get_ydata().tolist() == [71, 73, 72.5]  # of 10, the mean of the two that are left
+    crosses = {line.get_xdata()[0]: line for line in panel.lines if line.get_marker() == "X"}
+    assert set(crosses) == {5.0, 10.0} and all(0 < line.get_ydata()[0] < 1 for line in crosses.values())
+    said = {text.xy[0]: text.get_text() for text in panel.texts if " of " in text.get_text()}
+    assert said == {5.0: "3 of 3", 10.0: "1 of 3"}
+    assert "X at the foot" in drawn.get_suptitle() and "X at the foot" not in figure(swept({1.0: 70.0})).get_suptitle()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"datasets": ["cifar"]}, "did you mean 'cifar10'"),
+        ({"settings": {"inti": "scratch"}}, "did you mean 'init'"),
+        ({"settings": {"lam": 1}}, "lam is what this figure sweeps"),
+        ({"settings": {"init": "teacher"}}, "no run of dfd to draw"),
+    ],
+)
+def test_what_cannot_be_drawn_is_named(options, message):
+    with pytest.raises(UserError, match=re.escape(message)):
+        figure(plain({1.0: 70.0}), **{"settings": {}} | options)
+
+
+def test_a_point_that_predicts_one_class_is_counted_in_the_legend():
+    records = swept({1.0: 70.0, 2.0: 18.75})
+    records[1] = records[1].model_copy(update={"metrics": records[1].metrics | {"predicted_classes": 1}})
+    [panel] = figure(records).axes
+    assert panel.containers[0].get_label() == "DFD (ResNet-18), 200 epochs, 1 seed, 1 predicts one class"
+
+
+def test_a_value_at_which_a_run_diverged_is_not_chosen():
+    val = {0.5: 68.0, 2.0: 66.0, 5.0: 67.0}
+    records = plain({0.5: 75.0, 2.0: 71.0, 5.0: 72.0}, 3, val, select="held-out")
+    made, by = rows([diverged(one) if one.spec.config["lam"] == 0.5 and one.spec.seed == 2 else one for one in records])
+    assert {way: line["value"] for way, line in by.items()} == {"paper": 2, "validation": 5, "test": 5}
+    assert any("runs diverged at λ = 0.5 (1 of 3); these values are not chosen" in note for note in made.notes)
+
+
+def rows(records):
+    [made] = tuned.sheets([FIG_2], records, right)
+    return made, {line["chosen"]: line for line in made.long_form}
+
+
+def test_validation_chooses_and_the_test_only_scores():
+    scores, val = {0.5: 70.0, 2.0: 71.0, 5.0: 72.0}, {0.5: 68.0, 2.0: 66.0, 5.0: 67.0}
+    made, by = rows(plain(scores, 3, val, select="held-out") + baselines(60.0, 65.0, 3, select="held-out"))
+    assert {way: line["value"] for way, line in by.items()} == {"paper": 2, "validation": 0.5, "test": 5}
+    chosen = by["validation"]
+    assert (chosen["top1_mean"], chosen["val_top1_mean"], chosen["n"]) == (71, 69, 3)
+    assert (chosen["gain_over_reference"], chosen["gain_over_control"]) == (10, None)  # it is its control
+    assert by["paper"]["gain_over_reference"] == 11 and by["test"]["gain_over_reference"] == 12
+    assert "vs its control" not in made.head and made.lines[0][-1].endswith("] (3)")
+    assert [line[0] for line in made.lines] == [
+        f"ResNet-18, {way}" for way in (tuned.PAPER, tuned.VALIDATION, tuned.TEST)
+    ]
+    assert any("must not" in note for note in made.notes)
+    assert not any("not chosen by validation" in note for note in made.notes)
+    other = {lam: 100 - top1 for lam, top1 in scores.items()}  # other test scores choose nothing else
+    assert rows(plain(other, 3, val, select="held-out"))[1]["validation"]["value"] == 0.5
+
+
+def test_each_choice_is_linked_to_its_runs():
+    records = plain({0.5: 70.0, 2.0: 71.0}, 2)
+    made, by = rows(records)
+    found = link(made, {one.id for one in records})
+    assert [" ".join(row[0].runs) for row in found.rows] == [by[way]["runs"] for way in ("paper", "validation", "test")]
+    assert found.rows[0][0].runs and not found.rows[1][0].runs
+
+
+def test_of_equal_validation_scores_the_smallest_value_is_chosen():
+    val = {0.1: 60.0, 0.5: 68.0, 2.0: 68.0}
+    _, by = rows(plain({0.1: 70.0, 0.5: 70.0, 2.0: 71.0}, val=val, select="held-out"))
+    assert by["validation"]["value"] == 0.5
+
+
+def test_values_are_compared_over_the_seeds_that_all_have():
+    val = {0.5: 68.0, 2.0: 67.5}
+    records = plain({0.5: 70.0}, 1, val, select="held-out") + plain({2.0: 70.0}, 3, val, select="held-out")
+    _, by = rows(records)  # over its three seeds 2.0 has 68.5, over the common one 67.5
+    assert by["validation"]["value"] == 0.5
+
+
+def test_without_held_out_images_nothing_is_chosen_by_validation_and_a_note_says_so():
+    made, by = rows(plain({0.5: 70.0, 2.0: 71.0}))
+    assert (by["validation"]["value"], by["validation"]["top1_mean"]) == (None, None)
+    assert any("not chosen by validation" in note for note in made.notes)
+    assert any("not run at λ = 0.1, 0.2, 1, 5, 10" in note for note in made.notes)
+
+
+def test_one_value_is_no_choice():
+    [made] = tuned.sheets([FIG_2], plain({2.0: 70.0}), right)
+    assert made.lines == [] and "two values" in made.notes[0]
+
+
+@pytest.mark.parametrize("style", FORMATS)
+def test_tuned_in_every_format(style):
+    made, _ = rows(plain({0.5: 70.0, 2.0: 71.0}))
+    assert "71.0" in render([made], style)
+
+
+def test_a_lambda_of_zero_is_left_out_of_the_log_axis():
+    [panel] = figure(plain({0.0: 60.0, 2.0: 71.0}), settings={}).axes
+    assert panel.containers[0].lines[0].get_xdata().tolist() == [2]
+    assert list(sweep.sweeps(FIG_2, plain({0.0: 60.0, 2.0: 71.0}))[0].points) == [0, 2]

@@ -1,0 +1,636 @@
+"""From records to tables: what is averaged, what stands side by side, and what is printed."""
+
+import csv
+import io
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import scipy.stats
+from helpers import tiny
+
+from lrbench.errors import UserError
+from lrbench.method import registry
+from lrbench.report import cells, published
+from lrbench.report.formats import FORMATS, Sheet, markdown
+from lrbench.report.formats import render as render_sheets
+from lrbench.report.render import runs, sheet
+from lrbench.report.table import fill
+from lrbench.spec.record import Record
+
+# The paper's numbers, as DESIGN section 5 has them: label -> CIFAR-10 8x8, 16x16, SVHN 8x8, 16x16.
+PAPER_1 = {
+    "AlexNet": (64.08, 69.10, 81.81, 87.77),
+    "DFD (AlexNet)": (66.23, 71.60, 81.97, 88.35),
+    "VGG-16": (78.41, 88.02, 90.40, 95.52),
+    "DFD (VGG-16)": (79.97, 89.35, 91.11, 95.90),
+    "ResNet-18": (79.86, 89.12, 90.45, 95.55),
+    "DFD (ResNet-18)": (81.26, 90.41, 92.07, 96.02),
+}
+PAPER_2 = {
+    "HR-baseline": (93.38,),
+    "LR-baseline": (79.86,),
+    "VDSR + ResNet-18": (80.00,),
+    "ESPCN + ResNet-18": (79.41,),
+    "SRGAN + ResNet-18": (79.05,),
+    "DFD (ResNet-18)": (81.26,),
+}
+COLUMNS_1 = ("cifar10 8x8", "cifar10 16x16", "svhn 8x8", "svhn 16x16")
+LR = "lr-baseline"
+
+
+def record(method=LR, top1=80.0, seed=0, settings=None, dataset="cifar10", side=32, finished="2026-01-01", **changes):
+    """A finished run that nobody trained. `changes` are of its protocol; `spec` of the spec that comes of it."""
+    of_spec = changes.pop("spec", {})
+    data = replace(tiny.info(side), name=dataset, counts={"train": 50_000, "test": 10_000})
+    spec = tiny.spec(method, settings, **({"data": data, "width": 1.0, "seed": seed} | changes))
+    spec = spec.model_copy(update=of_spec) if of_spec else spec
+    before = spec.needs["init"].recipe.epochs if "init" in spec.needs else 0
+    metrics = {
+        "top1": top1,
+        "epochs": spec.recipe.epochs,
+        "epochs_in_weights": spec.recipe.epochs + before,
+        "images_per_second": 100.0,
+    }
+    facts = tiny.FACTS.model_copy(update={"side": side, "test_images": 10_000})
+    env = {"finished": finished}
+    return Record(id=spec.id, spec=spec, metrics=metrics, data=facts, env=env, method_source=None, files={})
+
+
+def diverged(one, epoch=3):
+    """The same run, but that it diverged; it was tested as it was, like a network that guesses."""
+    metrics = one.metrics | {"top1": 10.0, "predicted_classes": 1, "diverged_epoch": epoch, "last_finite_loss": 2.5}
+    return one.model_copy(update={"status": "diverged", "why": f"no number in epoch {epoch}", "metrics": metrics})
+
+
+def table(records, name="1"):
+    """The only table that comes of the records."""
+    [filled] = fill(published.table(name), records)
+    return filled
+
+
+def render(tables, style):
+    """Filled tables as text."""
+    return render_sheets([sheet(filled) for filled in tables], style)
+
+
+def row(filled, label):
+    [found] = [row for row in filled.rows if row.label == label]
+    return found
+
+
+def entry(filled, label, column="cifar10 8x8"):
+    return row(filled, label).entries[filled.labels.index(column)]
+
+
+def lines(filled, style="md"):
+    """The grid of a Markdown table: a list of cells for each line, the rule left out."""
+    text = [line for line in render([filled], style).splitlines() if line.startswith("|")]
+    split = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text]
+    return split[:1] + split[2:]
+
+
+@pytest.mark.parametrize("name, paper", [("1", PAPER_1), ("2", PAPER_2)])
+def test_the_published_numbers_are_the_papers(name, paper):
+    filled = table([], name)
+    assert {row.label: tuple(entry.published for entry in row.entries) for row in filled.rows} == paper
+    assert filled.labels == (COLUMNS_1 if name == "1" else COLUMNS_1[:1])
+    assert all(entry.cell is None and entry.difference is None for row in filled.rows for entry in row.entries)
+    head, *body = lines(filled)
+    assert head[1::3] == list(filled.labels) and head[2::3] == ["published"] * len(filled.labels)
+    for line in body:
+        assert line[1::3] == line[3::3] == ["-"] * len(filled.labels)  # not run
+        assert line[2::3] == [f"{number:.2f}" for number in paper[line[0].removesuffix(" †")]]
+    assert "no run yet" in render([filled], "md")
+
+
+def test_which_published_rows_are_of_hr_images():
+    for name in ("1", "2"):
+        assert [row.label for row in table([], name).rows if row.hr] == (["HR-baseline"] if name == "2" else [])
+
+
+def test_a_cell_is_mean_and_sample_deviation_over_seeds():
+    draw = np.random.default_rng(0)
+    scores = {"ResNet-18": draw.normal(80, 1, 4), "DFD (ResNet-18)": draw.normal(81, 1, 3)}
+    methods = {"ResNet-18": LR, "DFD (ResNet-18)": "dfd"}
+    records = [record(methods[one], top1, seed) for one, values in scores.items() for seed, top1 in enumerate(values)]
+    filled = table(reversed(records))
+    grid = {line[0]: line for line in lines(filled)}
+    column = lines(filled)[0].index("cifar10 8x8")
+    for label, values in scores.items():
+        cell, ours = entry(filled, label).cell, PAPER_1[label][0]
+        assert (cell.top1.mean, cell.top1.n) == (pytest.approx(np.mean(values)), len(values))
+        assert cell.top1.sd == pytest.approx(np.std(values, ddof=1)) == pytest.approx(scipy.stats.tstd(values))
+        assert [one.spec.seed for one in cell.records] == list(range(len(values)))
+        assert entry(filled, label).difference == pytest.approx(np.mean(values) - ours)
+        text = f"{np.mean(values):.2f} ± {scipy.stats.tstd(values):.2f} ({len(values)})"
+        assert grid[label][column : column + 3] == [text, f"{ours:.2f}", f"{np.mean(values) - ours:+.2f}"]
+
+
+def test_one_seed_has_no_deviation():
+    assert lines(table([record(top1=79.0)], "2"))[2][-3:] == ["79.00 (1)", "79.86", "-0.86"]
+
+
+CONDITIONS = {
+    "recipe": "quick",
+    "epochs": 50,
+    "limit_train": 10_000,
+    "limit_test": 1000,
+    "degradation": "area",
+    "select": "best-epoch",
+    "batch_size": 32,
+    "dropout": 0.5,
+}
+
+
+@pytest.mark.parametrize("changed", [*CONDITIONS, "harness"])
+@pytest.mark.parametrize("name", ["1", "2"])
+def test_different_conditions_never_meet(name, changed):
+    changes = {"spec": {"protocol": 0}} if changed == "harness" else {changed: CONDITIONS[changed]}
+    records = [record(top1=80.0), record(top1=70.0, **changes), record("dfd", top1=60.0, **changes)]
+    filled = fill(published.table(name), records)
+    assert sorted(sorted(one.top1 for one in all_records(part)) for part in filled) == [[60.0, 70.0], [80.0]]
+    headings = re.findall("Protocol: (.*)", render(filled, "md"))
+    assert len(headings) == 2 and headings[0] != headings[1]
+
+
+def all_records(filled):
+    return [record for row in filled.rows for entry in row.entries if entry.cell for record in entry.cell.records]
+
+
+def test_the_heading_names_the_conditions():
+    changes = CONDITIONS | {"limit_test": None}
+    heading = re.findall("Protocol: (.*)", render([table([record(**changes)])], "md"))
+    assert heading == [
+        "recipe quick, 50 epochs, batches of 32, 10,000 training and all test images, "
+        "area, epoch chosen on held-out images, dropout 0.5."
+    ]
+    assert "final epoch" in render([table([record()])], "md")
+
+
+def test_an_earlier_protocol_is_named_and_stands_alone():
+    old = record(top1=70.0, spec={"protocol": 1, "select": "val"})
+    new, earlier = fill(
+        published.table("1"), [old, record("dfd", 60.0, spec={"protocol": 1, "select": "val"}), record()]
+    )
+    assert [one.top1 for one in all_records(new)] == [80.0] and "protocol" not in str(new.conditions)
+    assert [one.top1 for one in all_records(earlier)] == [70.0, 60.0]
+    assert str(earlier.conditions).endswith("epoch chosen on held-out images, protocol 1 (today's is 2)")
+
+
+def test_every_field_of_a_spec_splits_but_rows_columns_seeds_and_precision():
+    plain = record().spec
+    changes = {
+        "protocol": 1, "degradation": "area", "dropout": 0.25, "select": "held-out",
+        "limit_train": 100, "limit_test": 100, "recipe": plain.recipe.model_copy(update={"weight_decay": 1e-4}),
+    }  # fmt: skip
+    alike = {
+        "precision": "bf16", "seed": 7, "backbone": "vgg16", "width": 0.5, "method": "dfd",
+        "version": "2", "config": {}, "dataset": "svhn", "fingerprint": {"train": "x"}, "scale": 2, "needs": {},
+    }  # fmt: skip
+    assert {*changes, *alike} == {*type(plain).model_fields}
+    for name, value in changes.items():
+        assert cells.conditions(plain.model_copy(update={name: value})) != cells.conditions(plain), name
+    for name, value in alike.items():
+        assert cells.conditions(plain.model_copy(update={name: value})) == cells.conditions(plain), name
+
+
+def test_every_field_of_a_recipe_splits():
+    plain = record().spec
+    others = {"epochs": 7, "batch_size": 32, "lr": 0.3, "momentum": 0.8, "nesterov": True, "weight_decay": 1e-4,
+              "schedule": "cosine", "crop": 0.25, "flip": False, "label_smoothing": 0.2, "ema": 0.9}  # fmt: skip
+    for name, value in others.items():
+        recipe = plain.recipe.model_copy(update={name: value})
+        assert cells.conditions(plain.model_copy(update={"recipe": recipe})) != cells.conditions(plain), name
+    assert {*others} <= {*type(plain.recipe).model_fields}
+
+
+def test_a_field_that_is_added_later_splits_by_itself(monkeypatch):
+    class Later(type(record().spec)):
+        colour: str = "red"
+
+    monkeypatch.setattr(cells, "RunSpec", Later)
+    red, blue = (Later(**{**record().spec.model_dump(), "colour": colour}) for colour in ("red", "blue"))
+    assert cells.conditions(red) != cells.conditions(blue) and "colour blue" in str(cells.conditions(blue))
+    assert cells.fields(blue)["colour"] == "blue" and "colour" not in str(cells.conditions(red))
+
+
+def test_precision_is_noted_and_mixed_in_no_cell():
+    records = [record(top1=80.0, seed=seed, precision="bf16") for seed in range(3)]
+    records += [record("dfd", 81.0, seed, precision="fp32") for seed in range(3)]
+    filled = table(records)
+    assert "Precision: bf16, but of DFD (ResNet-18): fp32. A row is compared with its reference at" in render(
+        [filled], "md"
+    )
+    filled = table([*records, record(top1=10.0, precision="fp32", finished="2027-01-01")])  # one later run of the other
+    assert entry(filled, "ResNet-18").cell.text == "80.00 ± 0.00 (3)" and filled.left_out == 1
+    assert "Precision: fp32." in render([table([record()])], "md")
+
+
+def test_a_recipe_of_ones_own_is_no_known_one():
+    own = [record().spec.recipe.model_copy(update={"lr": lr}) for lr in (0.2, 0.3)]
+    filled = fill(published.table("1"), [record(), *(record(spec={"recipe": recipe}) for recipe in own)])
+    assert len({str(part.conditions) for part in filled}) == 3
+    assert sorted(part.conditions.values["recipe"].partition(" ")[0] for part in filled) == [
+        "custom",
+        "custom",
+        "paper",
+    ]
+
+
+# --- what else one has to know --------------------------------------------------------------------------
+
+
+def test_what_diverged_is_counted_beside_the_mean_of_the_others():
+    records = [record(top1=80.0 + seed, seed=seed) for seed in range(2)] + [diverged(record(seed=2))]
+    records += [diverged(record("dfd", seed=seed)) for seed in range(2)]
+    filled = table(records)
+    assert entry(filled, "ResNet-18").cell.text == "80.50 ± 0.71 (2 of 3; 1 diverged)"
+    assert entry(filled, "DFD (ResNet-18)").cell.text == "diverged (2)"
+    grid = {line[0]: line for line in lines(filled)}
+    assert grid["ResNet-18"][1:4] == [
+        "80.50 ± 0.71 (2 of 3; 1 diverged), predicts one class in 1 of 3",
+        "79.86",
+        "+0.64",
+    ]
+    assert grid["DFD (ResNet-18)"][1:4] == ["diverged (2), predicts one class", "81.26", "-"]
+    flat = {line["row"]: line for line in long_form([filled], "json") if line["runs"]}
+    assert (flat["ResNet-18"]["n"], flat["ResNet-18"]["diverged"], flat["ResNet-18"]["top1_mean"]) == (2, 1, 80.5)
+    told = flat["DFD (ResNet-18)"]
+    assert (told["n"], told["diverged"], told["top1_mean"], told["predicts_one_class"]) == (0, 2, None, "0 1")
+
+
+def test_one_class_is_said_wherever_it_is_so():
+    guessing = record(top1=18.75)
+    guessing = guessing.model_copy(update={"metrics": guessing.metrics | {"predicted_classes": 1}})
+    text = render([table([guessing, record("dfd", 70.0)])], "md")
+    assert "| 18.75 (1), predicts one class |" in text and text.count("one class") == 1
+    assert "18.75, predicts one class" in runs([guessing])
+
+
+def test_what_run_prints_of_runs_that_diverged():
+    text = runs([record("dfd", 80.0), record("dfd", 81.0, 1), diverged(record("dfd", seed=2))])
+    assert "diverged in epoch 3" in text and "80.50 ± 0.71 (2 of 3; 1 diverged)" in text and "10.00" not in text
+
+
+def test_a_run_that_failed_is_named_below_the_table_that_misses_it():
+    def failed(method="dfd", why="out of memory", **changes):
+        return record(method, **changes).spec, why
+
+    failures = [
+        failed(seed=1),
+        failed("hr-baseline", "no data"),
+        failed(dropout=0.25),
+        failed(dataset="mine", why="no"),
+    ]
+    failures += [failed("vdsr", "not of this table"), failed(seed=2, scale=2, why="no space")]
+    wide, dropped = sorted(
+        fill(published.table("1"), [record(), record("dfd")], failures=failures),
+        key=lambda one: one.conditions.values["dropout"],
+    )
+    assert [why for _, why in wide.failed] == ["out of memory", "no data", "no space"]
+    assert "- Failed, and missing here: DFD (resnet18) on cifar10 x4, seed 1: out of memory." in render([wide], "md")
+    assert not all_records(dropped) and [spec.dropout for spec, _ in dropped.failed] == [0.25]
+    done = record("dfd", seed=1)
+    [filled] = fill(published.table("1"), [record(), done], failures=[(done.spec, "it was tried again")])
+    assert not filled.failed
+
+
+def test_a_run_that_failed_is_named_though_its_row_is_empty_and_narrow():
+    narrow = {"width": 0.25}
+    free = {"sr_pairs": "all"}  # a setting that the paper leaves open
+    failures = [
+        (record("vdsr", **narrow).spec, "out of memory"),
+        (record("espcn", settings=free, **narrow).spec, "no space"),
+        (record("vdsr").spec, "of another width"),
+    ]
+    [filled] = fill(published.table("2"), [record(**narrow)], failures=failures)
+    assert [why for _, why in filled.failed] == ["out of memory", "no space"]
+
+
+def test_the_teachers_score_stands_beside_the_students():
+    students = [record("dfd", 81.0 + seed, seed) for seed in range(2)]
+    teachers = [record("hr-baseline", 93.0 + seed, seed) for seed in range(2)]
+    assert students[0].spec.needs["teacher"] == teachers[0].spec
+    filled = table([*students, *teachers, record()])
+    assert "teachers' top-1 %: DFD (ResNet-18), cifar10 8x8: 93.50 ± 0.71 (2), 100 epochs." in render([filled], "md")
+    flat = {
+        line["row"]: (line["teacher"], line["teacher_epochs"]) for line in long_form([filled], "json") if line["runs"]
+    }
+    assert flat == {"DFD (ResNet-18)": (93.5, "100"), "ResNet-18": (None, "")}
+    assert "teachers'" not in render([table([*students, record()])], "md")  # it is not in the store
+
+
+def test_sr_rows_say_what_their_sr_net_has_seen():
+    vdsr = record("vdsr", 80.0, settings={"sr_pairs": "all"})
+    vdsr = vdsr.model_copy(update={"metrics": vdsr.metrics | {"macs": 206_700_000}})
+    spec = vdsr.spec.needs["restorer"]
+    metrics = {"psnr": 25.0, "epochs_in_weights": 12, "images_per_second": 9.0}
+    facts = vdsr.data.model_copy(update={"train_images": 50_000})
+    net = vdsr.model_copy(update={"id": spec.id, "spec": spec, "metrics": metrics, "data": facts})
+    limited = record("vdsr", 79.0)
+    filled = table([vdsr, net, limited, record()], "2")
+    text = render([filled], "md")
+    assert (
+        "VDSR + ResNet-18, sr_pairs=all: its SR net was trained on 50,000 images for 12 epochs; 206.7 million" in text
+    )
+    labels = [row.label for row in filled.rows if row.key.method == "vdsr"]
+    assert sorted(labels) == ["VDSR + ResNet-18", "VDSR + ResNet-18, sr_pairs=all"]
+    [flat] = [line for line in long_form([filled], "json") if "sr_pairs" in line["row"]]
+    assert (flat["sr_images"], flat["sr_epochs"], flat["macs"]) == ("50000", "12", "206700000")
+
+
+def test_runs_of_one_id_with_other_weights_are_noted():
+    def learned_from(weights, seed=0, **changes):
+        return record("dfd", seed=seed, **changes).model_copy(update={"needs_weights": {"teacher": weights}})
+
+    teacher = record("hr-baseline").model_copy(update={"files": {"weights.safetensors": "aa"}})
+    same, other = learned_from("aa"), learned_from("bb")
+    assert "more than once" not in render([table([teacher, same, record()], "2")], "md")
+    text = render([table([teacher, other, record()], "2")], "md")
+    assert (
+        "HR-baseline (resnet18) on cifar10 HR, seed 0: trained more than once, to different weights. 1 of the 1" in text
+    )
+    vgg = {"backbone": "vgg16"}
+    pair = learned_from("aa", **vgg), learned_from("bb", scale=2, **vgg)  # two that differ, of a teacher that is gone
+    assert "seed 0: trained more than once, to different weights. 1 of the 2 runs" in render([table(pair)], "md")
+
+
+def test_alexnets_own_learning_rate_is_the_same_recipe():
+    filled = table([record(), record(backbone="alexnet", top1=60.0)])
+    assert entry(filled, "ResNet-18").cell.top1.mean == 80.0 and entry(filled, "AlexNet").cell.top1.mean == 60.0
+
+
+def test_one_hr_run_stands_in_every_column_of_its_data_set():
+    hr = record("hr-baseline", top1=93.0)
+    others = [record("hr-baseline", top1=1.0, dropout=0.25), record("hr-baseline", top1=2.0, dataset="mine")]
+    places = [("cifar10", scale, degradation) for scale in (2, 4) for degradation in ("pil-bicubic", "area")]
+    students = [record(dataset=name, scale=scale, degradation=degradation) for name, scale, degradation in places]
+    found = cells.sort([hr, *others, *students, record(dataset="svhn")])
+    for degradation in ("pil-bicubic", "area"):
+        [own] = [
+            own
+            for shared, own in found.items()
+            if (shared.values["degradation"], shared.values["dropout"]) == (degradation, 0)
+        ]
+        columns = [column for (row, column), cell in own.items() if cell.records == (hr,)]
+        assert columns == [cells.Column("cifar10", 2), cells.Column("cifar10", 4)]
+    alone = [own for shared, own in found.items() if shared.values["degradation"] is None]  # of HR runs only
+    assert sorted(cell.top1.mean for own in alone for cell in own.values()) == [1.0, 2.0]
+    text = render([table([hr, record()], "2")], "md")
+    assert re.search(r"\| HR-baseline † +\|", text) and "† trained and tested on HR images" in text
+
+
+def test_hr_runs_alone_make_a_table():
+    filled = table([record("hr-baseline", 90.0, seed) for seed in (0, 1)], "2")
+    assert entry(filled, "HR-baseline").published == 93.38 and entry(filled, "HR-baseline").cell.top1.n == 2
+
+
+def test_the_hr_row_of_table_2_is_filled():
+    filled = table([record("hr-baseline", 93.0), record()], "2")
+    assert entry(filled, "HR-baseline").difference == pytest.approx(-0.38)
+    assert [line[0] for line in lines(filled)][1] == "HR-baseline †"
+
+
+def test_a_table_has_the_published_rows_and_columns_and_nothing_else():
+    records = [
+        record(dataset="mine", side=28),
+        record("dfd", settings={"lam": 0.25}),
+        record(scale=8),
+    ]
+    filled = table([*records, record(dataset="svhn", top1=90.0)])
+    assert filled.labels == COLUMNS_1 and [row.label for row in filled.rows] == [*PAPER_1]
+    assert [one.top1 for one in all_records(filled)] == [90.0]
+    assert entry(filled, "ResNet-18", "svhn 8x8").difference == pytest.approx(-0.45)
+
+
+def test_runs_that_are_no_row_make_no_table():
+    filled = table([record("dfd", settings={"lam": 0.25}), record(dataset="mine"), record(width=0.5, scale=8)])
+    assert filled.conditions is None and "Nothing has been run yet of these rows" in render([filled], "md")
+
+
+def test_table_2_takes_only_its_backbone():
+    assert table([record(backbone="alexnet")], "2").conditions is None
+    assert len(fill(published.table("2"), [record(), record(backbone="vgg16", width=0.25)])) == 1
+
+
+def test_a_setting_that_the_paper_leaves_open_has_rows_of_its_own():
+    records = [
+        record("vdsr", 81.0),
+        record("vdsr", 70.0, settings={"channels": 8}),
+        record("vdsr", settings={"init": "teacher"}),
+    ]
+    records += [record("vdsr", 71.0, seed=1, settings={"channels": 8})]
+    filled = table(records, "2")
+    labels = [row.label for row in filled.rows if row.key.method == "vdsr"]
+    assert sorted(labels) == ["VDSR + ResNet-18", "VDSR + ResNet-18, channels=8"]
+    assert entry(filled, "VDSR + ResNet-18, channels=8").cell.top1.n == 2
+    assert entry(filled, "VDSR + ResNet-18").cell.top1.n == 1
+
+
+def test_a_setting_that_is_newer_than_a_run_has_its_default_there():
+    run = record("dfd")
+    config = {name: value for name, value in run.spec.config.items() if name != "reduction"}
+    assert entry(table([record("dfd", spec={"config": config})]), "DFD (ResNet-18)").cell.top1.n == 1
+
+
+TRAINED_ON = published.PublishedTable(
+    "Trained on", "nobody", "none", (("cifar10", 4, 32),),
+    (
+        published.PublishedRow("HR-baseline", "hr-baseline", "resnet18", (None,)),
+        published.PublishedRow("LR-baseline", LR, "resnet18", (None,)),
+        published.PublishedRow("DFD, trained on", "dfd", "resnet18", (None,), {"init": "lr-baseline"}),
+    ),
+)  # fmt: skip
+
+
+def test_unequal_budgets_are_said_and_shown():
+    hr = record("hr-baseline", 93.0)
+    records = [hr, record(settings={"init": "scratch"}), record("dfd", settings={"init": "lr-baseline"})]
+    [filled] = fill(TRAINED_ON, records)
+    head, *body = lines(filled)
+    epochs = {line[0]: line[1] for line in body if line[1] != "-"}
+    assert head[1] == "epochs" and sorted(epochs.values()) == ["100", "100", "200"]
+    assert epochs["LR-baseline"] == epochs["HR-baseline †"] == "100"
+    assert "Budgets are unequal" in render([filled], "md")
+    tex = render([filled], "latex")
+    assert "Budgets are unequal" in tex and "Method & epochs & cifar10" in tex and "LR-baseline & 100 & " in tex
+    [student] = [line for line in json.loads(render([filled], "json")) if line["method"] == "dfd" and line["n"]]
+    assert student["epochs_in_weights"] == 200
+
+
+def test_equal_budgets_are_not_worth_a_word():
+    records = [record("hr-baseline", 93.0, spec={"recipe": record().spec.recipe}), record(), record("dfd")]
+    filled = table(records, "2")  # a longer HR run would be no competitor: it does not count
+    assert "epochs" not in lines(filled)[0] and "Budgets" not in render([filled], "md") + render([filled], "latex")
+
+
+def test_two_contents_of_one_name_never_meet():
+    before = {"fingerprint": {"train": "aa", "test": "bb"}}
+    old = [record("hr-baseline", spec=before), record(spec=before)]
+    new = record("dfd", top1=90.0, spec={"fingerprint": {"train": "cc", "test": "bb"}})
+    first, second = fill(published.table("2"), [*old, new])
+    shown = [{row.label for row in one.rows for e in row.entries if e.cell} for one in (first, second)]
+    assert {"HR-baseline", "LR-baseline"} in shown and {"DFD (ResNet-18)"} in shown
+    assert str(first.conditions) != str(second.conditions) and "with content" in str(first.conditions)
+
+
+def test_older_versions_are_left_out_and_counted():
+    old = [record(top1=10.0, seed=s, finished="2026-01-02", spec={"version": "draft-a"}) for s in (0, 1)]
+    new = [record(top1=80.0 + s, seed=s, finished=f"2026-02-0{s}", spec={"version": "draft-b"}) for s in (2, 3)]
+    filled = table([*new, *old], "2")
+    cell = entry(filled, "LR-baseline").cell
+    assert (cell.top1.mean, cell.top1.n, cell.left_out, filled.left_out) == (82.5, 2, 2, 2)
+    assert "2 run(s) of older versions or another precision of these rows are left out" in render([filled], "md")
+    assert "older versions" not in render([table(new, "2")], "md")
+
+
+def test_a_teachers_older_version_is_left_out_too():
+    def dfd(seed, finished, version):
+        run = record("dfd", seed=seed, finished=finished)
+        teacher = run.spec.needs["teacher"].model_copy(update={"version": version})
+        return record("dfd", seed=seed, finished=finished, spec={"needs": {**run.spec.needs, "teacher": teacher}})
+
+    filled = table([dfd(0, "2026-01-01", "1"), dfd(0, "2026-01-02", "2"), dfd(1, "2026-01-03", "2")], "2")
+    assert entry(filled, "DFD (ResNet-18)").cell.top1.n == 2 and filled.left_out == 1
+
+
+STRANGE = r"50%_better & #1 {x} ^~$ \o/ | `y`"
+
+
+@pytest.fixture
+def strange():
+    """A table with a row of a method that is not installed, whose names are full of special characters."""
+    config = {"kind": "a|b_%", "nested": {"x": [1, 2]}}
+    row = published.PublishedRow(f'{STRANGE} nested={{"x": [1, 2]}}', STRANGE, "resnet18", (50.0, None), config)
+    plain = published.PublishedRow("ResNet-18", LR, "resnet18", (79.86, None))
+    source = published.PublishedTable("A_b", "50% #1", "none", (("cifar10", 4, 32), ("pix_x-2", 4, 16)), (row, plain))
+    spec = {"method": STRANGE, "config": config}
+    [filled] = fill(source, [record(spec=spec), record(dataset="pix_x-2", side=16, spec=spec), record()])
+    assert cells.name(filled.rows[0].key) == f'{STRANGE} kind=a|b_% nested={{"x": [1, 2]}}'
+    return filled
+
+
+@pytest.mark.parametrize("style", FORMATS)
+def test_a_method_that_is_not_installed_still_renders(strange, style):
+    text = render([strange], style)
+    assert "better" in text and "79.86" in text and "80.0" in text
+
+
+def test_markdown_is_a_valid_grid(strange):
+    for filled in (strange, table([]), table([], "2")):
+        grid = lines(filled)
+        assert len({len(line) for line in grid}) == 1 and len(grid) == 1 + len(filled.rows)
+        widths = {len(line) for line in render([filled], "md").splitlines() if line.startswith("|")}
+        assert len(widths) == 1  # padded: it reads well as plain text too
+    assert STRANGE.replace("|", r"\|") in render([strange], "md")
+
+
+def long_form(filled, style):
+    text = render(filled, style)
+    return json.loads(text) if style == "json" else list(csv.DictReader(io.StringIO(text)))
+
+
+@pytest.mark.parametrize("style", ["csv", "json"])
+def test_the_long_form_has_every_number(strange, style):
+    read = long_form([strange], style)
+    entries = [(row, entry) for row in strange.rows for entry in row.entries if entry.cell or entry.published]
+    assert len(read) == len(entries)
+    for line, (row, entry) in zip(read, entries, strict=True):
+        assert line["row"] == row.label and line["method"] == row.key.method
+        assert json.loads(line["config"]) == json.loads(row.key.config)
+        assert (line["recipe"], int(line["epochs"]), float(line["width"])) == ("paper", 100, 1.0)
+        for name, value in [
+            ("top1_mean", entry.cell and entry.cell.top1.mean),
+            ("published", entry.published),
+            ("difference", entry.difference),
+        ]:
+            missing = line[name] in ("", None)
+            assert value is None if missing else float(line[name]) == pytest.approx(value, abs=1e-4)
+        assert (line["runs"] or "").split() == [one.id for one in (entry.cell.records if entry.cell else ())]
+
+
+@pytest.mark.parametrize("style", ["csv", "json"])
+def test_the_long_form_without_records_is_the_paper(style):
+    read = long_form([table([], "2")], style)
+    assert [(line["row"], float(line["published"])) for line in read] == [(k, v) for k, (v,) in PAPER_2.items()]
+    assert {line["recipe"] for line in read} <= {"", None} and {line["n"] for line in read} <= {"0", 0}
+    assert [line["tested_on"] for line in read] == ["hr", *["lr"] * 5]
+
+
+def test_csv_keeps_one_header_for_several_tables():
+    records = [record(), record(dropout=0.25)]
+    text = render(fill(published.table("1"), records) + fill(published.table("2"), records), "csv")
+    read = list(csv.reader(io.StringIO(text)))
+    assert {len(line) for line in read} == {len(read[0])} and sum(line == read[0] for line in read) == 1
+    assert {line[0][:7] for line in read[1:]} == {"Table 1", "Table 2"}
+
+
+def test_latex_is_balanced_and_escaped(strange):
+    for filled in (strange, table([]), table([record("hr-baseline"), record()], "2")):
+        text = render([filled], "latex")
+        plain = text.replace(r"\{", "").replace(r"\}", "")
+        depth = np.cumsum([{"{": 1, "}": -1}.get(character, 0) for character in plain])
+        assert depth.min() >= 0 and depth[-1] == 0
+        assert not re.search(r"(?<!\\)[%#_~]|[±†`]", text)
+        assert len(re.findall(r"(?<!\\)\$", text)) % 2 == 0
+        begun, ended = re.findall(r"\\begin{(\w+)}", text), re.findall(r"\\end{(\w+)}", text)
+        assert begun == ended[::-1] == ["table", "tabular"]
+        columns = len(re.search(r"\\begin{tabular}{(\w+)}", text)[1])
+        body = [line for line in text.splitlines() if line.endswith(r" \\")]
+        assert len(body) == 1 + len(filled.rows)
+        assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in body} == {columns}
+    text = render([strange], "latex")
+    assert r"50\%\_better \& \#1 \{x\} \textasciicircum{}\textasciitilde{}\$ \textbackslash{}o/ | 'y'" in text
+    assert r"pix\_x-2 4$\times$4" in text  # the times sign stands in the size alone
+
+
+@pytest.mark.parametrize(
+    "call, hint",
+    [
+        (lambda: render([], "latx"), "no format 'latx'; did you mean 'latex'?"),
+        (lambda: render([], "markdown"), "no format 'markdown'; choose from md, csv, latex, json"),
+        (lambda: published.table("3"), "no table '3'; choose from 1, 2"),
+    ],
+)
+def test_an_unknown_name_ends_in_the_nearest(call, hint):
+    with pytest.raises(UserError, match=re.escape(hint)):
+        call()
+
+
+def test_what_run_prints():
+    records = [record("dfd", 80.0 + seed, seed) for seed in range(3)]
+    text = runs(records)
+    assert text.startswith("cifar10, resnet18, recipe paper, 100 epochs, batches of 128, all training and all test")
+    assert re.search(r"DFD.* 81.00 ± 1.00 \(3\)", text) and "†" not in text
+    assert all(one.id in text for one in records)
+    one = runs([record("hr-baseline", 93.0)])
+    assert "HR-baseline †" in one and "93.00" in one and "†" in one.splitlines()[-1] and "±" not in one
+
+
+def test_a_drafts_label_and_defaults_are_used(monkeypatch):
+    class Draft(registry.method(LR)):
+        name, label = "drafty", "My draft"
+
+    monkeypatch.setitem(registry._drafts, "drafty", (Draft, "a test"))
+    assert cells.name(cells.row_key(record("drafty").spec)) == "My draft"
+
+
+def test_a_table_without_a_line_is_its_title_and_notes():
+    text = markdown([Sheet("Tuned", "no run yet", ["", "a"], [], ["Nothing was run."], [])])
+    assert text == "## Tuned\n\nProtocol: no run yet.\n\n- Nothing was run.\n"
+
+
+def test_a_table_to_be_read_waits_for_no_interval(monkeypatch):
+    def resampled(one):
+        raise AssertionError("the bootstrap is for the long form")
+
+    monkeypatch.setattr("lrbench.report.compare.Comparison.resampled", property(resampled))
+    hits = np.random.default_rng(0).random((2, 10_000)) < 0.8
+    records = [record(), record("dfd", 81.0)]
+    [filled] = fill(published.table("1"), records, lambda one: hits[int(one.spec.method == "dfd")])
+    assert "+1.00 (" in render([filled], "md") and "+1.00 (" in render([filled], "latex")
+    with pytest.raises(AssertionError, match="long form"):
+        render([filled], "csv")

@@ -1,0 +1,382 @@
+"""Runs trained side by side: each as alone, each batch and each teacher's answer made once, each fails alone."""
+
+from __future__ import annotations
+
+import copy
+import gc
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from helpers import tiny
+from lrbench_baselines.lr_baseline import LRBaseline
+from torch import Tensor
+
+from lrbench import device
+from lrbench.data import batches, datasets
+from lrbench.errors import UserError
+from lrbench.execute.executors import Event, Place
+from lrbench.execute.progress import Progress
+from lrbench.execute.runner import Runner
+from lrbench.method import backbones, registry
+from lrbench.method.base import Batch
+from lrbench.plan.plan import Protocol, plan
+from lrbench.spec.record import Record
+from lrbench.spec.runspec import RunSpec
+from lrbench.store.store import CURVE, PREDICTIONS, WEIGHTS, Store
+from lrbench.testing import registered
+from lrbench.train.loop import company
+from lrbench.train.remembering import remember_answers
+
+CPU = torch.device("cpu")
+LAMBDAS = (0.1, 1.0, 10.0)
+
+
+class Faulty(LRBaseline):
+    """Works until its 7th batch."""
+
+    name = "faulty"
+    why: Exception | None = None
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        self.seen = getattr(self, "seen", 0) + 1
+        terms = super().loss(batch)
+        if self.seen < 7:
+            return terms
+        if self.why:
+            raise self.why
+        return {name: term * float("nan") for name, term in terms.items()}
+
+
+def spec(method: str = "dfd", settings: dict[str, Any] | None = None, **changes: Any) -> RunSpec:
+    protocol = {"scale": 2, "precision": "fp32", "width": 0.125, "recipe": "quick", "epochs": 3, "limit_train": 500}
+    return plan.plan(
+        method, settings or {}, Protocol(**({"data": datasets.info("digits", Path())} | protocol | changes))
+    )
+
+
+def dfds() -> list[RunSpec]:
+    return [spec(settings={"lam": lam, "init": "scratch"}) for lam in LAMBDAS]
+
+
+def runner(folder: Path, progress: Callable[[RunSpec], Progress] = lambda _: Progress()) -> Runner:
+    return Runner(Store(folder), Path(), CPU, progress)
+
+
+def together(folder: Path, specs: Sequence[RunSpec], **options: Any) -> dict[str, Record | Exception]:
+    ends: dict[str, Record | Exception] = {}
+    runner(folder, **options).run_together(specs, lambda spec, end: ends.update({spec.id: end}))
+    return ends
+
+
+def files(folder: Path, run: RunSpec) -> list[bytes]:
+    return [(folder / run.id / name).read_bytes() for name in (CURVE, PREDICTIONS, WEIGHTS)]
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the DFD runs, each trained alone."""
+    folder = tmp_path_factory.mktemp("alone")
+    for one in [*dfds(), spec("lr-baseline")]:
+        runner(folder).run(one)
+    return folder
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """How often batches were made, and how often a network's maps were, with and without a gradient, in training."""
+    seen: Counter[str] = Counter()
+    make, maps = batches.Epoch.__getitem__, backbones._Stages.maps
+
+    def counted_batch(self: batches.Epoch, place: int) -> Batch:
+        batch = make(self, place)  # raises at the end
+        seen["batch"] += 1
+        return batch
+
+    def counted_maps(self: backbones.Backbone, x: Tensor) -> list[Tensor]:
+        seen["student" if self.training else "teacher" if torch.is_grad_enabled() else "test"] += 1
+        return maps(self, x)
+
+    monkeypatch.setattr(batches.Epoch, "__getitem__", counted_batch)
+    monkeypatch.setattr(backbones._Stages, "maps", counted_maps)
+    return seen
+
+
+def test_side_by_side_each_run_is_as_alone_and_what_they_share_is_made_once(
+    alone: Path, tmp_path: Path, calls: Counter[str]
+) -> None:
+    teacher = dfds()[0].needs["teacher"]
+    runner(tmp_path).run(teacher)
+    calls.clear()
+    runs = [*dfds(), spec("lr-baseline")]
+    ends = together(tmp_path, runs)
+    for run in runs:
+        end = ends[run.id]
+        assert isinstance(end, Record)
+        assert files(tmp_path, run) == files(alone, run)
+        assert end.metrics["side_by_side"] == len(runs)
+    steps, once = 3 * (500 // 128), len(runs)  # each run is asked once what its test path depends on
+    assert (calls["batch"], calls["teacher"], calls["student"]) == (steps, steps + once, 4 * steps)
+
+
+def test_without_company_a_record_says_so(alone: Path) -> None:
+    assert [record.metrics["side_by_side"] for record in Store(alone).records()] == [1] * 5
+
+
+def test_an_executor_trains_again_what_has_lost_its_weights(tmp_path: Path) -> None:
+    run = spec("lr-baseline", epochs=1)
+    runner(tmp_path).run(run)
+    whole = files(tmp_path, run)
+    (tmp_path / run.id / WEIGHTS).unlink()
+    events: list[Event] = []
+    Place(tmp_path, Path(), "cpu").train([run], events.append)
+    assert [event.kind for event in events] == ["started", "epoch", "done"]
+    assert files(tmp_path, run) == whole
+
+
+@pytest.mark.parametrize("why", [None, RuntimeError("broken")])
+def test_a_run_fails_alone(why: Exception | None, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Faulty, "why", why)
+    with registered(Faulty):
+        faulty, *others = spec("faulty"), *dfds()[:2]
+        ends = together(tmp_path, [faulty, *others])
+    end = ends[faulty.id]
+    assert isinstance(end, RuntimeError) if why else isinstance(end, Record) and end.diverged
+    for run in others:
+        assert isinstance(ends[run.id], Record)
+        assert files(tmp_path, run) == files(alone, run)
+    assert (tmp_path / faulty.id).exists() == (why is None)
+    assert [spec.id for spec, _ in Store(tmp_path).failures()] == ([faulty.id] if why else [])
+
+
+class Untestable(LRBaseline):
+    """Its logits are of another form as soon as there are several images."""
+
+    name = "untestable"
+
+    def forward(self, up: Tensor) -> Tensor:
+        logits = super().forward(up)
+        return logits if len(up) == 1 else logits[:, :-1]
+
+
+def test_one_that_cannot_be_tested_at_the_end_of_an_epoch_fails_alone(alone: Path, tmp_path: Path) -> None:
+    with registered(Untestable):
+        faulty, other = spec("untestable"), dfds()[0]
+        ends = together(tmp_path, [faulty, other])
+    assert isinstance(ends[faulty.id], UserError)
+    assert isinstance(ends[other.id], Record)
+    assert files(tmp_path, other) == files(alone, other)
+
+
+class Break(Exception):
+    pass
+
+
+class Breaking(Progress):
+    """Ends the process, as it were, in the second epoch of a run."""
+
+    def __init__(self) -> None:
+        self.epochs = 0
+
+    def epoch(self, row: Any, images_per_second: float) -> None:
+        self.epochs += 1
+
+    def step(self, images: int) -> None:
+        if self.epochs == 1:
+            raise Break
+
+
+def test_runs_that_are_ahead_wait_for_those_behind(alone: Path, tmp_path: Path) -> None:
+    """One goes on after its first epoch, one starts, one is finished."""
+    first, second, third = dfds()
+    runner(tmp_path).run(first.needs["teacher"])
+    ends = together(tmp_path, [first], progress=lambda _: Breaking())
+    assert isinstance(ends[first.id], Break)
+    runner(tmp_path).run(third)
+    started: dict[str, int] = {}
+
+    class Told(Progress):
+        def start(self, spec: RunSpec, title: str, done: int, images: int) -> None:
+            started[spec.id] = done
+
+    ends = together(tmp_path, [first, second, third], progress=lambda _: Told())
+    assert started == {first.id: 1, second.id: 0}
+    for run in (first, second, third):
+        assert isinstance(ends[run.id], Record)
+        assert files(tmp_path, run) == files(alone, run)
+
+
+def test_as_many_at_once_as_there_is_memory_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [spec("lr-baseline", {"init": init}, epochs=1) for init in ("scratch",)]
+    runs += [spec(settings={"lam": lam, "init": "scratch"}, epochs=1) for lam in LAMBDAS]
+    runner(tmp_path).run(runs[1].needs["teacher"])
+    weights = (tmp_path / runs[1].needs["teacher"].id / WEIGHTS).stat().st_size
+    monkeypatch.setattr(device, "memory", lambda _: 4 * 2.5 * 4 * weights)  # a quarter is for two of them
+    ends = together(tmp_path, runs)
+    sizes = [end.metrics["side_by_side"] for end in ends.values() if isinstance(end, Record)]
+    assert sizes == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"scale": 4},
+        {"degradation": "area"},
+        {"limit_train": 400},
+        {"select": "held-out"},
+        {"settings": {"init": "lr-baseline"}},
+    ],
+)
+def test_company_is_kept_by_runs_of_the_same_batches_only(change: dict[str, Any]) -> None:
+    scratch = {"settings": {"init": "scratch"}}
+    one = company(spec(**scratch))
+    assert one == company(spec("lr-baseline")) == company(spec(**scratch, width=0.25, epochs=9))
+    assert one != company(spec(**(scratch | change)))
+
+
+@pytest.fixture
+def asked() -> Iterator[tuple[Any, list[Tensor]]]:
+    """A frozen network that remembers its answers, and the images that it really looked at."""
+    need = tiny.method("hr-baseline").requires_grad_(False).eval()
+    looked: list[Tensor] = []
+    need.backbone.stages[0].register_forward_hook(lambda module, args, output: looked.append(args[0]))
+    remember_answers(need)
+    yield need, looked
+
+
+def test_a_question_is_answered_once(asked: tuple[Any, list[Tensor]]) -> None:
+    need, looked = asked
+    image = tiny.batch().hr
+    with torch.no_grad():
+        expected = need.backbone.head(need.backbone.features(image.clone()))
+    looked.clear()
+    answers = [need.backbone.features(image) for _ in range(3)]
+    assert len(looked) == 1
+    assert torch.equal(need.backbone.head(answers[2]), expected)
+    assert torch.equal(need(image), expected), "through another door it is the same question"
+    assert len(looked) == 1
+
+
+def test_it_is_asked_again_where_anything_has_changed(asked: tuple[Any, list[Tensor]]) -> None:
+    need, looked = asked
+    image = tiny.batch().hr
+    first = need.backbone.features(image).clone()
+    need.backbone.features(tiny.batch(seed=1).hr)
+    assert torch.equal(need.backbone.features(image), first)
+    assert len(looked) == 3, "only the last question is kept"
+    need.backbone.features(image).zero_()
+    assert torch.equal(need.backbone.features(image), first), "an answer that was written into is no answer"
+    image.mul_(0.5)
+    assert not torch.equal(need.backbone.features(image), first)
+    exact = need.backbone.features(image).clone()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert not torch.equal(need.backbone.features(image), exact)
+    before = len(looked)
+    wanted = image.clone().requires_grad_()
+    for _ in range(2):
+        need.backbone.features(wanted).sum().backward()
+    assert len(looked) == before + 2, "each backward has a graph of its own"
+    for _ in range(2):
+        with torch.inference_mode():
+            strange = need.backbone.features(image)
+            assert torch.equal(need.backbone.features(image.clone()), exact)
+        assert torch.equal(strange, exact) and torch.equal(need.backbone.features(image), exact)
+
+
+def test_other_weights_are_asked_for_themselves(asked: tuple[Any, list[Tensor]]) -> None:
+    need, _ = asked
+    image = tiny.batch().hr
+    usual = need(image).clone()
+    others = {name: torch.zeros_like(weight) for name, weight in need.named_parameters()}
+    assert not torch.equal(torch.func.functional_call(need, others, (image,)), usual)
+    assert torch.equal(need(image), usual)
+
+
+def test_an_answer_of_chance_is_drawn_each_time() -> None:
+    need = tiny.method("hr-baseline").requires_grad_(False).eval()
+    need.backbone.stages[0].register_forward_hook(lambda module, args, output: output + torch.randn_like(output))
+    remember_answers(need)
+    image = tiny.batch().hr
+    assert not torch.equal(need(image), need(image))
+
+
+def test_whoever_listens_hears_each_answer_and_has_a_list_of_his_own(asked: tuple[Any, list[Tensor]]) -> None:
+    need, looked = asked
+    image, heard = tiny.batch().hr, []
+    need.backbone.maps(image).clear()
+    assert len(need.backbone.maps(image)) == len(need.backbone.stages)
+    assert len(looked) == 1
+    need.backbone.stages[0].register_forward_hook(lambda module, args, output: heard.append(output))
+    for times in (1, 2):
+        need.backbone.maps(image)
+        assert len(heard) == times
+
+
+def test_what_cannot_be_watched_is_not_remembered() -> None:
+    """A part that is a network itself stays one; an answer in a dict is asked for again."""
+
+    class Part(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.features = torch.nn.Sequential(torch.nn.Flatten())
+
+        def forward(self, x: Tensor) -> dict[str, Tensor]:
+            return {"flat": self.features(x)}
+
+    need = tiny.method("hr-baseline").requires_grad_(False).eval()
+    need.part, image = Part(), tiny.batch().hr
+    remember_answers(need)
+    need.part(image)["flat"].zero_()
+    need.part(image).clear()
+    assert need.part(image.clone())["flat"].shape == (len(image), image[0].numel())
+    assert need.part(image)
+
+
+def test_a_copy_of_a_frozen_network_is_one_of_its_own(asked: tuple[Any, list[Tensor]]) -> None:
+    """Such as a student that begins as its teacher."""
+    need, image = asked[0], tiny.batch().hr
+    before = need.backbone.features(image).clone()
+    student = copy.deepcopy(need).requires_grad_(True).train()
+    student.backbone.features(image).sum().backward()
+    assert all(weight.grad is not None for weight in student.backbone.stages.parameters())
+    with torch.no_grad():
+        for weight in student.parameters():
+            weight.zero_()
+        assert not student.eval().backbone.features(image).any()
+    assert torch.equal(need.backbone.features(image), before)
+    assert all(weight.grad is None for weight in need.parameters())
+
+
+def test_a_frozen_network_that_nobody_has_is_gone_at_once() -> None:
+    """With its images and answers: memory of a GPU is not looked through for garbage."""
+    need = tiny.method("hr-baseline").requires_grad_(False).eval()
+    remember_answers(need)
+    need.backbone.features(tiny.batch().hr)
+    here = weakref.ref(need.backbone)
+    gc.disable()
+    try:
+        del need
+        assert here() is None
+    finally:
+        gc.enable()
+
+
+def test_a_writer_into_its_batch_disturbs_nobody(alone: Path, tmp_path: Path) -> None:
+    class Writer(LRBaseline):
+        name = "writer"
+
+        def loss(self, batch: Batch) -> dict[str, Tensor]:
+            batch.hr.zero_(), batch.up.zero_(), batch.index.zero_()
+            return super().loss(batch)
+
+    with registered(Writer):
+        assert registry.method("writer") is Writer
+        runs = [spec("writer"), *dfds()[:1]]
+        ends = together(tmp_path, runs)
+    assert all(isinstance(end, Record) for end in ends.values())
+    assert files(tmp_path, runs[1]) == files(alone, runs[1])
