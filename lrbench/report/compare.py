@@ -6,8 +6,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
+from scipy import special
 
 from lrbench.report.stats import (
     CHANCE,
@@ -21,9 +23,9 @@ from lrbench.report.stats import (
     t_interval,
     t_test,
 )
-from lrbench.spec.record import Record
 
-Right = Callable[[Record], np.ndarray]  # of a stored run: bool (n,), which test images it got right
+Right = Callable[[str], np.ndarray]  # id of a stored run -> bool (n,), which test images it got right
+WAYS_MARK, NETWORKS_MARK = "*", "‡"  # of a difference beyond chance: of two ways of training, of two networks only
 SEEDS = 3  # fewer say too little of a way of training: two may be equal by luck
 
 
@@ -97,6 +99,11 @@ class Comparison:
         counts = self.of_ways or self.of_networks
         return counts and (self.p if self.corrected is None else self.corrected) < CHANCE
 
+    @property
+    def mark(self) -> str:
+        """What stands beside a difference that is more than chance; nothing for another."""
+        return "" if not self.beyond_chance else WAYS_MARK if self.of_ways else NETWORKS_MARK
+
     def __str__(self) -> str:
         signs = [gain * self.gain for gain, p in zip(self.gains, self.mcnemar, strict=True) if p < CHANCE]
         against = sum(sign < 0 for sign in signs)
@@ -107,24 +114,6 @@ class Comparison:
     def left_out(self) -> str:
         """The seeds that diverged, to be read behind a number of seeds: "; 1 diverged", or nothing."""
         return f"; {len(self.diverged)} diverged" if self.diverged else ""
-
-
-def compare(one: Sequence[Record], other: Sequence[Record], right: Right) -> Comparison | None:
-    """The runs of `one` minus those of `other`, each list one experiment; None where they share no finished seed.
-
-    Both must have been tested on the same images. It stands by itself: `family` has several share what they know.
-    """
-    others = {record.spec.seed: record for record in other}
-    shared = [(record, others[record.spec.seed]) for record in one if record.spec.seed in others]
-    pairs = [(mine, its) for mine, its in shared if not (mine.diverged or its.diverged)]
-    if not pairs:
-        return None
-    return between(
-        [mine.spec.seed for mine, _ in pairs],
-        [mine.top1 - its.top1 for mine, its in pairs],
-        [(right(mine), right(its)) for mine, its in pairs],
-        [mine.spec.seed for mine, its in shared if mine.diverged or its.diverged],
-    )
 
 
 def between(
@@ -166,3 +155,36 @@ def family(comparisons: Sequence[Comparison]) -> list[Comparison]:
         for place, p in zip(places, holm([made[place].p for place in places]), strict=True):
             made[place] = replace(made[place], corrected=p)
     return made
+
+
+NUMBERS = ("gain", "n", "diverged", "seeds", "low", "high", "t_low", "t_high", "images_low", "images_high", "sd", "df")
+NUMBERS += ("p", "own_p", "p_holm", "images_p", "mcnemar_p", "mark")
+
+
+def numbers(other: str, one: Comparison | None) -> dict[str, Any]:
+    """A comparison by flat names, such as `control_gain`, with what; points and p, None of each where there is none.
+
+    low, high: see Comparison.interval. t_: Student's over seeds, with its spread (sd, df); own_p: of these seeds alone.
+    images_: the bootstrap over seeds and images, whose p takes the mean gain to be normal with the spread that the
+    interval has. mcnemar_p: of each seed. p_holm: corrected in its family.
+    """
+    if one is None:
+        return {f"{other}_{name}": None for name in NUMBERS}
+    low, high = one.resampled
+    error = (high - low) / (2 * special.ndtri(0.975))
+    images_p = float(2 * special.ndtr(-abs(one.gain) / error)) if error else float(one.gain == 0)
+    ends = (*one.interval, *(one.over_seeds or (None, None)), *one.resampled)
+    p = (one.p, one.own_p, one.corrected, images_p)
+    values = [
+        round(one.gain, 6),
+        len(one.seeds),
+        len(one.diverged),
+        " ".join(map(str, one.seeds)),
+        *(None if end is None else round(end, 6) for end in ends),
+        one.spread and round(one.spread.sd, 6),
+        one.spread and one.spread.df,
+        *(None if value is None else float(f"{value:.6g}") for value in p),
+        " ".join(f"{value:.3g}" for value in one.mcnemar),
+        one.mark,
+    ]
+    return {f"{other}_{name}": value for name, value in zip(NUMBERS, values, strict=True)}

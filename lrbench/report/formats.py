@@ -1,61 +1,70 @@
-"""A table to be read: its words as Markdown and LaTeX, its numbers as CSV and JSON."""
+"""A table of results, to be read in a terminal, a notebook, Markdown or LaTeX, and its numbers as CSV and JSON."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from html import escape
+
+import pandas as pd
 
 from lrbench.errors import unknown
+from lrbench.report.groups import DASH
 
-DASH = "-"  # what has not been run
-HR_MARK = "†"
-WAYS_MARK, NETWORKS_MARK = "*", "‡"  # of a difference beyond chance: of two ways of training, of two networks only
+HR_MARK = "†"  # of what is trained and tested on HR images
+SUFFIXES = {"md": "md", "csv": "csv", "latex": "tex", "json": "json"}  # of a table's file, by format
 TEX = str.maketrans(
     {character: "\\" + character for character in "%&_#{}$"}
     | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "`": "'"}
-    | {HR_MARK: r"$^\dagger$", NETWORKS_MARK: r"$^\ddagger$", "±": r"$\pm$", "<": "$<$"}
+    | {"†": r"$^\dagger$", "‡": r"$^\ddagger$", "§": r"\S{}", "±": r"$\pm$", "<": "$<$", ">": "$>$"}
 )
 
 
-class Later(Sequence[dict[str, Any]]):
-    """A long form that is made when it is first asked for: its intervals take longer than all else in a table."""
-
-    def __init__(self, make: Callable[[], list[dict[str, Any]]]) -> None:
-        self._make = make
-
-    @cached_property
-    def _made(self) -> list[dict[str, Any]]:
-        return self._make()
-
-    def __getitem__(self, place: Any) -> Any:
-        return self._made[place]
-
-    def __len__(self) -> int:
-        return len(self._made)
-
-
 @dataclass(frozen=True)
-class Sheet:
-    """One table: what is shown, as text, and its long form, a flat dict for each number or group of numbers."""
+class Table:
+    """One table.
+
+    shown: what is read, as text; its first column names the rows. runs: the ids behind each cell, a frame of the same
+    shape with a tuple in each cell, or None. long: makes `numbers`, which takes longer than all else.
+    """
 
     title: str
-    protocol: str
-    head: Sequence[str]  # the first is over the rows' names
-    lines: Sequence[Sequence[str]]
-    notes: Sequence[str]
-    long_form: Sequence[dict[str, Any]]
+    conditions: str
+    shown: pd.DataFrame
+    notes: Sequence[str] = ()
+    long: Callable[[], pd.DataFrame] = field(default=pd.DataFrame, repr=False)
+    runs: pd.DataFrame | None = field(default=None, repr=False)
+
+    @cached_property
+    def numbers(self) -> pd.DataFrame:
+        """The long form: a row per number or group of numbers; percentages and percentage points."""
+        return self.long()
+
+    def __str__(self) -> str:
+        return markdown([self])
+
+    def _repr_html_(self) -> str:
+        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
+        grid = self.shown.to_html(index=False, border=0, na_rep="")
+        return f"<h3>{escape(self.title)}</h3><p>{escape(self.conditions)}</p>{grid}<ul>{notes}</ul>"
 
 
-def render(sheets: Sequence[Sheet], style: str) -> str:
+class Tables(list[Table]):
+    """Several tables, as a notebook shows them."""
+
+    def __str__(self) -> str:
+        return markdown(self)
+
+    def _repr_html_(self) -> str:
+        return "".join(table._repr_html_() for table in self)
+
+
+def render(tables: Sequence[Table], style: str) -> str:
     """The tables in one of FORMATS, ending in a line break. Raises UserError for another style."""
     check_style(style)
-    return FORMATS[style](sheets)
+    return FORMATS[style](tables)
 
 
 def check_style(style: str) -> None:
@@ -64,37 +73,38 @@ def check_style(style: str) -> None:
         raise unknown("format", style, FORMATS)
 
 
-def markdown(sheets: Sequence[Sheet]) -> str:
-    """A section a table, with the protocol above it and the notes below."""
+def markdown(tables: Sequence[Table]) -> str:
+    """A section for each table, with its conditions above and its notes below."""
     return "\n".join(
-        f"## {sheet.title}\n\nProtocol: {sheet.protocol}.\n\n"
-        + (f"{grid(sheet.head, sheet.lines)}\n" if sheet.lines else "")
-        + "".join(f"- {note}\n" for note in sheet.notes)
-        for sheet in sheets
+        f"## {table.title}\n\nProtocol: {table.conditions}.\n\n"
+        + (f"{grid(table.shown)}\n" if len(table.shown) else "")
+        + "".join(f"- {note}\n" for note in table.notes)
+        for table in tables
     )
 
 
-def as_csv(sheets: Sequence[Sheet]) -> str:
-    """The long forms, a line each."""
-    lines = [line for sheet in sheets for line in sheet.long_form]
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(lines[0]) if lines else ["table"], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(lines)
-    return out.getvalue()
+def numbers(tables: Sequence[Table]) -> pd.DataFrame:
+    """The long forms of several tables, one below the other."""
+    filled = [table.numbers for table in tables if len(table.numbers)]
+    return pd.concat(filled, ignore_index=True).convert_dtypes() if filled else pd.DataFrame(columns=["table"])
 
 
-def as_json(sheets: Sequence[Sheet]) -> str:
+def as_csv(tables: Sequence[Table]) -> str:
+    """The long forms."""
+    return str(numbers(tables).to_csv(index=False, lineterminator="\n"))
+
+
+def as_json(tables: Sequence[Table]) -> str:
     """The long forms as a list of objects."""
-    return json.dumps([line for sheet in sheets for line in sheet.long_form], indent=1) + "\n"
+    return numbers(tables).to_json(orient="records", indent=1, force_ascii=False) + "\n"
 
 
-def latex(sheets: Sequence[Sheet]) -> str:
+def latex(tables: Sequence[Table]) -> str:
     """A booktabs table each."""
-    return "\n".join(_latex(sheet) for sheet in sheets)
+    return "\n".join(_latex(table) for table in tables)
 
 
-FORMATS: dict[str, Callable[[Sequence[Sheet]], str]] = {
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
     "md": markdown,
     "csv": as_csv,
     "latex": latex,
@@ -102,47 +112,49 @@ FORMATS: dict[str, Callable[[Sequence[Sheet]], str]] = {
 }
 
 
-def _latex(sheet: Sheet) -> str:
-    caption = f"{sheet.title}. Protocol: {sheet.protocol}. {' '.join(sheet.notes)}"
-    return "\n".join(
-        [
-            r"\begin{table}",
-            rf"\caption{{{_tex(caption)}}}",
-            rf"\begin{{tabular}}{{l{'r' * (len(sheet.head) - 1)}}}",
-            r"\toprule",
-            _tex_line([sheet.head[0] or "Method", *sheet.head[1:]]),
-            r"\midrule",
-            *(_tex_line(["--" if value == DASH else value for value in line]) for line in sheet.lines),
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
-
-
-def _tex_line(values: Sequence[str]) -> str:
-    return " & ".join(map(_tex, values)) + r" \\"
+def _latex(table: Table) -> str:
+    caption = f"{table.title}. Protocol: {table.conditions}. {' '.join(table.notes)}"
+    cells = table.shown.replace(DASH, "--").map(_tex)
+    cells.columns = pd.Index([_tex(name) or "Method" for name in cells.columns])
+    style = cells.style.hide(axis="index")
+    return style.to_latex(hrules=True, caption=_tex(caption), column_format="l" + "r" * (len(cells.columns) - 1))
 
 
 def _tex(text: str) -> str:
     """Plain text as LaTeX."""
-    return re.sub(r"(?<=\d)x(?=\d)", r"$\\times$", text.translate(TEX))
+    return re.sub(r"(?<=\d)x(?=\d)", r"$\\times$", str(text).translate(TEX))
 
 
-def fixed(number: float | None, sign: str = "", digits: int = 2) -> str:
-    """A number with its decimals, or a dash for None."""
-    return DASH if number is None else f"{number:{sign}.{digits}f}"
-
-
-def grid(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, padded so that it also reads well as plain text."""
-    head, *lines = ([value.replace("|", r"\|") for value in line] for line in (head, *lines))
-    widths = [max(len(line[column]) for line in (head, *lines)) for column in range(len(head))]
+def grid(shown: pd.DataFrame) -> str:
+    """A Markdown table, padded so that it also reads well as plain text; pandas' own needs another package."""
+    lines = [[str(value).replace("|", r"\|") for value in line] for line in (shown.columns, *shown.to_numpy())]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
 
     def row(values: Sequence[str]) -> str:
         padded = [values[0].ljust(widths[0]), *(v.rjust(w) for v, w in zip(values[1:], widths[1:], strict=True))]
         return "| " + " | ".join(padded) + " |\n"
 
     rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return row(head) + row(rule) + "".join(map(row, lines))
+    return row(lines[0]) + row(rule) + "".join(map(row, lines[1:]))
+
+
+def print_tables(tables: Sequence[Table]) -> None:
+    """On a terminal tables that fit its width; in a pipe Markdown."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console()
+    if not console.is_terminal:
+        print(markdown(tables), end="")
+        return
+    for table in tables:
+        shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+        for place, name in enumerate(table.shown.columns):
+            shown.add_column(Text(str(name)), justify="right" if place else "left", overflow="fold")
+        for line in table.shown.to_numpy():
+            shown.add_row(*(Text(str(value)) for value in line))
+        console.print(Text(table.title, style="bold"), Text(table.conditions, style="dim"), shown, sep="\n")
+        for note in table.notes:
+            console.print(Text(f"- {note}", style="dim"))

@@ -1,34 +1,41 @@
-"""The frame: all results as one pandas DataFrame, a row per run, from which tables are selected, grouped and merged.
+"""The frame: all results as one pandas DataFrame with a row per run; every table and figure is selected from it.
 
 Columns, in this order:
-- id, experiment (what seeds of one way of training share: the spec but for its seeds), label and name of the method;
+- id; experiment (what the seeds of one way of training share: the spec but for its seeds); anyhow (the same, whatever the
+  precision); label of the method, name (the label with the settings that differ), these settings (`changes`) and its defaults as JSON;
 - every field of the spec, with `size`, such as "8x8", and `tested_on`, lr or hr; the settings as JSON in `config` and
   one by one as `set.NAME`; the recipe in words and as `recipe.FIELD`; `content` and `needs`: the data's fingerprint and
-  the needed runs, as ids; `teacher` and `teacher_top1`: the run that a student learns from, and its score, where it did
-  not diverge;
+  the needed runs, as ids; `variant`: the dataset with its content, where one name has stood for several contents;
+- `teacher`, `teacher_top1`, `teacher_epochs`: the run that a student learns from, and its score, where it did not
+  diverge; `sr_images`, `sr_epochs`: of the SR net whose images a classifier sees;
 - status (done, diverged or failed) and why; every metric under its own name, and `deployed`, the parameters of all that
-  a run is tested with: its own and those of the SR net in front of it, where the record says so; the checksums of the
-  weights that it was given of the runs that it needed; data.train_images and the like; env.*.
+  a run is tested with: its own and those of the SR net in front of it, where the record says so; the checksums of its
+  weights and of those that it was given; data.train_images and the like; env.*.
 
 A field that is added to the spec gets a column, and splits tables, by itself.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from lrbench.report import cells
-from lrbench.report.needed import TEACHER
-from lrbench.spec import recipes
-from lrbench.spec.record import Record
-from lrbench.spec.runspec import RunSpec
-from lrbench.store.store import Store
+from lrbench.method import naming
+from lrbench.spec import PROTOCOL, RunSpec, recipes
+from lrbench.spec.recipes import Recipe
+from lrbench.spec.record import About, Record
+from lrbench.spec.runspec import id_of
+from lrbench.store import Store
+from lrbench.store.store import WEIGHTS
 
 DONE, DIVERGED, FAILED = "done", "diverged", "failed"
+TEACHER = "teacher"  # the role of the run that a student learns from
 RESTORES = recipes.NONE  # the backbone of an SR net, which recognises nothing
 WAY = ("method", "version", "config", "backbone", "width", "needs")  # fields of the spec that make a way of training
 WITHIN = ("seed", "precision")  # fields that may differ within a table, beside those
@@ -40,29 +47,63 @@ CONDITIONS = [
     for column in INSTEAD.get(field, (field,))
 ]  # fmt: skip
 ON_LR = ["scale", "degradation"]  # conditions that a run on HR images does not have: it stands in all of their tables
-OF_DATA = ["dataset", "content", *ON_LR]
+PLACE = ["dataset", "content", "scale"]  # conditions that are columns in a paper's table
+SHARED = ["variant", *(name for name in CONDITIONS if name not in PLACE)]  # what all of such a table share
+MEASURED = ["top1", "val_top1", "epochs_in_weights", "predicted_classes", "deployed", "macs", "train_seconds"]
+USED = [  # by tables of classifiers; all others are left out there, for a narrow frame is a quick one
+    *("id", "experiment", "anyhow", "label", "name", "changes", "variant", *CONDITIONS, *WAY, *WITHIN),
+    *("side", "size", "tested_on", "teacher", "teacher_top1", "teacher_epochs", "sr_images", "sr_epochs"),
+    *("status", "why", "weights", "needs_weights", *MEASURED, "env.device", "env.finished"),
+]
+SELECTED = {
+    "none": "final epoch",
+    "best-epoch": "epoch chosen on held-out images",
+    "val": "epoch chosen on held-out images",
+    "held-out": "final epoch, validation images held out",
+}
+HALF = 50.0  # top-1 %: a network that predicts one class is right on no more
 
 
 def frame(source: Store | Iterable[Record], failures: Iterable[tuple[RunSpec, str]] = ()) -> pd.DataFrame:
     """A row per run of a store, those that failed among them, or of some records and failures."""
     if isinstance(source, Store):
-        records = source.records()
-        return frame(records, cells.unmet(source.failures(), records))
-    records, failed = list(source), list(failures)
-    sides = {(record.spec.dataset, cells.content(record.spec)): record.data.side for record in records}
+        contents, failures = [_counted(one, source) for one in source.contents()], source.failures()
+    else:
+        contents = [one.model_dump(mode="json") for one in source]
+    failed = [(spec.model_dump(mode="json"), why) for spec, why in failures]
+    finished = {_hash(one["spec"], ("version",)) for one in contents} if failed else set()
+    failed = [(spec, why) for spec, why in failed if _hash(spec, ("version",)) not in finished]
+    sides = {(one["spec"]["dataset"], content_of(one["spec"])): one["data"]["side"] for one in contents}
     rows = [
-        (_of_spec(record.spec, sides), _settings(record.spec), _recipe(record.spec), *_of_record(record))
-        for record in records
+        (*_of_spec(one["spec"], _about(one), sides), _of_result(one), one["metrics"], _of_data(one)) for one in contents
     ]
     rows += [
-        (_of_spec(spec, sides), _settings(spec), _recipe(spec), {"status": FAILED, "why": why}, {}, {})
+        (*_of_spec(spec, naming.about(spec["method"]), sides), {"status": FAILED, "why": why}, {}, {})
         for spec, why in failed
     ]
     if not rows:
-        return pd.DataFrame(columns=["id", "experiment", "seed", "status", "top1", *CONDITIONS, *WAY])
-    results = pd.concat([pd.DataFrame(list(part)) for part in zip(*rows, strict=True)], axis=1)
-    scores = column(results, "top1")[results["status"] == DONE].groupby(results["id"]).first()
-    return results.assign(teacher_top1=results["teacher"].map(scores))
+        return pd.DataFrame(columns=["id", "experiment", "name", "seed", "status", "top1", *SHARED, *PLACE, *WAY])
+    parts = [pd.DataFrame(list(part)) for part in zip(*rows, strict=True)]
+    return _joined(pd.concat([part for part in parts if len(part.columns)], axis=1))
+
+
+def _joined(results: pd.DataFrame) -> pd.DataFrame:
+    """With what runs say of each other: teachers' and SR nets' numbers, and datasets whose content has changed."""
+    by_id = results.drop_duplicates("id").set_index("id")
+    done = by_id[by_id["status"] == DONE]
+    restorer = results.pop("restorer")
+    alone = restorer.isna()
+    known = column(results, "deployed_parameters")
+    contents = results.groupby("dataset")["content"].transform("nunique")
+    several = results["dataset"] + " with content " + results["content"]
+    return results.assign(
+        variant=several.where(contents > 1, None),
+        teacher_top1=results["teacher"].map(column(done, "top1")),
+        teacher_epochs=results["teacher"].map(column(done, "epochs_in_weights")),
+        sr_images=restorer.map(column(by_id, "data.train_images")),
+        sr_epochs=restorer.map(column(by_id, "epochs_in_weights")),
+        deployed=known.where(known.notna(), column(results, "parameters").where(alone)),
+    )
 
 
 def classifiers(results: pd.DataFrame) -> pd.DataFrame:
@@ -70,28 +111,58 @@ def classifiers(results: pd.DataFrame) -> pd.DataFrame:
     return results[results["backbone"] != RESTORES]
 
 
-def tables(results: pd.DataFrame) -> list[pd.DataFrame]:
-    """The classifiers' rows, a frame for each set of CONDITIONS; the newest protocol first, then by data set and size.
+def placed(results: pd.DataFrame) -> pd.DataFrame:
+    """The classifiers' rows, USED columns, each in every place (dataset, scale, degradation) that it belongs to.
 
-    A run on HR images stands in every one that it shares all conditions with that it has; where there is none, in one
-    of its own.
+    A run on HR images stands in each that it shares all other conditions with; where there is none, by itself.
     """
-    runs = classifiers(results)
+    runs = classifiers(results).reindex(columns=USED).copy()
     on_hr = runs["scale"].isna()
+    if not on_hr.any():
+        return runs
     places = runs.loc[~on_hr, CONDITIONS].drop_duplicates()
-    shared = [column for column in CONDITIONS if column not in ON_LR]
-    hr = runs[on_hr].drop(columns=ON_LR).merge(places, how="left", on=shared)
-    both = pd.concat([part for part in (runs[~on_hr], hr) if len(part)]) if len(runs) else runs
-    split = [table for _, table in both.groupby(CONDITIONS, dropna=False, sort=False)]
-    return sorted(split, key=lambda table: _order(table.iloc[0]))
+    hr = runs[on_hr].drop(columns=ON_LR).merge(places, how="left", on=[one for one in CONDITIONS if one not in ON_LR])
+    return pd.concat([part for part in (runs[~on_hr], hr) if len(part)], ignore_index=True)
 
 
-def failures(results: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+def tables(results: pd.DataFrame, by: list[str] = CONDITIONS) -> list[pd.DataFrame]:
+    """The `placed` rows, a frame for each set of conditions; the newest protocol first, then by dataset and size."""
+    runs = placed(results)
+    split = [table for _, table in runs.groupby(by, dropna=False, sort=False)] if len(runs) else []
+    return sorted(split, key=lambda table: _order(table.iloc[0], by))
+
+
+def _order(run: pd.Series, by: Iterable[str]) -> tuple[Any, ...]:
+    scale = 0 if pd.isna(run["scale"]) else run["scale"]
+    first = (run["dataset"], -scale) if "scale" in by else ()
+    return -run["protocol"], *first, *(str(run[name]) for name in sorted(by))
+
+
+def failures_of(results: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """The failed runs that belong to one of `tables`: its own, and the SR nets on its data, which its rows may need."""
     nets = results[(results["backbone"] == RESTORES) & (results["status"] == FAILED)]
     own = table[table["status"] == FAILED]
-    places = table[OF_DATA].drop_duplicates()
-    return pd.concat([part for part in (own, nets.merge(places, on=OF_DATA)) if len(part)] or [own])
+    places = table[[*PLACE, "degradation"]].drop_duplicates()
+    return pd.concat([part for part in (own, nets.merge(places)) if len(part)] or [own])
+
+
+def conditions(run: pd.Series, by: Iterable[str] = CONDITIONS) -> str:
+    """What all rows of a table share, in words: a field that has none of its own by its name, if not as usual."""
+    images = ["all" if pd.isna(run[f"limit_{part}"]) else f"{run[f'limit_{part}']:,.0f}" for part in ("train", "test")]
+    said = {
+        "recipe": f"recipe {run['recipe']}",
+        "recipe.epochs": naming.in_epochs(run["recipe.epochs"]),
+        "recipe.batch_size": f"batches of {run['recipe.batch_size']}",
+        "limit_train": f"{images[0]} training and {images[1]} test images",
+        "degradation": run["degradation"] if isinstance(run["degradation"], str) else "on HR images",
+        "select": SELECTED.get(run["select"], run["select"]),
+        "variant": run["variant"] if isinstance(run["variant"], str) else "",
+    } | dict.fromkeys((*PLACE, "limit_test", "protocol"), "")
+    for field in by:
+        usual = field in said or pd.isna(run[field]) or run[field] == RunSpec.model_fields[field].default
+        said.setdefault(field, "" if usual else f"{field} {run[field]}")
+    older = "" if run["protocol"] == PROTOCOL else f"protocol {run['protocol']} (today's is {PROTOCOL})"
+    return ", ".join(text for text in (*said.values(), older) if text)
 
 
 def column(runs: pd.DataFrame, name: str) -> pd.Series:
@@ -99,49 +170,109 @@ def column(runs: pd.DataFrame, name: str) -> pd.Series:
     return runs[name] if name in runs else pd.Series(None, index=runs.index, dtype=object)
 
 
-def _order(run: pd.Series) -> tuple[Any, ...]:
-    scale = 0 if pd.isna(run["scale"]) else run["scale"]
-    return -run["protocol"], run["dataset"], -scale, *(str(run[column]) for column in CONDITIONS)
+def defaults(results: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """Method -> its settings where nothing is set, as its newest run has them."""
+    newest = results.sort_values("env.finished") if "env.finished" in results else results
+    return {method: json.loads(text) for method, text in zip(newest["method"], newest["defaults"], strict=True) if text}
 
 
-def _of_spec(spec: RunSpec, sides: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-    content = cells.content(spec)
-    side, row = sides.get((spec.dataset, content)), cells.row_key(spec)
-    small = side // (spec.scale or 1) if side else None
+def content_of(spec: Mapping[str, Any]) -> str:
+    """Names the content of the dataset that a run saw; spec: as JSON."""
+    return _short(spec["fingerprint"])
+
+
+def _about(content: Mapping[str, Any]) -> About:
+    said = content.get("about")
+    return About(**said) if said else naming.about(content["spec"]["method"])
+
+
+def _of_spec(
+    spec: Mapping[str, Any], about: About, sides: Mapping[tuple[str, str], int]
+) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+    """A run's columns that its spec says, its settings, its recipe."""
+    content, needs, recipe = content_of(spec), spec["needs"], json.dumps(spec["recipe"])
+    side = sides.get((spec["dataset"], content))
+    small = side // (spec["scale"] or 1) if side else None
+    changes = naming.changes(dict(sorted(spec["config"].items())), about)
+    ids = {role: id_of(need) for role, need in sorted(needs.items())}
     derived = {
-        "config": row.config,
+        "config": json.dumps(spec["config"], sort_keys=True),
         "fingerprint": content,
-        "recipe": recipes.name_of(spec.recipe, spec.backbone),
-        "needs": " ".join(f"{role}={need.id}" for role, need in sorted(spec.needs.items())),
+        "recipe": _recipe_name(recipe, spec["backbone"]),
+        "needs": " ".join(f"{role}={run}" for role, run in ids.items()),
     }
-    fields = {
-        INSTEAD.get(field, (field,))[0]: derived[field] if field in derived else _plain(getattr(spec, field))
-        for field in type(spec).model_fields
+    fields = {INSTEAD.get(field, (field,))[0]: derived.get(field, spec.get(field)) for field in RunSpec.model_fields}
+    fields["dropout"] = spec.get("dropout", 0.0)
+    return (
+        {
+            "id": id_of(dict(spec)),
+            "experiment": _hash(spec, ("seed",)),
+            "anyhow": _hash(spec, ("seed", "precision")),
+            "label": about.label,
+            "name": " ".join([about.label, *changes]),
+            "changes": json.dumps(changes),
+            "defaults": None if about.defaults is None else json.dumps(about.defaults, sort_keys=True),
+            **fields,
+            "side": side,
+            "size": f"{small}x{small}" if small else None,
+            "tested_on": about.tested_on if about.tested_on == "hr" else "lr" if spec["scale"] else "hr",
+            "teacher": ids.get(TEACHER),
+            "restorer": next((ids[role] for role, need in needs.items() if need["backbone"] == RESTORES), None),
+        },
+        {f"set.{name}": _plain(value) for name, value in spec["config"].items()},
+        {f"recipe.{name}": value for name, value in spec["recipe"].items()},
+    )
+
+
+def _of_result(content: Mapping[str, Any]) -> dict[str, Any]:
+    needs, given = content["spec"]["needs"], content.get("needs_weights") or {}
+    weights = {id_of(needs[role]): digest for role, digest in given.items()}
+    return {
+        "status": content["status"],
+        "why": content["why"],
+        "weights": content["files"].get(WEIGHTS),
+        "needs_weights": _plain(weights) if weights else None,
     }
-    named = {"label": cells.label(spec.method), "name": cells.name(row)}
-    teacher = {"teacher": spec.needs[TEACHER].id if TEACHER in spec.needs else None}
-    size = {"side": side, "size": f"{small}x{small}" if small else None, "tested_on": "lr" if spec.scale else "hr"}
-    return {"id": spec.id, "experiment": cells.variant(spec), **named, **fields, **size, **teacher}
 
 
-def _settings(spec: RunSpec) -> dict[str, Any]:
-    return {f"set.{name}": _plain(value) for name, value in spec.config.items()}
+def _of_data(content: Mapping[str, Any]) -> dict[str, Any]:
+    data = {f"data.{name}": content["data"][name] for name in ("train_images", "val_images", "test_images")}
+    return data | {f"env.{name}": _plain(value) for name, value in content["env"].items()}
 
 
-def _recipe(spec: RunSpec) -> dict[str, Any]:
-    return {f"recipe.{name}": value for name, value in spec.recipe.model_dump().items()}
+def _counted(content: dict[str, Any], store: Store) -> dict[str, Any]:
+    """With the number of classes that a classifier predicts, of an older record too, which does not say it."""
+    metrics = content["metrics"]
+    if "top1" not in metrics or "predicted_classes" in metrics or metrics["top1"] > HALF:
+        return content
+    classes = len(np.unique(store.predictions(content["id"])["predicted"]))
+    return content | {"metrics": metrics | {"predicted_classes": classes}}
 
 
-def _of_record(record: Record) -> tuple[dict[str, Any], ...]:
-    alone = not any(need.backbone == RESTORES for need in record.spec.needs.values())
-    deployed = record.metrics.get("deployed_parameters", record.metrics.get("parameters") if alone else None)
-    data = {f"data.{name}": getattr(record.data, name) for name in ("train_images", "val_images", "test_images")}
-    env = {f"env.{name}": _plain(value) for name, value in record.env.items()}
-    weights = {record.spec.needs[role].id: digest for role, digest in record.needs_weights.items()}
-    result = {"status": record.status, "why": record.why, "needs_weights": _plain(weights) if weights else None}
-    return result, dict(record.metrics) | {"deployed": deployed}, data | env
+@lru_cache
+def _recipe_name(recipe: str, backbone: str) -> str:
+    return recipes.name_of(Recipe.model_validate_json(recipe), backbone)
+
+
+def _hash(spec: Mapping[str, Any], without: Collection[str]) -> str:
+    """A spec without some of its fields, and without those of its needs, as a hash."""
+    return _short(_without(spec, without))
+
+
+def _without(spec: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    kept = {name: value for name, value in spec.items() if name not in names}
+    return kept | {"needs": {role: _without(need, names) for role, need in spec["needs"].items()}}
+
+
+def _short(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
 
 
 def _plain(value: Any) -> Any:
     """A value that fits a cell: what holds others becomes JSON."""
     return json.dumps(value, sort_keys=True) if isinstance(value, dict | list | tuple) else value
+
+
+def each(runs: pd.DataFrame, name: str) -> Iterator[Any]:
+    """The different values of a column, those that are missing left out, in the order of the rows."""
+    return iter(dict.fromkeys(column(runs, name).dropna()))

@@ -1,84 +1,110 @@
-"""A published table filled from records: our numbers, the published ones and the difference."""
+"""A published table filled from runs: our numbers, the published ones, and whether rows differ by more than chance."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
 
-from lrbench.report import cells
-from lrbench.report.cells import Cell, Cells, Column, Conditions, RowKey
-from lrbench.report.compare import Comparison, Right, family
-from lrbench.report.needed import Known
+import pandas as pd
+
+from lrbench.method import naming
+from lrbench.report import frame, notes
+from lrbench.report.compare import Comparison, Right, family, numbers
+from lrbench.report.formats import HR_MARK, Table
+from lrbench.report.frame import FAILED, SHARED
+from lrbench.report.groups import (
+    DASH,
+    ROW,
+    Defaults,
+    Wanted,
+    comparison,
+    control,
+    fixed,
+    joined,
+    score,
+    shown,
+    summary,
+    usual_widths,
+)
 from lrbench.report.published import PublishedRow, PublishedTable
-from lrbench.report.rows import Wanted, compared, controlled, usual_widths
-from lrbench.spec.record import Record
-from lrbench.spec.runspec import RunSpec
-
-Failure = tuple[RunSpec, str]  # a run that failed, and why
+from lrbench.report.stats import CHANCE
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One row in one column: what was published, what we measured, either or neither."""
+class Cell:
+    """One row in one column: what was published, and the runs of ours, one row of the frame each, by seed.
+
+    reference, control: the difference from the table's reference, and from the reference that was trained like the row.
+    """
 
     published: float | None
-    cell: Cell | None
-    comparison: Comparison | None = None  # with the table's reference
-    control: Comparison | None = None  # with the reference whose training started as this row's did
+    runs: pd.DataFrame
+    reference: Comparison | None = None
+    control: Comparison | None = None
+    control_runs: str = ""  # ids
+
+    @cached_property
+    def ours(self) -> dict[str, Any] | None:
+        """The summary of its runs; None where there are none."""
+        return summary(self.runs) if len(self.runs) else None
 
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
         """Those that there are, each once: a control that is the reference itself is one comparison, not two."""
-        return tuple(dict.fromkeys(one for one in (self.comparison, self.control) if one is not None))
-
-    @property
-    def difference(self) -> float | None:
-        """Ours minus the published number, in percentage points."""
-        if self.published is None or self.cell is None or self.cell.top1 is None:
-            return None
-        return self.cell.top1.mean - self.published
+        return tuple(dict.fromkeys(one for one in (self.reference, self.control) if one is not None))
 
 
 @dataclass(frozen=True)
 class Row:
-    """A published row; of one with settings that the paper leaves open, one for each of their values that were run.
-
-    `hr` marks one tested on HR images.
-    """
+    """A published row; of one with settings that the paper leaves open, one for each of their values that were run."""
 
     label: str
-    key: RowKey
-    entries: tuple[Entry, ...]
-    hr: bool
+    method: str
+    backbone: str
+    config: str  # JSON
+    width: float
+    hr: bool  # trained and tested on HR images
+    cells: tuple[Cell, ...]
 
-    @property
+    @cached_property
+    def runs(self) -> pd.DataFrame:
+        """Those of all its columns, each once."""
+        return pd.concat([cell.runs for cell in self.cells]).drop_duplicates("id")
+
+    @cached_property
     def epochs(self) -> int | None:
         """Epochs in the weights; None where nothing has been run."""
-        return max((entry.cell.epochs for entry in self.entries if entry.cell), default=None)
-
-    @property
-    def records(self) -> list[Record]:
-        """The runs of all its columns, each once."""
-        return list({one.id: one for entry in self.entries if entry.cell for one in entry.cell.records}.values())
+        return max((cell.ours["epochs_in_weights"] for cell in self.cells if cell.ours), default=None)
 
 
 @dataclass(frozen=True)
-class FilledTable:
-    """A published table under one set of conditions; `conditions` is None where there is no run at all.
+class Filled:
+    """A published table under one set of conditions; `run` is any run of it, None where there is none at all.
 
-    known: every run that its runs may have needed. failed: the runs that it misses because they failed. other_widths:
-    the networks, such as "resnet18 x0.5", at whose width its rows were run as well, but less often.
+    failed: the failed runs that it misses. other_widths: the networks, such as "resnet18 x0.5", at whose width its rows
+    were run as well, but less often. left_out: runs of older versions, or of another precision.
     """
 
     source: PublishedTable
-    conditions: Conditions | None
-    columns: tuple[Column, ...]
-    labels: tuple[str, ...]  # of the columns
+    run: pd.Series | None
     rows: tuple[Row, ...]
-    known: Known = field(default_factory=dict)
-    failed: tuple[Failure, ...] = ()
+    results: pd.DataFrame = field(repr=False)  # all runs, some of which its runs may have needed
+    failed: pd.DataFrame = field(repr=False)
     other_widths: tuple[str, ...] = ()
+    left_out: int = 0
+
+    @property
+    def columns(self) -> list[str]:
+        """Such as "cifar10 8x8"."""
+        return [f"{dataset} {side // scale}x{side // scale}" for dataset, scale, side in self.source.columns]
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """All that the table makes: they are made together, see compare.family."""
+        return [one for row in self.rows for cell in row.cells for one in cell.comparisons]
 
     @property
     def unequal_budgets(self) -> bool:
@@ -86,147 +112,276 @@ class FilledTable:
         return len({row.epochs for row in self.rows if row.epochs is not None and not row.hr}) > 1
 
     @property
-    def comparisons(self) -> list[Comparison]:
-        """All that the table makes: they are made together, see lrbench.report.compare.family."""
-        return [one for row in self.rows for entry in row.entries for one in entry.comparisons]
-
-    @property
-    def heading(self) -> str:
-        """The conditions in words; with the width, where all rows have one and the same, which is not 1."""
-        widths = {row.key.width for row in self.rows if row.records}
+    def conditions(self) -> str:
+        """In words; with the width, where all rows have one and the same, which is not 1."""
+        widths = {row.width for row in self.rows if len(row.runs)}
         width = f", width {widths.pop():g}" if len(widths) == 1 and widths != {1.0} else ""
-        return f"{self.conditions}{width}" if self.conditions else "no run yet"
-
-    @property
-    def left_out(self) -> int:
-        """Records of older versions, or another precision, of an experiment that is shown."""
-        return sum(entry.cell.left_out for row in self.rows for entry in row.entries if entry.cell)
+        return "no run yet" if self.run is None else f"{frame.conditions(self.run, SHARED)}{width}"
 
 
-def fill(
-    source: PublishedTable, records: Iterable[Record], right: Right | None = None, failures: Iterable[Failure] = ()
-) -> list[FilledTable]:
+def fill(source: PublishedTable, results: pd.DataFrame, right: Right | None = None) -> list[Filled]:
     """The table once for each set of conditions under which a row of it was run, or failed, or once, empty.
 
-    Its rows and columns are the published ones, each backbone at the width at which most were run.
-    With `right`, rows are tested against the table's reference.
+    Its rows and columns are the published ones, each backbone at the width at which most seeds of them were run: what
+    else has been run stands in no published table. With `right`, rows are tested against the table's reference.
     """
-    known = {record.id: record for record in records}
-    found = cells.sort(record for record in known.values() if not record.restores)
-    failed = [(spec, why) for spec, why in failures if spec.id not in known]
-    under = [*found, *(cells.conditions(spec) for spec, _ in failed if spec.scale is not None)]
-    filled = [_fill(source, shared, found.get(shared, {}), right, known, failed) for shared in dict.fromkeys(under)]
-    filled = sorted((one for one in filled if one.failed or any(row.records for row in one.rows)), key=_order)
-    return filled or [_fill(source, None, {}, None, known, [])]
-
-
-def _order(table: FilledTable) -> tuple[object, ...]:
-    return table.conditions.order if table.conditions else ()
+    usual = frame.defaults(results)
+    filled = [_fill(source, table, results, right, usual) for table in frame.tables(results, SHARED)]
+    filled = [one for one in filled if len(one.failed) or any(len(row.runs) for row in one.rows)]
+    return filled or [_fill(source, results[:0], results, None, usual)]
 
 
 def _fill(
-    source: PublishedTable,
-    shared: Conditions | None,
-    found: Cells,
-    right: Right | None,
-    known: Known,
-    failed: Sequence[Failure],
-) -> FilledTable:
-    columns = [Column(dataset, scale) for dataset, scale, _ in source.columns]
-    labels = [column.label(side) for column, (_, _, side) in zip(columns, source.columns, strict=True)]
+    source: PublishedTable, table: pd.DataFrame, results: pd.DataFrame, right: Right | None, usual: Defaults
+) -> Filled:
     anywhere = [Wanted(row.method, row.backbone, row.settings, row.free) for row in source.rows]
-    places = {*columns, *(replace(column, scale=None) for column in columns)}
-    widths = usual_widths([(one, place) for one in anywhere for place in places], found)
+    places = [_of_place(table, dataset, scale) for dataset, scale, _ in source.columns]
+    found = [one.find(place, usual) for one in anywhere for place in places]
+    widths = usual_widths(shown(same) for runs in found for _, same in runs.groupby(ROW))
     wanted = [replace(one, width=widths.get(one.backbone)) for one in anywhere]
-    rows = [
-        _row(label, key, columns, row.top1, found)
-        for row, one in zip(source.rows, wanted, strict=True)
-        for label, key in _keys(row, one, found)
-    ]
-    if len({row.key.width for row in rows if row.records}) > 1:  # else it stands in the heading
+    rows = [made for row, one in zip(source.rows, wanted, strict=True) for made in _rows(row, one, places, usual)]
+    if len({row.width for row in rows if len(row.runs)}) > 1:  # else it stands with the conditions
         rows = [
-            replace(row, label=f"{row.label}, width {row.key.width:g}") if row.records and row.key.width != 1 else row
+            replace(row, label=f"{row.label}, width {row.width:g}") if len(row.runs) and row.width != 1 else row
             for row in rows
         ]
     if source.reference and right:
-        rows = _together([_compared(row, columns, source.reference, found, right) for row in rows])
-    missed = [one for one in failed if shared and _misses(wanted, columns, shared, one[0])]
-    others = {
-        key.network
-        for key, column in found
-        if column in places and key.width != widths.get(key.backbone) and any(one.fits(key) for one in anywhere)
-    }
-    return FilledTable(
-        source, shared, tuple(columns), tuple(labels), tuple(rows), known, tuple(missed), tuple(sorted(others))
+        rows = _together([_compared(row, places, source.reference, usual, right) for row in rows])
+    there = pd.concat(found) if found else table
+    others = there[there["width"] != there["backbone"].map(widths)]
+    networks = {naming.network(*one) for one in others[["backbone", "width"]].itertuples(index=False)}
+    of_rows = pd.concat([one.find(place, usual) for one in wanted for place in places])
+    ours = {run for row in rows for run in row.runs["id"]}
+    return Filled(
+        source,
+        table.iloc[0] if len(table) else None,
+        tuple(rows),
+        results,
+        _failed(table, of_rows, wanted, {dataset for dataset, _, _ in source.columns}),
+        tuple(sorted(networks)),
+        len(set(of_rows.loc[of_rows["status"] != FAILED, "id"]) - ours),
     )
 
 
-def _keys(row: PublishedRow, wanted: Wanted, found: Cells) -> list[tuple[str, RowKey]]:
-    """The runs that may stand in a published row, each with its label; its default settings where there is none."""
-    keys = []
-    for key in dict.fromkeys(key for key, _ in found):
-        if wanted.fits(key):
-            shown = {change.partition("=")[0]: change for change in cells.changes(key)}
-            own, config = json.loads(key.config), cells.default_config(row.method) | dict(row.settings)
-            changed = [shown[name] for name in row.free if name in shown and own[name] != config.get(name)]
-            keys.append((", ".join([row.label, *changed]), key))
-    config = cells.default_config(row.method) | dict(row.settings)
-    return keys or [
-        (row.label, RowKey(row.backbone, row.method, json.dumps(config, sort_keys=True), wanted.width or 1.0))
+def _of_place(table: pd.DataFrame, dataset: str, scale: int) -> pd.DataFrame:
+    """The runs of a column; those on HR images among them, which may have been run alone."""
+    return table[(table["dataset"] == dataset) & ((table["scale"] == scale) | table["scale"].isna())]
+
+
+def _failed(table: pd.DataFrame, of_rows: pd.DataFrame, wanted: Sequence[Wanted], datasets: set[str]) -> pd.DataFrame:
+    """Of the failed runs those of a table's rows, and those tested on HR that may teach them."""
+    networks = {(one.backbone, one.width) for one in wanted}
+    teaches = [
+        on == "hr" and dataset in datasets and ((backbone, width) in networks or (backbone, None) in networks)
+        for on, dataset, backbone, width in zip(
+            table["tested_on"], table["dataset"], table["backbone"], table["width"], strict=True
+        )
     ]
+    missed = table[table["id"].isin(of_rows["id"]) | pd.Series(teaches, index=table.index, dtype=bool)]
+    return missed[missed["status"] == FAILED].drop_duplicates("id")
 
 
-def _row(label: str, key: RowKey, columns: Sequence[Column], top1: Sequence[float | None], found: Cells) -> Row:
-    entries = tuple(
-        Entry(published, found.get((key, column)) or found.get((key, Column(column.dataset, None))))
-        for column, published in zip(columns, top1, strict=True)
-    )
-    records = [record for entry in entries if entry.cell for record in entry.cell.records]
-    hr = any(record.spec.scale is None for record in records) or cells.sees_hr(key.method)
-    return Row(label, key, entries, hr)
+def _rows(row: PublishedRow, wanted: Wanted, places: Sequence[pd.DataFrame], usual: Defaults) -> Iterator[Row]:
+    """The rows that a published one becomes; one without runs where there are none."""
+    found = pd.concat([wanted.find(place, usual) for place in places])
+    found = found[found["status"] != FAILED]
+    config = dict(usual.get(row.method, {})) | dict(row.settings)
+    hr = bool((found["tested_on"] == "hr").any()) if len(found) else naming.about(row.method).tested_on == "hr"
+    for (text, width), same in found.groupby(["config", "width"]):
+        own = json.loads(text)
+        changes = {one.partition("=")[0]: one for one in json.loads(same.iloc[0]["changes"])}
+        told = [changes[name] for name in row.free if name in changes and own[name] != config.get(name)]
+        runs = [place[place["id"].isin(same["id"])] for place in places]
+        cells = [Cell(top1, shown(one)) for top1, one in zip(row.top1, runs, strict=True)]
+        yield Row(", ".join([row.label, *told]), row.method, row.backbone, text, width, hr, tuple(cells))
+    if not len(found):
+        empty = tuple(Cell(top1, place[:0]) for top1, place in zip(row.top1, places, strict=True))
+        text = json.dumps(config, sort_keys=True)
+        yield Row(row.label, row.method, row.backbone, text, wanted.width or 1.0, hr, empty)
 
 
-def _compared(row: Row, columns: Sequence[Column], reference: str, found: Cells, right: Right) -> Row:
+def _compared(row: Row, places: Sequence[pd.DataFrame], reference: str, usual: Defaults, right: Right) -> Row:
     """The row with each of its cells compared with the reference of its backbone, and with its control."""
-    plain = cells.default_config(reference)
-    configs = plain, controlled(plain, json.loads(row.key.config))
-    keys = [replace(row.key, method=reference, config=json.dumps(config, sort_keys=True)) for config in configs]
-    if row.hr or row.key == keys[0]:
+    plain = Wanted(reference, row.backbone, width=row.width)
+    if row.hr or (row.method == reference and json.loads(row.config) == plain.config(usual)):
         return row
-    entries = []
-    for entry, column in zip(row.entries, columns, strict=True):
-        comparisons = {  # of one key, where the row starts as the reference does
-            key: compared(entry.cell, found.get((key, column)), right) for key in dict.fromkeys(keys) if key != row.key
-        }
-        comparison, control = (comparisons.get(key) for key in keys)
-        entries.append(replace(entry, comparison=comparison, control=control))
-    return replace(row, entries=tuple(entries))
+    cells = []
+    for cell, place in zip(row.cells, places, strict=True):
+        if len(cell.runs):
+            others = shown(plain.find(place, usual), cell.runs.iloc[0]["precision"])
+            _, of_control = control(cell.runs, place, [reference], usual)
+            first = comparison(cell.runs, others, right) if row.method != reference or len(others) else None
+            same = set(of_control["id"]) == set(others["id"])
+            second = first if same else comparison(cell.runs, of_control, right)
+            cell = replace(cell, reference=first, control=second, control_runs=joined(of_control["id"]))
+        cells.append(cell)
+    return replace(row, cells=tuple(cells))
 
 
 def _together(rows: Sequence[Row]) -> list[Row]:
     """The rows with all comparisons that the table makes made together."""
-    alone = [comparison for row in rows for entry in row.entries for comparison in entry.comparisons]
+    alone = [one for row in rows for cell in row.cells for one in cell.comparisons]
     made = dict(zip(alone, family(alone), strict=True))
-    return [
-        replace(
-            row,
-            entries=tuple(
-                replace(
-                    entry,
-                    comparison=entry.comparison and made[entry.comparison],
-                    control=entry.control and made[entry.control],
+
+    def of_family(cell: Cell) -> Cell:
+        first, second = (one and made[one] for one in (cell.reference, cell.control))
+        return replace(cell, reference=first, control=second)
+
+    return [replace(row, cells=tuple(map(of_family, row.cells))) for row in rows]
+
+
+def table(filled: Filled) -> Table:
+    """The table as it is read."""
+    head, lines, runs = _body(filled)
+    return Table(
+        filled.source.title,
+        filled.conditions,
+        pd.DataFrame(lines, columns=head),
+        list(_notes(filled)),
+        lambda: _long(filled),
+        pd.DataFrame(runs, columns=head),
+    )
+
+
+def _long(filled: Filled) -> pd.DataFrame:
+    """A row for each row and column of the table that has a number; percentages and percentage points."""
+    about = dict.fromkeys(SHARED) if filled.run is None else {name: filled.run[name] for name in SHARED}
+    nothing = dict.fromkeys(summary(filled.results[:1]) if len(filled.results) else ())
+    lines = []
+    for row in filled.rows:
+        for (dataset, scale, side), cell in zip(filled.source.columns, row.cells, strict=True):
+            ours = cell.ours
+            if ours or cell.published is not None:
+                place = {"dataset": dataset, "size": f"{side // scale}x{side // scale}", "scale": scale}
+                way = {name: getattr(row, name) for name in ("method", "config", "backbone", "width")}
+                mean = ours and ours["top1_mean"]
+                against = {"published": cell.published}
+                against["difference"] = None if mean is None or not cell.published else round(mean - cell.published, 6)
+                lines.append(
+                    {
+                        "table": filled.source.title,
+                        **about,
+                        **place,
+                        "row": row.label,
+                        **nothing,
+                        **(ours or {"n": 0, "diverged": 0}),
+                    }
+                    | way
+                    | {"tested_on": "hr" if row.hr else "lr"}
+                    | against
+                    | numbers("reference", cell.reference)
+                    | numbers("control", cell.control)
+                    | {"control_runs": cell.control_runs}
                 )
-                for entry in row.entries
-            ),
+    return pd.DataFrame(lines)
+
+
+def _body(filled: Filled) -> tuple[list[str], list[list[str]], list[list[tuple[str, ...]]]]:
+    """Head, lines, and the ids of the runs behind each cell."""
+    head = ["", *(["epochs"] if filled.unequal_budgets else [])]
+    published, compared, controlled = _columns(filled)
+    for number, label in enumerate(filled.columns):
+        head += [label, *(["published", "difference"] if number in published else [])]
+        head += [f"vs {_reference(filled)}"] * (number in compared) + ["vs its control"] * (number in controlled)
+    lines, runs = [], []
+    for row in filled.rows:
+        line, behind = [row.label + (f" {HR_MARK}" if row.hr else "")], [()]
+        if filled.unequal_budgets:
+            line.append(str(row.epochs or DASH))
+        for number, cell in enumerate(row.cells):
+            ours = cell.ours
+            ids = tuple(cell.runs["id"])
+            behind += [()] * (len(line) - len(behind)) + [ids]
+            line.append(score(ours) if ours else DASH)
+            if number in published:
+                mean = ours and ours["top1_mean"]
+                gap = None if mean is None or cell.published is None else mean - cell.published
+                line += [fixed(cell.published), fixed(gap, "+")]
+            if number in compared:
+                line.append(marked(cell.reference))
+            if number in controlled:
+                line.append(marked(cell.control))
+                behind += [()] * (len(line) - len(behind) - 1) + [tuple(cell.control_runs.split())]
+        lines.append(line)
+        runs.append(behind + [()] * (len(line) - len(behind)))
+    return head, lines, runs
+
+
+def _columns(filled: Filled) -> tuple[set[int], set[int], set[int]]:
+    """The columns with a published number, with a difference from the reference, and from a control that is another."""
+    places = [(number, cell) for row in filled.rows for number, cell in enumerate(row.cells)]
+    return (
+        {number for number, cell in places if cell.published is not None},
+        {number for number, cell in places if cell.reference},
+        {
+            number
+            for number, cell in places
+            if cell.control and (filled.unequal_budgets or cell.control is not cell.reference)
+        },
+    )
+
+
+def _reference(filled: Filled) -> str:
+    """The label of the table's reference."""
+    runs = filled.results[filled.results["method"] == filled.source.reference]
+    return str(runs.iloc[0]["label"]) if len(runs) else str(filled.source.reference)
+
+
+def _notes(filled: Filled) -> Iterator[str]:
+    source = filled.source
+    yield "Ours: top-1 % on the test images, mean ± sample standard deviation over seeds (number of seeds)."
+    published, compared, controlled = _columns(filled)
+    if published:
+        yield f"Published: {source.source}; {source.protocol}. Difference: ours - published."
+    if compared | controlled:
+        reference = _reference(filled)
+        yield (
+            f"vs {reference}{' and its control' if controlled else ''}: mean difference in points over the seeds that "
+            "both have; in brackets, in how many of them it is more than chance, by McNemar's test on the stored "
+            f"predictions (p < {CHANCE:g}), which compares two trained networks, not two ways of training."
+            + (f" Its control is the {reference} of the same budget, trained like the row." if controlled else "")
         )
-        for row in rows
+        yield notes.about_marks(filled.comparisons)
+    yield from source.notes
+    if filled.unequal_budgets:
+        yield (
+            "Budgets are unequal: `epochs` counts all epochs that went into the weights. Compare rows of the same "
+            "number only."
+        )
+    if any(row.hr for row in filled.rows):
+        yield f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor."
+    yield from _about_runs(filled)
+    yield from notes.failed(filled.failed)
+    if filled.left_out:
+        yield f"{filled.left_out} run(s) of older versions or another precision of these rows are left out."
+    if filled.other_widths:
+        networks = ", ".join(filled.other_widths)
+        yield f"Run less often, and not shown here: {networks}; `lrbench table leaderboard` has it."
+    if filled.run is None:
+        others = "; what else was run stands in `lrbench table leaderboard`" if len(filled.results) else ""
+        yield (
+            "Nothing has been run yet of these rows and columns; start with `lrbench run --method NAME --dataset NAME`"
+            f"{others}."
+        )
+
+
+def _about_runs(filled: Filled) -> Iterator[str]:
+    """What one has to know of the runs to read the table: teachers, SR nets, precisions, weights that differ."""
+    teachers = [
+        f"{row.label}, {label}: {about}"
+        for row in filled.rows
+        for label, cell in zip(filled.columns, row.cells, strict=True)
+        if (about := notes.teachers(cell.runs, filled.results))
     ]
+    if teachers:
+        yield f"Their teachers' top-1 %: {'; '.join(teachers)}."
+    for row in filled.rows:
+        if trained := notes.restorers(row.runs):
+            yield f"{row.label}: its SR net was trained on {trained}."
+    yield from notes.precisions({row.label: row.runs for row in filled.rows})
+    yield from notes.differing_weights(pd.concat([row.runs for row in filled.rows]), filled.results)
 
 
-def _misses(wanted: Sequence[Wanted], columns: Sequence[Column], shared: Conditions, spec: RunSpec) -> bool:
-    """Whether a run that failed is one of a table's, or of those tested on HR that may teach them."""
-    if spec.scale is None:
-        same = cells.conditions(spec) in (shared, shared.on_hr()) and spec.dataset in {one.dataset for one in columns}
-        return same and any(one.backbone == spec.backbone and one.width in (None, spec.width) for one in wanted)
-    there = Column(spec.dataset, spec.scale) in columns and any(one.fits(cells.row_key(spec)) for one in wanted)
-    return there and cells.conditions(spec) == shared
+def marked(difference: Comparison | None) -> str:
+    """A difference with what stands beside it where it is more than chance."""
+    return DASH if difference is None else f"{difference} {difference.mark}".rstrip()

@@ -67,8 +67,7 @@ class RunSpec(BaseModel):
     @cached_property
     def id(self) -> str:
         """16 hexadecimal digits."""
-        canonical = json.dumps(_known(self.model_dump(mode="json")), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+        return id_of(self.model_dump(mode="json"))
 
     def __hash__(self) -> int:
         return hash(self.id)
@@ -93,6 +92,12 @@ class RunSpec(BaseModel):
                 yield spec
 
         return visit(self)
+
+
+def id_of(content: dict[str, Any]) -> str:
+    """The id of a spec that is given as JSON, all fields and needs in it."""
+    canonical = json.dumps(_known(content), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
 def _known(content: dict[str, Any]) -> dict[str, Any]:

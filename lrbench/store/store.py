@@ -110,6 +110,15 @@ class Store:
         kept.write(there)
         return found
 
+    def contents(self) -> list[dict[str, Any]]:
+        """The JSON content of every finished run."""
+        found = self.records()
+        self._by_id = {record.id: record for record in found}
+        return [record.model_dump(mode="json") for record in found]
+
+    def _of(self, run):  # type: ignore
+        return self._by_id[run] if isinstance(run, str) else run
+
     def _known(self, kept: Index, run: str) -> Record:
         record = kept.record(run)
         if (right := kept.right(run)) is not None:
@@ -133,11 +142,13 @@ class Store:
         `predicted` and `label` (n,) of a classifier; psnr, ssim, psnr_y, ssim_y (n,) of an SR net, and
         `restored`, its images of the first few.
         """
+        record = self._of(record)
         with np.load(io.BytesIO(self._content(record, PREDICTIONS)), allow_pickle=False) as arrays:
             return dict(arrays)
 
     def right(self, record: Record) -> np.ndarray:
         """Which test images a classifier got right: bool (n,), in the data set's canonical order."""
+        record = self._of(record)
         content = record.files[PREDICTIONS]
         if content not in self._right:
             self._right[content] = self._packed(record)
@@ -170,7 +181,7 @@ class Store:
 
     def curve(self, record: Record) -> str:
         """The learning curve, CSV: a row an epoch."""
-        return self._content(record, CURVE).decode()
+        return self._content(self._of(record), CURVE).decode()
 
     def save(self, record: Record, curve: str, predictions: dict[str, np.ndarray], weights: bytes) -> Record:
         """Write a finished run, replacing one whose weights were left out. Raises OSError."""

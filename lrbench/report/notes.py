@@ -1,0 +1,115 @@
+"""Sentences below tables: what marks mean, and what one has to know of the runs to read a row."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+
+import pandas as pd
+
+from lrbench.method import naming
+from lrbench.report.compare import NETWORKS_MARK, SEEDS, WAYS_MARK, Comparison
+from lrbench.report.frame import RESTORES, column, each
+from lrbench.report.groups import joined, score, summary
+from lrbench.report.stats import CHANCE
+
+
+def about_marks(comparisons: Sequence[Comparison]) -> str:
+    """What the marks of a table's differences mean. comparisons: all that it makes."""
+    ways, networks = sum(one.of_ways for one in comparisons), sum(one.of_networks for one in comparisons)
+    words = []
+    if ways or not networks:
+        words.append(
+            f"A difference marked {WAYS_MARK} has {SEEDS} seeds or more and is more than chance (p < {CHANCE:g}): the "
+            "two ways of training differ. That is by a paired t-test over the seeds, whose spread is pooled over the "
+            "comparisons of this table (moderated, Smyth 2004, where they vary differently) and is at least what the "
+            f"test images alone give, after Holm's correction for {_number(ways)} of so many seeds."
+        )
+    if networks:
+        words.append(
+            f"One marked {NETWORKS_MARK} has one seed and is more than chance by McNemar's test, after Holm's "
+            f"correction for {_number(networks)} of one seed, a family of its own: the two networks differ, which says "
+            "nothing of another seed."
+        )
+    return " ".join([*words, "Without a mark no difference is shown; that does not say that there is none."])
+
+
+def _number(comparisons: int) -> str:
+    return "the one comparison" if comparisons == 1 else f"the {comparisons} comparisons"
+
+
+def precisions(rows: Mapping[str, pd.DataFrame]) -> Iterator[str]:
+    """The precision of some rows, by name; where they differ, that they are compared across it."""
+    of_row = {label: joined(each(runs, "precision")) for label, runs in rows.items() if len(runs)}
+    different = list(dict.fromkeys(of_row.values()))
+    if len(different) == 1:
+        yield f"Precision: {' and '.join(different[0].split())}."
+    elif different:
+        most = max(different, key=list(of_row.values()).count)
+        others = ", ".join(f"{label}: {' and '.join(one.split())}" for label, one in of_row.items() if one != most)
+        yield (
+            f"Precision: {' and '.join(most.split())}, but of {others}. A row is compared with its reference at the "
+            "row's own precision, where the reference was run at it; else the difference is across precisions, too."
+        )
+
+
+def teachers(runs: pd.DataFrame, results: pd.DataFrame) -> str:
+    """The teachers of some runs: "76.83 ± 0.84 (3), 20 epochs"; empty where none is known."""
+    found = results[results["id"].isin(runs["teacher"].dropna())].drop_duplicates("id")
+    if not len(found):
+        return ""
+    *fewer, most = sorted({int(epochs) for epochs in found["epochs_in_weights"].fillna(0)})
+    return f"{score(summary(found))}, {' or '.join([*map(str, fewer), naming.in_epochs(most)])}"
+
+
+def differing_weights(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:
+    """A sentence for each needed way of training of which some of these runs used weights other than the stored run's.
+
+    That happens where a run was repeated: on another machine, or on a GPU, equal runs do not end with equal weights.
+    """
+    known = results.drop_duplicates("id").set_index("id")
+    used: dict[str, dict[str, str]] = defaultdict(dict)  # needed run -> user -> its weights
+    for run, text in zip(runs["id"], column(runs, "needs_weights"), strict=True):
+        for need, weights in (json.loads(text) if isinstance(text, str) else {}).items():
+            used[need][run] = weights
+    seeds: dict[tuple[str, bool], list[int]] = defaultdict(list)  # needed way of training, whether stored -> seeds
+    usual: dict[tuple[str, bool], list[bool]] = defaultdict(list)  # -> of each user, whether it had the usual weights
+    for need, of_user in used.items():
+        stored, given = need in known.index, list(of_user.values())
+        now = known.loc[need, "weights"] if stored else max(given, key=given.count)
+        if set(given) != {now}:
+            run = known.loc[need] if stored else None
+            name = f"{run['name']} ({run['backbone']}) on {run['dataset']} {run['size']}" if stored else f"run {need}"
+            seeds[name, stored].append(int(run["seed"]) if stored else -1)
+            usual[name, stored] += [weights == now for weights in given]
+    for (name, stored), had in usual.items():
+        of_seeds = sorted(seed for seed in seeds[name, stored] if seed >= 0)
+        where = f", seed{'s' * (len(of_seeds) > 1)} {', '.join(map(str, of_seeds))}" if of_seeds else ""
+        yield (
+            f"{name}{where}: trained more than once, to different weights. {had.count(False)} of the {len(had)} runs "
+            "here that need it used weights other than those of "
+            f"{'the stored run, whose score is shown' if stored else 'most of them'}."
+        )
+
+
+def restorers(runs: pd.DataFrame) -> str:
+    """How the SR nets of some runs were trained, and the runs' cost; empty where none is known."""
+    trained = runs.dropna(subset=["sr_images"]).drop_duplicates(["sr_images", "sr_epochs"])
+    if not len(trained):
+        return ""
+    words = sorted(
+        f"{images:,.0f} images for {naming.in_epochs(int(epochs))}"
+        for images, epochs in zip(trained["sr_images"], trained["sr_epochs"], strict=True)
+    )
+    macs = joined(f"{one / 1e6:,.1f}" for one in each(runs, "macs"))
+    cost = f"; {macs} million MACs a test image, its classifier's among them" if macs else ""
+    return f"{' or '.join(words)}{cost}"
+
+
+def failed(runs: pd.DataFrame) -> Iterator[str]:
+    """A sentence for each failed run that a table misses."""
+    for run in runs.itertuples():
+        network = "" if run.backbone == RESTORES else f" ({naming.network(run.backbone, run.width)})"
+        scale = "HR" if pd.isna(run.scale) else f"x{run.scale:g}"
+        yield f"Failed, and missing here: {run.name}{network} on {run.dataset} {scale}, seed {run.seed}: {run.why}."
