@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 import torch
 from helpers import tiny
+from helpers.cli import COMMAND, caller, process
 
-from lrbench import cli, demo
+from lrbench import demo
 from lrbench.data import datasets
 from lrbench.execute import reproduce, session
 from lrbench.method import registry
@@ -25,16 +26,9 @@ from lrbench.spec.recipes import recipe
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import WEIGHTS, Store
 
-COMMAND = [sys.executable, "-c", "from lrbench.cli import main; main()"]
 PROTOCOL = ["--dataset=digits", "--scale=2", "--width=0.125", "--recipe=quick", "--limit-train=300"]
 PROTOCOL += ["--limit-test=100", "--device=cpu", "--precision=fp32"]
 DFD = ["run", "--method", "dfd", *PROTOCOL, "--epochs", "2"]
-
-
-def process(*args, **options):
-    """The command as a process of its own, finished."""
-    env = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "80"} | options.pop("env", {})
-    return subprocess.run([*COMMAND, *args], env=env, text=True, capture_output=True, timeout=300, **options)
 
 
 class Trained:
@@ -65,19 +59,6 @@ def lrbench(trained, monkeypatch, capsys, tmp_path):
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     return caller(monkeypatch, capsys)
-
-
-def caller(monkeypatch, capsys):
-    """What calls the command in this process: arguments -> exit status, stdout, stderr."""
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["lrbench", *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return call
 
 
 MINI = {"vgg16": 0.25, "alexnet": 1.0}

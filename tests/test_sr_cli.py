@@ -8,8 +8,8 @@ import subprocess
 import time
 
 import pytest
-from test_cli import COMMAND, caller, process
-from test_store import finished
+from helpers.cli import COMMAND, caller, process
+from helpers.files import finished
 
 from lrbench.store.store import Store
 

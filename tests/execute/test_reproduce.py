@@ -14,12 +14,12 @@ from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 
 import pytest
+from helpers.cli import COMMAND
 
 from lrbench import cli
 from lrbench.method import registry
 from lrbench.store.store import CURVE, PREDICTIONS, WEIGHTS, Store
 
-COMMAND = [sys.executable, "-c", "from lrbench.cli import main; main()"]
 SUITE = """
 title = "Five runs"
 tables = ["1", "sr"]

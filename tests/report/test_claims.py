@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from test_table import LR, diverged, record
+from helpers.records import LR, diverged, record
 
 from lrbench.report import cells, claims, claims_table
 from lrbench.report.claims import Above, BestNear, NoGain, Verdict

@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.files import finished, listing
 from safetensors.torch import load, save
 
 from lrbench.execute import session
@@ -87,21 +88,6 @@ def put(store: Store, seed: int = 0) -> Record:
     record = record_of(seed)
     with store.training(record.id):
         return store.save(record, CURVE_TEXT, PREDICTED, save(TENSORS))
-
-
-def listing(folder: Path) -> dict[str, bytes | None]:
-    """Every path below a folder, with its content; empty where there is no folder."""
-    paths = folder.rglob("*")
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in paths}
-
-
-def finished(results: Path) -> dict[str, bytes]:
-    """The bytes of every finished run that do not depend on when and where it was trained."""
-    return {
-        f"{path.parent.name}/{path.name}": path.read_bytes()
-        for name in (CURVE, PREDICTIONS, WEIGHTS)
-        for path in results.glob(f"[!.]*/{name}")
-    }
 
 
 def test_what_is_saved_comes_back(store: Store) -> None:
