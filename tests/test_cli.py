@@ -474,6 +474,7 @@ def files(results):
     return {path: path.read_bytes() for path in results.rglob("*") if path.is_file() and ".locks" not in path.parts}
 
 
+@pytest.mark.slow
 def test_a_full_disk(trained):
     """No file of this process may grow far past the size of the others: the weights do not fit."""
     before = files(trained.results)
@@ -489,6 +490,7 @@ def test_a_full_disk(trained):
     assert files(trained.results) == before
 
 
+@pytest.mark.slow
 def test_interrupted_and_started_again(tmp_path, lrbench):
     results = tmp_path / "runs"
     call = ["run", "--method", "lr-baseline", *PROTOCOL, "--epochs", "100", "--results", str(results), "--json"]

@@ -24,6 +24,7 @@ from lrbench.train.capture import graph as capture
 
 # Of the SR nets: small ones, so that they learn something in a few batches of digits.
 SMALL = {"channels": 16, "blocks": 2, "depth": 4, "args": {"num_feat": 16, "num_block": 2}}
+FAST = ("lr-baseline-scratch", "dfd-scratch", "sr-espcn")  # one of each kind; the others are marked slow
 
 
 def variants() -> list[Any]:
@@ -39,7 +40,8 @@ def variants() -> list[Any]:
         marks = [pytest.mark.skip("needs the extra 'sr'")] if needs_extra else []
         for start in starts:
             case = "-".join([listing.name, *start.values()])
-            cases.append(pytest.param(listing.name, small | start, id=case, marks=marks))
+            slow = [] if case in FAST else [pytest.mark.slow]
+            cases.append(pytest.param(listing.name, small | start, id=case, marks=marks + slow))
     return cases
 
 
@@ -279,6 +281,7 @@ class RestoredButLooksElsewhere(Toy):
         return "restorer"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("toy", "complaint"),
     [

@@ -390,6 +390,7 @@ def test_help_and_other_tables_load_no_pandas():
     assert (done.returncode, done.stdout.strip()) == (0, "")
 
 
+@pytest.mark.slow
 def test_many_records_each_stand_somewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(many, "TEST_IMAGES", 300)
     records = many.write(tmp_path / "runs", 200)

@@ -357,6 +357,7 @@ def test_what_runs_share_goes_with_them():
         gc.enable()
 
 
+@pytest.mark.slow
 def test_the_contract_check_compares_captured_steps_with_plain_ones(tmp_path, capturing, record):
     trial = testing.try_out(LRBaseline, tmp_path)
     capturing(record)
@@ -364,6 +365,7 @@ def test_the_contract_check_compares_captured_steps_with_plain_ones(tmp_path, ca
     assert record.replayed > testing.STEPS / 2
 
 
+@pytest.mark.slow
 def test_the_contract_check_finds_captured_steps_that_differ(tmp_path, capturing, monkeypatch):
     trial = testing.try_out(LRBaseline, tmp_path)
     capturing(Again())
