@@ -17,6 +17,7 @@ import pytest
 import torch
 from helpers import tiny
 from helpers.cli import COMMAND, caller, process
+from helpers.extras import needs_basicsr
 
 from lrbench import demo
 from lrbench.data import datasets
@@ -275,7 +276,7 @@ def test_settings_taken_over_from_another_method_are_listed_there(lrbench):
 def test_a_draft_is_listed_and_run(lrbench, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_drafts", {})
     (tmp_path / "draft.py").write_text(
-        "from lrbench import registry\n\n\n"
+        "from lrbench.method import registry\n\n\n"
         "class Mine(registry.method('lr-baseline')):\n    '''My own idea.'''\n    name = 'mine'\n    label = 'Mine'\n"
     )
     assert "mine  [draft.py]  My own idea." in lrbench("methods", "--plugin", "draft.py:Mine")[1]
@@ -425,7 +426,9 @@ def wrong_files(tmp_path):
     np.savez(tmp_path / "multi.npz", train_images=images, test_images=images, test_labels=labels)
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize(
+    "mistake", [pytest.param(line, marks=needs_basicsr) if "basicsr" in line else line for line in MISTAKES]
+)
 def test_a_mistake_is_one_line_with_the_nearest_valid_value(mistake, trained, lrbench, wrong_files, tmp_path):
     if mistake == "run --device cuda" and torch.cuda.is_available():
         pytest.skip("there is a CUDA device")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from helpers.extras import needs_basicsr
 from lrbench_baselines.super_resolved import SuperResolved
 from pydantic import Field
 from torch import Tensor, nn
@@ -36,8 +36,7 @@ def variants() -> list[Any]:
         if issubclass(listing.cls or Method, SuperResolved):
             starts = starts[:1]  # the others are the same code, and their SR nets take time
         small = {name: value for name, value in SMALL.items() if name in fields}
-        needs_extra = "arch" in fields and not importlib.util.find_spec("basicsr")
-        marks = [pytest.mark.skip("needs the extra 'sr'")] if needs_extra else []
+        marks = [needs_basicsr] if "arch" in fields else []
         for start in starts:
             case = "-".join([listing.name, *start.values()])
             slow = [] if case in FAST else [pytest.mark.slow]

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import scipy.stats
+from helpers.extras import needs_basicsr
 from helpers.records import LR, PLAIN, net, record
 from helpers.tables import entry, lines, render, row, table
 
@@ -107,6 +108,7 @@ def test_epochs_are_those_of_all_stages_and_pairs_those_of_the_run():
     }
 
 
+@needs_basicsr
 def test_which_network_of_basicsrs_is_always_said_and_settings_are_written_as_set_takes_them():
     one = record("basicsr", settings={"args": {"num_feat": 8}})
     assert cells.name(cells.row_key(one.spec)) == 'BasicSR arch=EDSR args={"num_feat": 8}'
