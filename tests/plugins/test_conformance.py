@@ -280,7 +280,6 @@ class RestoredButLooksElsewhere(Toy):
         return "restorer"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("toy", "complaint"),
     [
