@@ -1,4 +1,4 @@
-"""A store of many records that nobody trained, to see what reports cost: python tests/many.py FOLDER [RUNS]."""
+"""A store of many records that nobody trained, to see what reports cost: python tests/helpers/many.py FOLDER [RUNS]."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.stats
-from test_table import LR, diverged, record
+from helpers.records import LR, diverged, record
 
 from lrbench import cli
 from lrbench.errors import UserError
@@ -21,7 +21,6 @@ from lrbench.store.store import Store
 
 N = 300
 LABELS = np.arange(N) % 10
-COMMAND = [sys.executable, "-c", "from lrbench.cli import main; main()"]
 
 
 class Runs:

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from helpers import tiny
+from helpers.records import net
 from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
-from test_sr_tables import net
 
 from lrbench.data import datasets
 from lrbench.data.degradation import DEGRADATIONS

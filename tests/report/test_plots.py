@@ -7,9 +7,9 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers.records import LR, record
 from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
-from test_table import LR, record
 
 from lrbench.errors import UserError
 from lrbench.report import curves, palette, plots

@@ -11,10 +11,10 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from helpers import stored
+from helpers.cli import caller
+from helpers.records import diverged
 from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
-from test_cli import caller
-from test_table import diverged
 
 from lrbench.errors import UserError
 from lrbench.report import figures, tables

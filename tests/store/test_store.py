@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from helpers.files import finished, listing
 from safetensors.torch import load, save
 
 from lrbench.execute import session
@@ -87,21 +88,6 @@ def put(store: Store, seed: int = 0) -> Record:
     record = record_of(seed)
     with store.training(record.id):
         return store.save(record, CURVE_TEXT, PREDICTED, save(TENSORS))
-
-
-def listing(folder: Path) -> dict[str, bytes | None]:
-    """Every path below a folder, with its content; empty where there is no folder."""
-    paths = folder.rglob("*")
-    return {str(path.relative_to(folder)): path.read_bytes() if path.is_file() else None for path in paths}
-
-
-def finished(results: Path) -> dict[str, bytes]:
-    """The bytes of every finished run that do not depend on when and where it was trained."""
-    return {
-        f"{path.parent.name}/{path.name}": path.read_bytes()
-        for name in (CURVE, PREDICTIONS, WEIGHTS)
-        for path in results.glob(f"[!.]*/{name}")
-    }
 
 
 def test_what_is_saved_comes_back(store: Store) -> None:
@@ -372,6 +358,7 @@ def test_a_need_without_weights_is_trained_again(tmp_path: Path, unbroken: Path)
     same_runs(results, unbroken)
 
 
+@pytest.mark.slow
 def test_killed_before_any_write_and_started_again_a_run_ends_the_same(tmp_path: Path, unbroken: Path) -> None:
     """A process dies by SIGKILL before its first write to the disk, another before its second, and so on."""
     short = replace(request(tmp_path / "whole" / "runs", "hr-baseline"), epochs=2)
@@ -406,6 +393,7 @@ def test_killed_before_any_write_while_a_run_is_replaced_the_store_is_whole(tmp_
     assert fatal - 1 == 4 * 2 + 3 + 2
 
 
+@pytest.mark.slow
 def test_killed_again_and_again_at_random_a_run_ends_the_same(tmp_path: Path, unbroken: Path) -> None:
     student = request(tmp_path / "runs", "dfd")
     for _ in range(8):
@@ -491,6 +479,7 @@ class Process:
         return sum(" epochs of " in line for line in self.lines)
 
 
+@pytest.mark.slow
 def test_killed_and_started_again_the_command_ends_the_same(tmp_path: Path, unbroken: Path) -> None:
     results = tmp_path / "runs"
     for words in [("hr-baseline", "epoch 1/"), ("dfd", "epoch 2/")]:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.groups import CPU, spec
 from lrbench_baselines.hr_baseline import HRBaseline
 from lrbench_baselines.lr_baseline import LRBaseline
-from test_cohort import CPU, spec
 from torch import Tensor, nn
 
 from lrbench.execute.progress import Progress

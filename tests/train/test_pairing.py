@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from helpers import tiny
+from helpers.groups import CPU, spec
 from lrbench_baselines.lr_baseline import LRBaseline
 from lrbench_methods.dfd import DFD
-from test_cohort import CPU, spec
 from torch import Tensor, nn
 
 from lrbench.execute.progress import Progress

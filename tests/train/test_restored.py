@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import tiny
-from test_store import listing
+from helpers.files import listing
 
 from lrbench.data.degradation import DEGRADATIONS
 from lrbench.data.pairs import to_float
