@@ -102,7 +102,7 @@ def _curves(store: Store, records: Sequence[Record]) -> dict[str, np.ndarray]:
 
     Runs that diverged may have ended at different epochs: NaN in those that they have not.
     """
-    read = [read_curve(store.curve(record)) for record in records]
+    read = [read_curve(store.curve(record.id)) for record in records]
     longest = max((len(values) for one in read for values in one.values()), default=0)
     return {
         name: np.array([[*one[name], *[np.nan] * (longest - len(one[name]))] for one in read])

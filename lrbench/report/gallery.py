@@ -104,7 +104,7 @@ def columns(records: Sequence[Record], nets: Mapping[str, str], store: Store, da
 
 
 def _restored(record: Record, store: Store) -> np.ndarray:
-    found = store.predictions(record)
+    found = store.predictions(record.id)
     if "restored" not in found:
         raise UserError(f"run {record.id} ({record.spec.method}) has kept no restored image")
     return found["restored"]

@@ -55,7 +55,7 @@ def of_store(store: Store) -> tuple[list[Sheet], pd.DataFrame]:
     contents = cells.changed(records.values())
     sheets, boards = [], []
     for table in frame.tables(results):
-        board = leaderboard(table, lambda run: store.right(records[run]), methods)
+        board = leaderboard(table, store.right, methods)
         sheets.append(_sheet(table, board, frame.failures(results, table), contents, records))
         boards.append(board)
     filled = [board for board in boards if len(board)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from lrbench.errors import unknown
 from lrbench.method import registry
 from lrbench.report import cells, claims, claims_table, published, tuned
@@ -10,6 +12,7 @@ from lrbench.report.formats import Sheet
 from lrbench.report.formats import render as as_text
 from lrbench.report.render import sheet
 from lrbench.report.table import fill
+from lrbench.spec.record import Record
 from lrbench.store.store import Store
 
 LEADERBOARD, SR, TUNED, CLAIMS = "leaderboard", "sr", "tuned", "claims"
@@ -29,16 +32,20 @@ def sheets(name: str | None, store: Store) -> list[Sheet]:
     if name is not None and name not in names():
         raise unknown("table", name, names())
     records = store.records()
+
+    def right(record: Record) -> np.ndarray:
+        return store.right(record.id)
+
     failures = cells.unmet(store.failures(), records)
     if name == SR:
         return sr_table.sheets(records, failures)
     if name == TUNED:
-        return tuned.sheets(published.sweeps(store.warn), store.counted(records), store.right)
+        return tuned.sheets(published.sweeps(store.warn), store.counted(records), right)
     if name == CLAIMS:
-        return claims_table.sheets(claims.installed(store.warn), records, store.right, failures)
+        return claims_table.sheets(claims.installed(store.warn), records, right, failures)
     wanted = [name] if name else registry.installed(published.TABLES)
     sources, records = [published.table(one) for one in wanted], store.counted(records)
-    return [sheet(filled) for source in sources for filled in fill(source, records, store.right, failures)]
+    return [sheet(filled) for source in sources for filled in fill(source, records, right, failures)]
 
 
 def text(name: str | None, store: Store, style: str) -> str:
