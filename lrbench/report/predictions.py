@@ -47,7 +47,7 @@ def write(records: Iterable[Record], store: Store, file: IO[str]) -> int:
     file.write(",".join(HEAD) + "\n")
     count = 0
     for record in records:
-        _, *lines = csv_lines(store.predictions(record))
+        _, *lines = csv_lines(store.predictions(record.id))
         file.writelines(f"{record.id},{line}\n" for line in lines)
         count += len(lines)
     return count

@@ -74,7 +74,7 @@ def of_experiments(first: Experiment, second: Experiment, store: Store, known: K
     first, second = (Experiment(tuple(store.counted(one.records))) for one in (first, second))
     mine, its = ({record.spec.seed: record for record in one.records} for one in (first, second))
     seeds = sorted(mine.keys() & its.keys())
-    stored = {record.id: store.predictions(record) for seed in seeds for record in (mine[seed], its[seed])}
+    stored = {record.id: store.predictions(record.id) for seed in seeds for record in (mine[seed], its[seed])}
     for seed in seeds:
         if not np.array_equal(stored[mine[seed].id]["label"], stored[its[seed].id]["label"]):
             raise UserError(f"{mine[seed].id} and {its[seed].id} were not tested on the same images: labels differ")

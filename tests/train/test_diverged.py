@@ -179,7 +179,7 @@ def test_the_hr_network_is_tested_as_it_is(name: str, settings: dict[str, object
     store = Store(tmp_path)
     hr = store.get(record.spec.needs["init"])
     assert hr is not None and hr.spec.method == "hr-baseline"
-    assert (store.root / record.id / "weights.safetensors").read_bytes() == store.weights(hr)
+    assert (store.root / record.id / "weights.safetensors").read_bytes() == store.weights(hr.id)
     assert (record.metrics["epochs"], record.metrics["epochs_in_weights"]) == (0, 2)
     assert record.metrics["parameters"] == hr.metrics["parameters"] and record.metrics["macs"] >= hr.metrics["macs"]
 
