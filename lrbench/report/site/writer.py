@@ -48,8 +48,8 @@ def _write(results: pd.DataFrame, store: Store, folder: Path, data: Path, note: 
     ended = results[results["status"] != FAILED]
     related = Related(ended)
     moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    pages = Pages(folder, made=f"Made by lrbench {__version__} from {len(ended):,} runs on {moment}.")
-    pages.environment.filters |= {"cells": related.cells, "experiments": related.experiments}
+    made = f"Made by lrbench {__version__} from {len(ended):,} runs on {moment}."
+    pages = Pages(folder, made=made, cells=related.cells, experiments=related.experiments)
     in_time = finished(ended).sort_values(ascending=False, kind="stable")
     newest = [related.runs[run] for run in ended.loc[in_time.index, "id"]]
     found = [
