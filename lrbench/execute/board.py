@@ -1,4 +1,4 @@
-"""What is shown while a suite runs, on stderr: one screen on a terminal, else a line for what happens."""
+"""What is shown on stderr while a suite is run: one screen on a terminal, elsewhere a line for each event."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from rich.text import Text
 
 from lrbench.execute.estimate import Estimate, words
 from lrbench.execute.executors import Event
-from lrbench.execute.runner import title
 from lrbench.execute.schedule import Schedule, State
+from lrbench.method.naming import title
 
 RECENT = 8  # finished runs and notes on the screen
 
