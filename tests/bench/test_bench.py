@@ -81,13 +81,12 @@ def test_the_reference_normalises_in_the_loader_what_the_backbone_does_elsewhere
     one = case("lr-baseline")
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
     recipe = one.spec.recipe.model_copy(update={"crop": 0.0, "flip": False})
-    hr, up, label, index = reference.PairDataset(images(one).hr.numpy(), images(one).y.tolist(), 4, recipe, mean, std)[
-        3
-    ]
+    noise = images(one)
+    hr, up, label, index = reference.PairDataset(noise.hr.numpy(), noise.y.tolist(), 4, recipe, mean, std)[3]
     backbone = tiny.method().backbone
-    expected = backbone.normalise(pairs.to_float(images(one).hr[3:4]))[0]
+    expected = backbone.normalise(pairs.to_float(noise.hr[3:4]))[0]
     torch.testing.assert_close(hr, expected)
-    assert (label, index) == (images(one).y[3], 3) and up.shape == hr.shape
+    assert (label, index) == (noise.y[3], 3) and up.shape == hr.shape
     assert not torch.equal(up, hr)  # enlarged from a quarter of the side
 
 
