@@ -189,11 +189,11 @@ def test_a_preset_for_a_suite(lrbench, cifar, tmp_path):
         'title = "Mine"\n[[runs]]\nmethod = "lr-baseline"\ndataset = "cifar10"\nbackbone = ["vgg16", "alexnet"]\n'
         "epochs = 7\n"
     )
-    listed = []
+    listed, shown = [], reproduce.preview
 
     def preview(ordered):
         listed.append(list(ordered.graph.specs.values()))
-        return ""
+        return shown(ordered)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reproduce, "preview", preview)
@@ -294,7 +294,7 @@ def test_settings_taken_over_from_another_method_are_listed_there(lrbench):
 def test_a_draft_is_listed_and_run(lrbench, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_drafts", {})
     (tmp_path / "draft.py").write_text(
-        "from lrbench import registry\n\n\n"
+        "from lrbench.method import registry\n\n\n"
         "class Mine(registry.method('lr-baseline')):\n    '''My own idea.'''\n    name = 'mine'\n    label = 'Mine'\n"
     )
     assert "mine  [draft.py]  My own idea." in lrbench("methods", "--plugin", "draft.py:Mine")[1]
