@@ -307,11 +307,11 @@ def _previewed(preview: Preview) -> str:
         ]
         for row in preview.rows
     ]
-    total, missing = len(preview.rows), len(preview.missing)
-    time = f"{'at least' if preview.unknown else 'about'} {words(preview.seconds)} of training on this device"
+    total, missing = len(preview.rows), [row["seconds"] for row in preview.rows if row["state"] == "train"]
+    time = f"{'at least' if None in missing else 'about'} {words(sum(filter(None, missing)))}"
     return (
-        f"{grid(['run', 'state', 'about', 'needs', 'shared as'], lines)}\n"
-        f"{preview.title}: {total} runs, {total - missing} there, {missing} to train, {time}"
+        f"{grid(['run', 'state', 'about', 'needs', 'shared as'], lines)}\n{preview.title}: {total} runs, "
+        f"{total - len(missing)} there, {len(missing)} to train, {time} of training on this device"
     )
 
 
@@ -345,11 +345,11 @@ def _previewed(preview: Preview) -> str:
 def bench(rounds: int, settings: tuple[str, ...], as_json: bool, as_csv: bool, **options: Any) -> None:
     """Time the training loop against the bare step, its limit, and against the usual loop of public code."""
     from lrbench.bench import sheets, timing
-    from lrbench.bench.case import Options, cases
+    from lrbench.bench.case import cases
 
     if as_json and as_csv:
         raise UserError("--json or --csv, not both")
-    wanted = cases(Options(settings=_settings(settings), **options))
+    wanted = cases(settings=_settings(settings), **options)
     here = sheets.machine(wanted[0].device, wanted[0].threads)
     if warning := sheets.warning(here):
         _warn(warning)

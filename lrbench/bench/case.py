@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lrbench import device
+from lrbench import device as devices
 from lrbench.data import datasets
 from lrbench.data.dataset import DatasetInfo
 from lrbench.data.pairs import Pairs
@@ -26,27 +26,6 @@ GROUP = "lrbench.bench"  # entry points: which methods, name -> settings, are ti
 SIDE, CLASSES = 32, 10  # of images of noise
 IMAGES = {"cpu": 1_024, "cuda": 51_200}  # a slice, unless the user says otherwise: about a second or more on each
 WORKERS = 8  # most of the reference's, unless the user says otherwise; public code has 4 to 16
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user asked for; names and defaults are those of `lrbench bench`."""
-
-    methods: tuple[str, ...] = ()  # none: what the entry points say
-    backbones: tuple[str, ...] = ("resnet18",)
-    widths: tuple[float, ...] = (1.0,)
-    dataset: str | None = None  # None: images of noise
-    scale: int = 4
-    batch: int = 128
-    images: int | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    device: str = "auto"
-    threads: int | None = None
-    workers: int | None = None
-    precision: str = "auto"
-    capture: bool = True  # steps in CUDA graphs, on a GPU
-    plugins: tuple[str, ...] = ()
-    data: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -78,9 +57,9 @@ class Case:
 
     def enter(self) -> torch.device:
         """Make this process ready to time it: its methods and threads. Returns the device."""
-        device.use_threads(self.threads)
+        devices.use_threads(self.threads)
         registry.add_drafts(self.plugins)
-        return device.pick(self.device)
+        return devices.pick(self.device)
 
     def pairs(self) -> Pairs:
         """The case's images, made or read, on the CPU."""
@@ -90,53 +69,73 @@ class Case:
 
     def untrained(self) -> Method:
         """The case's method with new weights, on the device."""
-        return standin.untrained(self.spec, standin.facts(self.info, self.images), device.pick(self.device))
+        return standin.untrained(self.spec, standin.facts(self.info, self.images), devices.pick(self.device))
 
 
-def cases(options: Options) -> list[Case]:
-    """What the user asked to be timed. All is checked before anything is built. Raises UserError."""
-    registry.add_drafts(options.plugins)
-    chosen = device.pick(options.device)
-    images = options.images or max(IMAGES[chosen.type], 2 * options.batch)
-    root = None if options.dataset is None else datasets.data_root(options.data)
-    info = noise(images) if options.dataset is None or root is None else datasets.info(options.dataset, root)
+def cases(
+    methods: Sequence[str] = (),
+    backbones: Sequence[str] = ("resnet18",),
+    widths: Sequence[float] = (1.0,),
+    dataset: str | None = None,
+    scale: int = 4,
+    batch: int = 128,
+    images: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    workers: int | None = None,
+    precision: str = "auto",
+    capture: bool = True,
+    plugins: tuple[str, ...] = (),
+    data: Path | None = None,
+) -> list[Case]:
+    """What the user asked to be timed; names and defaults are those of `lrbench bench`.
+
+    methods: none for those that the entry points say. dataset: None for images of noise. Raises UserError; all is
+    checked before anything is built.
+    """
+    registry.add_drafts(plugins)
+    chosen = devices.pick(device)
+    images, settings = images or max(IMAGES[chosen.type], 2 * batch), settings or {}
+    root = None if dataset is None else datasets.data_root(data)
+    info = noise(images) if dataset is None or root is None else datasets.info(dataset, root)
     if images > (most := info.counts["train"]):
         raise UserError(
             f"--images {images}: {info.name} has {most} training images; the nearest valid number is {most}"
         )
-    if options.threads is not None:
-        device.check_threads(options.threads)
-    if options.batch > images:
-        raise UserError(f"--batch {options.batch} of --images {images}: the largest valid batch is {images}")
-    methods = {name: dict(options.settings) for name in options.methods} or defaults(options.settings)
-    known = {name: registry.method(name).Config.model_fields for name in methods}
-    for setting in options.settings:
+    if threads is not None:
+        devices.check_threads(threads)
+    if batch > images:
+        raise UserError(f"--batch {batch} of --images {images}: the largest valid batch is {images}")
+    wanted = {name: dict(settings) for name in methods} or defaults(settings)
+    known = {name: registry.method(name).Config.model_fields for name in wanted}
+    for setting in settings:
         if not any(setting in fields for fields in known.values()):
             names = {name for fields in known.values() for name in fields}
             raise UserError(f"none of these methods has a setting '{setting}'; {did_you_mean(setting, sorted(names))}")
     found = []
-    for method, backbone, width in itertools.product(methods, options.backbones, options.widths):
+    for method, backbone, width in itertools.product(wanted, backbones, widths):
         protocol = Protocol(
             data=info,
-            scale=options.scale,
-            precision=device.precision(options.precision, chosen),
+            scale=scale,
+            precision=devices.precision(precision, chosen),
             backbone=backbone,
             width=width,
-            batch_size=options.batch,
+            batch_size=batch,
             limit_train=images if root else None,
         )
-        settings = {name: value for name, value in methods[method].items() if name in known[method]}
+        own = {name: value for name, value in wanted[method].items() if name in known[method]}
         found.append(
             Case(
-                spec=plan(method, settings, protocol),
+                spec=plan(method, own, protocol),
                 info=info,
                 images=images,
                 root=root,
                 device=chosen.type,
-                threads=options.threads or torch.get_num_threads(),
-                workers=min(WORKERS, device.cores()) if options.workers is None else options.workers,
-                plugins=options.plugins,
-                capture=options.capture,
+                threads=threads or torch.get_num_threads(),
+                workers=min(WORKERS, devices.cores()) if workers is None else workers,
+                plugins=plugins,
+                capture=capture,
             )
         )
     return found

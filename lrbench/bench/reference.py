@@ -12,7 +12,8 @@ use TF32, which is PyTorch's default. The network's own normalisation, here by 0
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,20 +148,17 @@ def _all(method: Method) -> list[Method]:
     return [method, *(one for need in method.needs.values() for one in _all(need))]
 
 
-class _last_logits:
-    """Within it, the logits of the method's first backbone are kept: `loss` does not return them."""
+@contextmanager
+def _last_logits(method: Method) -> Iterator[list[Tensor]]:
+    """Keep the logits of the method's first backbone, for `loss` does not return them: a list of one."""
+    seen: list[Tensor] = []
+    network = next(module for module in method.modules() if isinstance(module, Backbone))
 
-    def __init__(self, method: Method) -> None:
-        self.network = next(module for module in method.modules() if isinstance(module, Backbone))
+    def keep(_: nn.Module, __: Any, logits: Tensor) -> None:
+        seen[:] = [logits.detach()]
 
-    def __enter__(self) -> list[Tensor]:
-        seen: list[Tensor] = []
-
-        def keep(_: nn.Module, __: Any, logits: Tensor) -> None:
-            seen[:] = [logits.detach()]
-
-        self.handle = self.network.classifier.register_forward_hook(keep)
-        return seen
-
-    def __exit__(self, *_: Any) -> None:
-        self.handle.remove()
+    hook = network.classifier.register_forward_hook(keep)
+    try:
+        yield seen
+    finally:
+        hook.remove()

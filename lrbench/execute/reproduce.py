@@ -116,21 +116,6 @@ class Preview:
     title: str
     rows: list[dict[str, Any]]
 
-    @property
-    def missing(self) -> list[dict[str, Any]]:
-        """The rows of the runs that would be trained."""
-        return [row for row in self.rows if row["state"] == "train"]
-
-    @property
-    def seconds(self) -> float:
-        """Of training on this device, all of it whose length is known."""
-        return sum(row["seconds"] or 0 for row in self.missing)
-
-    @property
-    def unknown(self) -> int:
-        """How many of the runs to be trained take nobody knows how long."""
-        return sum(row["seconds"] is None for row in self.missing)
-
 
 def preview(ordered: Ordered) -> Preview:
     """What is there, what is to be trained, what is shared, and how long it takes as far as records of runs tell."""

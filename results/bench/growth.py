@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 from lrbench import device
 from lrbench.bench import sheets
-from lrbench.bench.case import Case, Options, cases
+from lrbench.bench.case import Case, cases
 from lrbench.bench.contenders import Evaluation, Loop
 from lrbench.bench.timing import forget_peak, peak_memory_mib
 from lrbench.data.degradation import degrade
@@ -60,8 +60,8 @@ MARK = "steeper than linear"
 
 def case(images: int = SLICE, width: float = WIDTH, batch: int = 128) -> Case:
     """What is timed, with one of its numbers changed."""
-    options = Options((METHOD,), widths=(width,), batch=batch, images=max(images, batch), settings=SETTINGS, threads=1)
-    return cases(options)[0]
+    images = max(images, batch)
+    return cases([METHOD], widths=[width], batch=batch, images=images, settings=SETTINGS, threads=1)[0]
 
 
 def trained(wanted: Case) -> dict[str, float]:

@@ -20,7 +20,7 @@ from torch.utils.data import default_collate
 from lrbench import cli
 from lrbench.bench import case as cases
 from lrbench.bench import contenders, reference, sheets, timing
-from lrbench.bench.case import Case, Options
+from lrbench.bench.case import Case
 from lrbench.data import pairs
 from lrbench.errors import UserError
 from lrbench.method import registry
@@ -46,7 +46,7 @@ def images(one: Case) -> pairs.Pairs:
 def asked(**changes) -> list[Case]:
     """What `lrbench bench` would time, of tiny cases."""
     small = {"methods": ("dfd",), "widths": (0.125,), "batch": 8, "images": 16, "device": "cpu", "precision": "fp32"}
-    return cases.cases(Options(**(small | changes)))
+    return cases.cases(**(small | changes))
 
 
 def gradients(method: Method) -> dict[str, torch.Tensor]:
