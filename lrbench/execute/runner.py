@@ -29,7 +29,7 @@ Ended = Callable[[RunSpec, Record | Exception], None]
 
 @dataclass
 class Runner:
-    """One process, one device. `progress` gives whom to tell of a run."""
+    """Trains in this process, on one device. progress: gives, for a run, who is told of all that happens to it."""
 
     store: Store
     data_root: Path
@@ -124,7 +124,7 @@ class Runner:
                 job = Job(spec, self.store, self.data_root, frozen, self.progress(spec), data)
                 jobs[job.training] = job
         side_by_side = len(jobs)
-        together = capture.together(self.device, self.capture, self.progress(specs[0]).note)
+        graphs = capture.together(self.device, self.capture, self.progress(specs[0]).note)
 
         def failed(training: Training, error: Exception) -> None:
             jobs.pop(training).progress.stop()
@@ -138,7 +138,7 @@ class Runner:
                 members = [training for training in jobs if training.epoch == behind and not training.done]
                 members = [one for one in members if one.state.threads == members[0].state.threads]  # after a break
                 if members:
-                    one_epoch(members, lambda training, images: jobs[training].progress.step(images), failed, together)
+                    one_epoch(members, lambda training, images: jobs[training].progress.step(images), failed, graphs)
                 for training, job in list(jobs.items()):
                     try:
                         if training in members:

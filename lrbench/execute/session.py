@@ -22,7 +22,7 @@ from lrbench.store.store import Store
 class Request:
     """What the user asked for; names and defaults are those of `lrbench run`.
 
-    plugins: methods that are not installed, "FILE.py:Class" or classes.
+    plugins: methods that are not installed: "FILE.py:Class", or a class, such as one of a notebook's cell.
     """
 
     method: str

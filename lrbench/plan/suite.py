@@ -99,7 +99,7 @@ def _load(name: str, above: tuple[str, ...]) -> Suite:
     path = _path(name)
     if (place := str(path.resolve())) in above:
         raise UserError(f"suite {name} includes itself, through {' -> '.join(above)}")
-    suite = _beside(path, _read(path))
+    suite = _with_paths(path, _read(path))
     included = [_load(one, (*above, place)) for one in suite.include]
     parts = [*included, suite]
     return suite.model_copy(
@@ -121,7 +121,7 @@ def _path(name: str) -> Path:
     return Path(registry.load(SUITES, "suite", name))
 
 
-def _beside(path: Path, suite: Suite) -> Suite:
+def _with_paths(path: Path, suite: Suite) -> Suite:
     """The suite, with the suites and recipes that it names as files found from its own, at `path`."""
 
     def found(names: list[str]) -> list[str]:

@@ -82,7 +82,7 @@ def test_every_run_is_trained_once_after_its_needs(runs: tuple[Schedule, dict[st
     run(schedule, executor)
     assert sorted(executor.begun) == sorted(schedule.graph.specs)
     order = {one: place for place, one in enumerate(executor.begun)}
-    assert all(order[need] < order[one] for one in order for need in schedule.graph.needs(one))
+    assert all(order[need] < order[one] for one in order for need in schedule.graph.below(one))
     assert set(schedule.states.values()) == {State.DONE}
     assert 1 < executor.most <= 3
 

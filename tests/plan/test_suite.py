@@ -203,7 +203,7 @@ def test_the_graph_holds_what_is_needed_first_and_once(tmp_path: Path, mine: Pat
     found = graph(specs(mine, seeds=1), Store(tmp_path / "runs"))
     assert set(found.missing) == set(found.specs), "an empty store"
     places = {run: place for place, run in enumerate(found.missing)}
-    assert all(places[need] < places[run] for run in found.specs for need in found.needs(run))
+    assert all(places[need] < places[run] for run in found.specs for need in found.below(run))
     teachers = [run for run, spec in found.specs.items() if spec.method == "hr-baseline"]
     roles = {(found.specs[one].backbone, found.specs[one].recipe.epochs): found.roles(one) for one in teachers}
     for backbone in ("resnet18", "alexnet"):  # DFD from the teacher: 200 epochs go into its weights
