@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
@@ -55,10 +55,6 @@ class Stream:
             finally:
                 self._state = random_state(self.device)
 
-    @contextmanager
-    def _kept(self) -> Iterator[None]:
-        before = random_state(self.device)
-        try:
-            yield
-        finally:
-            set_random_state(before, self.device)
+    def _kept(self) -> AbstractContextManager[None]:
+        """After the block the global generators are as they were before it."""
+        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])

@@ -29,7 +29,7 @@ class Runs:
         try:
             with os.scandir(self.root) as entries:
                 return sorted(entry.name for entry in entries if ID.fullmatch(entry.name) and entry.is_dir())
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
             return []
 
     def has(self, run_id: str, name: str = "") -> bool:
