@@ -324,7 +324,7 @@ def test_the_numbers_of_a_comparison_are_scipys(many):
     over = scipy.stats.t.interval(0.95, 2, read["gain"], error)
     assert read["interval_over_seeds"] == pytest.approx(list(over))
     for seed, told in enumerate(read["mcnemar"]):
-        first, second = (many.store.predictions(side.records[seed]) for side in (result.first, result.second))
+        first, second = (many.store.predictions(side.records[seed].id) for side in (result.first, result.second))
         one, other = (stored["predicted"] == stored["label"] for stored in (first, second))
         assert (told["only_first"], told["only_second"]) == ((one & ~other).sum(), (other & ~one).sum())
         only = told["only_first"], told["only_second"]
@@ -445,9 +445,9 @@ def test_predictions_hold_one_run_at_a_time(many):
         def __init__(self):
             self.asked = []
 
-        def predictions(self, one):
-            self.asked.append(one.id)
-            return many.store.predictions(one.id)
+        def predictions(self, run):
+            self.asked.append(run)
+            return many.store.predictions(run)
 
     class Sink(io.StringIO):
         def write(self, text):
