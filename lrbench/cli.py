@@ -414,13 +414,15 @@ def compare(first: str, second: str, as_json: bool, plugins: tuple[str, ...], re
     conditions where there are several: "dfd lam=0.5 width=0.25". What is not said is as in the other, or the default.
     """
     from lrbench.method import registry
-    from lrbench.report import versus
+    from lrbench.report.frame import frame
+    from lrbench.report.versus import compare
     from lrbench.store.store import Store
 
     registry.add_drafts(plugins)
     shared = {name: value for name, value in conditions.items() if value is not None}
-    result = versus.versus(first, second, Store(results, _warn), shared)
-    click.echo(versus.as_json(result) if as_json else versus.text(result), nl=False)
+    store = Store(results, _warn)
+    result = compare(first, second, frame(store), store, shared)
+    click.echo(json.dumps(result.to_dict(), indent=1) if as_json else result)
 
 
 @cli.command()
@@ -437,12 +439,13 @@ def predictions(
 
     from lrbench.method import registry
     from lrbench.report import predictions
+    from lrbench.report.frame import frame
     from lrbench.store.files import written_whole
     from lrbench.store.store import Store
 
     registry.add_drafts(plugins)
     store = Store(results, _warn)
-    chosen = predictions.choose(store, names, tables)
+    chosen = predictions.choose(frame(store), names, tables)
     if out is None:
         predictions.write(chosen, store, sys.stdout)
         return
