@@ -52,7 +52,7 @@ def _pairs(store: Store, records: Sequence[Record]) -> plots.Figure:
     first: dict[str, Record] = {}
     for record in records:
         first.setdefault(cells.name(cells.row_key(record.spec)), record)
-    predicted = {name: store.predictions(record)["predicted"] for name, record in first.items()}
+    predicted = {name: store.predictions(record.id)["predicted"] for name, record in first.items()}
     spec, classes = records[0].spec, records[0].data.classes
     test = datasets.load(spec.dataset, datasets.data_root(None)).splits["test"]
     disagree = np.ptp(np.stack(list(predicted.values())), axis=0) > 0

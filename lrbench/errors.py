@@ -9,14 +9,18 @@ MOST = 20  # names in a line
 OUT_OF_MEMORY = "out of memory; a smaller --width, or a network of fewer channels, needs less"
 
 
-class UserError(Exception):
+class Error(Exception):
+    """Whatever lrbench raises on purpose; the message is one line."""
+
+
+class UserError(Error):
     """The user asked for something that cannot be; the message is one line that says what to do.
 
     The command line prints it without a traceback and exits with status 2.
     """
 
 
-class RunError(Exception):
+class RunError(Error):
     """A run cannot be finished, though nothing is wrong with what was asked; the message is one line.
 
     The command line prints it without a traceback and exits with status 1.

@@ -182,7 +182,7 @@ class Trial:
     @property
     def curve(self) -> list[dict[str, float]]:
         """The learning curve, a dict an epoch; a term that an epoch lacks is left out."""
-        rows = csv.DictReader(io.StringIO(self.store.curve(self.record)))
+        rows = csv.DictReader(io.StringIO(self.store.curve(self.record.id)))
         return [{name: float(value) for name, value in row.items() if value} for row in rows]
 
 
@@ -297,7 +297,7 @@ def check_needs(trial: Trial) -> None:
     for role, spec in trial.record.spec.needs.items():
         need, record = trained.needs[role], trial.store.get(spec, weights=True)
         assert record is not None, f"{name}: the run it needs as '{role}' is not in the store any more"
-        state, stored = need.state_dict(), load(trial.store.weights(record))
+        state, stored = need.state_dict(), load(trial.store.weights(record.id))
         changed = [key for key, value in state.items() if not torch.equal(value, stored[key])]
         assert not changed, f"{name}: training changed {', '.join(changed)} of the needed run '{role}'"
         for key, weight in need.named_parameters():

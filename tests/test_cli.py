@@ -16,8 +16,10 @@ import numpy as np
 import pytest
 import torch
 from helpers import tiny
+from helpers.cli import COMMAND, caller, process
+from helpers.extras import needs_basicsr
 
-from lrbench import cli, demo
+from lrbench import demo
 from lrbench.data import datasets
 from lrbench.execute import reproduce, session
 from lrbench.method import registry
@@ -25,16 +27,9 @@ from lrbench.spec.recipes import recipe
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import WEIGHTS, Store
 
-COMMAND = [sys.executable, "-c", "from lrbench.cli import main; main()"]
 PROTOCOL = ["--dataset=digits", "--scale=2", "--width=0.125", "--recipe=quick", "--limit-train=300"]
 PROTOCOL += ["--limit-test=100", "--device=cpu", "--precision=fp32"]
 DFD = ["run", "--method", "dfd", *PROTOCOL, "--epochs", "2"]
-
-
-def process(*args, **options):
-    """The command as a process of its own, finished."""
-    env = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "80"} | options.pop("env", {})
-    return subprocess.run([*COMMAND, *args], env=env, text=True, capture_output=True, timeout=300, **options)
 
 
 class Trained:
@@ -65,19 +60,6 @@ def lrbench(trained, monkeypatch, capsys, tmp_path):
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     return caller(monkeypatch, capsys)
-
-
-def caller(monkeypatch, capsys):
-    """What calls the command in this process: arguments -> exit status, stdout, stderr."""
-
-    def call(*args):
-        monkeypatch.setattr(sys, "argv", ["lrbench", *map(str, args)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return call
 
 
 MINI = {"vgg16": 0.25, "alexnet": 1.0}
@@ -294,7 +276,7 @@ def test_settings_taken_over_from_another_method_are_listed_there(lrbench):
 def test_a_draft_is_listed_and_run(lrbench, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "_drafts", {})
     (tmp_path / "draft.py").write_text(
-        "from lrbench import registry\n\n\n"
+        "from lrbench.method import registry\n\n\n"
         "class Mine(registry.method('lr-baseline')):\n    '''My own idea.'''\n    name = 'mine'\n    label = 'Mine'\n"
     )
     assert "mine  [draft.py]  My own idea." in lrbench("methods", "--plugin", "draft.py:Mine")[1]
@@ -444,7 +426,9 @@ def wrong_files(tmp_path):
     np.savez(tmp_path / "multi.npz", train_images=images, test_images=images, test_labels=labels)
 
 
-@pytest.mark.parametrize("mistake", MISTAKES)
+@pytest.mark.parametrize(
+    "mistake", [pytest.param(line, marks=needs_basicsr) if "basicsr" in line else line for line in MISTAKES]
+)
 def test_a_mistake_is_one_line_with_the_nearest_valid_value(mistake, trained, lrbench, wrong_files, tmp_path):
     if mistake == "run --device cuda" and torch.cuda.is_available():
         pytest.skip("there is a CUDA device")
@@ -493,6 +477,7 @@ def files(results):
     return {path: path.read_bytes() for path in results.rglob("*") if path.is_file() and ".locks" not in path.parts}
 
 
+@pytest.mark.slow
 def test_a_full_disk(trained):
     """No file of this process may grow far past the size of the others: the weights do not fit."""
     before = files(trained.results)
@@ -508,6 +493,7 @@ def test_a_full_disk(trained):
     assert files(trained.results) == before
 
 
+@pytest.mark.slow
 def test_interrupted_and_started_again(tmp_path, lrbench):
     results = tmp_path / "runs"
     call = ["run", "--method", "lr-baseline", *PROTOCOL, "--epochs", "100", "--results", str(results), "--json"]

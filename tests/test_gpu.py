@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import tiny
+from helpers.groups import LAMBDAS, Leaves, spec
 from lrbench_baselines.lr_baseline import LRBaseline
-from test_capture import Leaves
-from test_cohort import LAMBDAS, spec
 from torch import Tensor
 
 from lrbench import testing

@@ -145,7 +145,7 @@ def test_table_1_shows_what_is_the_papers_under_its_protocol(benchmark):
 def test_what_was_predicted_is_stored_image_by_image(benchmark):
     store, done = benchmark
     for record, _ in done.values():
-        kept = store.predictions(record)
+        kept = store.predictions(record.id)
         assert len(kept["predicted"]) == len(kept["label"]) == record.data.test_images
         assert 100 * (kept["predicted"] == kept["label"]).mean() == pytest.approx(record.top1)
     four, two = (store.predictions(done["cifar10", scale][0]) for scale in (4, 2))

@@ -8,8 +8,8 @@ import subprocess
 import time
 
 import pytest
-from test_cli import COMMAND, caller, process
-from test_store import finished
+from helpers.cli import COMMAND, caller, process
+from helpers.files import finished
 
 from lrbench.store.store import Store
 
@@ -142,6 +142,7 @@ def test_a_store_without_an_sr_net_has_an_empty_table(lrbench, tmp_path):
     assert (status, err) == (0, "") and "No SR net has been run yet" in out and not (tmp_path / "none").exists()
 
 
+@pytest.mark.slow
 def test_killed_in_each_of_its_runs_the_command_ends_the_same(trained, tmp_path):
     """SIGKILL as soon as the first epoch of a run is on the disk; what is started next goes on from there."""
     results, heard = tmp_path / "runs", []

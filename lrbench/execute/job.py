@@ -144,7 +144,7 @@ class Job:
         return record
 
     def _record(self, role: str) -> Record:
-        record = self.store.get(self.spec.needs[role])
+        record = self.store.get(self.spec.needs[role], weights=True)
         assert record is not None, f"run {self.spec.needs[role].id} was there when it was loaded"
         return record
 

@@ -1,26 +1,27 @@
 """What a paper says, put to the runs that there are: supported, not supported, or undecided.
 
-Claims are plugins, of the entry-point group `lrbench.claims`: each is a sequence of Claim. One is judged under one
-set of conditions, against what the paper compared with and again at equal budget. A claim is over ways of training, so
-only differences over SEEDS seeds or more count, by the test that tables use (`compare.family`) over all the
-comparisons of that verdict. With fewer seeds two networks are compared, and nothing is decided; nor is it where one of
-two was trained for more epochs. No difference that is found is not a difference that is not there: it leaves a claim
-undecided, too.
+Claims are plugins, of the entry-point group `lrbench.claims`: each is a sequence of Claim. One is judged under one set
+of conditions, against what the paper compared with and again at equal budget. A claim is over ways of training, so only
+differences over SEEDS seeds or more count, by the test that tables use (compare.family) over all the comparisons of that
+verdict. With fewer seeds two networks are compared, and nothing is decided; nor is it where one of two was trained for
+more epochs. No difference that is found is not a difference that is not there: it leaves a claim undecided, too.
 """
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+import pandas as pd
+
 from lrbench.errors import UserError
 from lrbench.method import naming, registry
-from lrbench.report.cells import Cells, Column
-from lrbench.report.compare import Right
-from lrbench.report.evidence import Evidence, Pair, at_usual_widths, gather
-from lrbench.report.rows import Wanted
+from lrbench.report.compare import Comparison, Right, family
+from lrbench.report.frame import DIVERGED
+from lrbench.report.groups import Runs, Wanted, comparison, summary, usual_widths
 
 CLAIMS = "lrbench.claims"
 AS_PUBLISHED, EQUAL_BUDGET = "as in the paper", "at equal budget"
@@ -32,6 +33,69 @@ class Verdict(StrEnum):
     SUPPORTED = "supported"
     NOT_SUPPORTED = "not supported"
     UNDECIDED = "undecided"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two ways of training on one dataset at one scale."""
+
+    label: str
+    dataset: str
+    scale: int
+    mine: Wanted
+    other: Wanted
+
+    @property
+    def sides(self) -> tuple[Wanted, Wanted]:
+        """Both ways of training."""
+        return self.mine, self.other
+
+    @property
+    def place(self) -> tuple[str, int]:
+        """Dataset and scale."""
+        return self.dataset, self.scale
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """A pair as it was run, each way a frame of runs, empty where there is none; see `gather`."""
+
+    label: str
+    pair: Pair
+    mine: pd.DataFrame = field(repr=False)
+    other: pd.DataFrame = field(repr=False)
+    comparison: Comparison | None
+
+    @property
+    def counts(self) -> bool:
+        """Whether it has seeds enough to speak of ways of training."""
+        return self.comparison is not None and self.comparison.of_ways
+
+    @property
+    def more(self) -> bool:
+        """Whether `mine` is better, beyond chance; it is not where some of its runs diverged."""
+        return self._gain_beyond_chance > 0 and not (self.mine["status"] == DIVERGED).any()
+
+    @property
+    def less(self) -> bool:
+        """Whether `mine` is worse, beyond chance; it is not said where runs of the other diverged."""
+        return self._gain_beyond_chance < 0 and not (self.other["status"] == DIVERGED).any()
+
+    @property
+    def _gain_beyond_chance(self) -> float:
+        """In percentage points; 0 where there is none."""
+        return self.comparison.gain if self.comparison and self.counts and self.comparison.beyond_chance else 0.0
+
+    @property
+    def budgets(self) -> tuple[int, ...]:
+        """The epochs in the weights of the one and the other, where both were run."""
+        both = [runs for runs in (self.mine, self.other) if len(runs)]
+        return tuple(summary(runs)["epochs_in_weights"] for runs in both) if len(both) == 2 else ()
+
+    @property
+    def unequal(self) -> bool:
+        """Whether it compares networks of which one was trained for more epochs than the other."""
+        return self.comparison is not None and len(set(self.budgets)) > 1
 
 
 @dataclass(frozen=True)
@@ -52,8 +116,8 @@ class Finding:
     @property
     def diverged(self) -> int:
         """How many of the runs that were to be compared diverged, each counted once."""
-        cells = (cell for one in self.evidence for cell in (one.mine, one.other) if cell)
-        return len({record.id for cell in cells for record in cell.records if record.diverged})
+        both = [runs for one in self.evidence for runs in (one.mine, one.other)]
+        return len({run for runs in both for run in runs.loc[runs["status"] == DIVERGED, "id"]})
 
 
 @dataclass(frozen=True)
@@ -65,7 +129,7 @@ class Claim(ABC):
     pairs: tuple[Pair, ...]
 
     @abstractmethod
-    def judge(self, found: Cells, right: Right) -> list[Finding]:
+    def judge(self, runs: Runs, right: Right) -> list[Finding]:
         """What the runs under one set of conditions say: a finding for each thing that it is compared with."""
 
 
@@ -77,36 +141,22 @@ class Paired(Claim):
     def verdict(self, evidence: Sequence[Evidence]) -> tuple[Verdict, str]:
         """What the evidence, complete or not, says, and why, in words."""
 
-    def judge(self, found: Cells, right: Right) -> list[Finding]:
+    def judge(self, runs: Runs, right: Right) -> list[Finding]:
         """Against what the paper compares with, and at equal budget where that is something else."""
-        published = at_usual_widths(self.pairs, found)
-        equal = tuple(_at_equal_budget(pair, found) for pair in published)
+        published = _at_usual_widths(self.pairs, runs)
+        equal = tuple(_at_equal_budget(pair, runs) for pair in published)
         against = {AS_PUBLISHED: published} | ({EQUAL_BUDGET: equal} if equal != published else {})
         findings = []
         for name, pairs in against.items():
-            evidence = gather(pairs, found, right)
+            evidence = gather(pairs, runs, right)
             verdict, why = self.verdict(evidence)
             unequal = [one for one in evidence if one.unequal]
             if unequal and verdict != Verdict.UNDECIDED:
-                epochs = sorted({one.budgets for one in unequal if one.budgets})
+                epochs = sorted({one.budgets for one in unequal})
                 budgets = ", ".join(f"{mine} epochs in the weights beside {other}" for mine, other in epochs)
                 verdict, why = Verdict.UNDECIDED, f"{why}; but budgets differ in {len(unequal)} of them: {budgets}"
             findings.append(Finding(self, name, verdict, why, tuple(evidence)))
         return findings
-
-
-def _at_equal_budget(pair: Pair, found: Cells) -> Pair:
-    """The pair with one of the two started as the other was: that which was run; the other one where neither was.
-
-    A pair whose two start alike stays as it is.
-    """
-    column = Column(pair.dataset, pair.scale)
-    choices = (
-        replace(pair, other=pair.other.started_as(pair.mine)),
-        replace(pair, mine=pair.mine.started_as(pair.other)),
-    )
-    there = [one for one in choices if one.mine.find(found, column) and one.other.find(found, column)]
-    return there[0] if there else choices[0]
 
 
 @dataclass(frozen=True)
@@ -132,16 +182,14 @@ class NoGain(Paired):
     margin: float = field(kw_only=True)
 
     def verdict(self, evidence: Sequence[Evidence]) -> tuple[Verdict, str]:
-        below = [one for one in evidence if (interval := self._interval(one)) and interval[1] < self.margin]
-        gains = [one for one in evidence if one.more and (ends := self._interval(one)) and ends[0] >= self.margin]
+        ends = {one.label: one.comparison.interval for one in evidence if one.comparison and one.counts}
+        below = [label for label, (_, high) in ends.items() if high < self.margin]
+        gains = [one.label for one in evidence if one.more and ends[one.label][0] >= self.margin]
         points = f"{self.margin:g} points"
         why = f"a gain of {points} or more in {len(gains)}, of less than {points} in {len(below)} of {len(evidence)}"
         if gains:
-            return Verdict.NOT_SUPPORTED, f"{why}: {', '.join(one.label for one in gains)}"
+            return Verdict.NOT_SUPPORTED, f"{why}: {', '.join(gains)}"
         return Verdict.SUPPORTED if len(below) == len(evidence) else Verdict.UNDECIDED, why
-
-    def _interval(self, one: Evidence) -> tuple[float, float] | None:
-        return one.comparison.interval if one.comparison and one.counts else None
 
 
 @dataclass(frozen=True)
@@ -183,44 +231,93 @@ class BestNear(Claim):
         )
         return cls(text, source, pairs, setting=setting, value=value, near=near)
 
-    def judge(self, found: Cells, right: Right) -> list[Finding]:
-        evidence = gather(at_usual_widths(self.pairs, found), found, right)
-        against = [one for one in evidence if one.less and self._beats_near(one, found)]
+    def judge(self, runs: Runs, right: Right) -> list[Finding]:
+        evidence = gather(_at_usual_widths(self.pairs, runs), runs, right)
+        against = [one for one in evidence if one.less and self._beats_near(one, runs)]
         more = [one for one in evidence if one.more]
         why = f"better beyond chance than {len(more)} of {len(evidence)} values that are not near; best in the mean: "
-        why += self._best(found)
+        why += self._best(runs)
         verdict = Verdict.SUPPORTED if len(more) == len(evidence) else Verdict.UNDECIDED
         if against:
             verdict, why = Verdict.NOT_SUPPORTED, f"{why}; against it: {', '.join(one.label for one in against)}"
         return [Finding(self, f"other values of {self.setting}", verdict, why, tuple(evidence))]
 
-    def _beats_near(self, one: Evidence, found: Cells) -> bool:
-        column = Column(one.pair.dataset, one.pair.scale)
-        width = one.other.width if one.other else None
-        wanted = [replace(one.pair.mine, settings={self.setting: value}, width=width) for value in self.near]
-        near = [want.cell(found, column) for want in wanted]
-        best = one.other.top1 if one.other else None
-        return best is not None and all(cell and cell.top1 and best.mean > cell.top1.mean for cell in near)
+    def _means(self, pair: Pair, width: float, runs: Runs) -> dict[float, float | None]:
+        """Value -> mean top-1 of what was run on a pair's network, dataset and scale; None where all diverged."""
+        swept = replace(pair.mine, free=(self.setting,), width=width)
+        found = runs.ways(swept, *pair.place)
+        return {json.loads(text)[self.setting]: summary(same)["top1_mean"] for (text, _), same in found.items()}
 
-    def _best(self, found: Cells) -> str:
+    def _beats_near(self, one: Evidence, runs: Runs) -> bool:
+        means = self._means(one.pair, one.other.iloc[0]["width"], runs)
+        best, near = summary(one.other)["top1_mean"], [means.get(value) for value in self.near]
+        return best is not None and all(mean is not None and best > mean for mean in near)
+
+    def _best(self, runs: Runs) -> str:
         """The value of the highest mean, for each backbone."""
         words = []
-        widths = sorted({key.width for key, _ in found})
-        networks = {(pair.mine.backbone, width): pair for pair in self.pairs for width in widths}
-        for (backbone, width), pair in networks.items():
-            wanted = replace(pair.mine, free=(self.setting,), width=width)
-            there = list(wanted.find(found, Column(pair.dataset, pair.scale)).values())
-            means = {cell.records[0].spec.config[self.setting]: top1.mean for cell in there if (top1 := cell.top1)}
-            if means:
-                words.append(
-                    f"{naming.network(backbone, width)} {max(means, key=lambda value: means[value])} of {len(there)}"
-                )
+        pairs = {pair.mine.backbone: pair for pair in self.pairs}
+        for backbone, pair in pairs.items():
+            for width in sorted(runs.table["width"].unique()):
+                means = self._means(pair, width, runs)
+                done = {value: mean for value, mean in means.items() if mean is not None}
+                if done:
+                    best = max(done, key=lambda value: done[value])
+                    words.append(f"{naming.network(backbone, width)} {best} of {len(means)}")
         return ", ".join(words) or "none was run"
+
+
+def gather(pairs: Sequence[Pair], runs: Runs, right: Right) -> list[Evidence]:
+    """What there is of the pairs; of one with free settings, one evidence for each of their values that were run.
+
+    Their comparisons are made together, see compare.family.
+    """
+    evidence = []
+    for pair in pairs:
+        ran, others = (runs.ways(side, *pair.place) or {("", 0.0): runs.nothing} for side in pair.sides)
+        for mine in ran.values():
+            for key, other in others.items():
+                told = " ".join(filter(None, (_told(*one) for one in zip(pair.sides, (mine, other), strict=True))))
+                gain = None
+                if len(mine) and len(other):
+                    at_own = runs.ways(pair.other, *pair.place, mine.iloc[0]["precision"])[key]
+                    gain = comparison(mine, at_own, right)
+                evidence.append(Evidence(f"{pair.label} ({told})" if told else pair.label, pair, mine, other, gain))
+    made = iter(family([one.comparison for one in evidence if one.comparison]))
+    return [replace(one, comparison=next(made)) if one.comparison else one for one in evidence]
+
+
+def _told(wanted: Wanted, runs: pd.DataFrame) -> str:
+    return wanted.told_apart(runs.iloc[0]) if len(runs) else ""
+
+
+def _at_usual_widths(pairs: Sequence[Pair], runs: Runs) -> tuple[Pair, ...]:
+    """The pairs, each backbone at the width at which most seeds of them were run."""
+    asked = [same for pair in pairs for side in pair.sides for same in runs.ways(side, *pair.place).values()]
+    widths = usual_widths(asked)
+
+    def at_width(one: Wanted) -> Wanted:
+        return replace(one, width=widths.get(one.backbone))
+
+    return tuple(replace(pair, mine=at_width(pair.mine), other=at_width(pair.other)) for pair in pairs)
+
+
+def _at_equal_budget(pair: Pair, runs: Runs) -> Pair:
+    """The pair with one of the two started as the other was: that which was run; the other one where neither was.
+
+    A pair whose two start alike stays as it is.
+    """
+    choices = (
+        replace(pair, other=pair.other.started_as(pair.mine, runs.defaults)),
+        replace(pair, mine=pair.mine.started_as(pair.other, runs.defaults)),
+    )
+    there = [one for one in choices if all(runs.ways(side, *pair.place) for side in one.sides)]
+    return there[0] if there else choices[0]
 
 
 def installed(note: Callable[[str], None]) -> list[Claim]:
     """The claims of every plugin, in the order of their names; `note` is told of a plugin that is broken."""
-    found: list[Claim] = []
+    all_claims: list[Claim] = []
     for name in registry.installed(CLAIMS):
         try:
             claims = registry.load(CLAIMS, "claims", name)
@@ -228,7 +325,7 @@ def installed(note: Callable[[str], None]) -> list[Claim]:
             note(str(error))
             continue
         if isinstance(claims, list | tuple) and all(isinstance(claim, Claim) for claim in claims):
-            found += claims
+            all_claims += claims
         else:
-            note(f"claims '{name}' is not a sequence of lrbench.report.claims.Claim")
-    return found
+            note(f"claims '{name}' is not a sequence of lrbench.claims.Claim")
+    return all_claims

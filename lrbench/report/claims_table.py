@@ -1,50 +1,46 @@
-"""A paper's claims and the verdicts on them as sheets: the verdicts, then the evidence."""
+"""A paper's claims and the verdicts on them as tables: the verdicts, then the evidence."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from lrbench.method import naming
-from lrbench.report import cells, claims
-from lrbench.report.cells import Cell, Conditions
-from lrbench.report.claims import Claim, Finding
-from lrbench.report.compare import SEEDS, Right
-from lrbench.report.evidence import Evidence
-from lrbench.report.formats import DASH, Sheet
-from lrbench.report.marks import precisions, significance
+import pandas as pd
+
+from lrbench.report import claims, frame, notes
+from lrbench.report.claims import Claim, Evidence, Finding
+from lrbench.report.compare import SEEDS, Comparison, Right, numbers
+from lrbench.report.formats import Table
+from lrbench.report.frame import DIVERGED, FAILED, SHARED
+from lrbench.report.groups import DASH, Runs, joined, summary
 from lrbench.report.stats import CHANCE
-from lrbench.report.table import Failure
-from lrbench.report.tuned import difference
-from lrbench.spec.record import Record
-from lrbench.spec.runspec import RunSpec
 
 TITLE, EVIDENCE = "Claims", "Claims: the evidence"
 HEAD = ["", "compared", "verdict", "seeds enough", "diverged", "why"]
 EVIDENCE_HEAD = ["", "compared", "difference", "epochs", "p", "p (Holm)"]
 
 
-def sheets(
-    wanted: Sequence[Claim], records: Iterable[Record], right: Right, failures: Iterable[Failure] = ()
-) -> list[Sheet]:
+def tables(wanted: Sequence[Claim], results: pd.DataFrame, right: Right) -> list[Table]:
     """Two tables for each set of conditions under which any comparison was run; else the claims, all undecided."""
-    failed = list(failures)
-    found = cells.sort(record for record in records if not record.restores)
-    judged = {shared: [one for claim in wanted for one in claim.judge(own, right)] for shared, own in found.items()}
-    shown: dict[Conditions | None, list[Finding]] = {
-        shared: findings
-        for shared, findings in judged.items()
-        if any(one.comparison for finding in findings for one in finding.evidence)
-    }
-    shown = shown or {None: [one for claim in wanted for one in claim.judge({}, right)]}
-    return [
-        made
-        for shared, findings in shown.items()
-        for made in (_verdicts(shared, findings, failed), _evidence(shared, findings))
-    ]
+    usual, made = frame.defaults(results), []
+    for table in [*frame.tables(results, SHARED), frame.placed(results)[:0]]:
+        runs = Runs(table, usual)
+        findings = [one for claim in wanted for one in claim.judge(runs, right)]
+        compared = any(one.comparison for finding in findings for one in finding.evidence)
+        if compared or not (len(table) or made):
+            made += [_verdicts(runs, findings), _evidence(table, findings)]
+    return made
 
 
-def _verdicts(shared: Conditions | None, findings: list[Finding], failed: Sequence[Failure]) -> Sheet:
+def difference(comparison: Comparison | None) -> str:
+    """Such as "+1.39 [+0.52, +2.26] (3)": points, their 95% interval over seeds and images, seeds."""
+    if comparison is None:
+        return DASH
+    low, high = comparison.interval
+    return f"{comparison.gain:+.2f} [{low:+.2f}, {high:+.2f}] ({len(comparison.seeds)}{comparison.left_out})"
+
+
+def _verdicts(runs: Runs, findings: Sequence[Finding]) -> Table:
     lines = [
         [
             one.claim.text,
@@ -56,7 +52,7 @@ def _verdicts(shared: Conditions | None, findings: list[Finding], failed: Sequen
         ]
         for one in findings
     ]
-    notes = [
+    said = [
         "A claim is over ways of training: a difference counts where the two share "
         f"{SEEDS} seeds or more, and is beyond chance where the paired t-test over them gives p < {CHANCE:g} after "
         "Holm's correction for the comparisons of that line, their spread pooled and at least what the test images "
@@ -65,65 +61,74 @@ def _verdicts(shared: Conditions | None, findings: list[Finding], failed: Sequen
         f"{claims.AS_PUBLISHED}: with what the paper compares with. {claims.EQUAL_BUDGET}: with one of the two started "
         "as the other was (`init`), whichever was run, so that as many epochs are in the weights of both.",
         "Diverged: how many of the runs that a line compares have no score, since their training diverged.",
-        *(
-            f"Failed, and missing here: {naming.described(spec)}: {why}."
-            for spec, why in failed
-            if cells.conditions(spec) == shared and any(_compares(finding.claim, spec) for finding in findings)
-        ),
+        *notes.failed(_failed(runs, findings)),
         *dict.fromkeys(f"{one.claim.text}: {one.claim.source}." for one in findings),
     ]
-    return Sheet(TITLE, _under(shared), HEAD, lines, notes, [])
+    behind = [[tuple(_ids(one.evidence)), *[()] * 5] for one in findings]
+    return Table(TITLE, _under(runs.table), pd.DataFrame(lines, columns=HEAD), said, runs=pd.DataFrame(behind, columns=HEAD))
 
 
-def _compares(claim: Claim, spec: RunSpec) -> bool:
-    """Whether a run is one that a claim compares."""
-    return any(
-        (pair.dataset, pair.scale) == (spec.dataset, spec.scale) and wanted.fits(cells.row_key(spec))
-        for pair in claim.pairs
-        for wanted in (pair.mine, pair.other)
-    )
+def _failed(runs: Runs, findings: Sequence[Finding]) -> pd.DataFrame:
+    """The failed runs that one of the claims compares."""
+    missed = runs.table[runs.table["status"] == FAILED]
+    pairs = [pair for finding in findings for pair in finding.claim.pairs] if len(missed) else []
+    ids = {run for pair in pairs for side in pair.sides for run in runs.find(side, *pair.place)["id"]}
+    return missed[missed["id"].isin(ids)]
 
 
-def _evidence(shared: Conditions | None, findings: list[Finding]) -> Sheet:
+def _evidence(runs: pd.DataFrame, findings: Sequence[Finding]) -> Table:
+    every = [(finding, one) for finding in findings for one in finding.evidence]
     lines = [
-        [one.label, finding.against, difference(one.comparison), _epochs(one), *_p(one)]
-        for finding in findings
-        for one in finding.evidence
+        [one.label, finding.against, difference(one.comparison), _epochs(one), *_p(one.comparison)]
+        for finding, one in every
         if one.comparison
     ]
-    notes = [
+    said = [
         "Difference: mean in points over the seeds that both have, its 95% interval over seeds and images, and their "
         "number. Epochs: in the weights of both, or of the one and the other. "
         "p: of no difference, by the paired t-test over seeds, the spread pooled; of one seed by McNemar's test, which "
         f"compares two networks and decides nothing. Holm: corrected, of {SEEDS} seeds or more, and of one seed.",
-        *precisions({one.label: _records(one) for finding in findings for one in finding.evidence}),
+        *notes.precisions({one.label: pd.concat([one.mine, one.other]) for _, one in every}),
     ]
-    flat_lines = [_flat(shared, finding, one) for finding in findings for one in finding.evidence]
-    return Sheet(EVIDENCE, _under(shared), EVIDENCE_HEAD, lines, notes, flat_lines)
+    behind = [[tuple(_ids([one])), *[()] * 5] for _, one in every if one.comparison]
+    return Table(
+        EVIDENCE,
+        _under(runs),
+        pd.DataFrame(lines, columns=EVIDENCE_HEAD),
+        said,
+        lambda: pd.DataFrame([_flat(runs, finding, one) for finding, one in every]),
+        pd.DataFrame(behind, columns=EVIDENCE_HEAD),
+    )
 
 
-def _p(one: Evidence) -> list[str]:
-    raw, corrected = (one.comparison.p, one.comparison.corrected) if one.comparison else (None, None)
+def _p(comparison: Comparison | None) -> list[str]:
+    raw, corrected = (comparison.p, comparison.corrected) if comparison else (None, None)
     return [DASH if p is None else f"{p:.2g}" for p in (raw, corrected)]
 
 
 def _epochs(one: Evidence) -> str:
-    return " and ".join(map(str, dict.fromkeys(one.budgets or ()))) or DASH
+    return " and ".join(map(str, dict.fromkeys(one.budgets))) or DASH
 
 
-def _records(one: Evidence) -> list[Record]:
-    return [record for cell in (one.mine, one.other) if cell for record in cell.records]
+def _ids(evidence: Sequence[Evidence]) -> list[str]:
+    """The runs that are compared, each once."""
+    return list(dict.fromkeys(run for one in evidence for runs in (one.mine, one.other) for run in runs["id"]))
 
 
-def _under(shared: Conditions | None) -> str:
-    return str(shared) if shared else "no run yet of what the claims compare"
+def _under(runs: pd.DataFrame) -> str:
+    return frame.conditions(runs.iloc[0], SHARED) if len(runs) else "no run yet of what the claims compare"
 
 
-def _flat(shared: Conditions | None, finding: Finding, one: Evidence) -> dict[str, Any]:
+def _flat(runs: pd.DataFrame, finding: Finding, one: Evidence) -> dict[str, Any]:
     """The verdict and one comparison, run or missing."""
+    about = {name: runs.iloc[0][name] for name in SHARED} if len(runs) else dict.fromkeys(SHARED)
+    there = pd.concat([one.mine, one.other])
+    seeds = one.comparison.seeds if one.comparison else ()
+    mine, other = (summary(side) if len(side) else {} for side in (one.mine, one.other))
+    ids = [joined(side.loc[side["seed"].isin(seeds), "id"]) for side in (one.mine, one.other)]
     return {
         "table": TITLE,
-        **cells.flat(shared),
+        **about,
         "claim": finding.claim.text,
         "claim_source": finding.claim.source,
         "compared": finding.against,
@@ -133,21 +138,15 @@ def _flat(shared: Conditions | None, finding: Finding, one: Evidence) -> dict[st
         "dataset": one.pair.dataset,
         "scale": one.pair.scale,
         "backbone": one.pair.mine.backbone,
-        "width": cell.width if (cell := one.mine or one.other) else None,
+        "width": there.iloc[0]["width"] if len(there) else None,
         "method": one.pair.mine.method,
         "other_method": one.pair.other.method,
-        **significance("other", one.comparison),
-        "epochs_in_weights": one.mine.epochs if one.mine else None,
-        "other_epochs_in_weights": one.other.epochs if one.other else None,
-        "diverged": one.mine.diverged if one.mine else 0,
-        "other_runs_diverged": one.other.diverged if one.other else 0,
-        "seeds": " ".join(map(str, one.comparison.seeds)) if one.comparison else "",
-        "runs": _ids(one, one.mine),
-        "other_runs": _ids(one, one.other),
+        **numbers("other", one.comparison),
+        "epochs_in_weights": mine.get("epochs_in_weights"),
+        "other_epochs_in_weights": other.get("epochs_in_weights"),
+        "diverged": int((one.mine["status"] == DIVERGED).sum()),
+        "other_runs_diverged": int((one.other["status"] == DIVERGED).sum()),
+        "seeds": joined(seeds),
+        "runs": ids[0],
+        "other_runs": ids[1],
     }
-
-
-def _ids(one: Evidence, cell: Cell | None) -> str:
-    """The runs that the comparison rests on."""
-    seeds = one.comparison.seeds if one.comparison else ()
-    return " ".join(record.id for record in (cell.records if cell else ()) if record.spec.seed in seeds)

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lrbench.errors import UserError, did_you_mean
-from lrbench.report.headings import grouped
+from lrbench.report.frame import FAILED
+from lrbench.report.headings import drawn, headings, said
 from lrbench.report.lines import read as read_curve
 from lrbench.report.palette import Look, looks
-from lrbench.spec.record import Record
-from lrbench.store.store import Store
+from lrbench.store import Store
 from lrbench.train.training import COLUMNS
 
 SCORES = {
@@ -29,20 +31,19 @@ LEGEND, LINE = 48, 0.155  # characters in a line of it, and its height in inches
 MARKS = 6  # of a line, about
 
 
-def curves(store: Store, datasets: Collection[str] = (), methods: Collection[str] = ()) -> Figure:
-    """The learning curves of the runs in the store: a row of panels for each protocol and column.
+def curves(
+    results: pd.DataFrame, store: Store, datasets: Collection[str] = (), methods: Collection[str] = ()
+) -> Figure:
+    """The learning curves of the runs in a store: a row of panels for each protocol and place.
 
     The summed loss, each of its terms where there are several, then the scores; a term of several methods is one
     panel. SR nets share a row where they restore the same images. datasets, methods: names of those to draw; all where
     empty. Lines are means over seeds, the band about them their range. Raises UserError where there is
     no run.
     """
-    groups = grouped(_chosen(store, datasets, methods))
     read = {
-        "\n".join(filter(None, (heading.images, heading.protocol))): [
-            (experiment.label, _curves(store, experiment.drawn)) for experiment in found
-        ]
-        for heading, found in groups.items()
+        "\n".join(heading): [(said(label, runs), _curves(store, drawn(runs)["id"])) for label, runs in found.items()]
+        for heading, found in headings(_chosen(results, store.root, datasets, methods)).items()
     }
     here = {heading: _panels([values for _, values in lines]) for heading, lines in read.items()}
     heights = [max(3.9, 0.5 + LINE * sum(len(label) // LEGEND + 1 for label, _ in lines)) for lines in read.values()]
@@ -76,33 +77,28 @@ def _terms(values: Mapping[str, np.ndarray]) -> list[str]:
     return [name for name in values if name not in COLUMNS]
 
 
-def _chosen(store: Store, datasets: Collection[str], methods: Collection[str]) -> list[Record]:
-    records = store.records()
-    if not records:
-        raise UserError(f"there is no run in {store.root}; start with 'lrbench run'")
-    for kind, wanted, there in (
-        ("data set", datasets, {record.spec.dataset for record in records}),
-        ("method", methods, {record.spec.method for record in records}),
-    ):
+def _chosen(results: pd.DataFrame, root: Path, datasets: Collection[str], methods: Collection[str]) -> pd.DataFrame:
+    results = results[results["status"] != FAILED]
+    if not len(results):
+        raise UserError(f"there is no run in {root}; start with 'lrbench run'")
+    chosen = results
+    for kind, column, wanted in (("dataset", "dataset", datasets), ("method", "method", methods)):
+        there = sorted(results[column].unique())
         for name in wanted:
             if name not in there:
-                raise UserError(f"there is no run of {kind} '{name}'; {did_you_mean(name, sorted(there))}")
-    chosen = [
-        record
-        for record in records
-        if (not datasets or record.spec.dataset in datasets) and (not methods or record.spec.method in methods)
-    ]
-    if not chosen:
-        raise UserError(f"there is no run of {', '.join(methods)} on {', '.join(datasets)} in {store.root}")
+                raise UserError(f"there is no run of {kind} '{name}'; {did_you_mean(name, there)}")
+        chosen = chosen[chosen[column].isin(wanted)] if wanted else chosen
+    if not len(chosen):
+        raise UserError(f"there is no run of {', '.join(methods)} on {', '.join(datasets)} in {root}")
     return chosen
 
 
-def _curves(store: Store, records: Sequence[Record]) -> dict[str, np.ndarray]:
+def _curves(store: Store, ids: Iterable[str]) -> dict[str, np.ndarray]:
     """Name -> values (seeds, epochs), those in every run; NaN in the epochs of a stage that has not that term.
 
     Runs that diverged may have ended at different epochs: NaN in those that they have not.
     """
-    read = [read_curve(store.curve(record)) for record in records]
+    read = [read_curve(store.curve(run)) for run in ids]
     longest = max((len(values) for one in read for values in one.values()), default=0)
     return {
         name: np.array([[*one[name], *[np.nan] * (longest - len(one[name]))] for one in read])
@@ -121,6 +117,6 @@ def _band(panel: Axes, values: np.ndarray, label: str, look: Look, number: int) 
     epochs = np.arange(1, values.shape[1] + 1)
     step = max(1, len(epochs) // MARKS)
     marks: dict[str, Any] = {"marker": look.marker, "markersize": 4, "markevery": (number % step, step)}
-    drawn: dict[str, Any] = {"color": look.colour, "linestyle": look.dashes, "linewidth": 1.3, "label": label}
-    panel.plot(epochs, values.mean(axis=0), **drawn, **marks)
+    style: dict[str, Any] = {"color": look.colour, "linestyle": look.dashes, "linewidth": 1.3, "label": label}
+    panel.plot(epochs, values.mean(axis=0), **style, **marks)
     panel.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=look.colour, alpha=0.12, linewidth=0)

@@ -30,7 +30,7 @@ from lrbench.method import naming
 from lrbench.spec import PROTOCOL, RunSpec, recipes
 from lrbench.spec.recipes import Recipe
 from lrbench.spec.record import About, Record
-from lrbench.spec.runspec import id_of
+from lrbench.spec.runspec import ADDED, id_of
 from lrbench.store import Store
 from lrbench.store.store import WEIGHTS
 
@@ -61,6 +61,7 @@ SELECTED = {
     "val": "epoch chosen on held-out images",
     "held-out": "final epoch, validation images held out",
 }
+NOTHING = object()  # equal to no value
 HALF = 50.0  # top-1 %: a network that predicts one class is right on no more
 
 
@@ -201,8 +202,10 @@ def _of_spec(
         "recipe": _recipe_name(recipe, spec["backbone"]),
         "needs": " ".join(f"{role}={run}" for role, run in ids.items()),
     }
-    fields = {INSTEAD.get(field, (field,))[0]: derived.get(field, spec.get(field)) for field in RunSpec.model_fields}
-    fields["dropout"] = spec.get("dropout", 0.0)
+    fields = {
+        INSTEAD.get(field, (field,))[0]: derived.get(field, spec.get(field, ADDED.get(field)))
+        for field in RunSpec.model_fields
+    }
     return (
         {
             "id": id_of(dict(spec)),
@@ -228,8 +231,8 @@ def _of_result(content: Mapping[str, Any]) -> dict[str, Any]:
     needs, given = content["spec"]["needs"], content.get("needs_weights") or {}
     weights = {id_of(needs[role]): digest for role, digest in given.items()}
     return {
-        "status": content["status"],
-        "why": content["why"],
+        "status": content.get("status", DONE),
+        "why": content.get("why"),
         "weights": content["files"].get(WEIGHTS),
         "needs_weights": _plain(weights) if weights else None,
     }
@@ -260,7 +263,7 @@ def _hash(spec: Mapping[str, Any], without: Collection[str]) -> str:
 
 
 def _without(spec: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    kept = {name: value for name, value in spec.items() if name not in names}
+    kept = {name: value for name, value in spec.items() if name not in names and ADDED.get(name, NOTHING) != value}
     return kept | {"needs": {role: _without(need, names) for role, need in spec["needs"].items()}}
 
 

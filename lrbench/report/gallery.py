@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Collection, Mapping, Sequence
+import json
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 from matplotlib.figure import Figure
 
 from lrbench.data import prepare
 from lrbench.data.degradation import DEFAULT
 from lrbench.errors import UserError, did_you_mean
-from lrbench.method import restorer
-from lrbench.report import cells
-from lrbench.report import sr as sr_table
+from lrbench.method.restorer import Config
+from lrbench.report import sr
+from lrbench.report.frame import DONE
 from lrbench.report.published import PublishedGallery
-from lrbench.spec.record import Record
-from lrbench.store.store import Store
+from lrbench.store import Store
 from lrbench.train.quality import quality
 
 
@@ -34,61 +33,48 @@ class Column:
 
 
 def choose(
-    records: Sequence[Record], methods: Collection[str], sr_scale: int | None = None, dataset: str | None = None
-) -> list[Record]:
-    """The runs to draw, one a method, all of one test: that which most of the methods were put to.
+    results: pd.DataFrame, methods: Collection[str], sr_scale: int | None = None, dataset: str | None = None
+) -> pd.DataFrame:
+    """The runs to draw, one for each method, all of one test: that which most of the methods were put to.
 
     Of equal tests the default degradation's, then the one on most images, then the first by name; of several runs
-    of a method the plainest, see `_rank`: how well it restores does not choose it. Raises UserError where there
-    is none.
+    of a method that with the fewest settings changed, then of most training images, most epochs, the lowest seed: how
+    well it restores does not choose it. Raises UserError where there is none.
     """
-    nets = [one for one in records if one.restores and one.spec.method in methods and not one.diverged]
-    if not nets:
+    nets = sr.nets(results)
+    nets = nets[nets["method"].isin(methods) & (nets["status"] == DONE)]
+    if not len(nets):
         raise UserError(f"there is no run of {', '.join(methods)} to draw; start with 'lrbench run'")
-    nets = _with("--dataset", dataset, nets, lambda record: record.spec.dataset)
-    nets = _with("--sr-scale", sr_scale, nets, lambda record: record.spec.config["sr_scale"])
-    drawn: dict[sr_table.Test, dict[str, Record]] = {}
-    for test, experiments in sr_table.group(nets).items():
-        best = drawn.setdefault(test, {})
-        for record in itertools.chain(*experiments):
-            best[record.spec.method] = max(record, best.get(record.spec.method, record), key=_rank)
-    most = max(drawn, key=lambda test: (len(drawn[test]), test.degradation == DEFAULT, test.test_images))
-    return [drawn[most][method] for method in methods if method in drawn[most]]
+    for option, column, wanted in (("--dataset", "dataset", dataset), ("--sr-scale", "set.sr_scale", sr_scale)):
+        there = nets[nets[column] == wanted] if wanted is not None else nets
+        if not len(there):
+            values = sorted({f"{value:g}" if isinstance(value, float) else str(value) for value in nets[column]})
+            raise UserError(f"{option} {wanted}: there is no such run to draw; {did_you_mean(str(wanted), values)}")
+        nets = there
+    rank = nets.assign(changed=[len(_changes(text)) for text in nets["changes"]]).sort_values(
+        ["changed", "data.train_images", "epochs_in_weights", "seed", "id"], ascending=[True, False, False, True, False]
+    )
+    best = [test.drop_duplicates("method") for test in sr.tests(rank)]
+    most = max(best, key=lambda test: (len(test), test.iloc[0]["degradation"] == DEFAULT, test.iloc[0]["test_images"]))
+    order = {method: place for place, method in enumerate(methods)}
+    return most.sort_values("method", key=lambda names: names.map(order))
 
 
-def _with(option: str, wanted: Any, nets: Sequence[Record], value: Callable[[Record], Any]) -> list[Record]:
-    """The nets that an option asks for; all where it is None. Raises UserError where there is none."""
-    kept = [record for record in nets if wanted in (None, value(record))]
-    if not kept:
-        hint = did_you_mean(str(wanted), sorted({str(value(record)) for record in nets}))
-        raise UserError(f"{option} {wanted}: there is no such run to draw; {hint}")
-    return kept
-
-
-def _rank(record: Record) -> tuple[int, int, int, int, str]:
-    """Fewest settings changed; then most training images, most epochs, lowest seed."""
-    epochs = int(record.metrics["epochs_in_weights"] or 0)
-    return -len(_changes(record)), record.data.train_images, epochs, -record.spec.seed, record.id
-
-
-def _changes(record: Record) -> list[str]:
+def _changes(text: str) -> list[str]:
     """A net's settings that differ from its defaults, but for what all nets have: scale, pairs and epochs."""
-    return [
-        change
-        for change in cells.changes(cells.row_key(record.spec))
-        if change.partition("=")[0] not in restorer.Config.model_fields
-    ]
+    return [change for change in json.loads(text) if change.partition("=")[0] not in Config.model_fields]
 
 
-def columns(records: Sequence[Record], nets: Mapping[str, str], store: Store, data_root: Path) -> list[Column]:
+def columns(chosen: pd.DataFrame, nets: Mapping[str, str], store: Store, data_root: Path) -> list[Column]:
     """LR, its plain enlargement, each run's restored images, HR: the first test images, in canonical order.
 
-    records: of one test, as `choose` gives them; nets: label -> method. Raises UserError where the data set is
-    missing, or a run's restored images.
+    chosen: as `choose` gives them; nets: label -> method. Raises UserError where the dataset is missing, or a run's
+    restored images.
     """
-    kept = [_restored(record, store) for record in records]
-    n, shave = min(map(len, kept)), int(str(records[0].spec.config["sr_scale"]))
-    images = prepare.prepare(records[0].spec, data_root, torch.device("cpu")).test.first(n)
+    kept = [_restored(run, method, store) for run, method in zip(chosen["id"], chosen["method"], strict=True)]
+    spec = next(record.spec for record in store.records() if record.id == chosen.iloc[0]["id"])
+    n, shave = min(map(len, kept)), int(chosen.iloc[0]["set.sr_scale"])
+    images = prepare.prepare(spec, data_root, torch.device("cpu")).test.first(n)
     true, plain = images.hr, images.view("up")
 
     def enlarged(label: str, restored: torch.Tensor) -> Column:
@@ -96,17 +82,17 @@ def columns(records: Sequence[Record], nets: Mapping[str, str], store: Store, da
 
     labels = {method: label for label, method in nets.items()}
     restored = [
-        enlarged("\n".join([labels[record.spec.method], *_changes(record)]), torch.from_numpy(made[:n]))
-        for record, made in zip(records, kept, strict=True)
+        enlarged("\n".join([labels[method], *_changes(changes)]), torch.from_numpy(made[:n]))
+        for method, changes, made in zip(chosen["method"], chosen["changes"], kept, strict=True)
     ]
     lr = Column("LR", images.view("lr").numpy())
     return [lr, enlarged("bicubic", plain), *restored, Column("HR", true.numpy())]
 
 
-def _restored(record: Record, store: Store) -> np.ndarray:
-    found = store.predictions(record)
+def _restored(run: str, method: str, store: Store) -> np.ndarray:
+    found = store.predictions(run)
     if "restored" not in found:
-        raise UserError(f"run {record.id} ({record.spec.method}) has kept no restored image")
+        raise UserError(f"run {run} ({method}) has kept no restored image")
     return found["restored"]
 
 
@@ -126,8 +112,7 @@ def draw(title: str, shown: Sequence[Column], rows: int) -> Figure:
     return figure
 
 
-def title(gallery: PublishedGallery, records: Sequence[Record]) -> str:
+def title(gallery: PublishedGallery, chosen: pd.DataFrame) -> str:
     """What the figure shows, and of which runs; settings that were changed stand over their columns."""
-    seeds: Mapping[int, None] = dict.fromkeys(record.spec.seed for record in records)
-    [test] = sr_table.group(records)
-    return f"{gallery.title}: {test}\nPSNR (RGB) below each; seed {', '.join(map(str, seeds))}"
+    seeds = ", ".join(map(str, dict.fromkeys(chosen["seed"])))
+    return f"{gallery.title}: {sr.about(chosen.iloc[0])}\nPSNR (RGB) below each; seed {seeds}"

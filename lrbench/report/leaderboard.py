@@ -12,7 +12,7 @@ from lrbench.report import frame, notes, published
 from lrbench.report.compare import SEEDS, Right, family, numbers
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.frame import CONDITIONS, FAILED
-from lrbench.report.groups import DASH, Defaults, comparison, control, fixed, joined, score, summary
+from lrbench.report.groups import DASH, Defaults, Runs, comparison, control, fixed, joined, score, summary
 from lrbench.spec import PROTOCOL
 
 TITLE = "Leaderboard"
@@ -44,12 +44,12 @@ def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: D
     tested = table[table["status"] != FAILED].sort_values("seed")
     if not len(tested):
         return pd.DataFrame()
-    candidates = tested[tested["method"].isin(references)]
+    there = Runs(tested, usual)
     ways = [runs for _, runs in tested.groupby("experiment", sort=False)]
     rows, gains = [], []
     for runs in ways:
         on_hr = runs.iloc[0]["tested_on"] == "hr"
-        reference, others = (None, candidates[:0]) if on_hr else control(runs, candidates, references, usual)
+        reference, others = (None, there.nothing) if on_hr else control(runs, there, references)
         gain = comparison(runs, others, right)
         rows.append({"reference": reference, "reference_precision": joined(others["precision"].unique())})
         rows[-1]["control_runs"] = joined(others.loc[others["seed"].isin(gain.seeds if gain else ()), "id"])

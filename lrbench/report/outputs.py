@@ -7,12 +7,10 @@ from pathlib import Path
 
 from lrbench.errors import UserError, unknown
 from lrbench.plan.suite import Suite
-from lrbench.report import figures, plots, tables
-from lrbench.report import formats as sheet
+from lrbench.report import figures, formats, plots, tables
+from lrbench.report.frame import frame
+from lrbench.store import Store
 from lrbench.store.files import write_atomic
-from lrbench.store.store import Store
-
-SUFFIXES = {"md": "md", "csv": "csv", "latex": "tex", "json": "json"}  # of a table's file, by format
 
 
 def check(suite: Suite) -> None:
@@ -23,19 +21,21 @@ def check(suite: Suite) -> None:
                 raise unknown(kind, name, known)
 
 
-def write(suite: Suite, store: Store, out: Path, data: Path, note: Callable[[str], None]) -> None:
-    """Write every table and figure that a suite names. `note` is told of one for which there are no runs.
+def write(suite: Suite, ids: set[str], store: Store, out: Path, data: Path, note: Callable[[str], None]) -> None:
+    """Write every table and figure that a suite names, of its runs. `note` is told of one for which there are none.
 
     Raises OSError.
     """
     out.mkdir(parents=True, exist_ok=True)
+    results = frame(store)
+    results = results[results["id"].isin(ids)]
     for name in suite.tables:
-        found = tables.sheets(name, store)
-        for style, suffix in SUFFIXES.items():
-            write_atomic(out / f"table-{name}.{suffix}", sheet.render(found, style))
+        found = tables.tables(name, results, store.right, note)
+        for style, suffix in formats.SUFFIXES.items():
+            write_atomic(out / f"table-{name}.{suffix}", formats.render(found, style))
     for name in suite.figures:
         try:
-            drawn = figures.draw(name, store, data, note)
+            drawn = figures.draw(name, results, store, data, note)
         except UserError as error:
             note(f"{name} is not drawn: {error}")
             continue

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pandas as pd
 
 from lrbench.method import naming
-from lrbench.report import cells
-from lrbench.report.formats import DASH, Sheet
-from lrbench.report.stats import Summary, summarise
-from lrbench.spec.recipes import NONE
-from lrbench.spec.record import Record
-from lrbench.spec.runspec import RunSpec
+from lrbench.report import notes
+from lrbench.report.formats import Table
+from lrbench.report.frame import DIVERGED, DONE, FAILED, RESTORES, column
+from lrbench.report.groups import DASH, joined, score
+from lrbench.report.stats import summarise
 
 MEASURES = {
     "psnr": ("PSNR RGB (dB)", 2),
@@ -20,170 +20,134 @@ MEASURES = {
     "psnr_y": ("PSNR Y (dB)", 2),
     "ssim_y": ("SSIM Y", 4),
 }
-BICUBIC = "bicubic_"
+WINDOW = 11  # pixels: the side of SSIM's window; see lrbench.train.quality, which brings torch
 TITLE = "Restoration quality"
 HEAD = ["", "trained", *(title for title, _ in MEASURES.values())]
+TEST = ["dataset", "variant", "lr_side", "side", "degradation", "test_images"]  # within one of these nets are compared
 
 
-@dataclass(frozen=True, order=True)
-class Test:
-    """What is restored from what: SR nets are compared within one of these only, whatever they were trained on."""
-
-    dataset: str
-    content: str  # names the data set's content where one name has stood for several; else empty
-    lr_side: int
-    side: int
-    degradation: str
-    test_images: int
-
-    def __str__(self) -> str:
-        sizes = f"{self.lr_side}x{self.lr_side} to {self.side}x{self.side}"
-        content = f", {self.dataset} with content {self.content}" if self.content else ""
-        return f"{self.dataset} {sizes}, {self.degradation}, {self.test_images:,} test images{content}"
+def nets(results: pd.DataFrame) -> pd.DataFrame:
+    """The runs of SR nets, with what they restore from what: `lr_side`, `side` in pixels, `test_images`."""
+    found = results[results["backbone"] == RESTORES].sort_values(["method", "seed", "id"])
+    small = (found["side"] // found["scale"].fillna(1)).astype("Int64")
+    magnified = column(found, "set.sr_scale").astype("Int64")
+    return found.assign(lr_side=small, side=small * magnified, test_images=column(found, "data.test_images"))
 
 
-def sheets(records: Iterable[Record], failures: Iterable[tuple[RunSpec, str]] = ()) -> list[Sheet]:
-    """A table for each test that SR nets were put to; one without lines where there is none.
-
-    failures: runs that failed, and why: the SR nets among them are named below the table that misses them.
-    """
-    failed = [(spec, why) for spec, why in failures if spec.backbone == NONE]
-    return [_sheet(test, experiments, failed) for test, experiments in group(records).items()] or [_empty(failed)]
+def tests(results: pd.DataFrame) -> list[pd.DataFrame]:
+    """The SR nets that were trained to their end, a frame for each test that they were put to."""
+    there = nets(results[results["status"] != FAILED])
+    return [test for _, test in there.groupby(TEST, dropna=False)]
 
 
-def group(records: Iterable[Record]) -> dict[Test, list[list[Record]]]:
-    """The SR nets among the records: test -> experiments, each a list of its seeds."""
-    nets = sorted((r for r in records if r.restores), key=lambda r: (r.spec.method, r.spec.seed, r.id))
-    changed = cells.changed(nets)
-    found: dict[Test, dict[str, list[Record]]] = defaultdict(lambda: defaultdict(list))
-    for record in nets:
-        found[_test(record, changed)][cells.variant(record.spec)].append(record)
-    return {test: list(found[test].values()) for test in sorted(found)}
+def named(test: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Label -> the seeds of one SR net; it says how the net was trained where two would have one name."""
+    found = _nets(test)
+    labels = [label for label, _ in found]
+    return {
+        f"{label} ({training(runs)})" if labels.count(label) > 1 else label: runs for label, runs in found
+    }  # fmt: skip
 
 
-def _test(record: Record, changed: Collection[str]) -> Test:
-    spec, lr_side = record.spec, record.data.side // (record.spec.scale or 1)
-    side, content = lr_side * int(str(spec.config["sr_scale"])), cells.content(spec) if spec.dataset in changed else ""
-    return Test(spec.dataset, content, lr_side, side, str(spec.degradation), record.data.test_images)
+def _nets(test: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
+    """The seeds of each SR net; with an id in the name where neither that nor its training tells it apart."""
+    ways = [runs for _, runs in test.groupby("experiment", sort=False)]
+    names = [(str(runs.iloc[0]["name"]), training(runs)) for runs in ways]
+    return [
+        (f"{one[0]} [{runs.iloc[0]['id']}]" if names.count(one) > 1 else one[0], runs)
+        for one, runs in zip(names, ways, strict=True)
+    ]
 
 
-def training(record: Record) -> str:
+def about(run: pd.Series) -> str:
+    """What is restored from what: "cifar10 8x8 to 16x16, pil-bicubic, 10,000 test images"."""
+    sizes = f"{run['lr_side']}x{run['lr_side']} to {run['side']}x{run['side']}"
+    content = f", {run['variant']}" if isinstance(run["variant"], str) else ""
+    return f"{run['dataset']} {sizes}, {run['degradation']}, {run['test_images']:,.0f} test images{content}"
+
+
+def training(runs: pd.DataFrame) -> str:
     """How an SR net was trained, in words: the epochs of all stages, the pairs of the last."""
-    recipe, epochs = cells.fields(record.spec)["recipe"], record.metrics["epochs_in_weights"]
-    selected = ", best epoch by validation" if record.metrics.get("best_epoch") else ""
-    plural = "s" * (epochs != 1)
-    pairs, precision = f"{record.data.train_images:,} pairs", record.spec.precision
-    return f"{recipe}, {epochs} epoch{plural}, {pairs}, {precision}{selected}"
+    run = runs.iloc[0]
+    epochs, pairs = naming.in_epochs(int(run["epochs_in_weights"])), f"{run['data.train_images']:,.0f} pairs"
+    selected = "" if column(runs, "best_epoch").isna().iloc[0] else ", best epoch by validation"
+    return f"{run['recipe']}, {epochs}, {pairs}, {run['precision']}{selected}"
 
 
-def labels(experiments: Sequence[Sequence[Record]]) -> list[str]:
-    """A name for each of several experiments, which says how it was trained where two would have one name."""
-    rows = _nets(experiments)
-    names = [row.label for row in rows]
-    return [f"{row.label} ({row.training})" if names.count(row.label) > 1 else row.label for row in rows]
+def tables(results: pd.DataFrame) -> list[Table]:
+    """A table for each test that SR nets were put to; one without lines where there is none."""
+    failed = nets(results[results["status"] == FAILED])
+    found = [_table(test, failed) for test in tests(results)]
+    note = "No SR net has been run yet; 'lrbench methods' lists them."
+    return found or [Table(TITLE, "no run yet", pd.DataFrame(columns=HEAD), [note, *notes.failed(failed)])]
 
 
-def _nets(experiments: Sequence[Sequence[Record]]) -> list[_Row]:
-    rows = [_Row.net(found) for found in experiments]
-    shown = [(row.label, row.training) for row in rows]
-    return [  # what differs is a version, or a run that was needed
-        replace(row, label=f"{row.label} [{row.records[0].id}]") if shown.count((row.label, row.training)) > 1 else row
-        for row in rows
-    ]
-
-
-def _same_test(one: RunSpec, other: RunSpec) -> bool:
-    return all(
-        getattr(one, name) == getattr(other, name) for name in ("dataset", "fingerprint", "degradation", "scale")
-    ) and (one.config["sr_scale"] == other.config["sr_scale"])
-
-
-def _about_failed(failed: Iterable[tuple[RunSpec, str]]) -> list[str]:
-    return [f"Failed, and missing here: {naming.described(spec)}: {why}." for spec, why in failed]
-
-
-def _sheet(test: Test, experiments: Sequence[Sequence[Record]], failed: Sequence[tuple[RunSpec, str]]) -> Sheet:
-    rows = [_Row.bicubic(experiments[0][0]), *_nets(experiments)]
-    notes = [
-        "Means over the test images, rounded to 8 bits, then mean ± sample standard deviation over seeds "
-        "(number of seeds). RGB: the whole image. "
-        f"Y: luma of BT.601, without {test.side // test.lr_side} pixels at each border.",
-        "bicubic: LR enlarged by the degradation protocol's own way up, without any network.",
-        "Trained: the epochs of all stages, and the pairs of the last one.",
-    ]
-    if any(DASH in row.line()[2:] for row in rows):
-        from lrbench.train.quality import WINDOW  # here, not above: it brings torch
-
-        notes.append(f"{DASH}: the images are too small; SSIM's window has {WINDOW} pixels.")
-    notes += _about_failed((spec, why) for spec, why in failed if _same_test(spec, experiments[0][0].spec))
-    return Sheet(
+def _table(test: pd.DataFrame, failed: pd.DataFrame) -> Table:
+    first, rows = test.iloc[0], [_plain(test), *(_net(label, runs) for label, runs in _nets(test))]
+    same = [failed[name] == first[name] for name in ("dataset", "content", "degradation", "scale", "set.sr_scale")]
+    missed = failed[pd.concat(same, axis=1).all(axis=1)] if len(failed) else failed
+    behind = [[tuple(row["runs"].split()), *[()] * (len(HEAD) - 1)] for row in rows]
+    return Table(
         TITLE,
-        str(test),
-        HEAD,
-        [row.line() for row in rows],
-        notes,
-        [row.flat(test) for row in rows],
+        about(first),
+        pd.DataFrame([_line(row) for row in rows], columns=HEAD),
+        [*_notes(first, rows), *notes.failed(missed)],
+        lambda: pd.DataFrame([{"table": TITLE, **{name: first[name] for name in TEST}, **row} for row in rows]),
+        pd.DataFrame(behind, columns=HEAD),
     )
 
 
-@dataclass(frozen=True)
-class _Row:
-    label: str
-    method: str | None
-    config: str | None
-    training: str | None
-    measures: dict[str, Summary | None]
-    records: tuple[Record, ...]
-
-    @classmethod
-    def bicubic(cls, record: Record) -> _Row:
-        measures = {name: _over([record], BICUBIC + name) for name in MEASURES}
-        return cls("bicubic", None, None, None, measures, ())
-
-    @classmethod
-    def net(cls, records: Sequence[Record]) -> _Row:
-        key = cells.row_key(records[0].spec)
-        measures = {name: _over(records, name) for name in MEASURES}
-        return cls(cells.name(key), key.method, key.config, training(records[0]), measures, tuple(records))
-
-    def line(self) -> list[str]:
-        values = []
-        for name, (_, digits) in MEASURES.items():
-            if self.records:
-                values.append(cells.scores(self.records, name, digits))
-            else:  # of plain enlargement, which has no seed
-                summary = self.measures[name]
-                values.append(DASH if summary is None else f"{summary.mean:.{digits}f}")
-        return [self.label, self.training or DASH, *values]
-
-    def flat(self, test: Test) -> dict[str, object]:
-        numbers: dict[str, float | None] = {}
-        for name, summary in self.measures.items():
-            numbers[f"{name}_mean"] = None if summary is None else round(summary.mean, 5)
-            numbers[f"{name}_sd"] = None if summary is None or summary.sd is None else round(summary.sd, 5)
-        about = {"row": self.label, "method": self.method, "config": self.config}
-        first = self.records[0] if self.records else None
-        trained = {
-            "training": self.training,
-            "epochs_in_weights": first and first.metrics["epochs_in_weights"],
-            "train_images": first and first.data.train_images,
-        }
-        diverged = sum(record.diverged for record in self.records)
-        seeds = {
-            "n": len(self.records) - diverged,
-            "diverged": diverged,
-            "seeds": " ".join(str(record.spec.seed) for record in self.records),
-        }
-        runs = {"runs": " ".join(record.id for record in self.records)}
-        return {"table": TITLE, **vars(test), **about, **trained, **numbers, **seeds, **runs}
+def _notes(first: pd.Series, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+    yield (
+        "Means over the test images, rounded to 8 bits, then mean ± sample standard deviation over seeds (number of "
+        f"seeds). RGB: the whole image. Y: luma of BT.601, without {first['side'] // first['lr_side']} pixels at each "
+        "border."
+    )
+    yield "bicubic: LR enlarged by the degradation protocol's own way up, without any network."
+    yield "Trained: the epochs of all stages, and the pairs of the last one."
+    if any(DASH in _line(row)[2:] for row in rows):
+        yield f"{DASH}: the images are too small; SSIM's window has {WINDOW} pixels."
 
 
-def _over(records: Sequence[Record], name: str) -> Summary | None:
-    kept = [record for record in records if not record.diverged]
-    values = [value for record in kept if (value := record.metrics.get(name)) is not None]
-    return summarise(values) if values else None
+def _plain(test: pd.DataFrame) -> dict[str, Any]:
+    """Plain enlargement, which has no seed."""
+    kept = test.iloc[:1]
+    return {"row": "bicubic"} | dict.fromkeys(("method", "config", "training", "epochs_in_weights", "train_images")) | {
+        **_measured(kept, "bicubic_"), "n": 0, "diverged": 0, "seeds": "", "runs": "",
+    }  # fmt: skip
 
 
-def _empty(failed: Sequence[tuple[RunSpec, str]]) -> Sheet:
-    note = "No SR net has been run yet; 'lrbench methods' lists them."
-    return Sheet(TITLE, "no run yet", HEAD, [], [note, *_about_failed(failed)], [])
+def _net(label: str, runs: pd.DataFrame) -> dict[str, Any]:
+    run, done = runs.iloc[0], runs[runs["status"] == DONE]
+    return {
+        "row": label,
+        "method": run["method"],
+        "config": run["config"],
+        "training": training(runs),
+        "epochs_in_weights": run["epochs_in_weights"],
+        "train_images": run["data.train_images"],
+        **_measured(done),
+        "n": len(done),
+        "diverged": int((runs["status"] == DIVERGED).sum()),
+        "seeds": joined(runs["seed"]),
+        "runs": joined(runs["id"]),
+    }
+
+
+def _measured(runs: pd.DataFrame, prefix: str = "") -> dict[str, float | None]:
+    found: dict[str, float | None] = {}
+    for name in MEASURES:
+        values = [float(value) for value in column(runs, prefix + name).dropna()]
+        measured = summarise(values) if values else None
+        found[f"{name}_mean"] = measured and round(measured.mean, 7)
+        found[f"{name}_sd"] = None if measured is None or measured.sd is None else round(measured.sd, 7)
+    return found
+
+
+def _line(row: dict[str, Any]) -> list[str]:
+    values = []
+    for name, (_, digits) in MEASURES.items():
+        mean = row[f"{name}_mean"]
+        plain = DASH if mean is None else f"{mean:.{digits}f}"
+        values.append(score(row, name, digits) if row["runs"] else plain)
+    return [row["row"], row["training"] or DASH, *values]

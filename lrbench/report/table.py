@@ -15,20 +15,7 @@ from lrbench.report import frame, notes
 from lrbench.report.compare import Comparison, Right, family, numbers
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.frame import FAILED, SHARED
-from lrbench.report.groups import (
-    DASH,
-    ROW,
-    Defaults,
-    Wanted,
-    comparison,
-    control,
-    fixed,
-    joined,
-    score,
-    shown,
-    summary,
-    usual_widths,
-)
+from lrbench.report.groups import DASH, Runs, Wanted, comparison, control, fixed, joined, score, summary, usual_widths
 from lrbench.report.published import PublishedRow, PublishedTable
 from lrbench.report.stats import CHANCE
 
@@ -126,91 +113,88 @@ def fill(source: PublishedTable, results: pd.DataFrame, right: Right | None = No
     else has been run stands in no published table. With `right`, rows are tested against the table's reference.
     """
     usual = frame.defaults(results)
-    filled = [_fill(source, table, results, right, usual) for table in frame.tables(results, SHARED)]
+    filled = [_fill(source, Runs(table, usual), results, right) for table in frame.tables(results, SHARED)]
     filled = [one for one in filled if len(one.failed) or any(len(row.runs) for row in one.rows)]
-    return filled or [_fill(source, results[:0], results, None, usual)]
+    return filled or [_fill(source, Runs(frame.placed(results)[:0], usual), results, None)]
 
 
-def _fill(
-    source: PublishedTable, table: pd.DataFrame, results: pd.DataFrame, right: Right | None, usual: Defaults
-) -> Filled:
+def _fill(source: PublishedTable, runs: Runs, results: pd.DataFrame, right: Right | None) -> Filled:
     anywhere = [Wanted(row.method, row.backbone, row.settings, row.free) for row in source.rows]
-    places = [_of_place(table, dataset, scale) for dataset, scale, _ in source.columns]
-    found = [one.find(place, usual) for one in anywhere for place in places]
-    widths = usual_widths(shown(same) for runs in found for _, same in runs.groupby(ROW))
+    places = [(dataset, scale) for dataset, scale, _ in source.columns]
+    widths = usual_widths(same for one in anywhere for place in places for same in runs.ways(one, *place).values())
     wanted = [replace(one, width=widths.get(one.backbone)) for one in anywhere]
-    rows = [made for row, one in zip(source.rows, wanted, strict=True) for made in _rows(row, one, places, usual)]
+    rows = [made for row, one in zip(source.rows, wanted, strict=True) for made in _rows(row, one, places, runs)]
     if len({row.width for row in rows if len(row.runs)}) > 1:  # else it stands with the conditions
         rows = [
             replace(row, label=f"{row.label}, width {row.width:g}") if len(row.runs) and row.width != 1 else row
             for row in rows
         ]
     if source.reference and right:
-        rows = _together([_compared(row, places, source.reference, usual, right) for row in rows])
-    there = pd.concat(found) if found else table
+        rows = _together([_compared(row, places, source.reference, runs, right) for row in rows])
+    there, of_rows = (
+        pd.concat([runs.find(one, *place) for one in some for place in places]) for some in (anywhere, wanted)
+    )
     others = there[there["width"] != there["backbone"].map(widths)]
     networks = {naming.network(*one) for one in others[["backbone", "width"]].itertuples(index=False)}
-    of_rows = pd.concat([one.find(place, usual) for one in wanted for place in places])
     ours = {run for row in rows for run in row.runs["id"]}
     return Filled(
         source,
-        table.iloc[0] if len(table) else None,
+        runs.table.iloc[0] if len(runs.table) else None,
         tuple(rows),
         results,
-        _failed(table, of_rows, wanted, {dataset for dataset, _, _ in source.columns}),
+        _failed(runs.table, of_rows, wanted, {dataset for dataset, _ in places}),
         tuple(sorted(networks)),
         len(set(of_rows.loc[of_rows["status"] != FAILED, "id"]) - ours),
     )
 
 
-def _of_place(table: pd.DataFrame, dataset: str, scale: int) -> pd.DataFrame:
-    """The runs of a column; those on HR images among them, which may have been run alone."""
-    return table[(table["dataset"] == dataset) & ((table["scale"] == scale) | table["scale"].isna())]
-
-
 def _failed(table: pd.DataFrame, of_rows: pd.DataFrame, wanted: Sequence[Wanted], datasets: set[str]) -> pd.DataFrame:
     """Of the failed runs those of a table's rows, and those tested on HR that may teach them."""
+    missed = table[table["status"] == FAILED].drop_duplicates("id")
     networks = {(one.backbone, one.width) for one in wanted}
-    teaches = [
-        on == "hr" and dataset in datasets and ((backbone, width) in networks or (backbone, None) in networks)
-        for on, dataset, backbone, width in zip(
-            table["tested_on"], table["dataset"], table["backbone"], table["width"], strict=True
+    kept = [
+        run.id in set(of_rows["id"])
+        or (
+            run.tested_on == "hr"
+            and run.dataset in datasets
+            and not networks.isdisjoint({(run.backbone, run.width), (run.backbone, None)})
         )
+        for run in missed.itertuples()
     ]
-    missed = table[table["id"].isin(of_rows["id"]) | pd.Series(teaches, index=table.index, dtype=bool)]
-    return missed[missed["status"] == FAILED].drop_duplicates("id")
+    return missed[pd.Series(kept, index=missed.index, dtype=bool)]
 
 
-def _rows(row: PublishedRow, wanted: Wanted, places: Sequence[pd.DataFrame], usual: Defaults) -> Iterator[Row]:
+def _rows(row: PublishedRow, wanted: Wanted, places: Sequence[tuple[str, int]], runs: Runs) -> Iterator[Row]:
     """The rows that a published one becomes; one without runs where there are none."""
-    found = pd.concat([wanted.find(place, usual) for place in places])
-    found = found[found["status"] != FAILED]
-    config = dict(usual.get(row.method, {})) | dict(row.settings)
-    hr = bool((found["tested_on"] == "hr").any()) if len(found) else naming.about(row.method).tested_on == "hr"
-    for (text, width), same in found.groupby(["config", "width"]):
-        own = json.loads(text)
-        changes = {one.partition("=")[0]: one for one in json.loads(same.iloc[0]["changes"])}
+    config = dict(runs.defaults.get(row.method, {})) | dict(row.settings)
+    of_place = [runs.ways(wanted, *place) for place in places]
+    found = {key: same for ways in of_place for key, same in ways.items()}
+    for text, width in sorted(found):
+        first, own = found[text, width].iloc[0], json.loads(text)
+        changes = {one.partition("=")[0]: one for one in json.loads(first["changes"])}
         told = [changes[name] for name in row.free if name in changes and own[name] != config.get(name)]
-        runs = [place[place["id"].isin(same["id"])] for place in places]
-        cells = [Cell(top1, shown(one)) for top1, one in zip(row.top1, runs, strict=True)]
+        hr = any((ways[text, width]["tested_on"] == "hr").any() for ways in of_place if (text, width) in ways)
+        cells = [
+            Cell(top1, ways.get((text, width), runs.nothing)) for top1, ways in zip(row.top1, of_place, strict=True)
+        ]
         yield Row(", ".join([row.label, *told]), row.method, row.backbone, text, width, hr, tuple(cells))
-    if not len(found):
-        empty = tuple(Cell(top1, place[:0]) for top1, place in zip(row.top1, places, strict=True))
-        text = json.dumps(config, sort_keys=True)
+    if not found:
+        empty, text = tuple(Cell(top1, runs.nothing) for top1 in row.top1), json.dumps(config, sort_keys=True)
+        hr = naming.about(row.method).tested_on == "hr"
         yield Row(row.label, row.method, row.backbone, text, wanted.width or 1.0, hr, empty)
 
 
-def _compared(row: Row, places: Sequence[pd.DataFrame], reference: str, usual: Defaults, right: Right) -> Row:
+def _compared(row: Row, places: Sequence[tuple[str, int]], reference: str, runs: Runs, right: Right) -> Row:
     """The row with each of its cells compared with the reference of its backbone, and with its control."""
     plain = Wanted(reference, row.backbone, width=row.width)
-    if row.hr or (row.method == reference and json.loads(row.config) == plain.config(usual)):
+    if row.hr or (row.method == reference and plain.fits(row.config, runs.defaults)):
         return row
     cells = []
     for cell, place in zip(row.cells, places, strict=True):
         if len(cell.runs):
-            others = shown(plain.find(place, usual), cell.runs.iloc[0]["precision"])
-            _, of_control = control(cell.runs, place, [reference], usual)
-            first = comparison(cell.runs, others, right) if row.method != reference or len(others) else None
+            others = runs.way(plain, *place, cell.runs.iloc[0]["precision"])
+            _, of_control = control(cell.runs, runs, [reference])
+            first = comparison(cell.runs, others, right)
             same = set(of_control["id"]) == set(others["id"])
             second = first if same else comparison(cell.runs, of_control, right)
             cell = replace(cell, reference=first, control=second, control_runs=joined(of_control["id"]))

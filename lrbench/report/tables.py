@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pandas as pd
+
 from lrbench.errors import unknown
 from lrbench.method import registry
-from lrbench.report import cells, claims, claims_table, published, tuned
-from lrbench.report import sr as sr_table
-from lrbench.report.formats import Sheet
-from lrbench.report.formats import render as as_text
-from lrbench.report.render import sheet
-from lrbench.report.table import fill
-from lrbench.store.store import Store
+from lrbench.report import claims, claims_table, leaderboard, published, sr, table, tuned
+from lrbench.report.compare import Right
+from lrbench.report.formats import Tables
 
 LEADERBOARD, SR, TUNED, CLAIMS = "leaderboard", "sr", "tuned", "claims"
+Note = Callable[[str], None]
 
 
 def names() -> list[str]:
@@ -20,31 +21,21 @@ def names() -> list[str]:
     return [*registry.installed(published.TABLES), LEADERBOARD, SR, TUNED, CLAIMS]
 
 
-def sheets(name: str | None, store: Store) -> list[Sheet]:
-    """A table by name, or all published ones, filled from a store, once for each protocol. Raises UserError."""
-    if name == LEADERBOARD:
-        from lrbench.report import leaderboard  # here, not above: it brings pandas
+def tables(name: str | None, results: pd.DataFrame, right: Right, note: Note = lambda message: None) -> Tables:
+    """A table by name, or all published ones, filled from a frame of results, once for each set of conditions.
 
-        return leaderboard.of_store(store)[0]
+    right: id of a run -> which test images it got right; note: told of a plugin that does not load. Raises UserError,
+    naming the nearest, for a name that there is not.
+    """
     if name is not None and name not in names():
         raise unknown("table", name, names())
-    records = store.records()
-    failures = cells.unmet(store.failures(), records)
-    if name == SR:
-        return sr_table.sheets(records, failures)
-    if name == TUNED:
-        return tuned.sheets(published.sweeps(store.warn), store.counted(records), store.right)
-    if name == CLAIMS:
-        return claims_table.sheets(claims.installed(store.warn), records, store.right, failures)
-    wanted = [name] if name else registry.installed(published.TABLES)
-    sources, records = [published.table(one) for one in wanted], store.counted(records)
-    return [sheet(filled) for source in sources for filled in fill(source, records, store.right, failures)]
-
-
-def text(name: str | None, store: Store, style: str) -> str:
-    """The tables of `sheets` in one of lrbench.report.formats's formats. Raises UserError."""
     if name == LEADERBOARD:
-        from lrbench.report import leaderboard
-
-        return leaderboard.text(store, style)
-    return as_text(sheets(name, store), style)
+        return Tables(leaderboard.leaderboards(results, right, leaderboard.references(note)))
+    if name == SR:
+        return Tables(sr.tables(results))
+    if name == TUNED:
+        return Tables(tuned.tables(published.sweeps(note), results, right))
+    if name == CLAIMS:
+        return Tables(claims_table.tables(claims.installed(note), results, right))
+    sources = [published.table(one) for one in ([name] if name else registry.installed(published.TABLES))]
+    return Tables(table.table(filled) for source in sources for filled in table.fill(source, results, right))

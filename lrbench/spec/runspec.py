@@ -1,4 +1,4 @@
-"""The spec: all that can move a score of a run, and the id it hashes to."""
+"""The spec of a run: all that can move its score, and the id that this hashes to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
+from lrbench.spec.frozen import frozen
 from lrbench.spec.recipes import Recipe
 
 PROTOCOL = 2  # raised when the harness itself changes something that moves the scores of classifiers
@@ -17,24 +18,11 @@ RESTORATION_PROTOCOL = 1  # the same of SR nets, which protocol 2 left as they w
 ADDED = {"dropout": 0.0}  # fields that came later -> the value at which they are left out of an id, so as to keep it
 
 
-class FrozenDict(dict):
-    """A dict that refuses to change, so that a spec cannot drift away from its id."""
-
-    def _refuse(self, *_: Any, **__: Any) -> Any:
-        raise TypeError("a spec does not change; make another with model_copy(update=...)")
-
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Copied and unpickled whole: item by item it would refuse."""
-        return type(self), (dict(self),)
-
-
 class RunSpec(BaseModel):
     """One run of one method. A run is a pure function of its spec.
 
     Equal specs have equal ids on every machine and Python version: the id is taken from the canonical
-    JSON of all fields, those of the runs it needs included.
+    JSON of all fields, those of the runs it needs included. Nothing in a spec can be changed.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,9 +30,9 @@ class RunSpec(BaseModel):
     protocol: int = PROTOCOL
     method: str
     version: str = Field("1", description="the method's own version, or the hash of a draft's file")
-    config: Annotated[dict[str, JsonValue], AfterValidator(FrozenDict)] = Field(default_factory=FrozenDict)
+    config: Annotated[dict[str, JsonValue], AfterValidator(frozen)] = Field({}, validate_default=True)
     dataset: str
-    fingerprint: Annotated[dict[str, str], AfterValidator(FrozenDict)] = Field(
+    fingerprint: Annotated[dict[str, str], AfterValidator(frozen)] = Field(
         description="split -> sha256 of its content, whatever the order"
     )
     degradation: str | None = Field(description="None for a method that is trained and tested on HR")
@@ -62,7 +50,7 @@ class RunSpec(BaseModel):
     limit_train: int | None = None
     limit_test: int | None = None
     seed: int
-    needs: Annotated[dict[str, RunSpec], AfterValidator(FrozenDict)] = Field(default_factory=FrozenDict)
+    needs: Annotated[dict[str, RunSpec], AfterValidator(frozen)] = Field({}, validate_default=True)
 
     @cached_property
     def id(self) -> str:
@@ -95,12 +83,12 @@ class RunSpec(BaseModel):
 
 
 def id_of(content: dict[str, Any]) -> str:
-    """The id of a spec that is given as JSON, all fields and needs in it."""
-    canonical = json.dumps(_known(content), sort_keys=True, separators=(",", ":"))
+    """The id of the spec that was dumped as this JSON."""
+    canonical = json.dumps(_without_added(content), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def _known(content: dict[str, Any]) -> dict[str, Any]:
-    """The JSON of a spec without the fields that were added later, where these are as they always were."""
+def _without_added(content: dict[str, Any]) -> dict[str, Any]:
+    """The same without the fields that were added later, where these are as they always were."""
     kept = {name: value for name, value in content.items() if name not in ADDED or value != ADDED[name]}
-    return kept | {"needs": {role: _known(need) for role, need in content["needs"].items()}}
+    return kept | {"needs": {role: _without_added(need) for role, need in content["needs"].items()}}

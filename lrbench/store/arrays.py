@@ -2,7 +2,7 @@
 
     <folder>/<name>.npy         and the sha256 of each in <folder>/checksums.json
 
-All may be deleted at any time. What is not as it was written is made again.
+All may be deleted at any time: what is missing, or not as it was written, is made again.
 """
 
 from __future__ import annotations
@@ -23,17 +23,20 @@ Arrays = dict[str, np.ndarray]
 CHECKSUMS = "checksums.json"
 
 
-def arrays(folder: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> Arrays:
+def arrays(
+    folder: Path, make: Callable[[], Mapping[str, np.ndarray]], waiting: Callable[[], None] = lambda: None
+) -> Arrays:
     """The arrays kept in a folder, or those that `make` returns, kept from now on.
 
-    Mapped: they take memory only as they are read, and a change to one stays with this process. Another process
-    that wants them waits until they are made. Where the folder cannot be written they are made, and not kept.
+    Mapped: they take memory only as they are read, and a change to one stays with this process. Where another
+    process is making them, `waiting` is called and they are waited for. Where the folder cannot be written they are
+    made, and not kept.
     """
     if (kept := _read(folder)) is not None:
         return kept
     made: Arrays | None = None
     try:
-        with lock.held(folder.with_name(f"{folder.name}.lock"), lambda: None):
+        with lock.held(folder.with_name(f"{folder.name}.lock"), waiting):
             if (kept := _read(folder)) is None:  # still: nobody has made them while we waited
                 made = dict(make())
                 _write(folder, made)
@@ -49,9 +52,8 @@ def _read(folder: Path) -> Arrays | None:
         checksums = json.loads((folder / CHECKSUMS).read_bytes())
         found = {}
         for name, checksum in checksums.items():
-            with open(folder / f"{name}.npy", "rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != checksum:
-                    return None
+            if _checksum(folder / f"{name}.npy") != checksum:
+                return None
             found[name] = np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)
         return found
     except (OSError, ValueError, AttributeError, EOFError):
@@ -64,10 +66,15 @@ def _write(folder: Path, made: Arrays) -> None:
         shutil.rmtree(leftover, ignore_errors=True)
     shutil.rmtree(folder, ignore_errors=True)
     with new_folder(folder) as new:
-        checksums = {}
         for name, values in made.items():
             np.save(new / f"{name}.npy", values, allow_pickle=False)
-            with open(new / f"{name}.npy", "rb") as file:
-                checksums[name] = hashlib.file_digest(file, "sha256").hexdigest()
-                os.fsync(file.fileno())
+        checksums = {name: _checksum(new / f"{name}.npy", on_disk=True) for name in made}
         (new / CHECKSUMS).write_text(json.dumps(checksums))
+
+
+def _checksum(path: Path, on_disk: bool = False) -> str:
+    """The sha256 of a file's content; with `on_disk`, once the disk has it."""
+    with open(path, "rb") as file:
+        if on_disk:
+            os.fsync(file.fileno())
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -64,3 +64,14 @@ def check_writable(folder: Path) -> None:
     there = next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
     with tempfile.TemporaryFile(dir=there):
         pass
+
+
+def set_aside(path: Path, why: str, warn: Callable[[str], None]) -> None:
+    """Rename what is damaged, for the user to look at, and say so."""
+    places = (path.with_name(f".damaged-{path.name}-{number}") for number in range(1, 10_000))
+    place = next(place for place in places if not place.exists())
+    try:
+        path.rename(place)
+        warn(f"{path} is set aside as {place.name}: {why}")
+    except OSError as error:
+        warn(f"{path} is not read: {why} (and it cannot be set aside: {error.strerror})")

@@ -93,5 +93,5 @@ def load_frozen(spec: RunSpec, store: Store, device: torch.device) -> Method:
         raise FileNotFoundError(f"run {spec.id} ({spec.method}) has no weights in {store.root}")
     needs = {role: load_frozen(need, store, device) for role, need in spec.needs.items()}
     method = build(spec, record.data, needs, device)
-    method.load_state_dict(load(store.weights(record)))
+    method.load_state_dict(load(store.weights(record.id)))
     return method.requires_grad_(False).eval()

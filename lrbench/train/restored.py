@@ -1,4 +1,4 @@
-"""The images that a frozen SR net restores for a classifier: made once, kept in the store."""
+"""The images that a frozen SR net restores for a classifier: made once and kept in the store's folder."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from lrbench.data.pairs import Pairs
 from lrbench.data.prepare import Prepared
 from lrbench.method.base import Method
 from lrbench.spec.record import Record
+from lrbench.store.arrays import Arrays, arrays
 from lrbench.store.store import WEIGHTS, Store
 from lrbench.train.tasks import restore
 
@@ -28,12 +29,14 @@ def see_through(data: Prepared, restorer: Method, record: Record, store: Store) 
         content = (record.id, record.files[WEIGHTS], str(tuple(lr.shape)), lr.numpy().tobytes())
         key = hashlib.sha256(b"\0".join(x if isinstance(x, bytes) else x.encode() for x in content)).hexdigest()[:16]
 
-        def make() -> torch.Tensor:
+        def make() -> Arrays:
             small = torch.from_numpy(degradation.up(lr.numpy(), restorer.context.side))
             source = replace(pairs, up=small.to(pairs.hr.device)) if type(restorer).view == "up" else pairs
-            return restore(restorer, source).cpu()
+            return {"images": restore(restorer, source).cpu().numpy()}
 
-        kept = store.images(key, make)
+        folder = store.root / ".images" / key
+        made = arrays(folder, make, lambda: store.warn(f"another process is making images {key}; waiting for it"))
+        kept = torch.from_numpy(made["images"])
         up = kept if kept.shape[1] == side else torch.from_numpy(degradation.up(kept.numpy(), side))
         return replace(pairs, up=up.to(pairs.hr.device))
 

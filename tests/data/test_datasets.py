@@ -560,6 +560,7 @@ def test_svhn_with_labels_shifted_by_one_is_refused(tmp_path: Path, root: Path) 
     assert not root.exists()
 
 
+@pytest.mark.slow
 def test_svhn_with_the_counts_of_svhn_is_taken(tmp_path: Path, root: Path) -> None:
     """Shifted in the test set alone, it is refused; and by `load`, where an older version has imported it so."""
     right = svhn(shift=0)

@@ -1,4 +1,7 @@
-"""A store of many records that nobody trained, to see what reports cost: python tests/many.py FOLDER [RUNS]."""
+"""A store of many records that nobody trained, to see what reports cost.
+
+PYTHONPATH=tests python -m helpers.many FOLDER [RUNS]
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,8 @@ from lrbench.data.known import KNOWN
 from lrbench.plan.plan import Protocol, plan
 from lrbench.spec.record import DataFacts, Record
 from lrbench.spec.runspec import RunSpec
-from lrbench.store.store import CURVE, PREDICTIONS, RECORD, WEIGHTS, _sha256, _sign
+from lrbench.store.record_file import sha256, to_bytes
+from lrbench.store.store import CURVE, PREDICTIONS, RECORD, WEIGHTS
 
 TEST_IMAGES = 10_000
 FINGERPRINT = {"train": "1" * 64, "test": "2" * 64}
@@ -80,13 +84,13 @@ def _write(root: Path, spec: RunSpec, draw: np.random.Generator) -> Record:
         data=DataFacts(classes=("a",) * 10, side=32, train_images=50_000, val_images=0, test_images=TEST_IMAGES),
         env={"python": "3.11.7", "device": "a test", "finished": f"2026-11-24T00:00:{spec.seed % 60:02}+00:00"},
         method_source="0" * 64,
-        files={**{name: _sha256(data) for name, data in content.items()}, WEIGHTS: "0" * 64},
+        files={**{name: sha256(data) for name, data in content.items()}, WEIGHTS: "0" * 64},
     )
     folder = root / spec.id
     folder.mkdir()
     for name, data in content.items():
         (folder / name).write_bytes(data)
-    (folder / RECORD).write_bytes(_sign(record))
+    (folder / RECORD).write_bytes(to_bytes(record))
     return record
 
 

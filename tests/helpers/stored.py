@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.torch import save as save_tensors
-from test_sr_tables import net
-from test_table import record
 
+from helpers.records import net, record
 from lrbench.spec.record import Record
 from lrbench.store.store import Store
 

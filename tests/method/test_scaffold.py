@@ -177,6 +177,7 @@ def test_the_installed_package_runs(package):
     assert "recognition" in curve and "distillation" in curve
 
 
+@pytest.mark.slow
 def test_the_installed_package_passes_its_own_test(package):
     folder, environment = package
     assert "1 passed" in output(["-m", "pytest", "-q", "-p", "no:cacheprovider"], environment, folder)

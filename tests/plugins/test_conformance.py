@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import random
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from helpers.extras import needs_basicsr
 from lrbench_baselines.super_resolved import SuperResolved
 from pydantic import Field
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ from lrbench.train.capture import graph as capture
 
 # Of the SR nets: small ones, so that they learn something in a few batches of digits.
 SMALL = {"channels": 16, "blocks": 2, "depth": 4, "args": {"num_feat": 16, "num_block": 2}}
+FAST = ("lr-baseline-scratch", "dfd-scratch", "sr-espcn")  # one of each kind; the others are marked slow
 
 
 def variants() -> list[Any]:
@@ -35,11 +36,11 @@ def variants() -> list[Any]:
         if issubclass(listing.cls or Method, SuperResolved):
             starts = starts[:1]  # the others are the same code, and their SR nets take time
         small = {name: value for name, value in SMALL.items() if name in fields}
-        needs_extra = "arch" in fields and not importlib.util.find_spec("basicsr")
-        marks = [pytest.mark.skip("needs the extra 'sr'")] if needs_extra else []
+        marks = [needs_basicsr] if "arch" in fields else []
         for start in starts:
             case = "-".join([listing.name, *start.values()])
-            cases.append(pytest.param(listing.name, small | start, id=case, marks=marks))
+            slow = [] if case in FAST else [pytest.mark.slow]
+            cases.append(pytest.param(listing.name, small | start, id=case, marks=marks + slow))
     return cases
 
 

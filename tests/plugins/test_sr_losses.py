@@ -1,6 +1,5 @@
 """The SR nets' losses and steps against their equations, in float64 numpy and by hand."""
 
-import importlib.util
 from collections.abc import Iterator
 from copy import deepcopy
 from urllib.error import URLError
@@ -10,6 +9,7 @@ import pytest
 import torch
 import torchvision
 from helpers import tiny
+from helpers.extras import needs_basicsr
 from lrbench_baselines import imagenet
 from torch.nn import functional as F
 
@@ -117,7 +117,7 @@ def test_srresnets_loss_is_equation_4_on_images_in_minus_1_1():
     assert expected == pytest.approx(4 * ((array(batch.hr) - restored) ** 2).mean(), rel=1e-5)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("basicsr") is None, reason="needs BasicSR: pip install 'lrbench[sr]'")
+@needs_basicsr
 @pytest.mark.parametrize(("objective", "power"), [("l1", 1), ("mse", 2)])
 def test_the_zoos_loss_is_its_objective(objective, power):
     settings = {"arch": "EDSR", "args": {"num_feat": 4, "num_block": 1}, "sr_scale": 4, "objective": objective}

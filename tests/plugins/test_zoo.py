@@ -1,6 +1,5 @@
 """BasicSR's networks as SR nets, what is said where they cannot be had, and PSNR and SSIM as BasicSR has them."""
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import tiny
+from helpers.extras import needs_basicsr
 from lrbench_baselines import basicsr_adapter
 
 from lrbench.errors import UserError
@@ -19,9 +19,6 @@ from lrbench.train.build import build
 from lrbench.train.quality import luma, quality
 from lrbench.train.tasks import restore
 
-needs_basicsr = pytest.mark.skipif(
-    importlib.util.find_spec("basicsr") is None, reason="needs BasicSR: pip install 'lrbench[sr]'"
-)
 SMALL = {
     "EDSR": {"num_feat": 4, "num_block": 1},
     "RCAN": {"num_feat": 4, "num_group": 1, "num_block": 1, "squeeze_factor": 2},
@@ -196,7 +193,8 @@ def test_a_basicsr_that_does_not_import_is_one_line(monkeypatch, without_basicsr
 
 
 def test_listing_the_methods_does_not_import_basicsr():
-    code = "import sys; from lrbench import listing; print(listing.methods()); sys.exit('basicsr' in sys.modules)"
+    code = "import sys; from lrbench.report import listing; print(listing.methods()); "
+    code += "sys.exit('basicsr' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "sr-basicsr" in done.stdout and "BROKEN" not in done.stdout

@@ -4,17 +4,16 @@ import csv
 import math
 import os
 import subprocess
-import sys
 from collections import defaultdict
 
 import numpy as np
 import pytest
 import scipy.stats
-from test_table import LR, diverged, record
+from helpers.cli import COMMAND
+from helpers.records import LR, diverged, record
 
 from lrbench.store.store import Store
 
-COMMAND = [sys.executable, "-c", "from lrbench.cli import main; main()"]
 N = 997  # a prime: no mean of percentages lies half-way between two of two decimals
 
 

@@ -7,7 +7,7 @@ import json
 
 import numpy as np
 import pytest
-from test_table import LR, diverged, record
+from helpers.records import LR, diverged, record
 
 from lrbench.report import cells, claims, claims_table
 from lrbench.report.claims import Above, BestNear, NoGain, Verdict
@@ -244,7 +244,7 @@ def test_claims_in_every_format_even_of_nothing(style):
 
 def test_a_broken_plugin_is_named_and_stops_nobody(monkeypatch):
     own = importlib.metadata.entry_points(group=claims.CLAIMS)
-    text = "lrbench.claims:CLAIMS"  # a text, no claims
+    text = "lrbench.report.claims:CLAIMS"  # a text, no claims
     broken = [
         importlib.metadata.EntryPoint(name, value, claims.CLAIMS) for name, value in (("a", "no_module:X"), ("b", text))
     ]

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 import scipy.stats
-from test_table import LR, diverged, record
+from helpers.records import LR, diverged, record
 
 from lrbench import cli
 from lrbench.errors import UserError
@@ -21,7 +21,6 @@ from lrbench.store.store import Store
 
 N = 300
 LABELS = np.arange(N) % 10
-COMMAND = [sys.executable, "-c", "from lrbench.cli import main; main()"]
 
 
 class Runs:
@@ -425,7 +424,7 @@ def test_predictions_of_names_of_a_table_and_of_all(many, lrbench, tmp_path):
     read = list(csv.reader(io.StringIO(out)))
     assert read[0] == ["run", "index", "label", "predicted"] and len(read) == 1 + N * len(own)
     for run in own:
-        stored = many.store.predictions(run)
+        stored = many.store.predictions(run.id)
         mine = np.array([line[1:] for line in read if line[0] == run.id], int)
         assert np.array_equal(mine, np.stack([np.arange(N), stored["label"], stored["predicted"]], axis=1))
     file = tmp_path / "deep" / "all.csv"
@@ -448,7 +447,7 @@ def test_predictions_hold_one_run_at_a_time(many):
 
         def predictions(self, one):
             self.asked.append(one.id)
-            return many.store.predictions(one)
+            return many.store.predictions(one.id)
 
     class Sink(io.StringIO):
         def write(self, text):

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from test_table import LR, diverged, record
+from helpers.records import LR, diverged, record
 
 from lrbench.report import cells, published
 from lrbench.report.claims import Above, Verdict

@@ -6,8 +6,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from helpers import tiny
-from test_sr_tables import net
-from test_table import LR, record
+from helpers.records import LR, net, record
 
 from lrbench.report.frame import CONDITIONS, WAY, WITHIN, classifiers, failures, frame, tables
 from lrbench.spec.runspec import RunSpec

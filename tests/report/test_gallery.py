@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 from helpers import tiny
+from helpers.records import net
 from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
-from test_sr_tables import net
 
 from lrbench.data import datasets
 from lrbench.data.degradation import DEGRADATIONS
@@ -259,8 +259,8 @@ def test_curves_of_sr_nets_and_classifiers_share_no_panel(toys):
     [one] = [one for one in toys.store.records() if one.spec.method == "espcn"]
     toys.store.save(
         one.model_copy(update={"metrics": one.metrics | {"top1": 30.0}}),
-        toys.store.curve(one),
-        toys.store.predictions(one),
+        toys.store.curve(one.id),
+        toys.store.predictions(one.id),
         save_tensors({}),
     )
     panels = [axes for axes in curves.curves(toys.store).axes if axes.get_visible()]

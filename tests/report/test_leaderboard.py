@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import scipy.stats
 from helpers import many
+from helpers.cli import COMMAND
+from helpers.records import LR, net, record
 from safetensors.torch import save as save_tensors
-from test_sr_tables import net
-from test_table import LR, record
 
 from lrbench.report import leaderboard, tables
 from lrbench.report.formats import HR_MARK, render
@@ -26,7 +26,6 @@ IMAGES = 500
 LABELS = np.random.default_rng(99).integers(10, size=IMAGES)
 CONTINUED = {"init": LR}
 SCRATCH = {"init": "scratch"}
-COMMAND = [sys.executable, "-c", "from lrbench.cli import main; main()"]
 
 
 @pytest.fixture
@@ -391,6 +390,7 @@ def test_help_and_other_tables_load_no_pandas():
     assert (done.returncode, done.stdout.strip()) == (0, "")
 
 
+@pytest.mark.slow
 def test_many_records_each_stand_somewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(many, "TEST_IMAGES", 300)
     records = many.write(tmp_path / "runs", 200)

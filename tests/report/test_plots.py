@@ -7,9 +7,9 @@ import warnings
 
 import numpy as np
 import pytest
+from helpers.records import LR, record
 from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
-from test_table import LR, record
 
 from lrbench.errors import UserError
 from lrbench.report import curves, palette, plots
@@ -89,9 +89,9 @@ def test_losses_that_are_far_apart_are_drawn_on_a_log_axis(store):
     put(store, 60.0)
     assert curves.curves(store).axes[0].get_yscale() == "linear"
     far = put(store, 70.0, "dfd")
-    rewritten = store.curve(far).replace("\n1,3,", "\n1,400,")
-    assert rewritten != store.curve(far)
-    store.save(far, rewritten, store.predictions(far), save_tensors({}))
+    rewritten = store.curve(far.id).replace("\n1,3,", "\n1,400,")
+    assert rewritten != store.curve(far.id)
+    store.save(far, rewritten, store.predictions(far.id), save_tensors({}))
     assert [axes.get_yscale() for axes in curves.curves(store).axes] == ["log", "linear"]
 
 
@@ -100,7 +100,7 @@ def test_each_term_of_a_loss_has_a_panel_which_runs_of_that_term_alone_share(sto
     two = put(store, 70.0, "dfd")
     lines = [f"{n},{n + 5},{n},5,50" if n > 1 else "1,6,1,,50" for n in range(1, EPOCHS + 1)]  # a stage without it
     text = "\n".join(["epoch,loss,recognition,distillation,train_top1", *lines]) + "\n"
-    store.save(two, text, store.predictions(two), save_tensors({}))
+    store.save(two, text, store.predictions(two.id), save_tensors({}))
     with warnings.catch_warnings(action="error"):
         panels = {axes.get_ylabel(): axes for axes in curves.curves(store).axes}
     assert list(panels) == [

@@ -11,10 +11,10 @@ from urllib.parse import unquote
 import numpy as np
 import pytest
 from helpers import stored
+from helpers.cli import caller
+from helpers.records import diverged
 from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
-from test_cli import caller
-from test_table import diverged
 
 from lrbench.errors import UserError
 from lrbench.report import figures, tables
@@ -262,7 +262,7 @@ def test_a_runs_files_are_the_stores(site):
         columns = ["index", "psnr", "ssim"] if run.restores else ["index", "label", "predicted"]
         assert list(lines[0]) == columns and [int(line["index"]) for line in lines] == list(range(stored.IMAGES))
         for name in columns[1:]:
-            values = store.predictions(run)[name]
+            values = store.predictions(run.id)[name]
             np.testing.assert_allclose([float(line[name]) for line in lines], values, rtol=1e-5)
 
 
@@ -305,7 +305,7 @@ def test_an_sr_nets_page_shows_what_it_restores(site):
     page = Page(folder / "runs" / run.id / "index.html")
     assert "25.00" in page.text and "8x8 to 16x16" in page.text
     image = imread(folder / "runs" / run.id / "restored.png")
-    restored = store.predictions(run)["restored"]
+    restored = store.predictions(run.id)["restored"]
     assert (np.round(image[:, 16:32, :3] * 255) == restored[1]).all() and image.shape[:2] == (16, 8 * 16)
 
 
@@ -511,7 +511,7 @@ def test_what_diverged_or_learned_one_class_is_said_on_every_page(tmp_path):
     metrics = guessing.metrics | {"predicted_classes": 1}
     for one, curve in ((lost, "epoch,loss,recognition,train_top1\n1,3,2.5,20\n"), (guessing, stored.CURVE)):
         one = one.model_copy(update={"metrics": metrics}) if one is guessing else one
-        store.save(one, curve, store.predictions(one), b"")
+        store.save(one, curve, store.predictions(one.id), b"")
     out = writer.write(store, tmp_path / "site", tmp_path, lambda message: None).parent
     page = Page(out / "runs" / lost.id / "index.html")
     said = " ".join(page.text.split())

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from helpers.cli import COMMAND
 
 RESULTS = Path(__file__).parents[2] / "results"
-COMMAND = [sys.executable, "-c", "from lrbench.cli import main; main()"]
 TABLES = {"1": "table1", "2": "table2", "sr": "sr", "tuned": "tuned", "claims": "claims", "leaderboard": "leaderboard"}
 
 

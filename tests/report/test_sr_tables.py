@@ -11,7 +11,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import scipy.stats
-from test_table import LR, entry, lines, record, render, row, table
+from helpers.extras import needs_basicsr
+from helpers.records import LR, PLAIN, net, record
+from helpers.tables import entry, lines, render, row, table
 
 from lrbench.report import cells, published
 from lrbench.report import sr as sr_table
@@ -23,16 +25,6 @@ from lrbench.report.stats import mcnemar
 from lrbench.report.table import fill
 
 MEASURES = ("psnr", "ssim", "psnr_y", "ssim_y")
-PLAIN = {"bicubic_psnr": 21.25, "bicubic_ssim": 0.625, "bicubic_psnr_y": 22.75, "bicubic_ssim_y": 0.6875}
-
-
-def net(method="sr-espcn", psnr=25.0, seed=0, settings=None, **changes):
-    """The finished run of an SR net that nobody trained; its other measures follow from `psnr`."""
-    one = record(method, 0.0, seed, settings, **changes)
-    counts = {"train_images": one.spec.limit_train or 50_000, "test_images": one.spec.limit_test or 10_000}
-    metrics = {name: value for name, value in one.metrics.items() if name != "top1"}
-    measured = {"psnr": psnr, "ssim": psnr / 50, "psnr_y": psnr + 1.5, "ssim_y": psnr / 40}
-    return one.model_copy(update={"metrics": metrics | measured | PLAIN, "data": one.data.model_copy(update=counts)})
 
 
 def shown(one):
@@ -116,6 +108,7 @@ def test_epochs_are_those_of_all_stages_and_pairs_those_of_the_run():
     }
 
 
+@needs_basicsr
 def test_which_network_of_basicsrs_is_always_said_and_settings_are_written_as_set_takes_them():
     one = record("basicsr", settings={"args": {"num_feat": 8}})
     assert cells.name(cells.row_key(one.spec)) == 'BasicSR arch=EDSR args={"num_feat": 8}'

@@ -227,6 +227,7 @@ def test_of_one_seed_the_bootstrap_covers():
     assert 0.92 < coverage(1, 0.0)[0] < 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds, spread", [(3, 0.0), (3, 0.03), (10, 0.1)])
 def test_where_seeds_differ_image_by_image_the_bootstrap_is_rather_wide(seeds, spread):
     wide, student = coverage(seeds, spread)

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers.records import LR, diverged, record
 from matplotlib.colors import to_hex
-from test_table import LR, diverged, record
 
 from lrbench.errors import UserError
 from lrbench.report import published, sweep, sweep_plot, tuned

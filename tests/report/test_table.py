@@ -4,21 +4,19 @@ import csv
 import io
 import json
 import re
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.stats
-from helpers import tiny
+from helpers.records import LR, diverged, record
+from helpers.tables import entry, lines, render, table
 
 from lrbench.errors import UserError
 from lrbench.method import registry
 from lrbench.report import cells, published
 from lrbench.report.formats import FORMATS, Sheet, markdown
-from lrbench.report.formats import render as render_sheets
-from lrbench.report.render import runs, sheet
+from lrbench.report.render import runs
 from lrbench.report.table import fill
-from lrbench.spec.record import Record
 
 # The paper's numbers, as DESIGN section 5 has them: label -> CIFAR-10 8x8, 16x16, SVHN 8x8, 16x16.
 PAPER_1 = {
@@ -38,58 +36,6 @@ PAPER_2 = {
     "DFD (ResNet-18)": (81.26,),
 }
 COLUMNS_1 = ("cifar10 8x8", "cifar10 16x16", "svhn 8x8", "svhn 16x16")
-LR = "lr-baseline"
-
-
-def record(method=LR, top1=80.0, seed=0, settings=None, dataset="cifar10", side=32, finished="2026-01-01", **changes):
-    """A finished run that nobody trained. `changes` are of its protocol; `spec` of the spec that comes of it."""
-    of_spec = changes.pop("spec", {})
-    data = replace(tiny.info(side), name=dataset, counts={"train": 50_000, "test": 10_000})
-    spec = tiny.spec(method, settings, **({"data": data, "width": 1.0, "seed": seed} | changes))
-    spec = spec.model_copy(update=of_spec) if of_spec else spec
-    before = spec.needs["init"].recipe.epochs if "init" in spec.needs else 0
-    metrics = {
-        "top1": top1,
-        "epochs": spec.recipe.epochs,
-        "epochs_in_weights": spec.recipe.epochs + before,
-        "images_per_second": 100.0,
-    }
-    facts = tiny.FACTS.model_copy(update={"side": side, "test_images": 10_000})
-    env = {"finished": finished}
-    return Record(id=spec.id, spec=spec, metrics=metrics, data=facts, env=env, method_source=None, files={})
-
-
-def diverged(one, epoch=3):
-    """The same run, but that it diverged; it was tested as it was, like a network that guesses."""
-    metrics = one.metrics | {"top1": 10.0, "predicted_classes": 1, "diverged_epoch": epoch, "last_finite_loss": 2.5}
-    return one.model_copy(update={"status": "diverged", "why": f"no number in epoch {epoch}", "metrics": metrics})
-
-
-def table(records, name="1"):
-    """The only table that comes of the records."""
-    [filled] = fill(published.table(name), records)
-    return filled
-
-
-def render(tables, style):
-    """Filled tables as text."""
-    return render_sheets([sheet(filled) for filled in tables], style)
-
-
-def row(filled, label):
-    [found] = [row for row in filled.rows if row.label == label]
-    return found
-
-
-def entry(filled, label, column="cifar10 8x8"):
-    return row(filled, label).entries[filled.labels.index(column)]
-
-
-def lines(filled, style="md"):
-    """The grid of a Markdown table: a list of cells for each line, the rule left out."""
-    text = [line for line in render([filled], style).splitlines() if line.startswith("|")]
-    split = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in text]
-    return split[:1] + split[2:]
 
 
 @pytest.mark.parametrize("name, paper", [("1", PAPER_1), ("2", PAPER_2)])
@@ -536,20 +482,20 @@ def long_form(filled, style):
 @pytest.mark.parametrize("style", ["csv", "json"])
 def test_the_long_form_has_every_number(strange, style):
     read = long_form([strange], style)
-    entries = [(row, entry) for row in strange.rows for entry in row.entries if entry.cell or entry.published]
+    entries = [(row, each) for row in strange.rows for each in row.entries if each.cell or each.published]
     assert len(read) == len(entries)
-    for line, (row, entry) in zip(read, entries, strict=True):
+    for line, (row, each) in zip(read, entries, strict=True):
         assert line["row"] == row.label and line["method"] == row.key.method
         assert json.loads(line["config"]) == json.loads(row.key.config)
         assert (line["recipe"], int(line["epochs"]), float(line["width"])) == ("paper", 100, 1.0)
         for name, value in [
-            ("top1_mean", entry.cell and entry.cell.top1.mean),
-            ("published", entry.published),
-            ("difference", entry.difference),
+            ("top1_mean", each.cell and each.cell.top1.mean),
+            ("published", each.published),
+            ("difference", each.difference),
         ]:
             missing = line[name] in ("", None)
             assert value is None if missing else float(line[name]) == pytest.approx(value, abs=1e-4)
-        assert (line["runs"] or "").split() == [one.id for one in (entry.cell.records if entry.cell else ())]
+        assert (line["runs"] or "").split() == [one.id for one in (each.cell.records if each.cell else ())]
 
 
 @pytest.mark.parametrize("style", ["csv", "json"])

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import torch
 from helpers import tiny
+from helpers.groups import LAMBDAS, Leaves, dfds, files, spec, together
 from lrbench_baselines.lr_baseline import LRBaseline
-from test_cohort import LAMBDAS, dfds, files, spec, together
 from torch import Tensor
 
 from lrbench import testing
@@ -288,21 +288,6 @@ def test_one_that_cannot_be_captured_does_not_keep_its_company_from_it(tmp_path,
     assert record.recorded == 1 and len(notes) == 1
 
 
-class Leaves(LRBaseline):
-    """Fails at its 8th batch, when steps are replayed."""
-
-    name = "leaves"
-
-    def __init__(self, *args: Any) -> None:
-        super().__init__(*args)
-        self.register_buffer("seen", torch.zeros((), dtype=torch.int64))
-
-    def loss(self, batch: Batch) -> dict[str, Tensor]:
-        self.seen += 1
-        terms = super().loss(batch)
-        return {name: term * torch.where(self.seen < 8, 1.0, float("nan")) for name, term in terms.items()}
-
-
 def test_when_one_leaves_the_others_are_captured_anew(tmp_path, capturing, record):
     with registered(Leaves):
         specs = [spec("leaves", epochs=4), spec("lr-baseline", epochs=4)]
@@ -372,6 +357,7 @@ def test_what_runs_share_goes_with_them():
         gc.enable()
 
 
+@pytest.mark.slow
 def test_the_contract_check_compares_captured_steps_with_plain_ones(tmp_path, capturing, record):
     trial = testing.try_out(LRBaseline, tmp_path)
     capturing(record)
@@ -379,6 +365,7 @@ def test_the_contract_check_compares_captured_steps_with_plain_ones(tmp_path, ca
     assert record.replayed > testing.STEPS / 2
 
 
+@pytest.mark.slow
 def test_the_contract_check_finds_captured_steps_that_differ(tmp_path, capturing, monkeypatch):
     trial = testing.try_out(LRBaseline, tmp_path)
     capturing(Again())

@@ -6,34 +6,30 @@ import copy
 import gc
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from helpers import tiny
+from helpers.groups import LAMBDAS, dfds, files, runner, spec, together
 from lrbench_baselines.lr_baseline import LRBaseline
 from torch import Tensor
 
 from lrbench import device
-from lrbench.data import batches, datasets
+from lrbench.data import batches
 from lrbench.errors import UserError
 from lrbench.execute.executors import Event, Place
 from lrbench.execute.progress import Progress
-from lrbench.execute.runner import Runner
 from lrbench.method import backbones, registry
 from lrbench.method.base import Batch
-from lrbench.plan.plan import Protocol, plan
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
-from lrbench.store.store import CURVE, PREDICTIONS, WEIGHTS, Store
+from lrbench.store.store import WEIGHTS, Store
 from lrbench.testing import registered
 from lrbench.train.loop import company
 from lrbench.train.remembering import remember_answers
-
-CPU = torch.device("cpu")
-LAMBDAS = (0.1, 1.0, 10.0)
 
 
 class Faulty(LRBaseline):
@@ -50,31 +46,6 @@ class Faulty(LRBaseline):
         if self.why:
             raise self.why
         return {name: term * float("nan") for name, term in terms.items()}
-
-
-def spec(method: str = "dfd", settings: dict[str, Any] | None = None, **changes: Any) -> RunSpec:
-    protocol = {"scale": 2, "precision": "fp32", "width": 0.125, "recipe": "quick", "epochs": 3, "limit_train": 500}
-    return plan.plan(
-        method, settings or {}, Protocol(**({"data": datasets.info("digits", Path())} | protocol | changes))
-    )
-
-
-def dfds() -> list[RunSpec]:
-    return [spec(settings={"lam": lam, "init": "scratch"}) for lam in LAMBDAS]
-
-
-def runner(folder: Path, progress: Callable[[RunSpec], Progress] = lambda _: Progress()) -> Runner:
-    return Runner(Store(folder), Path(), CPU, progress)
-
-
-def together(folder: Path, specs: Sequence[RunSpec], **options: Any) -> dict[str, Record | Exception]:
-    ends: dict[str, Record | Exception] = {}
-    runner(folder, **options).run_together(specs, lambda spec, end: ends.update({spec.id: end}))
-    return ends
-
-
-def files(folder: Path, run: RunSpec) -> list[bytes]:
-    return [(folder / run.id / name).read_bytes() for name in (CURVE, PREDICTIONS, WEIGHTS)]
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
+from helpers.groups import CPU, spec
 from lrbench_baselines.hr_baseline import HRBaseline
 from lrbench_baselines.lr_baseline import LRBaseline
-from test_cohort import CPU, spec
 from torch import Tensor, nn
 
 from lrbench.execute.progress import Progress
@@ -179,7 +179,7 @@ def test_the_hr_network_is_tested_as_it_is(name: str, settings: dict[str, object
     store = Store(tmp_path)
     hr = store.get(record.spec.needs["init"])
     assert hr is not None and hr.spec.method == "hr-baseline"
-    assert (store.root / record.id / "weights.safetensors").read_bytes() == store.weights(hr)
+    assert (store.root / record.id / "weights.safetensors").read_bytes() == store.weights(hr.id)
     assert (record.metrics["epochs"], record.metrics["epochs_in_weights"]) == (0, 2)
     assert record.metrics["parameters"] == hr.metrics["parameters"] and record.metrics["macs"] >= hr.metrics["macs"]
 

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 from helpers import tiny
+from helpers.groups import CPU, spec
 from lrbench_baselines.lr_baseline import LRBaseline
 from lrbench_methods.dfd import DFD
-from test_cohort import CPU, spec
 from torch import Tensor, nn
 
 from lrbench.execute.progress import Progress
@@ -47,7 +47,7 @@ class Beside(LRBaseline):
 def train(folder: Path, run: RunSpec) -> tuple[Record, dict[str, np.ndarray]]:
     store = Store(folder)
     record = Runner(store, Path(), CPU, lambda _: Progress()).run(run)
-    return record, store.predictions(record)
+    return record, store.predictions(record.id)
 
 
 @pytest.mark.parametrize("changes", [{}, {"dropout": 0.5}, {"backbone": "alexnet-bn"}, {"precision": "bf16"}])
@@ -63,7 +63,7 @@ def test_a_method_of_the_same_loss_ends_with_the_same_predictions(tmp_path: Path
 def nets(folder: Path, record: Record) -> dict[str, Tensor]:
     from safetensors.torch import load
 
-    return {k: v for k, v in load(Store(folder).weights(record)).items() if k.startswith("backbone.")}
+    return {k: v for k, v in load(Store(folder).weights(record.id)).items() if k.startswith("backbone.")}
 
 
 def test_first_weights_come_from_the_seed_and_the_backbone() -> None:
@@ -81,7 +81,7 @@ def test_first_weights_come_from_the_seed_and_the_backbone() -> None:
 def test_dropout_moves_the_score_and_is_one_of_the_conditions(tmp_path: Path) -> None:
     plain, dropped = (train(tmp_path, spec("lr-baseline", dropout=part))[0] for part in (0.0, 0.5))
     assert plain.id != dropped.id and dropped.spec.dropout == 0.5
-    assert Store(tmp_path).curve(plain) != Store(tmp_path).curve(dropped)
+    assert Store(tmp_path).curve(plain.id) != Store(tmp_path).curve(dropped.id)
 
 
 def test_the_head_is_computed_in_float32() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import tiny
-from test_store import listing
+from helpers.files import listing
 
 from lrbench.data.degradation import DEGRADATIONS
 from lrbench.data.pairs import to_float
@@ -18,6 +18,7 @@ from lrbench.execute.job import macs
 from lrbench.execute.session import Request
 from lrbench.method.registry import method as method_class
 from lrbench.spec.record import Record
+from lrbench.store.arrays import arrays
 from lrbench.store.store import WEIGHTS, Store
 from lrbench.testing import Watch
 from lrbench.train.build import load_frozen
@@ -76,7 +77,7 @@ def kept(store):
 
 def kept_images(store, key):
     """Images that are kept, without a way to make them."""
-    return store.images(key, never)
+    return torch.from_numpy(arrays(store.root / ".images" / key, never)["images"])
 
 
 def never(*_):
@@ -138,26 +139,36 @@ def test_validation_images_are_restored_too(data, store):
 
 
 @pytest.mark.parametrize("damage", [lambda data: data[:-9], lambda data: b"", lambda data: data[:-1] + b"?"])
-def test_damaged_images_are_named_set_aside_and_made_again(damage, data, store):
+def test_damaged_images_are_made_again(damage, data, store):
     net = Net()
     first = net.see(data, store)
-    key = min(kept(store))
-    path = store.root / ".images" / key / "images"
-    whole, spoilt = path.read_bytes(), damage(path.read_bytes())
-    path.write_bytes(spoilt)
+    expected = first.train.up.clone(), first.test.up.clone()
+    path = store.root / ".images" / min(kept(store)) / "images.npy"
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
     again = net.see(data, store)
-    assert torch.equal(first.train.up, again.train.up) and torch.equal(first.test.up, again.test.up)
-    [warning] = store.warned
-    assert key in warning and ".damaged-images-1" in warning and "\n" not in warning
-    assert path.read_bytes() == whole and (path.parent / ".damaged-images-1").read_bytes() == spoilt
+    assert torch.equal(expected[0], again.train.up) and torch.equal(expected[1], again.test.up)
+    assert path.read_bytes() == whole
+
+
+def test_images_that_an_older_version_kept_are_made_again(data, store):
+    first = Net().see(data, store)
+    folder = store.root / ".images" / min(kept(store))
+    shutil.rmtree(folder)
+    folder.mkdir()
+    (folder / "images").write_bytes(b"a checksum and tensors")
+    again = Net().see(data, store)
+    assert torch.equal(first.test.up, again.test.up) and torch.equal(first.train.up, again.train.up)
+    assert {path.name for path in folder.iterdir()} == {"images.npy", "checksums.json"}
 
 
 def test_what_a_killed_predecessor_left_half_written_is_removed(data, store):
     Net().see(data, store)
     folder = store.root / ".images" / min(kept(store))
-    (folder / "images").rename(folder / ".tmp-half")
+    folder.rename(folder.with_name(f".tmp-{folder.name}-half"))
     Net().see(data, store)
-    assert [path.name for path in folder.iterdir()] == ["images"]
+    assert {path.name for path in folder.iterdir()} == {"images.npy", "checksums.json"}
+    assert len(list((store.root / ".images").iterdir())) == 2
 
 
 def test_retrained_weights_restore_anew(data, store):
@@ -252,7 +263,7 @@ def test_classifiers_of_other_backbones_share_the_net_and_its_images(trained, mo
     monkeypatch.setattr(method_class("sr-espcn"), "forward", never)
     [other] = session.run(Request("espcn", results=trained.results, backbone="alexnet", **OPTIONS), watch)
     assert watch.started == [other.id] and other.id != trained.record.id
-    assert len(before) == 4 and listing(trained.results / ".images") == before
+    assert len(before) == 2 * 3 and listing(trained.results / ".images") == before
 
 
 def test_images_that_were_removed_are_made_again(trained):
@@ -260,7 +271,7 @@ def test_images_that_were_removed_are_made_again(trained):
     shutil.rmtree(trained.results / ".images")
     [other] = session.run(Request("espcn", results=trained.results, backbone="vgg16", **OPTIONS), watch)
     assert watch.started == [other.id]
-    assert len(before) == 4 and listing(trained.results / ".images") == before
+    assert len(before) == 2 * 3 and listing(trained.results / ".images") == before
 
 
 def test_the_cost_of_a_classifier_has_that_of_its_net_in_it(trained):

@@ -86,7 +86,7 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
 
 
 def weights_of(record: Record, results: Path) -> dict[str, Tensor]:
-    return load(Store(results).weights(record))
+    return load(Store(results).weights(record.id))
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
@@ -139,7 +139,7 @@ def test_other_test_images_change_nothing_but_the_score(tmp_path: Path, monkeypa
 
 def test_the_best_epoch_on_the_validation_split_is_what_is_tested(tmp_path: Path, seen: Seen) -> None:
     [record] = session.run(request(tmp_path, epochs=8), Progress())
-    rows = csv.DictReader(io.StringIO(Store(tmp_path / "runs").curve(record)))
+    rows = csv.DictReader(io.StringIO(Store(tmp_path / "runs").curve(record.id)))
     values = [float(row["val_top1"]) for row in rows]
     best = best_of(values)
     assert len(set(values)) > 1
@@ -149,7 +149,7 @@ def test_the_best_epoch_on_the_validation_split_is_what_is_tested(tmp_path: Path
 
 def test_held_out_images_are_measured_and_the_last_epoch_is_tested(tmp_path: Path, seen: Seen) -> None:
     [record] = session.run(request(tmp_path, epochs=3, select="held-out"), Progress())
-    rows = list(csv.DictReader(io.StringIO(Store(tmp_path / "runs").curve(record))))
+    rows = list(csv.DictReader(io.StringIO(Store(tmp_path / "runs").curve(record.id))))
     assert (record.data.train_images, record.data.val_images) == (360, 40)
     assert record.metrics["best_epoch"] is None
     assert record.metrics["val_top1"] == float(rows[-1]["val_top1"])

@@ -116,7 +116,7 @@ def all_curves(store: Store) -> list[dict[str, Any]]:
 
 
 def _group(store: Store, heading: str, found: Sequence[Named]) -> dict[str, Any]:
-    read = [[lines.read(store.curve(record)) for record in experiment.drawn] for experiment in found]
+    read = [[lines.read(store.curve(record.id)) for record in experiment.drawn] for experiment in found]
     columns = [name for name in (LOSS, *TITLES) if any(name in curve for seeds in read for curve in seeds)]
     limits = {
         name: lines.span(curve[name] for seeds in read for curve in seeds if name in curve)

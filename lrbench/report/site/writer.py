@@ -38,7 +38,7 @@ def write(store: Store, out: Path, data: Path, note: Callable[[str], None]) -> P
     anything but a report; OSError where it cannot be written.
     """
     replaced.check(out)
-    snapshot = Snapshot(store.root, store.warn, store.shown)
+    snapshot = Snapshot(store.root, store.warn, store.shown, store.others)
     if not snapshot.records():
         raise UserError(f"there is no run in {store.root}; start with 'lrbench run'")
     with replaced.replaced(out, lambda: note(f"another process is writing {out}; waiting for it")) as folder:
@@ -125,7 +125,7 @@ class _Report:
 
     def _run(self, record: Record) -> None:
         folder, source = f"runs/{record.id}", self.store.root / record.id
-        predictions = self.store.predictions(record)
+        predictions = self.store.predictions(record.id)
         table = "".join(f"{line}\n" for line in csv_lines(predictions))
         self.pages.save(f"{folder}/predictions.csv", table)
         for name in (RECORD, CURVE):
@@ -144,7 +144,7 @@ class _Report:
             measure=run_page.score(record),
             warning=run_page.warning(record),
             columns=table.partition("\n")[0].replace(",", ", "),
-            panels=lines.panels(lines.read(self.store.curve(record))),
+            panels=lines.panels(lines.read(self.store.curve(record.id))),
             restored=bool(restored),
             metrics=run_page.metrics(record),
             needs=self.relations.tree(record.spec),
