@@ -15,14 +15,14 @@ from lrbench.report import notes
 from lrbench.report.compare import SEEDS, Comparison, numbers
 from lrbench.report.experiments import conditions, differences, find, text
 from lrbench.report.formats import Table, grid
-from lrbench.report.frame import DIVERGED
+from lrbench.report.frame import DIVERGED, USED
 from lrbench.report.groups import DASH, comparison, fixed, score, summary
 from lrbench.report.stats import RESAMPLES, summarise
 from lrbench.spec import PROTOCOL
 from lrbench.store import Store
 
 FEW = 5  # seeds; with fewer the bootstrap is said to see too little of their spread
-USUAL = {"protocol": PROTOCOL, "batch_size": 128, "dropout": 0, "select": "none"}  # conditions that go without saying
+UNSAID = {"protocol": PROTOCOL, "batch_size": 128, "dropout": 0, "select": "none"}  # conditions that are as usual
 
 
 def compare(
@@ -32,6 +32,7 @@ def compare(
 
     Raises UserError for names that do not mean one each, and for experiments that were not put to the same test.
     """
+    results = results.reindex(columns=results.columns.union(USED, sort=False))
     mine, its = find((first, second), results, shared)
     one, other = mine.iloc[0], its.iloc[0]
     _check(one, other)
@@ -168,7 +169,7 @@ class Versus:
         yield from (f"{letter.upper()}: {name}" for letter, name, _ in self._sides())
         mine, its = conditions(self.first.iloc[0]), conditions(self.second.iloc[0])
         told = {name: its[name] if value is None else value for name, value in mine.items()}  # on HR images: any
-        left_out = {*self.differing, *(name for name, value in told.items() if value in (None, USUAL.get(name)))}
+        left_out = {*self.differing, *(name for name, value in told.items() if value in (None, UNSAID.get(name)))}
         yield ", ".join(f"{name} {value}" for name, value in told.items() if name not in left_out)
         for letter, _, runs in self._sides():
             if about := notes.teachers(runs, self.results):
