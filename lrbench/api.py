@@ -74,7 +74,7 @@ def request(
     data: Folder | None,
     options: Mapping[str, Any],
 ) -> Request:
-    """What `run` and `lrbench run` ask for. options: of Request and of the method; those given override the preset's."""
+    """What `run` and `lrbench run` ask for. options: of Request and the method; those given override the preset's."""
     from lrbench.execute.session import Request
     from lrbench.method import registry
 
@@ -105,8 +105,8 @@ def request(
 def results(folder: Folder | None = None, baselines: Iterable[Folder] | None = None) -> pd.DataFrame:
     """All results as a frame with a row per run, whose columns lrbench.report.frame describes.
 
-    folder: of the runs; $LRBENCH_RESULTS or results/runs where None. baselines: stores that are read beside it and never
-    written; where None those of $LRBENCH_BASELINES, or the records that ship with the checkout of lrbench.
+    folder: of the runs; $LRBENCH_RESULTS or results/runs where None. baselines: stores that are read beside it and
+    never written; where None those of $LRBENCH_BASELINES, or the records that ship with the checkout of lrbench.
     """
     from lrbench.report.frame import frame
 
@@ -156,7 +156,9 @@ def plot(
     from lrbench.report.frame import frame
 
     store = open_store(results, baselines)
-    return figures.draw(name, frame(store), store, data_root(None if data is None else Path(data)), store.warn, **options)
+    return figures.draw(
+        name, frame(store), store, data_root(None if data is None else Path(data)), store.warn, **options
+    )
 
 
 def load(

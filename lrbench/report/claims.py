@@ -2,7 +2,7 @@
 
 Claims are plugins, of the entry-point group `lrbench.claims`: each is a sequence of Claim. One is judged under one set
 of conditions, against what the paper compared with and again at equal budget. A claim is over ways of training, so only
-differences over SEEDS seeds or more count, by the test that tables use (compare.family) over all the comparisons of that
+differences over SEEDS seeds or more count, by the test that tables use (compare.family) over all comparisons of that
 verdict. With fewer seeds two networks are compared, and nothing is decided; nor is it where one of two was trained for
 more epochs. No difference that is found is not a difference that is not there: it leaves a claim undecided, too.
 """

@@ -22,7 +22,8 @@ EVIDENCE_HEAD = ["", "compared", "difference", "epochs", "p", "p (Holm)"]
 
 def tables(wanted: Sequence[Claim], results: pd.DataFrame, right: Right) -> list[Table]:
     """Two tables for each set of conditions under which any comparison was run; else the claims, all undecided."""
-    usual, made = frame.defaults(results), []
+    usual = frame.defaults(results)
+    made: list[Table] = []
     for table in [*frame.tables(results, SHARED), frame.placed(results)[:0]]:
         runs = Runs(table, usual)
         findings = [one for claim in wanted for one in claim.judge(runs, right)]
@@ -65,7 +66,9 @@ def _verdicts(runs: Runs, findings: Sequence[Finding]) -> Table:
         *dict.fromkeys(f"{one.claim.text}: {one.claim.source}." for one in findings),
     ]
     behind = [[tuple(_ids(one.evidence)), *[()] * 5] for one in findings]
-    return Table(TITLE, _under(runs.table), pd.DataFrame(lines, columns=HEAD), said, runs=pd.DataFrame(behind, columns=HEAD))
+    return Table(
+        TITLE, _under(runs.table), pd.DataFrame(lines, columns=HEAD), said, runs=pd.DataFrame(behind, columns=HEAD)
+    )
 
 
 def _failed(runs: Runs, findings: Sequence[Finding]) -> pd.DataFrame:

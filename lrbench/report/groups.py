@@ -1,4 +1,4 @@
-"""Ways of training: the runs that differ in their seed alone, chosen for a table, summed up and set beside a control."""
+"""Ways of training, the runs that differ in their seed alone: chosen for a table, summed up, set beside a control."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def shown(runs: pd.DataFrame, precision: str | None = None) -> pd.DataFrame:
     """Of the runs of one row in one place those that a table shows, by seed.
 
     They are of the newest version: those of older ones are not averaged with them. Of several precisions they are of
-    the wanted one, or else of the one that most seeds have, then of the first: one that is tried later replaces nothing.
+    the wanted one, or else of the one that most seeds have, then of the first: one that is tried later replaces none.
     """
     runs = runs[runs["status"] != FAILED]
     if len(runs) < 2:
@@ -90,13 +90,12 @@ class Runs:
     def __init__(self, table: pd.DataFrame, defaults: Defaults) -> None:
         self.table, self.defaults, self.nothing = table, defaults, table[:0]
         self._parts = dict(iter(table.groupby(["dataset", "method", "backbone"])))
-        self._found: dict[Any, pd.DataFrame] = {}
+        self._found: dict[str, pd.DataFrame] = {}
+        self._ways: dict[tuple[str, str | None], dict[tuple[str, float], pd.DataFrame]] = {}
 
     def find(self, wanted: Wanted, dataset: str, scale: float | None) -> pd.DataFrame:
-        """The wanted runs in a place, failed ones too; those on HR images, which may have been run alone, among them."""
-        key = json.dumps(
-            [wanted.method, wanted.backbone, dict(wanted.settings), wanted.free, wanted.width, dataset, scale]
-        )
+        """The wanted runs in a place, failed ones too; those on HR images that were run alone are in every place."""
+        key = _key(wanted, dataset, scale)
         if key not in self._found:
             runs = self._parts.get((dataset, wanted.method, wanted.backbone), self.nothing)
             there = (runs["scale"] == scale) | runs["scale"].isna()
@@ -110,13 +109,22 @@ class Runs:
         self, wanted: Wanted, dataset: str, scale: float | None, precision: str | None = None
     ) -> dict[tuple[str, float], pd.DataFrame]:
         """Settings (JSON) and width -> the `shown` runs of each way of training that is wanted in a place."""
-        runs = self.find(wanted, dataset, scale)
-        split = {key: shown(same, precision) for key, same in runs.groupby(["config", "width"])}
-        return {key: same for key, same in split.items() if len(same)}
+        key = _key(wanted, dataset, scale), precision
+        if key not in self._ways:
+            runs = self.find(wanted, dataset, scale)
+            split = runs.groupby(["config", "width"]) if len(runs) else ()
+            shown_of = {way: shown(same, precision) for way, same in split}
+            self._ways[key] = {way: same for way, same in shown_of.items() if len(same)}
+        return self._ways[key]
 
     def way(self, wanted: Wanted, dataset: str, scale: float | None, precision: str | None = None) -> pd.DataFrame:
         """The only one, of what is wanted without free settings at one width; no row where there is none."""
         return next(iter(self.ways(wanted, dataset, scale, precision).values()), self.nothing)
+
+
+def _key(wanted: Wanted, dataset: str, scale: float | None) -> str:
+    settings = dict(wanted.settings)
+    return json.dumps([wanted.method, wanted.backbone, settings, wanted.free, wanted.width, dataset, float(scale or 0)])
 
 
 def summary(runs: pd.DataFrame) -> dict[str, Any]:

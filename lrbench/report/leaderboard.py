@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -100,7 +101,7 @@ def _size(table: pd.DataFrame) -> str:
     return str(known.iloc[0]) if len(known) else f"x{table.iloc[0]['scale']:g}"
 
 
-def _line(row: dict) -> list[str]:  # type: ignore[type-arg]
+def _line(row: dict[str, Any]) -> list[str]:
     compared = DASH
     if not pd.isna(row["control_gain"]):
         ends = f"{row['control_low']:+.2f}, {row['control_high']:+.2f}"
@@ -142,11 +143,11 @@ def _about_gains(compared: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]
     for method in compared["reference"].unique():
         label = results.loc[results["method"] == method, "label"].iloc[0]
         yield (
-            f"gain: points over the {label} of equal budget, which has the row's settings, network and epochs, over the "
-            "seeds that both have (their number), and its 95% interval: the wider of Student's t over seeds, its spread "
-            "pooled over the gains of this table and no less than the test images give, and the bootstrap over seeds "
-            f"and images. p of all are in the CSV. Marked {MARK}: the interval leaves out 0, and there are {SEEDS} "
-            "seeds or more. Nothing is corrected for the number of rows: where nothing differs, 1 of 20 intervals "
+            f"gain: points over the {label} of equal budget, which has the row's settings, network and epochs, over "
+            "the seeds that both have (their number), and its 95% interval: the wider of Student's t over seeds, its "
+            "spread pooled over the gains of this table and no less than the test images give, and the bootstrap over "
+            f"seeds and images. p of all are in the CSV. Marked {MARK}: the interval leaves out 0, and there are "
+            f"{SEEDS} seeds or more. Nothing is corrected for the number of rows: where nothing differs, 1 of 20 intervals "
             "leaves out 0."
         )
     for row in compared[compared["precision"] != compared["reference_precision"]].itertuples():

@@ -139,7 +139,7 @@ def _measured(runs: pd.DataFrame, prefix: str = "") -> dict[str, float | None]:
     for name in MEASURES:
         values = [float(value) for value in column(runs, prefix + name).dropna()]
         measured = summarise(values) if values else None
-        found[f"{name}_mean"] = measured and round(measured.mean, 7)
+        found[f"{name}_mean"] = None if measured is None else round(measured.mean, 7)
         found[f"{name}_sd"] = None if measured is None or measured.sd is None else round(measured.sd, 7)
     return found
 

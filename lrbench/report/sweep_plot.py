@@ -69,8 +69,8 @@ def draw(
         + (f"; dotted: the same started as {own} was, a control of equal budget" if controls else "")
         + ". Bars: standard deviation over seeds."
         + (
-            f"\nX at the foot: runs at that {source.symbol} diverged, so many of so many; its point, where there is one, "
-            "is the mean of the others."
+            f"\nX at the foot: runs at that {source.symbol} diverged, so many of so many; its point, where there is "
+            "one, is the mean of the others."
             if diverged
             else ""
         ),
@@ -153,9 +153,8 @@ def _level(panel: Axes, way: Mapping[str, Any], dashes: Any, look: Look, x: floa
     shown: dict[str, Any] = {"color": look.colour, "linestyle": dashes, "linewidth": 1.5}
     panel.axhline(way["top1_mean"], **shown)
     open_mark: dict[str, Any] = {"marker": look.marker, "markersize": 6, "markerfacecolor": "white", "capsize": 3}
-    panel.errorbar(
-        [x], [way["top1_mean"]], yerr=[way["top1_sd"] or 0.0], label=label, **shown, **open_mark, elinewidth=1.2
-    )
+    sd = way["top1_sd"] or 0.0
+    panel.errorbar([x], [way["top1_mean"]], yerr=[sd], label=label, **shown, **open_mark, elinewidth=1.2)
 
 
 def _seeds(ways: Iterable[Mapping[str, Any]]) -> str:
