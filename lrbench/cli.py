@@ -6,12 +6,15 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from lrbench.errors import OUT_OF_MEMORY, RunError, UserError, did_you_mean, out_of_memory
 from lrbench.plan import presets
+
+if TYPE_CHECKING:
+    from lrbench.execute.reproduce import Preview
 
 RESULTS = Path("results/runs")  # below the current folder, unless --results or $LRBENCH_RESULTS says otherwise
 
@@ -75,7 +78,7 @@ data_option = click.option(
     type=click.Path(path_type=Path, file_okay=False),
     envvar="LRBENCH_DATA",
     default=None,
-    help="Folder of the data sets.  [default: $LRBENCH_DATA or the user's cache]",
+    help="Folder of the datasets.  [default: $LRBENCH_DATA or the user's cache]",
 )
 capture_option = click.option(
     "--capture/--no-capture", default=True, show_default=True, help="On a GPU: steps in CUDA graphs, which are quicker."
@@ -86,7 +89,7 @@ preset_option = click.option(
 )
 SELECT_HELP = (
     "none: train on all training images, test the last epoch. With the other two a tenth of them is held out (or it "
-    "is the data set's val split). best-epoch: test the epoch that is best on those. held-out: test the last epoch, "
+    "is the dataset's val split). best-epoch: test the epoch that is best on those. held-out: test the last epoch, "
     "and measure those, so that a setting, such as the lambda of a figure, can be chosen by them."
 )
 RESOURCES = ("executor", "jobs", "address", "gpus", "device", "precision", "capture", "threads")  # of reproduce
@@ -234,7 +237,7 @@ def demo(out: Path, device: str, threads: str) -> None:
 @click.option(
     "--gpus-per-run", "gpus", type=click.FloatRange(0, 1), help="With Ray; 0.25: four on a GPU.  [default: 1]"
 )
-@click.option("--dry-run", is_flag=True, help="Print what would be trained, and about how long it takes.")
+@click.option("--dry-run", is_flag=True, help="Print what would be trained, and how long it takes where that is known.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Of tables and figures.  [results/SUITE]")
 @click.option("--device", default="auto", show_default=True, type=click.Choice(["auto", "cpu", "cuda"]))
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]))
@@ -257,9 +260,11 @@ def reproduce(
     **options: Any,
 ) -> None:
     """Make the runs of SUITE (table1, table2, fig2, fig3, paper, smoke or FILE.toml), then its tables and figures."""
-    from lrbench.execute import reproduce as session
+    from lrbench.execute import reproduce as suites
     from lrbench.execute.schedule import State
     from lrbench.plan.suite import Overrides
+    from lrbench.report import outputs
+    from lrbench.store.files import check_writable
 
     resources = {name: options.pop(name) for name in RESOURCES}
     chosen = _of_preset(preset)
@@ -270,15 +275,44 @@ def reproduce(
         fields["dataset"] = named
     renamed = dict(name.split("=", 1) for name in datasets if "=" in name)
     overrides = Overrides(fields, renamed, _settings(settings), seeds)
-    ordered = session.order(suite, overrides, session.Resources(**resources), results, data, plugins, _warn)
+    ordered = suites.order(suite, overrides, suites.Resources(**resources), results, data, plugins, _warn)
+    outputs.check(ordered.suite)
     if dry_run:
-        click.echo(session.preview(ordered), nl=False)
+        click.echo(_previewed(suites.preview(ordered)))
         return
     out = out or Path("results") / Path(suite).stem
-    schedule = session.carry_out(ordered, out, _warn)
-    click.echo(f"{session.outcome(schedule)}tables and figures: {out}")
+    check_writable(out)  # before the training, not after it
+    schedule = suites.carry_out(ordered)
+    outputs.write(ordered.suite, ordered.store.only(ordered.graph.specs), out, ordered.place.data, _warn)
+    click.echo(f"{suites.outcome(schedule)}tables and figures: {out}")
     if schedule.count(State.FAILED):
         raise click.exceptions.Exit(1)
+
+
+def _previewed(preview: Preview) -> str:
+    """What `reproduce --dry-run` prints: one row per run, and the sum."""
+    from lrbench.execute.estimate import words
+    from lrbench.report.formats import grid
+
+    def about(row: dict[str, Any]) -> str:
+        return "-" if row["state"] == "there" else "unknown" if row["seconds"] is None else words(row["seconds"])
+
+    lines = [
+        [
+            row["run"],
+            row["state"],
+            about(row),
+            " ".join(f"{role} {run[:8]}" for role, run in row["needs"].items()) or "-",
+            ", ".join(f"{role} of {count}" for role, count in row["roles"].items()) or "-",
+        ]
+        for row in preview.rows
+    ]
+    total, missing = len(preview.rows), [row["seconds"] for row in preview.rows if row["state"] == "train"]
+    time = f"{'at least' if None in missing else 'about'} {words(sum(filter(None, missing)))}"
+    return (
+        f"{grid(['run', 'state', 'about', 'needs', 'shared as'], lines)}\n{preview.title}: {total} runs, "
+        f"{total - len(missing)} there, {len(missing)} to train, {time} of training on this device"
+    )
 
 
 @cli.command()
@@ -305,52 +339,23 @@ def reproduce(
 @click.option("--precision", default="auto", show_default=True, type=click.Choice(["auto", "fp32", "bf16"]))
 @capture_option
 @click.option("--json", "as_json", is_flag=True, help="Print the machine and every slice, as JSON.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print a line a case, as CSV.")
-@click.option(
-    "--growth",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Instead: how cost grows with images, width, batch, runs side by side, records; table and plots go here.",
-)
+@click.option("--csv", "as_csv", is_flag=True, help="Print one line per case, as CSV.")
 @plugin_option
 @data_option
-def bench(
-    rounds: int, settings: tuple[str, ...], as_json: bool, as_csv: bool, growth: Path | None, **options: Any
-) -> None:
+def bench(rounds: int, settings: tuple[str, ...], as_json: bool, as_csv: bool, **options: Any) -> None:
     """Time the training loop against the bare step, its limit, and against the usual loop of public code."""
-    from lrbench.bench import growth as bench_growth
-    from lrbench.bench import machine, sheets, timing
-    from lrbench.report.formats import render
+    from lrbench.bench import sheets, timing
+    from lrbench.bench.case import cases
 
     if as_json and as_csv:
         raise UserError("--json or --csv, not both")
-    if growth and (as_json or as_csv):
-        raise UserError("--growth prints a table and writes growth.csv; leave --json and --csv out")
-    request = timing.Request(settings=_settings(settings), **options)
-    cases = timing.cases(request)
-    here = machine.describe(cases[0].device, cases[0].threads)
-    if growth:
-        bench_growth.check(request)
-    if warning := machine.warning(here):
+    wanted = cases(settings=_settings(settings), **options)
+    here = sheets.machine(wanted[0].device, wanted[0].threads)
+    if warning := sheets.warning(here):
         _warn(warning)
-    if growth:
-        _growth(request, rounds, here, growth)
-        return
-    results = [timing.time(case, rounds, _warn) for case in cases]
-    if as_json:
-        click.echo(sheets.as_json(results, here), nl=False)
-    else:
-        click.echo(render([sheets.sheet(results, here)], "csv" if as_csv else "md"), nl=False)
-
-
-def _growth(request: Any, rounds: int, machine: dict[str, Any], out: Path) -> None:
-    from lrbench.bench import growth, growth_report, timing
-    from lrbench.report.formats import markdown
-
-    out.mkdir(parents=True, exist_ok=True)  # what is found after minutes must have a place
-    title = timing.title(timing.cases(request)[0].spec)
-    curves = growth.curves(growth.measure(request, rounds, _warn))
-    growth_report.write(curves, title, machine, out)
-    click.echo(markdown([growth_report.sheet(curves, title, machine)]), nl=False)
+    results = [timing.time(case, rounds, _warn) for case in wanted]
+    write = sheets.as_json if as_json else sheets.as_csv if as_csv else sheets.markdown
+    click.echo(write(results, here), nl=False)
 
 
 @cli.command()

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lrbench import device as devices
 from lrbench.data import datasets
 from lrbench.data.degradation import DEFAULT, degrade
 from lrbench.execute.progress import Progress
@@ -17,13 +18,12 @@ from lrbench.report.published import PublishedTable
 from lrbench.report.table import FilledTable, fill
 from lrbench.spec.record import Record
 from lrbench.store.store import Store
-from lrbench.threads import AUTO, choose
 
 DEMO, SHOWN = "lrbench.demo", 10  # the entry-point group of the table that is run, and pairs in the picture
 
 
 def demo(
-    out: Path, device: str, progress: Progress | None = None, threads: str | int = AUTO
+    out: Path, device: str, progress: Progress | None = None, threads: str | int = devices.AUTO
 ) -> tuple[FilledTable, Path]:
     """Train and test the rows of the demo's table, three seeds each, in the folder `out`.
 
@@ -31,7 +31,7 @@ def demo(
     """
     source: PublishedTable = registry.load(DEMO, "demo", "digits")
     ((dataset, scale, _),) = source.columns
-    threads = choose(threads)
+    threads = devices.choose_threads(threads)
     records: list[Record] = []
     for row in source.rows:
         records += run(

@@ -334,7 +334,7 @@ def check_together(trial: Trial) -> None:
     with registered(twin):
         pair = [spec.model_copy(update={"method": twin.name}), spec]
         runner = _runner(trial, "together", torch.device("cpu"))
-        runner.run_together(pair, lambda _, end: ends.append(end))
+        runner.run_group(pair, lambda _, end: ends.append(end))
     for end in ends:
         assert isinstance(end, Record), f"{cls.name}: side by side with another run, it fails: {end!r}"
         assert end.metrics["side_by_side"] == 2, f"{cls.name}: it was not trained side by side with another run"

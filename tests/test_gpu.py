@@ -84,7 +84,7 @@ def train(folder: Path, specs: list[RunSpec], capture: bool, notes: list[str]) -
             raise end
         records[spec.id] = end
 
-    Runner(Store(folder), Path(), CUDA, lambda _: Telling(), capture).run_together(specs, ended)
+    Runner(Store(folder), Path(), CUDA, lambda _: Telling(), capture).run_group(specs, ended)
     return [records[spec.id] for spec in specs]
 
 
@@ -120,7 +120,7 @@ def test_captured_students_side_by_side_end_as_alone(tmp_path, deterministic):
         alone = [train(tmp_path / "alone", [run], True, notes)[0] for run in students]
         ended: dict[str, Record | Exception] = {}
         runner = Runner(Store(tmp_path / "together"), Path(), CUDA, lambda _: Progress())
-        runner.run_together(runs, lambda run, end: ended.update({run.id: end}))
+        runner.run_group(runs, lambda run, end: ended.update({run.id: end}))
     assert isinstance(ended[runs[0].id], RunError)
     for record in alone:
         assert apart(tmp_path / "alone", tmp_path / "together", record) <= 1e-3

@@ -1,4 +1,4 @@
-"""One run, from the images that it needs to its record."""
+"""Training one run: from its spec and the images to the record that is kept."""
 
 from __future__ import annotations
 
@@ -28,13 +28,11 @@ from lrbench.train.restored import see_through
 from lrbench.train.training import Training
 
 PAUSE = {"cpu": 0.0, "cuda": 10.0}  # seconds between checkpoints: an epoch may take less than writing one
-COPIES = 4  # of a run's weights, in memory: themselves, their gradients, an optimizer's memory, one being saved
+COPIES = 4  # of a run's weights in memory: they, their gradients, an optimizer's state, a checkpoint being written
 
 
 class Job:
     """A run that is being trained. The runs that it needs are in the store, with their weights."""
-
-    data: Prepared
 
     def __init__(
         self,
@@ -43,11 +41,11 @@ class Job:
         data_root: Path,
         frozen: Frozen,
         progress: Progress,
-        beside: Job | None = None,
+        data: Prepared | None = None,
     ) -> None:
         """Begins it, or goes on from its last checkpoint. Raises UserError for a method or data that cannot be run.
 
-        beside: another of its company, whose images are its own too.
+        data: of another run of its group, which has the same images.
         """
         self.spec, self.store, self.progress = spec, store, progress
         self.device, self.started, self.written = frozen.device, time.perf_counter(), -math.inf
@@ -56,9 +54,10 @@ class Job:
         cls = registry.method(spec.method)
         config = config_of(cls, spec.config)
         restorer = cls.restored_by(config)
-        data = beside.data if beside else prepare.prepare(spec, data_root, self.device)
-        if restorer and not beside:
-            data = see_through(data, needs[restorer], self._record(restorer), store)
+        if data is None:
+            data = prepare.prepare(spec, data_root, self.device)
+            if restorer:
+                data = see_through(data, needs[restorer], self._record(restorer), store)
         method = build.build(spec, data.facts, needs, self.device, data.mean, data.std)
         self.start = cls.starts_from(config)
         if self.start:
@@ -92,7 +91,7 @@ class Job:
             self.written = time.perf_counter()
 
     def finish(self, side_by_side: int) -> Record:
-        """Test the trained method and save its record. side_by_side: how many runs were trained so."""
+        """Test the trained method and save its record. side_by_side: how many runs its group had."""
         spec, training, method = self.spec, self.training, self.method
         self.progress.stop()
         training.use_own_threads()

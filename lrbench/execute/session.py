@@ -1,4 +1,4 @@
-"""One call of `lrbench run`: from the user's words to records."""
+"""Running one method: from what the user asked for to records."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from lrbench import device, threads
+from lrbench import device as devices
 from lrbench.data import datasets
 from lrbench.execute.progress import ConsoleProgress, Progress
 from lrbench.execute.runner import Runner
 from lrbench.method import registry
+from lrbench.method.base import Method
 from lrbench.plan.plan import Protocol, capped, plan
 from lrbench.spec.record import Record
 from lrbench.store.store import Store
@@ -19,7 +20,10 @@ from lrbench.store.store import Store
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for, in the command line's words."""
+    """What the user asked for; names and defaults are those of `lrbench run`.
+
+    plugins: methods that are not installed: "FILE.py:Class", or a class, such as one of a notebook's cell.
+    """
 
     method: str
     dataset: str
@@ -38,12 +42,12 @@ class Request:
     select: str = "none"
     limit_train: int | None = None
     limit_test: int | None = None
-    threads: str | int = threads.AUTO
-    cap_limits: bool = False  # a limit above what the data set has: all images, where it is else a mistake
+    cap_limits: bool = False  # a limit above the dataset's images means all of them; else it is a mistake
     device: str = "auto"
     precision: str = "auto"
     capture: bool = True  # steps in CUDA graphs, on a GPU
-    plugins: tuple[str, ...] = ()
+    threads: str | int = devices.AUTO
+    plugins: tuple[str | type[Method], ...] = ()
     data: Path | None = None
 
 
@@ -65,21 +69,25 @@ def with_needs(records: Sequence[Record], results: Path, warn: Callable[[str], N
 
 
 def run(request: Request, progress: Progress | None = None) -> list[Record]:
-    """The records of a request, one a seed. All is checked before anything is trained or written."""
+    """The records of a request, one per seed. All is checked before anything is trained or written."""
     progress = progress or ConsoleProgress()
-    registry.add_drafts(request.plugins)
+    for plugin in request.plugins:
+        if isinstance(plugin, str):
+            registry.add_draft(plugin)
+        else:
+            registry.register_class(plugin)
     registry.method(request.method)
-    threads.check(request.threads)
-    chosen = device.enter(device.pick(request.device))
+    devices.check_threads(request.threads)
+    chosen = devices.enter(devices.pick(request.device))
     root = datasets.data_root(request.data)
     wanted = Protocol(
         data=datasets.info(request.dataset, root),
-        precision=device.precision(request.precision, chosen),
+        precision=devices.precision(request.precision, chosen),
         **{name: getattr(request, name) for name in SHARED},
     )
     if request.cap_limits:
         wanted = capped(wanted, progress.note)
     specs = [plan(request.method, request.settings, replace(wanted, seed=seed)) for seed in request.seeds]
-    threads.use(threads.choose(request.threads))
+    devices.use_threads(devices.choose_threads(request.threads))
     runner = Runner(Store(request.results, progress.note), root, chosen, lambda spec: progress, request.capture)
     return [runner.run(spec) for spec in specs]

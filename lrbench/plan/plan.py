@@ -82,7 +82,7 @@ class Protocol:
 
 
 def capped(protocol: Protocol, note: Callable[[str], None]) -> Protocol:
-    """The protocol with a limit above what the data set has as none: all images. `note` is told so."""
+    """The protocol with a limit above what the dataset has as none: all images. `note` is told so."""
     for limit, split in (("limit_train", "train"), ("limit_test", "test")):
         wanted, most = getattr(protocol, limit), protocol.data.counts[split]
         if wanted is not None and wanted > most:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrbench import threads
+from lrbench import device
 from lrbench.data.batches import Epoch, Lazy, epoch
 from lrbench.data.pairs import Pairs
 from lrbench.errors import UserError
@@ -35,7 +35,7 @@ class State:
     """How far a run has come: everything that a checkpoint holds besides weights and optimizers."""
 
     epoch: int = 0
-    threads: int = field(default_factory=threads.used)  # of the CPU; more or fewer would round sums otherwise
+    threads: int = field(default_factory=device.threads_in_use)  # of the CPU; more or fewer would round sums otherwise
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0

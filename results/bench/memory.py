@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 import torch
+from growth import group
 
 from lrbench import device
-from lrbench.bench.alone import peak_memory_mib
-from lrbench.bench.growth import company
+from lrbench.bench.timing import peak_memory_mib
 from lrbench.data import datasets, prepare
-from lrbench.plan.plan import plan
+from lrbench.plan import plan
 
 LAMBDAS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STEPS = 3
@@ -25,7 +25,7 @@ def main(root: Path, backbone: str) -> None:
     protocol = plan.Protocol(data=info, scale=4, precision=precision, backbone=backbone)
     specs = [plan.plan("dfd", {"lam": lam}, protocol) for lam in LAMBDAS]
     data = prepare.prepare(specs[0], root, cpu)
-    members = company(specs, data.facts, data.train)
+    members = group(specs, data.facts, data.train)
     batches = members[0].batches()
     for member in members:
         member.begin_epoch()
