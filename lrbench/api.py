@@ -80,7 +80,9 @@ def request(
     from lrbench.method import registry
 
     registry.add_drafts(options.get("plugins", ()))
-    cls = registry.method(method) if isinstance(method, str) else registry.register_class(method)
+    if not isinstance(method, str):
+        registry.register_class(method)
+    cls = registry.method(method if isinstance(method, str) else method.name)
     known = {field.name for field in fields(Request)}
     own = set(cls.Config.model_fields)
     for name in options:

@@ -77,7 +77,7 @@ def markdown(results: Sequence[Result], machine: Mapping[str, Any]) -> str:
         f"{first.case.spec.precision} (the reference fp32), {rounds} rounds of {first.images} images"
     )
     notes = [*NOTES, *filter(None, [warning(machine)])]
-    table = grid(HEAD, [_line(result) for result in results])
+    table = grid(pd.DataFrame([_line(result) for result in results], columns=HEAD))
     return f"## lrbench bench: images/s\n\nProtocol: {protocol}.\n\n{table}\n" + "".join(f"- {one}\n" for one in notes)
 
 

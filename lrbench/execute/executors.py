@@ -60,6 +60,7 @@ class Place:
     threads: int | None = None
     plugins: tuple[str, ...] = ()
     capture: bool = True
+    others: tuple[Path, ...] = ()  # stores that are read beside `results`
 
     def enter(self) -> None:
         """Make this process ready to train here, once."""
@@ -70,7 +71,7 @@ class Place:
     def train(self, specs: Sequence[RunSpec], handle: Handle) -> None:
         """Train a group of runs, whose needs are finished; `handle` is told of all that happens, each end last."""
         ends: set[str] = set()
-        store = Store(self.results, lambda text: handle(Event("", "note", text=text)))
+        store = Store(self.results, lambda text: handle(Event("", "note", text=text)), others=self.others)
 
         def ended(spec: RunSpec, end: Record | Exception) -> None:
             ends.add(spec.id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -78,10 +77,9 @@ def order(
     name: str,
     overrides: Overrides,
     resources: Resources,
-    results: Path,
+    store: Store,
     data: Path | None,
     plugins: tuple[str, ...],
-    note: Callable[[str], None],
 ) -> Ordered:
     """The runs of a suite, by name or file. Raises UserError."""
     registry.add_drafts(plugins)
@@ -89,15 +87,15 @@ def order(
     suite, root, chosen = load(name), datasets.data_root(data), devices.pick(resources.device)
     precision = devices.precision(resources.precision, chosen)
     info = cache(lambda dataset: datasets.info(dataset, root))
-    store = Store(results, note)
-    wanted = specs(suite, overrides, lambda dataset: Protocol(info(dataset), 4, precision), note)
+    wanted = specs(suite, overrides, lambda dataset: Protocol(info(dataset), 4, precision), store.warn)
     place = Place(  # whole paths: the current folder of another process may be another
-        results.absolute(),
+        store.root.absolute(),
         root.absolute(),
         chosen.type,
         resources.choose_threads(),
         tuple(map(os.path.abspath, plugins)),
         resources.capture,
+        tuple(folder.absolute() for folder in store.others),
     )
     runs, estimate = graph(wanted, store), Estimate(info)
     if runs.missing:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -49,18 +49,15 @@ class Request:
     threads: str | int = devices.AUTO
     plugins: tuple[str | type[Method], ...] = ()
     data: Path | None = None
+    baselines: tuple[Path, ...] = ()  # stores that are read beside `results` and never written
 
 
 OWN = {"data", "precision"}  # of a Request; a Protocol means something else by these names
 SHARED = ({one.name for one in fields(Request)} & {one.name for one in fields(Protocol)}) - OWN
 
 
-def with_needs(records: Sequence[Record], results: Path, warn: Callable[[str], None]) -> list[Record]:
-    """The records and, before them, those of the runs that they needed, each once, where they are still there.
-
-    `warn` is told of one that is damaged.
-    """
-    store = Store(results, warn)
+def with_needs(records: Sequence[Record], store: Store) -> list[Record]:
+    """The records and, before them, those of the runs that they needed, each once, where they are still there."""
     found: dict[str, Record | None] = {}
     for record in records:
         for spec in record.spec.walk():
@@ -89,5 +86,6 @@ def run(request: Request, progress: Progress | None = None) -> list[Record]:
         wanted = capped(wanted, progress.note)
     specs = [plan(request.method, request.settings, replace(wanted, seed=seed)) for seed in request.seeds]
     devices.use_threads(devices.choose_threads(request.threads))
-    runner = Runner(Store(request.results, progress.note), root, chosen, lambda spec: progress, request.capture)
+    store = Store(request.results, progress.note, others=request.baselines)
+    runner = Runner(store, root, chosen, lambda spec: progress, request.capture)
     return [runner.run(spec) for spec in specs]

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from lrbench.cli_options import (
+from lrbench.cli.options import (
     baselines_option,
     data_option,
     out_file,
@@ -88,7 +88,7 @@ def compare(
 
     _add_drafts(plugins)
     shared = {name: value for name, value in conditions.items() if value is not None}
-    found = api.compare(first, second, results, baselines or None, warn=warn, **shared)
+    found = api.compare(first, second, results, baselines, warn=warn, **shared)
     click.echo(json.dumps(found.to_dict(), indent=1) if as_json else str(found), nl=as_json)
 
 
@@ -159,7 +159,7 @@ def plot(
     out = out or Path(f"{name}.png")
     plots.check_suffix(out)
     options = {option: value for option, value in options.items() if value} | {"settings": settings_of(settings)}
-    plots.save(api.plot(name, results, baselines or None, data, warn=warn, **options), out)
+    plots.save(api.plot(name, results, baselines, data, warn=warn, **options), out)
     click.echo(str(out))
 
 

@@ -8,9 +8,25 @@ from typing import Any
 
 import click
 
-from lrbench.errors import UserError
+from lrbench.errors import UserError, did_you_mean
 
 RESULTS = Path("results/runs")  # below the current folder, unless --results or $LRBENCH_RESULTS says otherwise
+
+
+class Group(click.Group):
+    """A group that names the nearest command for a mistyped one, and shows its help where none is given."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args:
+            click.echo(ctx.get_help())
+            ctx.exit()
+        return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
+            raise UserError(f"no command '{args[0]}'; {did_you_mean(args[0], self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
 
 results_option = click.option(
     "--results",
@@ -23,8 +39,8 @@ baselines_option = click.option(
     "--baselines",
     type=click.Path(path_type=Path, file_okay=False),
     multiple=True,
-    help="Runs that are read beside your own and never written, such as those of the baselines; repeat for more; 'none' "
-    "for none.  [default: $LRBENCH_BASELINES or, in a checkout of lrbench, its results/records]",
+    help="Runs that are read beside your own and never written, such as those of the baselines; repeat for more; "
+    "'none' for none.  [default: $LRBENCH_BASELINES or, in a checkout of lrbench, its results/records]",
 )
 data_option = click.option(
     "--data",
@@ -50,6 +66,12 @@ def settings_of(pairs: tuple[str, ...]) -> dict[str, Any]:
         except ValueError:
             settings[name] = value
     return settings
+
+
+def given(options: dict[str, Any]) -> dict[str, Any]:
+    """Those options of the command at hand that the user has given."""
+    source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
+    return {name: value for name, value in options.items() if source(name) is not default}
 
 
 def out_file(path: Path, content: str) -> None:
