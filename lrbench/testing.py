@@ -35,7 +35,6 @@ from lrbench.method import base as method
 from lrbench.method import registry
 from lrbench.method.base import Batch, Method, Needs, Optimizer
 from lrbench.method.restorer import Restorer
-from lrbench.plan import plan
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import CURVE, PREDICTIONS, WEIGHTS, Store
@@ -74,7 +73,7 @@ def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Ma
     with registered(cls):
         check_config(cls)
         trial = try_out(cls, tmp_path, settings)
-        trains = cls.trains(plan.config_of(cls, settings or {}))
+        trains = cls.trains(registry.config_of(cls, settings or {}))
         if trains:
             check_terms(trial)
             check_learns(trial)
@@ -203,8 +202,8 @@ def check_config(cls: type[Method]) -> None:
     for name, about in cls.Config.model_fields.items():
         assert not about.is_required(), f"{cls.name}: setting '{name}' has no default"
         assert about.description, f"{cls.name}: setting '{name}' does not say where its default comes from"
-    config = plan.config_of(cls, {})
-    again = plan.config_of(cls, config.model_dump(mode="json"))
+    config = registry.config_of(cls, {})
+    again = registry.config_of(cls, config.model_dump(mode="json"))
     assert again == config, f"{cls.name}: the config changes on its way through JSON: {config!r} -> {again!r}"
     needs = cls.needs_of(config)
     assert all(isinstance(need, Needs) for need in needs.values()), f"{cls.name}: needs_of must give role -> Needs"
@@ -258,7 +257,7 @@ def _data(trial: Trial) -> prepare.Prepared:
     """The images of the run, those restored anew that it sees through an SR net."""
     spec, cpu = trial.record.spec, torch.device("cpu")
     data = prepare.prepare(spec, datasets.data_root(trial.request.data), cpu)
-    role = trial.cls.restored_by(plan.config_of(trial.cls, spec.config))
+    role = trial.cls.restored_by(registry.config_of(trial.cls, spec.config))
     if role is None:
         return data
     record = trial.store.get(spec.needs[role], weights=True)

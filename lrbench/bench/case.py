@@ -14,7 +14,7 @@ from lrbench.data.prepare import prepare
 from lrbench.method import registry
 from lrbench.method.base import Method
 from lrbench.spec.runspec import RunSpec
-from lrbench.train import standin
+from lrbench.train import build
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Case:
 
     def untrained(self) -> Method:
         """The case's method with new weights, on the device."""
-        return standin.untrained(self.spec, standin.facts(self.info, len(self.pairs)), self.device)
+        return build.untrained(self.spec, build.noise_facts(self.info, len(self.pairs)), self.device)
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class CaseSpec:
         threads.use(self.threads)
         registry.add_drafts(self.plugins)
         if self.root is None:
-            pairs = standin.noise(self.spec, self.info, self.images)
+            pairs = build.noise(self.spec, self.info, self.images)
         else:
             pairs = prepare(self.spec, self.root, torch.device("cpu")).train.first(self.images)
         return Case(self.spec, self.info, pairs, device.pick(self.device), self.workers, self.capture)

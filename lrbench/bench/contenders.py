@@ -16,7 +16,7 @@ from lrbench.data.pairs import to_float
 from lrbench.spec.seeds import generator
 from lrbench.train import loop as cohort
 from lrbench.train.capture import graph as capture
-from lrbench.train.capture.graph import Captured, Step
+from lrbench.train.capture.graph import Captured
 from lrbench.train.tasks import EVAL_BATCH, task_of
 from lrbench.train.training import Training
 
@@ -52,18 +52,19 @@ class Bare(Contender):
         self.optimizers = self.method.optimizers(case.updates)
         view, batch = type(self.method).view, case.pairs.first(case.spec.recipe.batch_size).to(case.device)
         draw = generator(case.spec.seed, "bench")
-        self.batch = epoch(batch, case.spec.recipe, batch.scale, view == "lr", draw)[0]
-        self.step: Step = self.method.step
-        self.together = capture.together(case.device, case.capture, _warn)
-        if self.together:
-            self.step = Captured(self.method, self.together)
+        self.draw = next(epoch(batch, case.spec.recipe, batch.scale, view == "lr", draw))
+        self.batch = self.draw.batch(self.method.reads)
+        self.graphs = capture.capture_group(case.device, case.capture, _warn)
+        self.captured = Captured(self.method, self.graphs) if self.graphs else None
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
         with Clock(self.case.device) as clock:
             for _ in range(self.case.updates):
-                if self.together:
-                    self.together.gather([self.method])
-                self.step(self.batch, self.optimizers)
+                if self.graphs and self.captured:
+                    self.graphs.gather([self.method])
+                    self.captured(self.draw, self.optimizers)
+                else:
+                    self.method.step(self.batch, self.optimizers)
                 after()
         return clock.seconds
 
@@ -79,13 +80,13 @@ class Loop(Contender):
     def __init__(self, case: Case) -> None:
         super().__init__(case)
         self.training = Training(case.untrained(), case.spec, case.pairs.to(case.device), None, 0)
-        self.together = capture.together(case.device, case.capture, _warn)
+        self.graphs = capture.capture_group(case.device, case.capture, _warn)
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
         synchronise(self.case.device)
-        before = self.training.state.seconds
-        cohort.one_epoch([self.training], lambda *_: after(), together=self.together)
-        return self.training.state.seconds - before
+        before = self.training.history.seconds
+        cohort.one_epoch([self.training], lambda *_: after(), capture=self.graphs)
+        return self.training.history.seconds - before
 
 
 class Evaluation(Contender):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,10 +28,10 @@ from lrbench.method.backbones import NONE, TIMM
 from lrbench.spec.record import DataFacts, Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store import store
-from lrbench.train import build, standin
+from lrbench.train import build
 from lrbench.train.capture import graph as capture
 from lrbench.train.loop import one_epoch
-from lrbench.train.remembering import remember_answers
+from lrbench.train.remembering import Remembering
 from lrbench.train.training import Training
 
 IMAGES = (1_000, 2_000, 5_000, 10_000, 20_000, 50_000)
@@ -160,7 +161,7 @@ def _train(wanted: CaseSpec) -> dict[str, float]:
 def _together(n: int, rounds: int, wanted: CaseSpec) -> dict[str, float]:
     """What `n` runs of one company cost, side by side and one after the other, in turn; the most memory held."""
     case = wanted.case()
-    members = company([case.spec] * n, standin.facts(case.info, len(case.pairs)), case.pairs.to(case.device))
+    members = company([case.spec] * n, build.noise_facts(case.info, len(case.pairs)), case.pairs.to(case.device))
     groups = [_SideBySide(members, case), *(_SideBySide([member], case) for member in members)]
     forget_peak(case.device)
     beside, alone = [], []
@@ -179,9 +180,8 @@ def _together(n: int, rounds: int, wanted: CaseSpec) -> dict[str, float]:
 def company(specs: Sequence[RunSpec], facts: DataFacts, pairs: Pairs) -> list[Training]:
     """Runs that share what the first one needs, with new weights, on the pairs' device."""
     device = pairs.y.device
-    needs = standin.needs(specs[0], facts, device)
-    for need in needs.values():
-        remember_answers(need)
+    untrained = build.untrained_needs(specs[0], facts, device)
+    needs: dict[str, Any] = {role: Remembering(need) for role, need in untrained.items()}
     return [Training(build.build(spec, facts, needs, device), spec, pairs, None, 0) for spec in specs]
 
 
@@ -189,7 +189,7 @@ class _SideBySide:
     """Runs side by side, whose captured steps are theirs in this company only."""
 
     def __init__(self, members: Sequence[Training], case: Case) -> None:
-        self.members, self.together = members, capture.together(case.device, case.capture, print)
+        self.members, self.graphs = members, capture.capture_group(case.device, case.capture, print)
         self.captured: list[capture.Captured | None] = [None for _ in members]
 
     def epoch(self) -> float:
@@ -199,10 +199,10 @@ class _SideBySide:
         """
         for member, step in zip(self.members, self.captured, strict=True):
             member.captured = step
-        before = sum(member.state.seconds for member in self.members)
-        one_epoch(self.members, together=self.together)
+        before = sum(member.history.seconds for member in self.members)
+        one_epoch(self.members, capture=self.graphs)
         self.captured = [member.captured for member in self.members]
-        return sum(member.state.seconds for member in self.members) - before
+        return sum(member.history.seconds for member in self.members) - before
 
 
 def _keep(n: int, wanted: CaseSpec) -> dict[str, float]:
@@ -238,7 +238,7 @@ def fill(kept: store.Store, wanted: CaseSpec, n: int) -> Iterator[RunSpec]:
     for seed in range(n):
         spec = wanted.spec.model_copy(update={"seed": seed})
         record = Record(
-            id=spec.id, spec=spec, metrics={"top1": 50.0}, data=standin.facts(wanted.info, wanted.images), env=env,
+            id=spec.id, spec=spec, metrics={"top1": 50.0}, data=build.noise_facts(wanted.info, wanted.images), env=env,
             method_source=None, files={},
         )  # fmt: skip
         kept.save(record, curve, outputs, b"")

@@ -99,3 +99,86 @@ def _sha256(parts: Iterator[bytes]) -> str:
     for part in parts:
         digest.update(part)
     return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a published data set must consist of, so that no table calls a part of it the whole."""
+
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+    per_class: Mapping[str, tuple[int, ...]] | None = None  # split -> images of each class, by label
+    fingerprint: Mapping[str, str] | None = None  # of which the images of each class follow
+    side: int = 32
+
+    def fault(self, info: DatasetInfo, labels: Mapping[str, np.ndarray] | None = None) -> str | None:
+        """What keeps `info` from being this data set, as the end of "this is not ...", or None.
+
+        labels: split -> int64 (n,), looked at where given.
+        """
+        if info.counts != self.counts:
+            whole = "the whole of " if self.larger_than(info) else ""
+            return f"{whole}{info.name} ({_sizes(info.counts)} images, not {_sizes(self.counts)})"
+        if info.side != self.side or len(info.classes) != len(self.classes):
+            found = f"{info.side}x{info.side} images in {len(info.classes)} classes"
+            return f"{info.name} ({found}, not {self.side}x{self.side} in {len(self.classes)})"
+        if "groups" in info.fingerprint:
+            return f"{info.name} (it has groups of images: leave train_source out)"
+        if self.fingerprint is not None and info.fingerprint != self.fingerprint:
+            return f"{info.name} (its images or labels differ)"
+        if labels is None or self.per_class is None:
+            return None
+        for split, wanted in self.per_class.items():
+            found = np.bincount(labels[split], minlength=len(wanted)).tolist()
+            for label, (n, known) in enumerate(zip(found, wanted, strict=True)):
+                if n != known:
+                    name = self.classes[label]
+                    return f"{info.name} (it has {n:,} {split} images of label {label}, '{name}', not {known:,})"
+        return None
+
+    def larger_than(self, info: DatasetInfo) -> bool:
+        return sum(info.counts.values()) < sum(self.counts.values())
+
+
+CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
+CIFAR100_CLASSES = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
+man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
+pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
+tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"""
+
+KNOWN = {
+    "cifar10": Known(
+        classes=tuple(CIFAR10_CLASSES.split()),
+        counts={"train": 50_000, "test": 10_000},
+        fingerprint={
+            "train": "6a3b2c04d0a79ce272dcdacaf0bc440275db5a8cbe3717521a28fada2ea0d2ed",
+            "test": "65a6ffe079453e514083f99356b35e02cbfd581b4951e3937fae188974b79f39",
+        },
+    ),
+    "cifar100": Known(
+        classes=tuple(CIFAR100_CLASSES.split()),
+        counts={"train": 50_000, "test": 10_000},
+        fingerprint={
+            "train": "640c97a4012a8aebfcaf57fd82a33dd43b37d2e397a02cb9b0a3d89e6d6d936d",
+            "test": "a6a97df7b61bc7420bc44268696e8963d33129bc050978f2a63d8fe3420989fa",
+        },
+    ),
+    "svhn": Known(
+        classes=tuple("0123456789"),  # label 0 is the digit 0, as in torchvision
+        counts={"train": 73_257, "test": 26_032},
+        per_class={
+            "train": (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659),
+            "test": (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595),
+        },
+    ),
+}
+
+
+def _sizes(counts: Mapping[str, int]) -> str:
+    """Counts as "50,000 + 10,000": train, then test, then val with its name."""
+    val = f" + {counts['val']:,} val" if "val" in counts else ""
+    return f"{counts['train']:,} + {counts['test']:,}{val}"

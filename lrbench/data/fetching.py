@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from lrbench.data import datasets
-from lrbench.data.builtin import BUILT_IN
 from lrbench.data.dataset import DatasetInfo, Split
+from lrbench.data.datasets import BUILT_IN
 from lrbench.data.importing import make
 from lrbench.errors import UserError, unknown
 from lrbench.store.files import TEMPORARY

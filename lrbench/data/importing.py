@@ -12,10 +12,8 @@ import numpy as np
 from PIL import Image
 
 from lrbench.data import datasets
-from lrbench.data.builtin import BUILT_IN
-from lrbench.data.dataset import SPLITS, Dataset, DatasetInfo, Split, build
-from lrbench.data.datasets import NAME
-from lrbench.data.known import KNOWN
+from lrbench.data.dataset import KNOWN, SPLITS, Dataset, DatasetInfo, Split, build
+from lrbench.data.datasets import BUILT_IN, NAME
 from lrbench.errors import UserError
 
 SMALLEST = 4  # pixels: the smallest side that can still be made smaller

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from lrbench.data import datasets, splits
-from lrbench.data.builtin import BUILT_IN
 from lrbench.data.dataset import Split
 from lrbench.data.degradation import DEGRADATIONS, degrade
 from lrbench.data.pairs import Pairs
@@ -75,7 +74,7 @@ def _prepare(
         return _used(loaded.splits, select, limit_train, limit_test)
 
     def kept(part: str, what: dict[str, Any], make: Callable[[Split], Mapping[str, np.ndarray]]) -> Arrays:
-        if dataset in BUILT_IN:  # small, and in no folder
+        if dataset in datasets.BUILT_IN:  # small, and in no folder
             return dict(make(parts()[part]))
         used = {"limit": limit_test if part == "test" else limit_train, "held out": select != "none" and part != "test"}
         content = json.dumps([_code(), info.fingerprint, part, used, what], sort_keys=True)
@@ -141,7 +140,7 @@ def _statistics(images: np.ndarray) -> Arrays:
 @cache
 def _code() -> str:
     """Changes with whatever makes the images, ours and others'."""
-    ours = (Path(__file__).with_name(f"{name}.py") for name in ("prepare", "degradation", "imresize", "splits"))
+    ours = (Path(__file__).with_name(f"{name}.py") for name in ("prepare", "degradation", "splits"))
     versions = (version(package).encode() for package in ("pillow", "numpy", "torch"))
     return hashlib.sha256(b"\0".join([*(file.read_bytes() for file in ours), *versions])).hexdigest()[:16]
 

@@ -17,11 +17,11 @@ from lrbench.data.dataset import DatasetInfo
 from lrbench.data.prepare import HELD_OUT
 from lrbench.errors import UserError
 from lrbench.method import registry
+from lrbench.method.registry import trains
 from lrbench.method.restorer import Restorer
-from lrbench.plan.plan import trains
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
-from lrbench.train import standin
+from lrbench.train import build
 from lrbench.train.loop import one_epoch
 from lrbench.train.training import Training
 
@@ -111,10 +111,10 @@ def _measure(spec: RunSpec, info: DatasetInfo, on: torch.device) -> float:
 
 
 def _try(spec: RunSpec, info: DatasetInfo, on: torch.device, images: int) -> float:
-    method = standin.untrained(spec, standin.facts(info, images), on)
-    training = Training(method, spec, standin.noise(spec, info, images).to(on), None, 0)
+    method = build.untrained(spec, build.noise_facts(info, images), on)
+    training = Training(method, spec, build.noise(spec, info, images).to(on), None, 0)
     seconds = [0.0]
     for _ in range(UPDATES):
         one_epoch([training])
-        seconds.append(training.state.seconds)
+        seconds.append(training.history.seconds)
     return images / min(after - before for before, after in itertools.pairwise(seconds[1:]))

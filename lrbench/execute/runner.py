@@ -18,8 +18,8 @@ from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import Store
 from lrbench.train import loop as cohort
+from lrbench.train.build import Frozen
 from lrbench.train.capture import graph as capture
-from lrbench.train.frozen import Frozen
 from lrbench.train.training import Training
 
 MEMORY = 0.25  # the part of it that the weights of runs trained side by side may take
@@ -53,7 +53,7 @@ class Runner:
         return records[0]
 
     def run_together(self, specs: Sequence[RunSpec], ended: Ended, weights: bool = False) -> None:
-        """Runs of one company (see lrbench.train.loop), side by side as far as memory goes; in all else as `run`.
+        """Runs of one group (see lrbench.train.loop), side by side as far as memory goes; in all else as `run`.
 
         `ended` is told of each record, or why a run failed: unless it raises then, the others go on.
         """
@@ -113,7 +113,7 @@ class Runner:
         """Train the first of some runs, and with it as many more as memory allows; returns the others."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        frozen, budget = Frozen(self.store, self.device, shared=len(specs) > 1), MEMORY * device.memory(self.device)
+        frozen, budget = Frozen(self.store, self.device), MEMORY * device.memory(self.device)
         jobs: dict[Training, Job] = {}
         left = list(specs)
         while left and (not jobs or sum(job.size for job in jobs.values()) * (len(jobs) + 1) / len(jobs) < budget):
@@ -123,7 +123,7 @@ class Runner:
                 job = Job(spec, self.store, self.data_root, frozen, self.progress(spec), beside)
                 jobs[job.training] = job
         side_by_side = len(jobs)
-        together = capture.together(self.device, self.capture, self.progress(specs[0]).note)
+        graphs = capture.capture_group(self.device, self.capture, self.progress(specs[0]).note)
 
         def failed(training: Training, error: Exception) -> None:
             jobs.pop(training).progress.stop()
@@ -135,10 +135,10 @@ class Runner:
             while jobs:
                 behind = min(training.epoch for training in jobs)  # after a break some may be ahead: these wait
                 members = [training for training in jobs if training.epoch == behind and not training.done]
-                members = [one for one in members if one.state.threads == members[0].state.threads]  # after a break
+                members = [one for one in members if one.history.threads == members[0].history.threads]  # after a break
                 if members:
                     cohort.one_epoch(
-                        members, lambda training, images: jobs[training].progress.step(images), failed, together
+                        members, lambda training, images: jobs[training].progress.step(images), failed, graphs
                     )
                 for training, job in list(jobs.items()):
                     try:

@@ -21,7 +21,7 @@ from lrbench.report import sr as sr_table
 from lrbench.report.published import PublishedGallery
 from lrbench.spec.record import Record
 from lrbench.store.store import Store
-from lrbench.train.quality import quality
+from lrbench.train.tasks import quality
 
 
 @dataclass(frozen=True)

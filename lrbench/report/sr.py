@@ -112,7 +112,7 @@ def _sheet(test: Test, experiments: Sequence[Sequence[Record]], failed: Sequence
         "Trained: the epochs of all stages, and the pairs of the last one.",
     ]
     if any(DASH in row.line()[2:] for row in rows):
-        from lrbench.train.quality import WINDOW  # here, not above: it brings torch
+        from lrbench.train.tasks import WINDOW  # here, not above: it brings torch
 
         notes.append(f"{DASH}: the images are too small; SSIM's window has {WINDOW} pixels.")
     notes += _about_failed((spec, why) for spec, why in failed if _same_test(spec, experiments[0][0].spec))

@@ -14,8 +14,7 @@ from matplotlib.ticker import NullLocator
 
 from lrbench.errors import UserError, did_you_mean
 from lrbench.method import naming
-from lrbench.method.registry import method
-from lrbench.plan.plan import config_of
+from lrbench.method.registry import config_of, method
 from lrbench.report import cells, sweep
 from lrbench.report.cells import Cell
 from lrbench.report.palette import Look, looks

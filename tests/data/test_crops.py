@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lrbench.data.crops import Crops
+from lrbench.data.batches import Crops
 
 N, SIZE = 24, 12
 

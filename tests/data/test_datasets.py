@@ -18,11 +18,10 @@ import pytest
 from PIL import Image
 
 from lrbench.data import datasets, fetching
-from lrbench.data.dataset import Dataset, DatasetInfo, Split
+from lrbench.data.dataset import KNOWN, Dataset, DatasetInfo, Known, Split
 from lrbench.data.datasets import Missing
 from lrbench.data.fetching import fetch_dataset
 from lrbench.data.importing import import_dataset
-from lrbench.data.known import KNOWN, Known
 from lrbench.data.splits import hold_out, subset
 from lrbench.errors import UserError
 

@@ -14,7 +14,7 @@ from lrbench.errors import UserError
 from lrbench.method import registry
 from lrbench.plan import suite
 from lrbench.plan.graph import graph
-from lrbench.plan.plan import Protocol, plan
+from lrbench.plan.plan import Protocol
 from lrbench.plan.suite import Overrides
 from lrbench.report import figures, tables
 from lrbench.spec.runspec import RunSpec
@@ -241,6 +241,6 @@ def test_how_long_a_shipped_suite_takes_can_be_estimated(name: str, monkeypatch:
     for spec in runs:
         known.probe(spec, torch.device("cpu"))
     seconds = {spec.id: known.seconds(spec) for spec in runs}
-    untrained = {spec.id for spec in runs if plan.epochs_in_weights(spec) == plan.epochs_before(spec)}
+    untrained = {spec.id for spec in runs if registry.epochs_in_weights(spec) == registry.epochs_before(spec)}
     assert {run for run, took in seconds.items() if took == 0} == untrained
     assert "hr-direct" not in probed and (name in ("fig2", "fig3")) == (not untrained)
