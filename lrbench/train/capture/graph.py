@@ -159,10 +159,10 @@ class CaptureGroup:
     """
 
     def __init__(self, device: torch.device, note: Callable[[str], None], record: Recorder | None = None) -> None:
-        """record: captures some work; gives what replays it, and the tensors that each replay overwrites."""
+        """record: in place of a CUDA graph, see the method of that name."""
         self.device, self.note = device, note
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self.record = record or self._graph
+        self._record = record
         self.stale = False  # all are captured anew with the next batch
         self.generation = 0  # how often that has been so
         self.members: list[Method] = []
@@ -193,6 +193,10 @@ class CaptureGroup:
             self.place.copy_(draw)
             self.make()
         return self.images
+
+    def record(self, work: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
+        """Capture some work; returns what replays it, and the tensors that each replay overwrites."""
+        return (self._record or self._graph)(work)
 
     @contextmanager
     def on_its_stream(self) -> Iterator[None]:
