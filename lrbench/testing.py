@@ -184,7 +184,7 @@ def check_reuse(trial: Trial) -> None:
 
 
 def check_group(trial: Trial) -> None:
-    """Trained side by side with another run, which shares its needed runs, it ends bit for bit as alone.
+    """Trained in a group with another run, which shares its needed runs, it ends bit for bit as alone.
 
     The other is of the same method under another name, and so with other weights; it has each batch first.
     """
@@ -196,11 +196,11 @@ def check_group(trial: Trial) -> None:
         runner = trial.runner("group", torch.device("cpu"))
         runner.run_together(pair, lambda _, end: ends.append(end))
     for end in ends:
-        assert isinstance(end, Record), f"{cls.name}: side by side with another run, it fails: {end!r}"
-        assert end.metrics["side_by_side"] == 2, f"{cls.name}: it was not trained side by side with another run"
+        assert isinstance(end, Record), f"{cls.name}: in a group with another run, it fails: {end!r}"
+        assert end.metrics["side_by_side"] == 2, f"{cls.name}: it was not trained in a group with another run"
     differ = _differ(trial.request.results / spec.id, runner.store.root / spec.id)
     assert not differ, (
-        f"{cls.name}: side by side with another run, it ends with another {', '.join(differ)} than alone. "
+        f"{cls.name}: in a group with another run, it ends with another {', '.join(differ)} than alone. "
         "State belongs to the method's own object, not to its class or module"
     )
 

@@ -1,4 +1,4 @@
-"""What a data set is: images and labels in canonical order, known by a fingerprint of their content.
+"""What a dataset is: images and labels in canonical order, known by a fingerprint of their content.
 
 Inside a split the images are sorted by the sha256 of their bytes and label, so whoever makes it gets the
 same arrays: subsets, seeds and per-image predictions then mean the same thing on every machine.
@@ -7,7 +7,7 @@ same arrays: subsets, seeds and per-image predictions then mean the same thing o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,7 @@ class Split:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a data set is, without its images.
+    """What a dataset is, without its images.
 
     `side` is the images' height and width in pixels, `counts` the images a split, `fingerprint` the
     sha256 (hex) of each split's content ("train", "test", "val") and of the training images with their
@@ -47,14 +47,14 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set with its images: the splits "train", "test" and, where there is one, "val"."""
+    """A dataset with its images: the splits "train", "test" and, where there is one, "val"."""
 
     info: DatasetInfo
     splits: dict[str, Split]
 
 
 def build(name: str, classes: tuple[str, ...], splits: Mapping[str, Split], source: str) -> Dataset:
-    """The data set in canonical order, with its fingerprints.
+    """The dataset in canonical order, with its fingerprints.
 
     Each split: uint8 images (n, S, S, 3) and int64 labels 0..C-1, n > 0, as importing checks them.
     """
@@ -63,47 +63,26 @@ def build(name: str, classes: tuple[str, ...], splits: Mapping[str, Split], sour
     for part in (part for part in SPLITS if part in splits):
         split = splits[part]
         images = np.ascontiguousarray(split.images)  # a transposed view has no bytes to hash
-        digests = _digests(images, split.labels, label_bytes)
-        order = _canonical_order(digests, split.groups)
+        ends = (label.to_bytes(label_bytes, "little") for label in split.labels.tolist())
+        digests = [hashlib.sha256(image.tobytes() + end).digest() for image, end in zip(images, ends, strict=True)]
+        groups = np.zeros(len(digests), np.int64) if split.groups is None else split.groups
+        order = sorted(range(len(digests)), key=list(zip(digests, groups.tolist(), strict=True)).__getitem__)
         fingerprint[part] = _sha256(digests[i] for i in order)
         if split.groups is not None:
-            numbers = split.groups.astype("<i8")
-            fingerprint["groups"] = _sha256(digests[i] + numbers[i].tobytes() for i in order)
-        groups = None if split.groups is None else split.groups[order]
-        ordered[part] = Split(images[order], split.labels[order], groups)
+            fingerprint["groups"] = _sha256(digests[i] + groups[i].astype("<i8").tobytes() for i in order)
+        ordered[part] = Split(images[order], split.labels[order], None if split.groups is None else groups[order])
     counts = {part: len(split.labels) for part, split in ordered.items()}
     side = ordered["train"].images.shape[1]
     return Dataset(DatasetInfo(name, classes, side, counts, fingerprint, source), ordered)
 
 
-def _digests(images: np.ndarray, labels: np.ndarray, label_bytes: int) -> list[bytes]:
-    """The sha256 of each image's bytes followed by its label's, little-endian."""
-    digests = []
-    for image, label in zip(images, labels.tolist(), strict=True):
-        digest = hashlib.sha256(image)
-        digest.update(label.to_bytes(label_bytes, "little"))
-        digests.append(digest.digest())
-    return digests
-
-
-def _canonical_order(digests: list[bytes], groups: np.ndarray | None) -> list[int]:
-    """Indices that sort the digests; equal ones, the same image twice, by their group."""
-    if groups is None:
-        return sorted(range(len(digests)), key=digests.__getitem__)
-    numbers = groups.tolist()
-    return sorted(range(len(digests)), key=lambda i: (digests[i], numbers[i]))
-
-
-def _sha256(parts: Iterator[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+def _sha256(parts: Iterable[bytes]) -> str:
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 @dataclass(frozen=True)
 class Known:
-    """What a published data set must consist of, so that no table calls a part of it the whole."""
+    """What a published dataset must consist of, so that no table calls a part of it the whole."""
 
     classes: tuple[str, ...]
     counts: dict[str, int]
@@ -112,7 +91,7 @@ class Known:
     side: int = 32
 
     def fault(self, info: DatasetInfo, labels: Mapping[str, np.ndarray] | None = None) -> str | None:
-        """What keeps `info` from being this data set, as the end of "this is not ...", or None.
+        """What keeps `info` from being this dataset, as the end of "this is not ...", or None.
 
         labels: split -> int64 (n,), looked at where given.
         """

@@ -29,12 +29,6 @@ class Degradation:
     down: Resize
     up: Resize
 
-    def __call__(self, images: Images, scale: int) -> tuple[Images, Images]:
-        """(n, S, S, 3) uint8 -> LR (n, S/scale, S/scale, 3) and that LR enlarged to (n, S, S, 3), uint8."""
-        side = images.shape[1]
-        lr = self.down(images, side // scale)
-        return lr, self.up(lr, side)
-
 
 def degrade(images: Images, scale: int, protocol: str = DEFAULT) -> tuple[Images, Images]:
     """Make LR images and their enlargements.
@@ -49,8 +43,10 @@ def degrade(images: Images, scale: int, protocol: str = DEFAULT) -> tuple[Images
         raise unknown("degradation", protocol, DEGRADATIONS)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (images.shape[1],) * 2 + (3,):
         raise ValueError(f"expected uint8 images (n, S, S, 3), got {images.dtype} {images.shape}")
-    check_scale(images.shape[1], scale)
-    return DEGRADATIONS[protocol](images, scale)
+    side, chosen = images.shape[1], DEGRADATIONS[protocol]
+    check_scale(side, scale)
+    lr = chosen.down(images, side // scale)
+    return lr, chosen.up(lr, side)
 
 
 def check_scale(side: int, scale: int) -> None:

@@ -25,7 +25,7 @@ from lrbench.spec.runspec import RunSpec
 from lrbench.store import arrays as shelf
 from lrbench.store.arrays import Arrays
 
-HELD_OUT = 0.1  # of the training images, unless select="none", where the data set has no val split of its own
+HELD_OUT = 0.1  # of the training images, unless select="none", where the dataset has no val split of its own
 PREPARED = ".prepared"  # below the data root: images that runs have been prepared with; may be deleted at any time
 PIECE = 1 << 18  # pixels at a time
 
@@ -82,7 +82,7 @@ def _prepare(
         return shelf.arrays(root / PREPARED / f"{dataset}-{part}-{key}", lambda: make(parts()[part]))
 
     def pairs(part: str) -> Pairs:
-        whole = kept(part, {"images": "hr"}, _whole)
+        whole = kept(part, {"images": "hr"}, lambda split: {"hr": split.images, "y": split.labels})
         found = {name: torch.from_numpy(whole[name]) for name in ("hr", "y")}
         if degradation is not None and scale is not None:
             protocol = {"degradation": degradation, "scale": scale, "magnified": magnified}
@@ -102,10 +102,6 @@ def _prepare(
     colours = kept("train", {"images": "statistics"}, lambda split: _statistics(split.images))
     mean, std = colours["mean"], np.maximum(colours["std"], 1e-3)
     return Prepared(train, val, test, facts, tuple(mean.tolist()), tuple(std.tolist())), info.fingerprint
-
-
-def _whole(split: Split) -> Arrays:
-    return {"hr": split.images, "y": split.labels}
 
 
 def _small(hr: np.ndarray, degradation: str, scale: int, magnified: int | None) -> Arrays:

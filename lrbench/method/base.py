@@ -85,7 +85,7 @@ class Context:
 class Needs:
     """Another run that a method needs, by its method's name.
 
-    It inherits the data set, degradation, backbone, recipe and seed of the run that needs it, unless
+    It inherits the dataset, degradation, backbone, recipe and seed of the run that needs it, unless
     `overrides` (field of lrbench.plan.plan.Protocol -> value, such as {"backbone": "vgg16", "epochs": 50})
     says otherwise.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -48,16 +47,6 @@ class Remembering:
         return copy.deepcopy(self._network, memo)
 
 
-@dataclass(frozen=True)
-class _Memory:
-    """A question, all that its answer depends on, and the answer with its versions, which tell of a change."""
-
-    question: Tensor
-    state: tuple[object, ...]
-    answer: Any
-    versions: list[int]
-
-
 class _Answers:
     """A function of a network and one tensor, and its last answer."""
 
@@ -65,37 +54,31 @@ class _Answers:
         self.network, self.ask = network, ask
         self.hooks = [hooks for part in network.modules() for hooks in (part._forward_hooks, part._forward_pre_hooks)]
         self.own_hooks = sum(map(len, self.hooks))
-        self.memories: dict[bool, _Memory] = {}  # by whether a graph was being captured: nothing is computed then
+        # State, question and answer; by whether a CUDA graph was being captured, as nothing is computed then.
+        self.memories: dict[bool, tuple[object, Tensor, Any]] = {}
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         question = args[0] if len(args) == 1 and not kwargs else None
-        if (
-            not isinstance(question, Tensor)
-            or not _can_be_kept(question)
-            or torch.is_inference_mode_enabled()
-            or sum(map(len, self.hooks)) != self.own_hooks  # somebody listens, who wants to hear each answer
-        ):
+        listened = sum(map(len, self.hooks)) != self.own_hooks  # by somebody who wants to hear each answer
+        if listened or not isinstance(question, Tensor) or not _can_be_kept(question):
             return self.ask(*args, **kwargs)
-        capturing, state = is_capturing(question.device.type), self._state(question)
-        memory = self.memories.get(capturing)
-        if (
-            memory is None
-            or (memory.question is not question)
-            or (memory.state, memory.versions) != (state, _versions(memory.answer))
-        ):
+        capturing = is_capturing(question.device.type)
+        state, _, answer = self.memories.get(capturing, (None, None, None))
+        if answer is None or state != self._state(question, answer):
             drawn_on = torch.device("cpu") if capturing else question.device  # a GPU's may not be looked at then
             before = random_state(drawn_on)
             answer = self.ask(question)
             if not _can_be_kept(answer) or not all(map(torch.equal, before, random_state(drawn_on))):
                 return answer
-            memory = self.memories[capturing] = _Memory(question, state, answer, _versions(answer))
-        return list(memory.answer) if isinstance(memory.answer, list) else memory.answer  # a list of the asker's own
+            self.memories[capturing] = self._state(question, answer), question, answer
+        return list(answer) if isinstance(answer, list) else answer  # a list of the asker's own
 
-    def _state(self, question: Tensor) -> tuple[object, ...]:
-        device, weights = question.device.type, [*self.network.parameters(), *self.network.buffers()]
+    def _state(self, question: Tensor, answer: Any) -> object:
+        """All that the answer depends on, and what tells that somebody has written into a tensor: its version."""
+        device = question.device.type
+        tensors = [question, *_tensors(answer), *self.network.parameters(), *self.network.buffers()]
         autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
-        known = [(id(one), one._version) for one in weights]  # torch.func puts others in their place
-        return question._version, self.network.training, autocast, known
+        return autocast, self.network.training, [(id(one), one._version) for one in tensors]
 
 
 def is_capturing(device: str) -> bool:
@@ -105,11 +88,10 @@ def is_capturing(device: str) -> bool:
 
 def _can_be_kept(value: Any) -> bool:
     """Whether a tensor, or several, can be: one with a graph serves one backward only, an inference tensor none."""
-    tensors = [value] if isinstance(value, Tensor) else value
-    return isinstance(tensors, list | tuple) and all(
-        isinstance(one, Tensor) and not one.requires_grad and not one.is_inference() for one in tensors
+    return not torch.is_inference_mode_enabled() and all(
+        isinstance(one, Tensor) and not one.requires_grad and not one.is_inference() for one in _tensors(value)
     )
 
 
-def _versions(answer: Any) -> list[int]:
-    return [tensor._version for tensor in ([answer] if isinstance(answer, Tensor) else answer)]
+def _tensors(answer: Any) -> list[Any] | tuple[Any, ...]:
+    return answer if isinstance(answer, list | tuple) else [answer]

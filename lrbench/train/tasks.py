@@ -77,7 +77,7 @@ class Classification(Task):
 
         Chance's is the entropy of the labels: ln C where all C classes are equally frequent.
         """
-        logits = torch.cat([logits for logits, _ in _outputs(method, images.view(method.view))]).float()
+        logits = torch.cat(list(_logits(method, images))).float()
         if logits.argmax(dim=1).bincount().max() < NEARLY_ALL * len(images):
             return None
         parts = images.y.bincount().double() / len(images)
@@ -116,43 +116,33 @@ def task_of(cls: type[Method]) -> Task:
 
 @torch.no_grad()
 def predict(method: Method, images: Pairs) -> Tensor:
-    """Predicted classes (n,) int64. `forward` is given one view of the images, never another.
-
-    Raises UserError for a method that returns anything but logits (n, classes).
-    """
-    classes = method.context.classes
-    predicted = []
-    for logits, n in _outputs(method, images.view(method.view)):
-        if logits.shape != (n, classes):
-            found, expected = tuple(logits.shape), (n, classes)
-            raise UserError(f"{method.name}: forward returned {found}; logits (n, classes) would be {expected}")
-        predicted.append(logits.argmax(dim=1))
-    return torch.cat(predicted)
+    """Predicted classes (n,) int64. Raises UserError for a method that returns anything but logits (n, classes)."""
+    return torch.cat([logits.argmax(dim=1) for logits in _logits(method, images)])
 
 
 @torch.no_grad()
 def restore(method: Method, images: Pairs) -> Tensor:
-    """Restored images (n, side, side, 3), uint8, as they would be stored. `forward` is given one view only.
+    """Restored images (n, side, side, 3), uint8, as they would be stored.
 
     Raises UserError for a method that returns anything but images (n, 3, side, side).
     """
-    side = method.context.side
-    restored = []
-    for image, n in _outputs(method, images.view(method.view)):
-        if image.shape != (n, 3, side, side):
-            found, expected = tuple(image.shape), (n, 3, side, side)
-            raise UserError(f"{method.name}: forward returned {found}; restored images would be {expected}")
-        restored.append(pairs.to_uint8(image))
-    return torch.cat(restored)
+    shape = (3, method.context.side, method.context.side)
+    return torch.cat([pairs.to_uint8(image) for image in _outputs(method, images, shape, "restored images")])
 
 
-def _outputs(method: Method, images: Tensor) -> Iterator[tuple[Tensor, int]]:
-    """What `forward` makes of uint8 images, a batch at a time, with the size of the batch."""
+def _logits(method: Method, images: Pairs) -> Iterator[Tensor]:
+    return _outputs(method, images, (method.context.classes,), "logits (n, classes)")
+
+
+def _outputs(method: Method, images: Pairs, shape: tuple[int, ...], kind: str) -> Iterator[Tensor]:
+    """What `forward` makes of the one view of the images that it is given, a batch at a time."""
     method.eval()
-    for chunk in images.split(EVAL_BATCH):
+    for chunk in images.view(method.view).split(EVAL_BATCH):
         with method.context.autocast():
             output = method(pairs.to_float(chunk))
-        yield output, len(chunk)
+        if output.shape != (expected := (len(chunk), *shape)):
+            raise UserError(f"{method.name}: forward returned {tuple(output.shape)}; {kind} would be {expected}")
+        yield output
 
 
 def top1(predicted: Tensor, labels: Tensor) -> float:

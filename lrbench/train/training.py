@@ -1,4 +1,4 @@
-"""One run being trained, of any method: its state, an update, what is logged. The loop is in lrbench.train.loop."""
+"""One run being trained, of any method: an update, what is logged, its checkpoint. The loop is in lrbench.train.loop."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class Training:
         """How many epochs have gone into the weights, those of the run they started from included.
 
         The random numbers of the next one depend on the seed and on this, on nothing else: a student trained
-        on from another run sees new crops, and no state is kept.
+        on from another run sees new crops, and nothing is kept for that.
         """
         return self.epochs_before + self.history.epoch
 
@@ -103,7 +103,7 @@ class Training:
             torch.set_num_threads(self.history.threads)
 
     def begin_epoch(self) -> None:
-        """Get ready for the next epoch's batches. Runs side by side have one number of threads."""
+        """Get ready for the next epoch's batches. The runs of a group have one number of threads."""
         self.use_own_threads()
         self.noise = Stream(derive(self.spec.seed, "noise", self.epoch), self.train.y.device)
         self.totals: dict[str, Tensor] = {}

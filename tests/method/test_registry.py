@@ -104,7 +104,7 @@ def working() -> list[str]:
 def test_somebody_elses_method_works_like_ours(install: Installer, tmp_path: Path) -> None:
     install("theirs", "their_method", METHOD.format(name="theirs"), "theirs = their_method:Theirs")
     assert listing("theirs").origin == "theirs 1.2"
-    spec = plan.plan("theirs", {}, protocol())
+    spec = plan("theirs", {}, protocol())
     assert [need.method for need in spec.walk()] == ["hr-baseline", "theirs"]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -138,7 +138,7 @@ def test_a_broken_plugin_is_named_and_hurts_nobody(source: str, error: str, inst
     assert error in found.error and "\n" not in found.error
     assert error in refusal("broken")
     assert working() == OURS
-    assert all(plan.plan(name, {}, protocol()) for name in OURS)
+    assert all(plan(name, {}, protocol()) for name in OURS)
 
 
 def test_two_distributions_of_one_name_are_an_error_that_names_both(install: Installer) -> None:
@@ -196,7 +196,7 @@ def test_an_edited_draft_is_another_run(draft: Path) -> None:
     for comment in ("", "# edited\n", ""):
         draft.write_text(METHOD.format(name="draft") + comment)
         registry.add_draft(f"{draft}:Theirs")
-        specs.append(plan.plan("draft", {}, protocol()))
+        specs.append(plan("draft", {}, protocol()))
         digest = hashlib.sha256(draft.read_bytes()).hexdigest()
         assert specs[-1].version == f"draft-{digest[:16]}"
         assert registry.source_hash(registry.method("draft")) == digest

@@ -61,7 +61,7 @@ class Captured:
 
     @property
     def in_use(self) -> bool:
-        """Whether its step is captured, together with those of its group as it is now."""
+        """Whether its step is captured, with those of its group as it is now."""
         return self.replay is not None and self.generation == self.group.generation
 
     def begin_epoch(self) -> None:
