@@ -132,16 +132,10 @@ def _bytes(images: Tensor) -> set[bytes]:
 
 
 def check_output(trial: Trial) -> None:
-    """`forward` gives finite logits (n, classes), or for an SR net finite images (n, 3, side, side)."""
-    assert trial.watch.method is not None
-    name, context = trial.cls.name, trial.watch.method.context
-    restores = issubclass(trial.cls, Restorer)
-    kind, expected = ("images", (3, context.side, context.side)) if restores else ("logits", (context.classes,))
-    for (images,), _, output in trial.watch.tested:
-        assert isinstance(output, Tensor), f"{name}: forward returned a {type(output).__name__}, not a tensor"
-        found, wanted = tuple(output.shape), (len(images), *expected)
-        assert found == wanted, f"{name}: forward returned {found}; {kind} would be {wanted}"
-        assert output.isfinite().all(), f"{name}: forward returned {kind} that are not finite"
+    """What `forward` gives is finite; that it is of the right shape has been seen by the test loop."""
+    kind = "images" if issubclass(trial.cls, Restorer) else "logits"
+    for _, _, output in trial.watch.tested:
+        assert output.isfinite().all(), f"{trial.cls.name}: forward returned {kind} that are not finite"
 
 
 def check_needs(trial: Trial) -> None:

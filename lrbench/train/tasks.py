@@ -140,8 +140,9 @@ def _outputs(method: Method, images: Pairs, shape: tuple[int, ...], kind: str) -
     for chunk in images.view(method.view).split(EVAL_BATCH):
         with method.context.autocast():
             output = method(pairs.to_float(chunk))
-        if output.shape != (expected := (len(chunk), *shape)):
-            raise UserError(f"{method.name}: forward returned {tuple(output.shape)}; {kind} would be {expected}")
+        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        if found != (expected := (len(chunk), *shape)):
+            raise UserError(f"{method.name}: forward returned {found}; {kind} would be {expected}")
         yield output
 
 

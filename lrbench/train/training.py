@@ -1,4 +1,4 @@
-"""One run being trained, of any method: an update, what is logged, its checkpoint. The loop is in lrbench.train.loop."""
+"""One run being trained, of any method: an update, what is logged, its checkpoint. The loop itself is in loop.py."""
 
 from __future__ import annotations
 
