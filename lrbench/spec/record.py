@@ -50,7 +50,7 @@ class Record(BaseModel):
     metrics: dict[str, float | int | None] = Field(
         description="top1, val_top1, train_top1 (percent), or for an SR net psnr, val_psnr, train_psnr (dB), of the "
         "epoch that is tested, val_... None where nothing is held out; ssim, psnr_y, ssim_y and the same of plain "
-        "enlargement, bicubic_..., see lrbench.train.quality; best_epoch; epochs and "
+        "enlargement, bicubic_..., see lrbench.train.tasks; best_epoch; epochs and "
         "epochs_in_weights, those of the run it starts from included; side_by_side, the number of runs in the group "
         "that it was trained in, which share the time equally: images_per_second and train_seconds; "
         "wall_seconds, of the process that finished it; parameters that this run trained; "
