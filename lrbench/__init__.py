@@ -12,8 +12,19 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    *("run", "results", "table", "leaderboard", "compare", "plot", "load"),
-    *("Method", "Config", "Batch", "Context", "Needs", "Error"),
+    "Batch",
+    "Config",
+    "Context",
+    "Error",
+    "Method",
+    "Needs",
+    "compare",
+    "leaderboard",
+    "load",
+    "plot",
+    "results",
+    "run",
+    "table",
 ]
 _PLACES = {"Error": "errors"} | dict.fromkeys(("Method", "Config", "Batch", "Context", "Needs"), "method")
 

@@ -2,7 +2,7 @@
 
 Claims are plugins, of the entry-point group `lrbench.claims`: each is a sequence of Claim. One is judged under one set
 of conditions, against what the paper compared with and again at equal budget. A claim is over ways of training, so only
-differences over SEEDS seeds or more count, by the test that tables use (compare.family) over all the comparisons of that
+differences over SEEDS seeds or more count, by the test that tables use (compare.family) over all comparisons of that
 verdict. With fewer seeds two networks are compared, and nothing is decided; nor is it where one of two was trained for
 more epochs. No difference that is found is not a difference that is not there: it leaves a claim undecided, too.
 """
@@ -21,7 +21,7 @@ from lrbench.errors import UserError
 from lrbench.method import naming, registry
 from lrbench.report.compare import Comparison, Right, family
 from lrbench.report.frame import DIVERGED
-from lrbench.report.groups import ROW, Defaults, Wanted, comparison, shown, summary, usual_widths
+from lrbench.report.groups import Runs, Wanted, comparison, summary, usual_widths
 
 CLAIMS = "lrbench.claims"
 AS_PUBLISHED, EQUAL_BUDGET = "as in the paper", "at equal budget"
@@ -50,9 +50,10 @@ class Pair:
         """Both ways of training."""
         return self.mine, self.other
 
-    def place(self, table: pd.DataFrame) -> pd.DataFrame:
-        """The runs of a table on its dataset at its scale."""
-        return table[(table["dataset"] == self.dataset) & (table["scale"] == self.scale)]
+    @property
+    def place(self) -> tuple[str, int]:
+        """Dataset and scale."""
+        return self.dataset, self.scale
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class Claim(ABC):
     pairs: tuple[Pair, ...]
 
     @abstractmethod
-    def judge(self, table: pd.DataFrame, right: Right, usual: Defaults) -> list[Finding]:
+    def judge(self, runs: Runs, right: Right) -> list[Finding]:
         """What the runs under one set of conditions say: a finding for each thing that it is compared with."""
 
 
@@ -140,14 +141,14 @@ class Paired(Claim):
     def verdict(self, evidence: Sequence[Evidence]) -> tuple[Verdict, str]:
         """What the evidence, complete or not, says, and why, in words."""
 
-    def judge(self, table: pd.DataFrame, right: Right, usual: Defaults) -> list[Finding]:
+    def judge(self, runs: Runs, right: Right) -> list[Finding]:
         """Against what the paper compares with, and at equal budget where that is something else."""
-        published = _at_usual_widths(self.pairs, table, usual)
-        equal = tuple(_at_equal_budget(pair, table, usual) for pair in published)
+        published = _at_usual_widths(self.pairs, runs)
+        equal = tuple(_at_equal_budget(pair, runs) for pair in published)
         against = {AS_PUBLISHED: published} | ({EQUAL_BUDGET: equal} if equal != published else {})
         findings = []
         for name, pairs in against.items():
-            evidence = gather(pairs, table, right, usual)
+            evidence = gather(pairs, runs, right)
             verdict, why = self.verdict(evidence)
             unequal = [one for one in evidence if one.unequal]
             if unequal and verdict != Verdict.UNDECIDED:
@@ -230,37 +231,35 @@ class BestNear(Claim):
         )
         return cls(text, source, pairs, setting=setting, value=value, near=near)
 
-    def judge(self, table: pd.DataFrame, right: Right, usual: Defaults) -> list[Finding]:
-        evidence = gather(_at_usual_widths(self.pairs, table, usual), table, right, usual)
-        against = [one for one in evidence if one.less and self._beats_near(one, table, usual)]
+    def judge(self, runs: Runs, right: Right) -> list[Finding]:
+        evidence = gather(_at_usual_widths(self.pairs, runs), runs, right)
+        against = [one for one in evidence if one.less and self._beats_near(one, runs)]
         more = [one for one in evidence if one.more]
         why = f"better beyond chance than {len(more)} of {len(evidence)} values that are not near; best in the mean: "
-        why += self._best(table, usual)
+        why += self._best(runs)
         verdict = Verdict.SUPPORTED if len(more) == len(evidence) else Verdict.UNDECIDED
         if against:
             verdict, why = Verdict.NOT_SUPPORTED, f"{why}; against it: {', '.join(one.label for one in against)}"
         return [Finding(self, f"other values of {self.setting}", verdict, why, tuple(evidence))]
 
-    def _means(self, pair: Pair, width: float, table: pd.DataFrame, usual: Defaults) -> dict[float, float | None]:
+    def _means(self, pair: Pair, width: float, runs: Runs) -> dict[float, float | None]:
         """Value -> mean top-1 of what was run on a pair's network, dataset and scale; None where all diverged."""
         swept = replace(pair.mine, free=(self.setting,), width=width)
-        return {
-            json.loads(runs.iloc[0]["config"])[self.setting]: summary(runs)["top1_mean"]
-            for runs in found(swept, pair.place(table), usual).values()
-        }
+        found = runs.ways(swept, *pair.place)
+        return {json.loads(text)[self.setting]: summary(same)["top1_mean"] for (text, _), same in found.items()}
 
-    def _beats_near(self, one: Evidence, table: pd.DataFrame, usual: Defaults) -> bool:
-        means = self._means(one.pair, one.other.iloc[0]["width"], table, usual)
+    def _beats_near(self, one: Evidence, runs: Runs) -> bool:
+        means = self._means(one.pair, one.other.iloc[0]["width"], runs)
         best, near = summary(one.other)["top1_mean"], [means.get(value) for value in self.near]
         return best is not None and all(mean is not None and best > mean for mean in near)
 
-    def _best(self, table: pd.DataFrame, usual: Defaults) -> str:
+    def _best(self, runs: Runs) -> str:
         """The value of the highest mean, for each backbone."""
         words = []
         pairs = {pair.mine.backbone: pair for pair in self.pairs}
         for backbone, pair in pairs.items():
-            for width in sorted(table["width"].unique()):
-                means = self._means(pair, width, table, usual)
+            for width in sorted(runs.table["width"].unique()):
+                means = self._means(pair, width, runs)
                 done = {value: mean for value, mean in means.items() if mean is not None}
                 if done:
                     best = max(done, key=lambda value: done[value])
@@ -268,43 +267,34 @@ class BestNear(Claim):
         return ", ".join(words) or "none was run"
 
 
-def gather(pairs: Sequence[Pair], table: pd.DataFrame, right: Right, usual: Defaults) -> list[Evidence]:
+def gather(pairs: Sequence[Pair], runs: Runs, right: Right) -> list[Evidence]:
     """What there is of the pairs; of one with free settings, one evidence for each of their values that were run.
 
     Their comparisons are made together, see compare.family.
     """
     evidence = []
     for pair in pairs:
-        place = pair.place(table)
-        ran, others = ({"": place[:0]} | found(side, place, usual) for side in pair.sides)
-        for of_mine, mine in _unless_empty(ran).items():
-            for of_other, other in _unless_empty(others).items():
-                told = " ".join(filter(None, (of_mine, of_other)))
-                at_own = found(pair.other, place, usual, mine.iloc[0]["precision"]) if len(mine) else {}
-                gain = comparison(mine, at_own.get(of_other, other), right) if len(mine) and len(other) else None
-                label = f"{pair.label} ({told})" if told else pair.label
-                evidence.append(Evidence(label, pair, mine, other, gain))
+        ran, others = (runs.ways(side, *pair.place) or {("", 0.0): runs.nothing} for side in pair.sides)
+        for mine in ran.values():
+            for key, other in others.items():
+                told = " ".join(filter(None, (_told(*one) for one in zip(pair.sides, (mine, other), strict=True))))
+                gain = None
+                if len(mine) and len(other):
+                    at_own = runs.ways(pair.other, *pair.place, mine.iloc[0]["precision"])[key]
+                    gain = comparison(mine, at_own, right)
+                evidence.append(Evidence(f"{pair.label} ({told})" if told else pair.label, pair, mine, other, gain))
     made = iter(family([one.comparison for one in evidence if one.comparison]))
     return [replace(one, comparison=next(made)) if one.comparison else one for one in evidence]
 
 
-def found(
-    wanted: Wanted, place: pd.DataFrame, usual: Defaults, precision: str | None = None
-) -> dict[str, pd.DataFrame]:
-    """What there is in a place: the free settings as --set takes them, "" at the defaults -> the runs shown."""
-    rows = [same for _, same in wanted.find(place, usual).groupby(ROW)]
-    runs = {wanted.told_apart(same.iloc[0]): shown(same, precision) for same in rows}
-    return {told: one for told, one in runs.items() if len(one)}
+def _told(wanted: Wanted, runs: pd.DataFrame) -> str:
+    return wanted.told_apart(runs.iloc[0]) if len(runs) else ""
 
 
-def _unless_empty(runs: dict[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
-    return {told: one for told, one in runs.items() if len(one)} or runs
-
-
-def _at_usual_widths(pairs: Sequence[Pair], table: pd.DataFrame, usual: Defaults) -> tuple[Pair, ...]:
+def _at_usual_widths(pairs: Sequence[Pair], runs: Runs) -> tuple[Pair, ...]:
     """The pairs, each backbone at the width at which most seeds of them were run."""
-    asked = [one.find(pair.place(table), usual) for pair in pairs for one in pair.sides]
-    widths = usual_widths(shown(same) for runs in asked for _, same in runs.groupby(ROW))
+    asked = [same for pair in pairs for side in pair.sides for same in runs.ways(side, *pair.place).values()]
+    widths = usual_widths(asked)
 
     def at_width(one: Wanted) -> Wanted:
         return replace(one, width=widths.get(one.backbone))
@@ -312,17 +302,16 @@ def _at_usual_widths(pairs: Sequence[Pair], table: pd.DataFrame, usual: Defaults
     return tuple(replace(pair, mine=at_width(pair.mine), other=at_width(pair.other)) for pair in pairs)
 
 
-def _at_equal_budget(pair: Pair, table: pd.DataFrame, usual: Defaults) -> Pair:
+def _at_equal_budget(pair: Pair, runs: Runs) -> Pair:
     """The pair with one of the two started as the other was: that which was run; the other one where neither was.
 
     A pair whose two start alike stays as it is.
     """
     choices = (
-        replace(pair, other=pair.other.started_as(pair.mine, usual)),
-        replace(pair, mine=pair.mine.started_as(pair.other, usual)),
+        replace(pair, other=pair.other.started_as(pair.mine, runs.defaults)),
+        replace(pair, mine=pair.mine.started_as(pair.other, runs.defaults)),
     )
-    place = pair.place(table)
-    there = [one for one in choices if all(len(found(side, place, usual)) for side in one.sides)]
+    there = [one for one in choices if all(runs.ways(side, *pair.place) for side in one.sides)]
     return there[0] if there else choices[0]
 
 

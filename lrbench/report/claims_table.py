@@ -12,7 +12,7 @@ from lrbench.report.claims import Claim, Evidence, Finding
 from lrbench.report.compare import SEEDS, Comparison, Right, numbers
 from lrbench.report.formats import Table
 from lrbench.report.frame import DIVERGED, FAILED, SHARED
-from lrbench.report.groups import DASH, Defaults, joined, summary
+from lrbench.report.groups import DASH, Runs, joined, summary
 from lrbench.report.stats import CHANCE
 
 TITLE, EVIDENCE = "Claims", "Claims: the evidence"
@@ -23,16 +23,14 @@ EVIDENCE_HEAD = ["", "compared", "difference", "epochs", "p", "p (Holm)"]
 def tables(wanted: Sequence[Claim], results: pd.DataFrame, right: Right) -> list[Table]:
     """Two tables for each set of conditions under which any comparison was run; else the claims, all undecided."""
     usual = frame.defaults(results)
-    made = []
-    for runs in frame.tables(results, SHARED):
-        findings = [one for claim in wanted for one in claim.judge(runs, right, usual)]
-        if any(one.comparison for finding in findings for one in finding.evidence):
-            made += [_verdicts(runs, findings, usual), _evidence(runs, findings)]
-    if made:
-        return made
-    nothing = frame.placed(results)[:0]
-    findings = [one for claim in wanted for one in claim.judge(nothing, right, usual)]
-    return [_verdicts(nothing, findings, usual), _evidence(nothing, findings)]
+    made: list[Table] = []
+    for table in [*frame.tables(results, SHARED), frame.placed(results)[:0]]:
+        runs = Runs(table, usual)
+        findings = [one for claim in wanted for one in claim.judge(runs, right)]
+        compared = any(one.comparison for finding in findings for one in finding.evidence)
+        if compared or not (len(table) or made):
+            made += [_verdicts(runs, findings), _evidence(table, findings)]
+    return made
 
 
 def difference(comparison: Comparison | None) -> str:
@@ -43,7 +41,7 @@ def difference(comparison: Comparison | None) -> str:
     return f"{comparison.gain:+.2f} [{low:+.2f}, {high:+.2f}] ({len(comparison.seeds)}{comparison.left_out})"
 
 
-def _verdicts(runs: pd.DataFrame, findings: Sequence[Finding], usual: Defaults) -> Table:
+def _verdicts(runs: Runs, findings: Sequence[Finding]) -> Table:
     lines = [
         [
             one.claim.text,
@@ -64,18 +62,20 @@ def _verdicts(runs: pd.DataFrame, findings: Sequence[Finding], usual: Defaults) 
         f"{claims.AS_PUBLISHED}: with what the paper compares with. {claims.EQUAL_BUDGET}: with one of the two started "
         "as the other was (`init`), whichever was run, so that as many epochs are in the weights of both.",
         "Diverged: how many of the runs that a line compares have no score, since their training diverged.",
-        *notes.failed(_failed(runs, findings, usual)),
+        *notes.failed(_failed(runs, findings)),
         *dict.fromkeys(f"{one.claim.text}: {one.claim.source}." for one in findings),
     ]
     behind = [[tuple(_ids(one.evidence)), *[()] * 5] for one in findings]
-    return Table(TITLE, _under(runs), pd.DataFrame(lines, columns=HEAD), said, runs=pd.DataFrame(behind, columns=HEAD))
+    return Table(
+        TITLE, _under(runs.table), pd.DataFrame(lines, columns=HEAD), said, runs=pd.DataFrame(behind, columns=HEAD)
+    )
 
 
-def _failed(runs: pd.DataFrame, findings: Sequence[Finding], usual: Defaults) -> pd.DataFrame:
+def _failed(runs: Runs, findings: Sequence[Finding]) -> pd.DataFrame:
     """The failed runs that one of the claims compares."""
-    missed = runs[runs["status"] == FAILED]
+    missed = runs.table[runs.table["status"] == FAILED]
     pairs = [pair for finding in findings for pair in finding.claim.pairs] if len(missed) else []
-    ids = {run for pair in pairs for side in pair.sides for run in side.find(pair.place(missed), usual)["id"]}
+    ids = {run for pair in pairs for side in pair.sides for run in runs.find(side, *pair.place)["id"]}
     return missed[missed["id"].isin(ids)]
 
 

@@ -157,7 +157,20 @@ def family(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return made
 
 
-NUMBERS = ("gain", "n", "diverged", "seeds", "low", "high", "t_low", "t_high", "images_low", "images_high", "sd", "df")
+NUMBERS: tuple[str, ...] = (
+    "gain",
+    "n",
+    "diverged",
+    "seeds",
+    "low",
+    "high",
+    "t_low",
+    "t_high",
+    "images_low",
+    "images_high",
+    "sd",
+    "df",
+)
 NUMBERS += ("p", "own_p", "p_holm", "images_p", "mcnemar_p", "mark")
 
 

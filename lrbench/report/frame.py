@@ -1,8 +1,9 @@
 """The frame: all results as one pandas DataFrame with a row per run; every table and figure is selected from it.
 
 Columns, in this order:
-- id; experiment (what the seeds of one way of training share: the spec but for its seeds); anyhow (the same, whatever the
-  precision); label of the method, name (the label with the settings that differ), these settings (`changes`) and its defaults as JSON;
+- id; experiment (what the seeds of one way of training share: the spec but for its seeds); anyhow (the same, whatever
+  the precision); label of the method, name (the label with the settings that differ from the defaults), these settings
+  (`changes`) and the defaults, both as JSON;
 - every field of the spec, with `size`, such as "8x8", and `tested_on`, lr or hr; the settings as JSON in `config` and
   one by one as `set.NAME`; the recipe in words and as `recipe.FIELD`; `content` and `needs`: the data's fingerprint and
   the needed runs, as ids; `variant`: the dataset with its content, where one name has stood for several contents;
@@ -30,7 +31,7 @@ from lrbench.method import naming
 from lrbench.spec import PROTOCOL, RunSpec, recipes
 from lrbench.spec.recipes import Recipe
 from lrbench.spec.record import About, Record
-from lrbench.spec.runspec import id_of
+from lrbench.spec.runspec import ADDED, id_of
 from lrbench.store import Store
 from lrbench.store.store import WEIGHTS
 
@@ -61,6 +62,7 @@ SELECTED = {
     "val": "epoch chosen on held-out images",
     "held-out": "final epoch, validation images held out",
 }
+NOTHING = object()  # equal to no value
 HALF = 50.0  # top-1 %: a network that predicts one class is right on no more
 
 
@@ -96,6 +98,7 @@ def _joined(results: pd.DataFrame) -> pd.DataFrame:
     known = column(results, "deployed_parameters")
     contents = results.groupby("dataset")["content"].transform("nunique")
     several = results["dataset"] + " with content " + results["content"]
+    results = results.reindex(columns=results.columns.union(USED, sort=False))  # also those that no run has measured
     return results.assign(
         variant=several.where(contents > 1, None),
         teacher_top1=results["teacher"].map(column(done, "top1")),
@@ -201,8 +204,10 @@ def _of_spec(
         "recipe": _recipe_name(recipe, spec["backbone"]),
         "needs": " ".join(f"{role}={run}" for role, run in ids.items()),
     }
-    fields = {INSTEAD.get(field, (field,))[0]: derived.get(field, spec.get(field)) for field in RunSpec.model_fields}
-    fields["dropout"] = spec.get("dropout", 0.0)
+    fields = {
+        INSTEAD.get(field, (field,))[0]: derived.get(field, spec.get(field, ADDED.get(field)))
+        for field in RunSpec.model_fields
+    }
     return (
         {
             "id": id_of(dict(spec)),
@@ -228,8 +233,8 @@ def _of_result(content: Mapping[str, Any]) -> dict[str, Any]:
     needs, given = content["spec"]["needs"], content.get("needs_weights") or {}
     weights = {id_of(needs[role]): digest for role, digest in given.items()}
     return {
-        "status": content["status"],
-        "why": content["why"],
+        "status": content.get("status", DONE),
+        "why": content.get("why"),
         "weights": content["files"].get(WEIGHTS),
         "needs_weights": _plain(weights) if weights else None,
     }
@@ -260,7 +265,7 @@ def _hash(spec: Mapping[str, Any], without: Collection[str]) -> str:
 
 
 def _without(spec: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    kept = {name: value for name, value in spec.items() if name not in names}
+    kept = {name: value for name, value in spec.items() if name not in names and ADDED.get(name, NOTHING) != value}
     return kept | {"needs": {role: _without(need, names) for role, need in spec["needs"].items()}}
 
 

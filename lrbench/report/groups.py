@@ -1,8 +1,9 @@
-"""Ways of training: the runs that differ in their seed alone, chosen for a table, summed up and set beside a control."""
+"""Ways of training, the runs that differ in their seed alone: chosen for a table, summed up, set beside a control."""
 
 from __future__ import annotations
 
 import json
+import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from lrbench.report.compare import Comparison, Right, between
-from lrbench.report.frame import DIVERGED, DONE, FAILED, column, each
+from lrbench.report.frame import DIVERGED, DONE, FAILED, column
 from lrbench.report.stats import summarise
 
 Defaults = Mapping[str, Mapping[str, Any]]  # method -> its settings where nothing is set
@@ -46,18 +47,10 @@ class Wanted:
         }  # fmt: skip
         return replace(self, settings=dict(self.settings) | shared) if shared else self
 
-    def find(self, runs: pd.DataFrame, defaults: Defaults) -> pd.DataFrame:
-        """The rows of such runs, failed ones too; a setting that is newer than a run has its default there."""
-        own = (runs["method"] == self.method) & (runs["backbone"] == self.backbone)
-        if self.width is not None:
-            own &= runs["width"] == self.width
-        config, usual = self.config(defaults), defaults.get(self.method, {})
-
-        def fits(text: str) -> bool:
-            settings = dict(usual) | json.loads(text)
-            return {name: value for name, value in settings.items() if name not in self.free} == config
-
-        return runs[own & runs["config"].isin([text for text in runs.loc[own, "config"].unique() if fits(text)])]
+    def fits(self, config: str, defaults: Defaults) -> bool:
+        """Whether a run's settings (JSON) are as wanted; a setting that is newer than the run has its default there."""
+        settings = dict(defaults.get(self.method, {})) | json.loads(config)
+        return {name: value for name, value in settings.items() if name not in self.free} == self.config(defaults)
 
     def told_apart(self, run: pd.Series) -> str:
         """The free settings of one of its runs: "lam=0.5"; empty where they have their defaults."""
@@ -78,7 +71,7 @@ def shown(runs: pd.DataFrame, precision: str | None = None) -> pd.DataFrame:
     """Of the runs of one row in one place those that a table shows, by seed.
 
     They are of the newest version: those of older ones are not averaged with them. Of several precisions they are of
-    the wanted one, or else of the one that most seeds have, then of the first: one that is tried later replaces nothing.
+    the wanted one, or else of the one that most seeds have, then of the first: one that is tried later replaces none.
     """
     runs = runs[runs["status"] != FAILED]
     if len(runs) < 2:
@@ -91,37 +84,77 @@ def shown(runs: pd.DataFrame, precision: str | None = None) -> pd.DataFrame:
     return runs.sort_values("seed")
 
 
-def ways(runs: pd.DataFrame) -> list[pd.DataFrame]:
-    """The runs of one place, a frame with the `shown` ones for each row."""
-    return [shown(same) for _, same in runs[runs["status"] != FAILED].groupby(ROW, dropna=False)]
+class Runs:
+    """The runs of one of frame.tables, to be asked for by what is wanted; what has been found is kept."""
+
+    def __init__(self, table: pd.DataFrame, defaults: Defaults) -> None:
+        self.table, self.defaults, self.nothing = table, defaults, table[:0]
+        self._parts = dict(iter(table.groupby(["dataset", "method", "backbone"])))
+        self._found: dict[str, pd.DataFrame] = {}
+        self._ways: dict[tuple[str, str | None], dict[tuple[str, float], pd.DataFrame]] = {}
+
+    def find(self, wanted: Wanted, dataset: str, scale: float | None) -> pd.DataFrame:
+        """The wanted runs in a place, failed ones too; those on HR images that were run alone are in every place."""
+        key = _key(wanted, dataset, scale)
+        if key not in self._found:
+            runs = self._parts.get((dataset, wanted.method, wanted.backbone), self.nothing)
+            there = (runs["scale"] == scale) | runs["scale"].isna()
+            if wanted.width is not None:
+                there &= runs["width"] == wanted.width
+            fitting = [text for text in runs["config"].unique() if wanted.fits(text, self.defaults)]
+            self._found[key] = runs[there & runs["config"].isin(fitting)]
+        return self._found[key]
+
+    def ways(
+        self, wanted: Wanted, dataset: str, scale: float | None, precision: str | None = None
+    ) -> dict[tuple[str, float], pd.DataFrame]:
+        """Settings (JSON) and width -> the `shown` runs of each way of training that is wanted in a place."""
+        key = _key(wanted, dataset, scale), precision
+        if key not in self._ways:
+            runs = self.find(wanted, dataset, scale)
+            split = runs.groupby(["config", "width"]) if len(runs) else ()
+            shown_of = {way: shown(same, precision) for way, same in split}
+            self._ways[key] = {way: same for way, same in shown_of.items() if len(same)}
+        return self._ways[key]
+
+    def way(self, wanted: Wanted, dataset: str, scale: float | None, precision: str | None = None) -> pd.DataFrame:
+        """The only one, of what is wanted without free settings at one width; no row where there is none."""
+        return next(iter(self.ways(wanted, dataset, scale, precision).values()), self.nothing)
+
+
+def _key(wanted: Wanted, dataset: str, scale: float | None) -> str:
+    settings = dict(wanted.settings)
+    return json.dumps([wanted.method, wanted.backbone, settings, wanted.free, wanted.width, dataset, float(scale or 0)])
 
 
 def summary(runs: pd.DataFrame) -> dict[str, Any]:
     """One way of training by flat names: what it is, and its numbers over the seeds that did not diverge."""
-    first, done, diverged = runs.iloc[0], runs[runs["status"] == DONE], runs[runs["status"] == DIVERGED]
-    measured = done if len(done) else runs
-    top1 = summarise([float(value) for value in done["top1"]]) if len(done) else None
-    one_class = runs[column(runs, "predicted_classes") == 1]
+    rows = runs.to_dict("records")  # for a few rows much quicker than as a frame
+    done, diverged = ([one for one in rows if one["status"] == status] for status in (DONE, DIVERGED))
+    measured = done or rows
+    top1 = summarise([float(one["top1"]) for one in done]) if done else None
+    teachers = list({one["teacher"]: one for one in measured if one["teacher"] is not None}.values())
+    minutes = [seconds / 60 for seconds in _known(measured, "train_seconds")]
     return {
-        **{name: first[name] for name in ("method", "version", "config", "backbone", "width", "precision")},
-        "tested_on": first["tested_on"],
+        **{name: rows[0][name] for name in ("method", "version", "config", "backbone", "width", "precision")},
+        "tested_on": rows[0]["tested_on"],
         "top1_mean": top1 and round(top1.mean, 6),
         "top1_sd": None if top1 is None or top1.sd is None else round(top1.sd, 6),
         "n": len(done),
         "diverged": len(diverged),
-        "one_class": joined(one_class["seed"]),
-        "epochs_in_weights": int(column(measured, "epochs_in_weights").fillna(0).max()),
-        "teacher_top1": _mean(_of_teachers(measured)["teacher_top1"]),
-        "teacher_epochs": joined(map(int, each(measured, "teacher_epochs"))),
-        "sr_images": joined(map(int, each(measured, "sr_images"))),
-        "sr_epochs": joined(map(int, each(measured, "sr_epochs"))),
-        "parameters": _most(measured, "deployed"),
-        "macs": _most(measured, "macs"),
-        "minutes": _mean(column(measured, "train_seconds") / 60, 3),
-        "devices": "; ".join(map(str, each(measured, "env.device"))),
-        "seeds": joined(done["seed"]),
-        "runs": joined(done["id"]),
-        "diverged_runs": joined(diverged["id"]),
+        "one_class": joined(one["seed"] for one in rows if one["predicted_classes"] == 1),
+        "epochs_in_weights": int(max(_known(measured, "epochs_in_weights"), default=0)),
+        "teacher_top1": _mean(_known(teachers, "teacher_top1"), 4),
+        "teacher_epochs": _different(measured, "teacher_epochs"),
+        "sr_images": _different(measured, "sr_images"),
+        "sr_epochs": _different(measured, "sr_epochs"),
+        "parameters": max(map(int, _known(measured, "deployed")), default=None),
+        "macs": max(map(int, _known(measured, "macs")), default=None),
+        "minutes": _mean(minutes, 3),
+        "devices": "; ".join(dict.fromkeys(_known(measured, "env.device"))),
+        "seeds": joined(one["seed"] for one in done),
+        "runs": joined(one["id"] for one in done),
+        "diverged_runs": joined(one["id"] for one in diverged),
     }
 
 
@@ -138,36 +171,27 @@ def score(way: Mapping[str, Any], name: str = "top1", digits: int = 2) -> str:
     return f"{mean:.{digits}f}{spread} ({'; '.join(counts)})"
 
 
-def control(
-    way: pd.DataFrame, candidates: pd.DataFrame, references: Sequence[str], defaults: Defaults
-) -> tuple[str | None, pd.DataFrame]:
+def control(way: pd.DataFrame, runs: Runs, references: Sequence[str]) -> tuple[str | None, pd.DataFrame]:
     """The runs of a reference that are trained like a way of training: settings that both have, network, epochs.
 
-    Where the reference cannot be trained so, its default settings, at equal epochs. candidates: the runs of one place.
-    Of several precisions those at the way's own are taken; of several versions the newest. Those that diverged are
-    among what is returned, with the reference's name; None and no run where there is none.
+    Where the reference cannot be trained so, its default settings, at equal epochs. Of several precisions those at the
+    way's own are taken; of several versions the newest. Those that diverged are among what is returned, with the
+    reference's name; None and no run where there is none.
     """
     first, done = way.iloc[0], way[way["status"] == DONE]
     measured = done if len(done) else way
-    finished_ones = candidates[candidates["status"] == DONE]
-    equal = (
-        (finished_ones["backbone"] == first["backbone"])
-        & (finished_ones["width"] == first["width"])
-        & (finished_ones["epochs_in_weights"] == measured["epochs_in_weights"].max())
-        & finished_ones["seed"].isin(measured["seed"])
-    )
     for method in references:
-        plain = defaults.get(method, {})
-        config = controlled(plain, json.loads(first["config"]))
-        for settings in (config, plain):
-            found = Wanted(method, first["backbone"], settings, width=first["width"]).find(
-                finished_ones[equal], defaults
-            )
+        plain = runs.defaults.get(method, {})
+        for settings in (controlled(plain, json.loads(first["config"])), plain):
+            wanted = Wanted(method, first["backbone"], settings, width=first["width"])
+            there = runs.find(wanted, first["dataset"], first["scale"])
+            equal = there["epochs_in_weights"] == measured["epochs_in_weights"].max()
+            found = there[(there["status"] == DONE) & equal & there["seed"].isin(measured["seed"])]
             if method != first["method"] and len(found):
                 same = found[found["precision"] == first["precision"]]
                 newest = (same if len(same) else found).pipe(lambda one: one.loc[finished(one).idxmax()])
-                return method, candidates[candidates["experiment"] == newest["experiment"]]
-    return None, candidates[:0]
+                return method, there[(there["experiment"] == newest["experiment"]) & (there["status"] != FAILED)]
+    return None, runs.nothing
 
 
 def comparison(runs: pd.DataFrame, others: pd.DataFrame, right: Right) -> Comparison | None:
@@ -175,15 +199,17 @@ def comparison(runs: pd.DataFrame, others: pd.DataFrame, right: Right) -> Compar
 
     A seed of which one or both diverged is left out, and counted.
     """
-    columns = ["seed", "status", "id", "top1"]
-    both = runs[columns].merge(others[columns], on="seed", suffixes=("", "_other")).sort_values("seed")
-    ended = (both["status"] == DONE) & (both["status_other"] == DONE)
-    pairs, diverged = both[ended], both.loc[~ended, "seed"].tolist()
-    if not len(pairs):
+    mine, its = (
+        {seed: rest for seed, *rest in zip(one["seed"], one["status"], one["id"], one["top1"], strict=True)}
+        for one in (runs, others)
+    )
+    seeds = sorted(mine.keys() & its.keys())
+    ended = [seed for seed in seeds if mine[seed][0] == its[seed][0] == DONE]
+    if not ended:
         return None
-    hits = [(right(one), right(other)) for one, other in zip(pairs["id"], pairs["id_other"], strict=True)]
-    gains = [one - other for one, other in zip(pairs["top1"], pairs["top1_other"], strict=True)]
-    return between(pairs["seed"].tolist(), gains, hits, diverged)
+    hits = [(right(mine[seed][1]), right(its[seed][1])) for seed in ended]
+    gains = [mine[seed][2] - its[seed][2] for seed in ended]
+    return between(ended, gains, hits, [seed for seed in seeds if seed not in ended])
 
 
 def usual_widths(asked: Iterable[pd.DataFrame]) -> dict[str, float]:
@@ -211,16 +237,15 @@ def joined(values: Iterable[Any]) -> str:
     return " ".join(map(str, values))
 
 
-def _of_teachers(runs: pd.DataFrame) -> pd.DataFrame:
-    """A row per teacher: seeds may share one."""
-    return runs.dropna(subset=["teacher"]).drop_duplicates("teacher")
+def _known(rows: Iterable[Mapping[str, Any]], name: str) -> list[Any]:
+    """The values that are there."""
+    return [one[name] for one in rows if not pd.isna(one[name])]
 
 
-def _mean(values: pd.Series, digits: int = 4) -> float | None:
-    known = pd.to_numeric(values).dropna()
-    return round(float(known.mean()), digits) if len(known) else None
+def _different(rows: Iterable[Mapping[str, Any]], name: str) -> str:
+    """The different whole numbers, one as a rule."""
+    return joined(dict.fromkeys(map(int, _known(rows, name))))
 
 
-def _most(runs: pd.DataFrame, name: str) -> int | None:
-    known = column(runs, name).dropna()
-    return int(known.max()) if len(known) else None
+def _mean(values: Sequence[float], digits: int) -> float | None:
+    return round(statistics.fmean(values), digits) if values else None

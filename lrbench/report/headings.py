@@ -9,8 +9,8 @@ import pandas as pd
 from lrbench.method import naming
 from lrbench.report import frame, sr
 from lrbench.report.formats import HR_MARK
-from lrbench.report.frame import DIVERGED, FAILED
-from lrbench.report.groups import ways
+from lrbench.report.frame import DIVERGED
+from lrbench.report.groups import ROW, shown
 
 
 def headings(results: pd.DataFrame) -> dict[tuple[str, str], dict[str, pd.DataFrame]]:
@@ -21,7 +21,8 @@ def headings(results: pd.DataFrame) -> dict[tuple[str, str], dict[str, pd.DataFr
     """
     found: dict[tuple[str, str], dict[str, pd.DataFrame]] = {}
     for table in frame.tables(results):
-        there = ways(table[table["status"] != FAILED])
+        rows = [shown(same) for _, same in table.groupby(ROW, dropna=False)]
+        there = [runs for runs in rows if len(runs)]
         if there:
             known = table.loc[table["scale"].isna() | (table["tested_on"] == "lr"), "size"].dropna()
             images = f"{table.iloc[0]['dataset']} {known.iloc[0] if len(known) else ''}".strip()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -12,7 +13,7 @@ from lrbench.report import frame, notes, published
 from lrbench.report.compare import SEEDS, Right, family, numbers
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.frame import CONDITIONS, FAILED
-from lrbench.report.groups import DASH, Defaults, comparison, control, fixed, joined, score, summary
+from lrbench.report.groups import DASH, Defaults, Runs, comparison, control, fixed, joined, score, summary
 from lrbench.spec import PROTOCOL
 
 TITLE = "Leaderboard"
@@ -44,12 +45,12 @@ def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: D
     tested = table[table["status"] != FAILED].sort_values("seed")
     if not len(tested):
         return pd.DataFrame()
-    candidates = tested[tested["method"].isin(references)]
+    there = Runs(tested, usual)
     ways = [runs for _, runs in tested.groupby("experiment", sort=False)]
     rows, gains = [], []
     for runs in ways:
         on_hr = runs.iloc[0]["tested_on"] == "hr"
-        reference, others = (None, candidates[:0]) if on_hr else control(runs, candidates, references, usual)
+        reference, others = (None, there.nothing) if on_hr else control(runs, there, references)
         gain = comparison(runs, others, right)
         rows.append({"reference": reference, "reference_precision": joined(others["precision"].unique())})
         rows[-1]["control_runs"] = joined(others.loc[others["seed"].isin(gain.seeds if gain else ()), "id"])
@@ -100,7 +101,7 @@ def _size(table: pd.DataFrame) -> str:
     return str(known.iloc[0]) if len(known) else f"x{table.iloc[0]['scale']:g}"
 
 
-def _line(row: dict) -> list[str]:  # type: ignore[type-arg]
+def _line(row: dict[str, Any]) -> list[str]:
     compared = DASH
     if not pd.isna(row["control_gain"]):
         ends = f"{row['control_low']:+.2f}, {row['control_high']:+.2f}"
@@ -142,12 +143,12 @@ def _about_gains(compared: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]
     for method in compared["reference"].unique():
         label = results.loc[results["method"] == method, "label"].iloc[0]
         yield (
-            f"gain: points over the {label} of equal budget, which has the row's settings, network and epochs, over the "
-            "seeds that both have (their number), and its 95% interval: the wider of Student's t over seeds, its spread "
-            "pooled over the gains of this table and no less than the test images give, and the bootstrap over seeds "
-            f"and images. p of all are in the CSV. Marked {MARK}: the interval leaves out 0, and there are {SEEDS} "
-            "seeds or more. Nothing is corrected for the number of rows: where nothing differs, 1 of 20 intervals "
-            "leaves out 0."
+            f"gain: points over the {label} of equal budget, which has the row's settings, network and epochs, over "
+            "the seeds that both have (their number), and its 95% interval: the wider of Student's t over seeds, its "
+            "spread pooled over the gains of this table and no less than the test images give, and the bootstrap over "
+            f"seeds and images. p of all are in the CSV. Marked {MARK}: the interval leaves out 0, and there are "
+            f"{SEEDS} seeds or more. Nothing is corrected for the number of rows: where nothing differs, 1 of 20 "
+            "intervals leaves out 0."
         )
     for row in compared[compared["precision"] != compared["reference_precision"]].itertuples():
         both = f"{row.precision}, its control in {row.reference_precision}"

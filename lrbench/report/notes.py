@@ -79,9 +79,12 @@ def differing_weights(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[str
         stored, given = need in known.index, list(of_user.values())
         now = known.loc[need, "weights"] if stored else max(given, key=given.count)
         if set(given) != {now}:
-            run = known.loc[need] if stored else None
-            name = f"{run['name']} ({run['backbone']}) on {run['dataset']} {run['size']}" if stored else f"run {need}"
-            seeds[name, stored].append(int(run["seed"]) if stored else -1)
+            name, seed = f"run {need}", -1
+            if stored:
+                run = known.loc[need]
+                name = f"{run['name']} ({run['backbone']}) on {run['dataset']} {run['size']}"
+                seed = int(run["seed"])
+            seeds[name, stored].append(seed)
             usual[name, stored] += [weights == now for weights in given]
     for (name, stored), had in usual.items():
         of_seeds = sorted(seed for seed in seeds[name, stored] if seed >= 0)

@@ -20,7 +20,7 @@ MEASURES = {
     "psnr_y": ("PSNR Y (dB)", 2),
     "ssim_y": ("SSIM Y", 4),
 }
-WINDOW = 11  # pixels: the side of SSIM's window; see lrbench.train.quality, which brings torch
+WINDOW = 11  # pixels: the side of SSIM's window; see lrbench.train.tasks, which brings torch
 TITLE = "Restoration quality"
 HEAD = ["", "trained", *(title for title, _ in MEASURES.values())]
 TEST = ["dataset", "variant", "lr_side", "side", "degradation", "test_images"]  # within one of these nets are compared
@@ -139,7 +139,7 @@ def _measured(runs: pd.DataFrame, prefix: str = "") -> dict[str, float | None]:
     for name in MEASURES:
         values = [float(value) for value in column(runs, prefix + name).dropna()]
         measured = summarise(values) if values else None
-        found[f"{name}_mean"] = measured and round(measured.mean, 7)
+        found[f"{name}_mean"] = None if measured is None else round(measured.mean, 7)
         found[f"{name}_sd"] = None if measured is None or measured.sd is None else round(measured.sd, 7)
     return found
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from lrbench.method import naming
 from lrbench.report import frame
-from lrbench.report.groups import ROW, Defaults, Wanted, shown
+from lrbench.report.groups import Defaults, Runs, Wanted
 from lrbench.report.published import PublishedSweep
 
 
@@ -73,19 +73,13 @@ def _sweeps(
     """The sweeps of one table, the paper's backbones first."""
     names = list(dict.fromkeys([*source.backbones, *sorted(table["backbone"].unique())]))
     networks = table[["backbone", "width"]].drop_duplicates().itertuples(index=False)
+    runs, place = Runs(table, usual), (table.iloc[0]["dataset"], table.iloc[0]["scale"])
     for backbone, width in sorted(networks, key=lambda one: (names.index(one[0]), one[1])):
         swept = Wanted(source.method, backbone, settings, free=(source.setting,), width=width)
-        values = [shown(same) for _, same in swept.find(table, usual).groupby(ROW)]
-        points = {float(json.loads(runs.iloc[0]["config"])[source.setting]): runs for runs in values if len(runs)}
+        points = {float(json.loads(text)[source.setting]): same for (text, _), same in runs.ways(swept, *place).items()}
         plain = Wanted(source.reference, backbone, width=width)
         control = plain.started_as(swept, usual)
-        reference = shown(plain.find(table, usual))
         if points:
-            yield Sweep(
-                source,
-                backbone,
-                width,
-                dict(sorted(points.items())),
-                reference,
-                reference[:0] if control == plain else shown(control.find(table, usual)),
-            )
+            reference = runs.way(plain, *place)
+            of_control = runs.nothing if control == plain else runs.way(control, *place)
+            yield Sweep(source, backbone, width, dict(sorted(points.items())), reference, of_control)

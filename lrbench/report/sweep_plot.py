@@ -13,8 +13,7 @@ from matplotlib.ticker import NullLocator
 
 from lrbench.errors import UserError, did_you_mean
 from lrbench.method import naming
-from lrbench.method.registry import method
-from lrbench.plan.plan import config_of
+from lrbench.method.registry import config_of, method
 from lrbench.report.frame import DIVERGED, conditions
 from lrbench.report.groups import summary
 from lrbench.report.palette import Look, looks
@@ -69,8 +68,8 @@ def draw(
         + (f"; dotted: the same started as {own} was, a control of equal budget" if controls else "")
         + ". Bars: standard deviation over seeds."
         + (
-            f"\nX at the foot: runs at that {source.symbol} diverged, so many of so many; its point, where there is one, "
-            "is the mean of the others."
+            f"\nX at the foot: runs at that {source.symbol} diverged, so many of so many; its point, where there is "
+            "one, is the mean of the others."
             if diverged
             else ""
         ),
@@ -153,9 +152,8 @@ def _level(panel: Axes, way: Mapping[str, Any], dashes: Any, look: Look, x: floa
     shown: dict[str, Any] = {"color": look.colour, "linestyle": dashes, "linewidth": 1.5}
     panel.axhline(way["top1_mean"], **shown)
     open_mark: dict[str, Any] = {"marker": look.marker, "markersize": 6, "markerfacecolor": "white", "capsize": 3}
-    panel.errorbar(
-        [x], [way["top1_mean"]], yerr=[way["top1_sd"] or 0.0], label=label, **shown, **open_mark, elinewidth=1.2
-    )
+    sd = way["top1_sd"] or 0.0
+    panel.errorbar([x], [way["top1_mean"]], yerr=[sd], label=label, **shown, **open_mark, elinewidth=1.2)
 
 
 def _seeds(ways: Iterable[Mapping[str, Any]]) -> str:

@@ -1,233 +1,20 @@
-"""A published table filled from runs: our numbers, the published ones, and whether rows differ by more than chance."""
+"""A filled table as it is read, with its notes, and as numbers."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
-from typing import Any
+from collections.abc import Iterator
 
 import pandas as pd
 
-from lrbench.method import naming
-from lrbench.report import frame, notes
-from lrbench.report.compare import Comparison, Right, family, numbers
+from lrbench.report import notes
+from lrbench.report.compare import Comparison, numbers
+from lrbench.report.filled import Filled
 from lrbench.report.formats import HR_MARK, Table
-from lrbench.report.frame import FAILED, SHARED
-from lrbench.report.groups import (
-    DASH,
-    ROW,
-    Defaults,
-    Wanted,
-    comparison,
-    control,
-    fixed,
-    joined,
-    score,
-    shown,
-    summary,
-    usual_widths,
-)
-from lrbench.report.published import PublishedRow, PublishedTable
+from lrbench.report.frame import SHARED
+from lrbench.report.groups import DASH, fixed, score, summary
 from lrbench.report.stats import CHANCE
 
-
-@dataclass(frozen=True)
-class Cell:
-    """One row in one column: what was published, and the runs of ours, one row of the frame each, by seed.
-
-    reference, control: the difference from the table's reference, and from the reference that was trained like the row.
-    """
-
-    published: float | None
-    runs: pd.DataFrame
-    reference: Comparison | None = None
-    control: Comparison | None = None
-    control_runs: str = ""  # ids
-
-    @cached_property
-    def ours(self) -> dict[str, Any] | None:
-        """The summary of its runs; None where there are none."""
-        return summary(self.runs) if len(self.runs) else None
-
-    @property
-    def comparisons(self) -> tuple[Comparison, ...]:
-        """Those that there are, each once: a control that is the reference itself is one comparison, not two."""
-        return tuple(dict.fromkeys(one for one in (self.reference, self.control) if one is not None))
-
-
-@dataclass(frozen=True)
-class Row:
-    """A published row; of one with settings that the paper leaves open, one for each of their values that were run."""
-
-    label: str
-    method: str
-    backbone: str
-    config: str  # JSON
-    width: float
-    hr: bool  # trained and tested on HR images
-    cells: tuple[Cell, ...]
-
-    @cached_property
-    def runs(self) -> pd.DataFrame:
-        """Those of all its columns, each once."""
-        return pd.concat([cell.runs for cell in self.cells]).drop_duplicates("id")
-
-    @cached_property
-    def epochs(self) -> int | None:
-        """Epochs in the weights; None where nothing has been run."""
-        return max((cell.ours["epochs_in_weights"] for cell in self.cells if cell.ours), default=None)
-
-
-@dataclass(frozen=True)
-class Filled:
-    """A published table under one set of conditions; `run` is any run of it, None where there is none at all.
-
-    failed: the failed runs that it misses. other_widths: the networks, such as "resnet18 x0.5", at whose width its rows
-    were run as well, but less often. left_out: runs of older versions, or of another precision.
-    """
-
-    source: PublishedTable
-    run: pd.Series | None
-    rows: tuple[Row, ...]
-    results: pd.DataFrame = field(repr=False)  # all runs, some of which its runs may have needed
-    failed: pd.DataFrame = field(repr=False)
-    other_widths: tuple[str, ...] = ()
-    left_out: int = 0
-
-    @property
-    def columns(self) -> list[str]:
-        """Such as "cifar10 8x8"."""
-        return [f"{dataset} {side // scale}x{side // scale}" for dataset, scale, side in self.source.columns]
-
-    @property
-    def comparisons(self) -> list[Comparison]:
-        """All that the table makes: they are made together, see compare.family."""
-        return [one for row in self.rows for cell in row.cells for one in cell.comparisons]
-
-    @property
-    def unequal_budgets(self) -> bool:
-        """Whether rows with different numbers of epochs in their weights stand beside each other."""
-        return len({row.epochs for row in self.rows if row.epochs is not None and not row.hr}) > 1
-
-    @property
-    def conditions(self) -> str:
-        """In words; with the width, where all rows have one and the same, which is not 1."""
-        widths = {row.width for row in self.rows if len(row.runs)}
-        width = f", width {widths.pop():g}" if len(widths) == 1 and widths != {1.0} else ""
-        return "no run yet" if self.run is None else f"{frame.conditions(self.run, SHARED)}{width}"
-
-
-def fill(source: PublishedTable, results: pd.DataFrame, right: Right | None = None) -> list[Filled]:
-    """The table once for each set of conditions under which a row of it was run, or failed, or once, empty.
-
-    Its rows and columns are the published ones, each backbone at the width at which most seeds of them were run: what
-    else has been run stands in no published table. With `right`, rows are tested against the table's reference.
-    """
-    usual = frame.defaults(results)
-    filled = [_fill(source, table, results, right, usual) for table in frame.tables(results, SHARED)]
-    filled = [one for one in filled if len(one.failed) or any(len(row.runs) for row in one.rows)]
-    return filled or [_fill(source, results[:0], results, None, usual)]
-
-
-def _fill(
-    source: PublishedTable, table: pd.DataFrame, results: pd.DataFrame, right: Right | None, usual: Defaults
-) -> Filled:
-    anywhere = [Wanted(row.method, row.backbone, row.settings, row.free) for row in source.rows]
-    places = [_of_place(table, dataset, scale) for dataset, scale, _ in source.columns]
-    found = [one.find(place, usual) for one in anywhere for place in places]
-    widths = usual_widths(shown(same) for runs in found for _, same in runs.groupby(ROW))
-    wanted = [replace(one, width=widths.get(one.backbone)) for one in anywhere]
-    rows = [made for row, one in zip(source.rows, wanted, strict=True) for made in _rows(row, one, places, usual)]
-    if len({row.width for row in rows if len(row.runs)}) > 1:  # else it stands with the conditions
-        rows = [
-            replace(row, label=f"{row.label}, width {row.width:g}") if len(row.runs) and row.width != 1 else row
-            for row in rows
-        ]
-    if source.reference and right:
-        rows = _together([_compared(row, places, source.reference, usual, right) for row in rows])
-    there = pd.concat(found) if found else table
-    others = there[there["width"] != there["backbone"].map(widths)]
-    networks = {naming.network(*one) for one in others[["backbone", "width"]].itertuples(index=False)}
-    of_rows = pd.concat([one.find(place, usual) for one in wanted for place in places])
-    ours = {run for row in rows for run in row.runs["id"]}
-    return Filled(
-        source,
-        table.iloc[0] if len(table) else None,
-        tuple(rows),
-        results,
-        _failed(table, of_rows, wanted, {dataset for dataset, _, _ in source.columns}),
-        tuple(sorted(networks)),
-        len(set(of_rows.loc[of_rows["status"] != FAILED, "id"]) - ours),
-    )
-
-
-def _of_place(table: pd.DataFrame, dataset: str, scale: int) -> pd.DataFrame:
-    """The runs of a column; those on HR images among them, which may have been run alone."""
-    return table[(table["dataset"] == dataset) & ((table["scale"] == scale) | table["scale"].isna())]
-
-
-def _failed(table: pd.DataFrame, of_rows: pd.DataFrame, wanted: Sequence[Wanted], datasets: set[str]) -> pd.DataFrame:
-    """Of the failed runs those of a table's rows, and those tested on HR that may teach them."""
-    networks = {(one.backbone, one.width) for one in wanted}
-    teaches = [
-        on == "hr" and dataset in datasets and ((backbone, width) in networks or (backbone, None) in networks)
-        for on, dataset, backbone, width in zip(
-            table["tested_on"], table["dataset"], table["backbone"], table["width"], strict=True
-        )
-    ]
-    missed = table[table["id"].isin(of_rows["id"]) | pd.Series(teaches, index=table.index, dtype=bool)]
-    return missed[missed["status"] == FAILED].drop_duplicates("id")
-
-
-def _rows(row: PublishedRow, wanted: Wanted, places: Sequence[pd.DataFrame], usual: Defaults) -> Iterator[Row]:
-    """The rows that a published one becomes; one without runs where there are none."""
-    found = pd.concat([wanted.find(place, usual) for place in places])
-    found = found[found["status"] != FAILED]
-    config = dict(usual.get(row.method, {})) | dict(row.settings)
-    hr = bool((found["tested_on"] == "hr").any()) if len(found) else naming.about(row.method).tested_on == "hr"
-    for (text, width), same in found.groupby(["config", "width"]):
-        own = json.loads(text)
-        changes = {one.partition("=")[0]: one for one in json.loads(same.iloc[0]["changes"])}
-        told = [changes[name] for name in row.free if name in changes and own[name] != config.get(name)]
-        runs = [place[place["id"].isin(same["id"])] for place in places]
-        cells = [Cell(top1, shown(one)) for top1, one in zip(row.top1, runs, strict=True)]
-        yield Row(", ".join([row.label, *told]), row.method, row.backbone, text, width, hr, tuple(cells))
-    if not len(found):
-        empty = tuple(Cell(top1, place[:0]) for top1, place in zip(row.top1, places, strict=True))
-        text = json.dumps(config, sort_keys=True)
-        yield Row(row.label, row.method, row.backbone, text, wanted.width or 1.0, hr, empty)
-
-
-def _compared(row: Row, places: Sequence[pd.DataFrame], reference: str, usual: Defaults, right: Right) -> Row:
-    """The row with each of its cells compared with the reference of its backbone, and with its control."""
-    plain = Wanted(reference, row.backbone, width=row.width)
-    if row.hr or (row.method == reference and json.loads(row.config) == plain.config(usual)):
-        return row
-    cells = []
-    for cell, place in zip(row.cells, places, strict=True):
-        if len(cell.runs):
-            others = shown(plain.find(place, usual), cell.runs.iloc[0]["precision"])
-            _, of_control = control(cell.runs, place, [reference], usual)
-            first = comparison(cell.runs, others, right) if row.method != reference or len(others) else None
-            same = set(of_control["id"]) == set(others["id"])
-            second = first if same else comparison(cell.runs, of_control, right)
-            cell = replace(cell, reference=first, control=second, control_runs=joined(of_control["id"]))
-        cells.append(cell)
-    return replace(row, cells=tuple(cells))
-
-
-def _together(rows: Sequence[Row]) -> list[Row]:
-    """The rows with all comparisons that the table makes made together."""
-    alone = [one for row in rows for cell in row.cells for one in cell.comparisons]
-    made = dict(zip(alone, family(alone), strict=True))
-
-    def of_family(cell: Cell) -> Cell:
-        first, second = (one and made[one] for one in (cell.reference, cell.control))
-        return replace(cell, reference=first, control=second)
-
-    return [replace(row, cells=tuple(map(of_family, row.cells))) for row in rows]
+NOTHING: tuple[str, ...] = ()
 
 
 def table(filled: Filled) -> Table:
@@ -254,9 +41,7 @@ def _long(filled: Filled) -> pd.DataFrame:
             if ours or cell.published is not None:
                 place = {"dataset": dataset, "size": f"{side // scale}x{side // scale}", "scale": scale}
                 way = {name: getattr(row, name) for name in ("method", "config", "backbone", "width")}
-                mean = ours and ours["top1_mean"]
-                against = {"published": cell.published}
-                against["difference"] = None if mean is None or not cell.published else round(mean - cell.published, 6)
+                against = {"published": cell.published, "difference": cell.difference}
                 lines.append(
                     {
                         "table": filled.source.title,
@@ -283,27 +68,26 @@ def _body(filled: Filled) -> tuple[list[str], list[list[str]], list[list[tuple[s
     for number, label in enumerate(filled.columns):
         head += [label, *(["published", "difference"] if number in published else [])]
         head += [f"vs {_reference(filled)}"] * (number in compared) + ["vs its control"] * (number in controlled)
-    lines, runs = [], []
+    lines: list[list[str]] = []
+    runs: list[list[tuple[str, ...]]] = []
     for row in filled.rows:
-        line, behind = [row.label + (f" {HR_MARK}" if row.hr else "")], [()]
+        line, behind = [row.label + (f" {HR_MARK}" if row.hr else "")], [NOTHING]
         if filled.unequal_budgets:
             line.append(str(row.epochs or DASH))
         for number, cell in enumerate(row.cells):
             ours = cell.ours
             ids = tuple(cell.runs["id"])
-            behind += [()] * (len(line) - len(behind)) + [ids]
+            behind += [NOTHING] * (len(line) - len(behind)) + [ids]
             line.append(score(ours) if ours else DASH)
             if number in published:
-                mean = ours and ours["top1_mean"]
-                gap = None if mean is None or cell.published is None else mean - cell.published
-                line += [fixed(cell.published), fixed(gap, "+")]
+                line += [fixed(cell.published), fixed(cell.difference, "+")]
             if number in compared:
                 line.append(marked(cell.reference))
             if number in controlled:
                 line.append(marked(cell.control))
-                behind += [()] * (len(line) - len(behind) - 1) + [tuple(cell.control_runs.split())]
+                behind += [NOTHING] * (len(line) - len(behind) - 1) + [tuple(cell.control_runs.split())]
         lines.append(line)
-        runs.append(behind + [()] * (len(line) - len(behind)))
+        runs.append(behind + [NOTHING] * (len(line) - len(behind)))
     return head, lines, runs
 
 

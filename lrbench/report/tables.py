@@ -8,7 +8,7 @@ import pandas as pd
 
 from lrbench.errors import unknown
 from lrbench.method import registry
-from lrbench.report import claims, claims_table, leaderboard, published, sr, table, tuned
+from lrbench.report import claims, claims_table, filled, leaderboard, published, sr, table, tuned
 from lrbench.report.compare import Right
 from lrbench.report.formats import Tables
 
@@ -38,4 +38,4 @@ def tables(name: str | None, results: pd.DataFrame, right: Right, note: Note = l
     if name == CLAIMS:
         return Tables(claims_table.tables(claims.installed(note), results, right))
     sources = [published.table(one) for one in ([name] if name else registry.installed(published.TABLES))]
-    return Tables(table.table(filled) for source in sources for filled in table.fill(source, results, right))
+    return Tables(table.table(one) for source in sources for one in filled.fill(source, results, right))

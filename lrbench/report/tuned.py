@@ -87,8 +87,8 @@ def _table(group: Sequence[Sweep], right: Right) -> Table:
     alone: dict[tuple[str, str], Comparison] = {}  # one value may be chosen twice
     for one, choice in rows:
         for ids, runs in _against(one, choice).items():
-            if ids not in alone and (made := comparison(choice.runs, runs, right)):
-                alone[ids] = made
+            if ids not in alone and (gain := comparison(choice.runs, runs, right)):
+                alone[ids] = gain
     made = dict(zip(alone, family(list(alone.values())), strict=True))
     compared = [[made.get(ids) for ids in _ids(one, choice)] for one, choice in rows]
     controlled = any(control for _, control in compared)
