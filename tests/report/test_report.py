@@ -484,6 +484,7 @@ def lrbench(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     for name, folder in (("LRBENCH_RESULTS", "runs"), ("LRBENCH_DATA", "data")):
         monkeypatch.setenv(name, str(tmp_path / folder))
+    monkeypatch.setenv("LRBENCH_BASELINES", "")  # the records that ship with the checkout are not read
     return caller(monkeypatch, capsys)
 
 
