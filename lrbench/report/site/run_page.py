@@ -56,6 +56,7 @@ RECIPE = {
     "crop": "random crop, padding / side",
     "flip": "random flip",
 }
+PARTS = {"train": "training", "val": "validation", "test": "test"}
 
 
 def listed(results: pd.DataFrame) -> pd.DataFrame:
@@ -180,13 +181,11 @@ def settings(run: Run, config: Content) -> list[dict[str, str | None]]:
 def protocol(run: Run, record: Content) -> list[tuple[str, str]]:
     """What else can move the score: data, sizes, network and training, named and in words."""
     spec, data = record["spec"], record["data"]
+    images = [f"{data[f'{part}_images']:,} {word}" for part, word in PARTS.items()]
     return [
-        ("data set", spec["dataset"]),
+        ("dataset", spec["dataset"]),
         ("classes", f"{len(data['classes'])}: {', '.join(data['classes'])}"),
-        (
-            "images",
-            f"{data['train_images']:,} training, {data['val_images']:,} validation, {data['test_images']:,} test",
-        ),
+        ("images", ", ".join(images)),
         ("limits", f"training {_limit(spec['limit_train'])}, test {_limit(spec['limit_test'])}"),
         ("HR image", f"{data['side']}x{data['side']} pixels"),
         ("scale", _text(spec["scale"])),

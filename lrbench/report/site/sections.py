@@ -50,20 +50,6 @@ class Named:
     files: Sequence[tuple[str, str]]
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """A figure that was written: `png` and `svg` are paths, `width` and `height` CSS pixels."""
-
-    id: str
-    name: str
-    caption: str
-    png: str
-    svg: str
-    width: int
-    height: int
-    notes: Sequence[str]
-
-
 def of_tables(results: pd.DataFrame, store: Store, pages: Pages, note: Note) -> Iterator[Section]:
     """The page of tables, and where there are claims a page of these; all their files are written."""
     found = {name: named(name, tables.tables(name, results, store.right, note), pages) for name in tables.names()}
@@ -92,18 +78,19 @@ def named(name: str, found: Sequence[Table], pages: Pages) -> Named | None:
     return Named(f"table-{slug(name)}", filled[0].title, filled, files)
 
 
-def _of_tables(
-    path: str,
-    label: str,
-    shown: Sequence[Named],
-    missing: Sequence[str] = (),
-    filtered: bool = False,
-    first: str = "method",
-) -> Section:
+def _of_tables(path: str, label: str, shown: Sequence[Named], missing: Sequence[str] = (), **how: Any) -> Section:
+    """how: `filtered`, whether each table has a filter; `first`, the head of first columns that have none."""
     only = [one.title for one in shown] == [label]
-    content = {"heading": label, "tables": shown, "missing": missing, "only": only}
+    content = {
+        "heading": label,
+        "tables": shown,
+        "missing": missing,
+        "only": only,
+        "filtered": False,
+        "first": "method",
+    }
     entries = [*contents(shown, path), *(("", one) for one in missing)]
-    return Section(path, label, TABLES, {**content, "filtered": filtered, "first": first}, entries)
+    return Section(path, label, TABLES, content | how, entries)
 
 
 def contents(shown: Sequence[Named], path: str) -> list[tuple[str, str]]:
@@ -132,18 +119,20 @@ def of_figures(results: pd.DataFrame, store: Store, data: Path, pages: Pages, no
             note(f"{name} is not drawn: {error}")
             why = str(error).replace(str(data), "the data folder")  # a page is no place for a path of this machine
             missing.append(f"{name} is not drawn: {why}.")
-    entries = [*((f"figures.html#{one.id}", one.name) for one in shown), *(("", one) for one in missing)]
+    entries = [*((f"figures.html#{one['id']}", one["name"]) for one in shown), *(("", one) for one in missing)]
     return Section("figures.html", "Figures", "figures.html", {"figures": shown, "missing": missing}, entries)
 
 
-def _draw(name: str, results: pd.DataFrame, store: Store, data: Path, pages: Pages) -> Drawing:
+def _draw(name: str, results: pd.DataFrame, store: Store, data: Path, pages: Pages) -> dict[str, Any]:
+    """A figure, written as `svg` and `png`; its size is in CSS pixels, half of those of the image."""
     notes: list[str] = []
     figure = figures.draw(name, results, store, data, notes.append)
-    svg, png = (f"figures/{slug(name)}.{suffix}" for suffix in ("svg", "png"))
-    for path in (svg, png):
+    files = {suffix: f"figures/{slug(name)}.{suffix}" for suffix in ("svg", "png")}
+    for path in files.values():
         plots.save(figure, pages.folder / path)
-    height, width = imread(pages.folder / png).shape[:2]
-    return Drawing(f"figure-{slug(name)}", name, figure.get_suptitle(), png, svg, width // 2, height // 2, notes)
+    height, width = (side // 2 for side in imread(pages.folder / files["png"]).shape[:2])
+    about = {"id": f"figure-{slug(name)}", "name": name, "caption": figure.get_suptitle(), "notes": notes}
+    return about | files | {"width": width, "height": height}
 
 
 def of_curves(results: pd.DataFrame, store: Store) -> Section:

@@ -111,7 +111,7 @@ def _facts(ended: pd.DataFrame) -> list[tuple[str, str]]:
         ("experiments, seeds together", f"{ended['experiment'].nunique():,}"),
         ("training time in all", f"{column(ended, 'train_seconds').sum() / 3600:,.1f} hours"),
         ("finished", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else DASH),
-        ("data sets", _list(ended["dataset"])),
+        ("datasets", _list(ended["dataset"])),
         ("methods", _list(ended["method"])),
         ("backbones", _list(run_page.listed(ended)["backbone"])),
         ("devices", _list(column(ended, "env.device").fillna(DASH))),
