@@ -305,6 +305,20 @@ def test_a_runs_page_has_its_spec_and_provenance(site):
     assert len(page.attributes("polyline")) == 4  # loss, recognition in two pieces about a nan, and accuracy
 
 
+def test_a_run_of_another_store_has_its_files_and_says_where_it_was_read(tmp_path):
+    own, other = Store(tmp_path / "runs", others=[tmp_path / "shipped"]), Store(tmp_path / "shipped")
+    own.root.mkdir()
+    other.root.mkdir()
+    mine, theirs = stored.put(own, "lr-baseline"), stored.put(other, "hr-baseline")
+    writer.write(own, tmp_path / "site", tmp_path, lambda message: None)
+    for run, store in ((mine, own), (theirs, other)):
+        folder = tmp_path / "site" / "runs" / run.id
+        assert (folder / "record.json").read_bytes() == (store.root / run.id / "record.json").read_bytes()
+        assert ("read from" in (page := Page(folder / "index.html")).text) == (run is theirs)
+        assert str(tmp_path) not in page.source
+    assert "shipped" in page.text
+
+
 def test_an_sr_nets_page_shows_what_it_restores(site):
     folder, store, runs = site
     [run] = runs["sr-espcn"]

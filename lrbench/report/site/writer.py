@@ -74,7 +74,8 @@ def _write(results: pd.DataFrame, store: Store, folder: Path, data: Path, note: 
 def _write_run(record: dict[str, Any], related: Related, store: Store, pages: Pages) -> None:
     """The page of a run, and the files that it links to."""
     run = related.runs[record["id"]]
-    folder, source = f"runs/{run.id}", (store.origin(run.id) or store.root) / run.id
+    origin = store.origin(run.id)
+    folder, source = f"runs/{run.id}", (origin or store.root) / run.id
     curve, predictions = store.curve(run.id), store.predictions(run.id)
     table = "".join(f"{line}\n" for line in csv_lines(predictions))
     restored = run_page.restored_png(predictions)
@@ -82,6 +83,7 @@ def _write_run(record: dict[str, Any], related: Related, store: Store, pages: Pa
     for name, content in files.items():
         if content is not None:
             pages.save(f"{folder}/{name}", content)
+    env = {"read from": origin.name if origin else None, **record["env"]}
     pages.write(
         "run.html",
         f"{folder}/index.html",
@@ -97,7 +99,7 @@ def _write_run(record: dict[str, Any], related: Related, store: Store, pages: Pa
         siblings=related.siblings(run),
         settings=run_page.settings(run, record["spec"]["config"]),
         protocol=run_page.protocol(run, record),
-        environment=[(name, value) for name, value in record["env"].items() if value is not None],
+        environment=[(name, value) for name, value in env.items() if value is not None],
         hashes=[("method source", record["method_source"] or "unknown"), *record["files"].items()],
         spec=json.dumps(record["spec"], indent=1),
     )
