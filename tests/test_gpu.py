@@ -25,7 +25,7 @@ from lrbench.spec.runspec import RunSpec
 from lrbench.spec.seeds import generator
 from lrbench.store.store import Store
 from lrbench.testing import distance, registered
-from lrbench.train import standin
+from lrbench.train import build
 from lrbench.train.capture import graph as capture
 from lrbench.train.loop import one_epoch
 from lrbench.train.training import Training
@@ -65,6 +65,7 @@ def test_batches_are_those_of_the_cpu() -> None:
         epoch(there, quick, 4, False, generator(0, "batches", 0)),
         strict=True,
     ):
+        a, b = a.batch(), b.batch()
         assert b.hr.is_cuda
         for name in ("hr", "lr", "up", "y", "index"):
             # CUDA divides by 255 as it multiplies by the reciprocal: half of all values differ in their last bit
@@ -172,10 +173,10 @@ def test_a_captured_step_draws_the_same_random_numbers(tmp_path, deterministic):
 def test_nothing_waits_for_the_device_within_an_epoch() -> None:
     """But for its first batch, whose replay is compared with the plain step, and for what captures the step."""
     run = tiny.spec(epochs=3)
-    member = Training(standin.untrained(run, tiny.FACTS, CUDA), run, tiny.pairs(600).to(CUDA), None, 0)
-    one_epoch([member], together=capture.together(CUDA, True, print))
+    member = Training(build.untrained(run, tiny.FACTS, CUDA), run, tiny.pairs(600).to(CUDA), None, 0)
+    one_epoch([member], capture=capture.capture_group(CUDA, True, print))
     assert member.is_captured
-    batches = member.batches()
+    batches = list(member.batches())
     member.begin_epoch()
     member.update(0, batches[0])
     try:

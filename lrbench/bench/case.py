@@ -20,7 +20,7 @@ from lrbench.method import registry
 from lrbench.method.base import Method
 from lrbench.plan.plan import Protocol, plan
 from lrbench.spec.runspec import RunSpec
-from lrbench.train import standin
+from lrbench.train import build
 
 GROUP = "lrbench.bench"  # entry points: which methods, name -> settings, are timed where none is named
 SIDE, CLASSES = 32, 10  # of images of noise
@@ -64,12 +64,12 @@ class Case:
     def pairs(self) -> Pairs:
         """The case's images, made or read, on the CPU."""
         if self.root is None:
-            return standin.noise(self.spec, self.info, self.images)
+            return build.noise(self.spec, self.info, self.images)
         return prepare(self.spec, self.root, torch.device("cpu")).train.first(self.images)
 
     def untrained(self) -> Method:
         """The case's method with new weights, on the device."""
-        return standin.untrained(self.spec, standin.facts(self.info, self.images), devices.pick(self.device))
+        return build.untrained(self.spec, build.noise_facts(self.info, self.images), devices.pick(self.device))
 
 
 def cases(

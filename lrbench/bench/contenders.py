@@ -16,7 +16,7 @@ from lrbench.data.batches import epoch
 from lrbench.data.pairs import Pairs, to_float
 from lrbench.spec.seeds import generator
 from lrbench.train.capture import graph as capture
-from lrbench.train.capture.graph import Captured, Step
+from lrbench.train.capture.graph import Captured
 from lrbench.train.loop import one_epoch
 from lrbench.train.tasks import EVAL_BATCH, task_of
 from lrbench.train.training import Training
@@ -54,18 +54,19 @@ class Bare(Contender):
         self.optimizers = self.method.optimizers(case.updates)
         view, batch = type(self.method).view, pairs.first(case.batch).to(self.device)
         draw = generator(case.spec.seed, "bench")
-        self.batch = epoch(batch, case.spec.recipe, batch.scale, view == "lr", draw)[0]
-        self.step: Step = self.method.step
-        self.graphs = capture.together(self.device, case.capture, _warn)
-        if self.graphs:
-            self.step = Captured(self.method, self.graphs)
+        self.draw = next(epoch(batch, case.spec.recipe, batch.scale, view == "lr", draw))
+        self.batch = self.draw.batch(self.method.reads)
+        self.graphs = capture.capture_group(self.device, case.capture, _warn)
+        self.captured = Captured(self.method, self.graphs) if self.graphs else None
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
         with Clock(self.device) as clock:
             for _ in range(self.case.updates):
-                if self.graphs:
+                if self.graphs and self.captured:
                     self.graphs.gather([self.method])
-                self.step(self.batch, self.optimizers)
+                    self.captured(self.draw, self.optimizers)
+                else:
+                    self.method.step(self.batch, self.optimizers)
                 after()
         return clock.seconds
 
@@ -81,13 +82,13 @@ class Loop(Contender):
     def __init__(self, case: Case, pairs: Pairs) -> None:
         super().__init__(case, pairs)
         self.training = Training(case.untrained(), case.spec, pairs.to(self.device), None, 0)
-        self.graphs = capture.together(self.device, case.capture, _warn)
+        self.graphs = capture.capture_group(self.device, case.capture, _warn)
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
         synchronise(self.device)
-        before = self.training.state.seconds
-        one_epoch([self.training], lambda *_: after(), together=self.graphs)
-        return self.training.state.seconds - before
+        before = self.training.history.seconds
+        one_epoch([self.training], lambda *_: after(), capture=self.graphs)
+        return self.training.history.seconds - before
 
 
 class Evaluation(Contender):

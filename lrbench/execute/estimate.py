@@ -15,7 +15,7 @@ from lrbench.data.dataset import DatasetInfo
 from lrbench.data.prepare import HELD_OUT
 from lrbench.errors import UserError
 from lrbench.method import registry
-from lrbench.plan.plan import trains
+from lrbench.method.registry import trains
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 

@@ -18,8 +18,8 @@ from lrbench.method.naming import title
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import Store
+from lrbench.train.build import Frozen
 from lrbench.train.capture import graph as capture
-from lrbench.train.frozen import Frozen
 from lrbench.train.loop import one_epoch
 from lrbench.train.training import Training
 
@@ -90,6 +90,10 @@ class Runner:
                 ready.append(spec)
         if not (missing := still_missing(ready) if weights else ready):
             return
+        for spec in missing:
+            if self.store.get(spec):
+                place = self.store.origin(spec.id) or self.store.root
+                self.progress(spec).note(f"{title(spec)} is in {place} without the weights that are needed: trained anew")
         with ExitStack() as locks:
             for spec in sorted(missing, key=lambda spec: spec.id):  # in one order: no deadlock between two processes
                 locks.enter_context(self.store.training(spec.id))
@@ -114,7 +118,7 @@ class Runner:
         """Train the first of some runs, and with it as many more as memory allows; returns the others."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        frozen, budget = Frozen(self.store, self.device, shared=len(specs) > 1), MEMORY * device.memory(self.device)
+        frozen, budget = Frozen(self.store, self.device), MEMORY * device.memory(self.device)
         jobs: dict[Training, Job] = {}
         left = list(specs)
         while left and (not jobs or sum(job.size for job in jobs.values()) * (len(jobs) + 1) / len(jobs) < budget):
@@ -124,7 +128,7 @@ class Runner:
                 job = Job(spec, self.store, self.data_root, frozen, self.progress(spec), data)
                 jobs[job.training] = job
         side_by_side = len(jobs)
-        graphs = capture.together(self.device, self.capture, self.progress(specs[0]).note)
+        graphs = capture.capture_group(self.device, self.capture, self.progress(specs[0]).note)
 
         def failed(training: Training, error: Exception) -> None:
             jobs.pop(training).progress.stop()
@@ -136,7 +140,7 @@ class Runner:
             while jobs:
                 behind = min(training.epoch for training in jobs)  # after a break some may be ahead: these wait
                 members = [training for training in jobs if training.epoch == behind and not training.done]
-                members = [one for one in members if one.state.threads == members[0].state.threads]  # after a break
+                members = [one for one in members if one.history.threads == members[0].history.threads]  # after a break
                 if members:
                     one_epoch(members, lambda training, images: jobs[training].progress.step(images), failed, graphs)
                 for training, job in list(jobs.items()):

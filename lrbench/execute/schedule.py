@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from lrbench.execute.executors import Event, Executor
 from lrbench.plan.graph import Graph
-from lrbench.train.loop import company
+from lrbench.train.loop import group_of
 
 ATTEMPTS = 2  # a run that dies is tried once more
 TICK = 0.5  # seconds between two looks at the executor
@@ -37,7 +37,7 @@ class Schedule:
         self._waiting = dict.fromkeys(graph.missing)
         self._begun: list[set[str]] = []  # of each group that is being trained, the runs that have not ended
         self._below = {run: graph.below(run) for run in graph.missing}
-        self._group = {run: company(graph.specs[run]) for run in graph.missing}
+        self._group = {run: group_of(graph.specs[run]) for run in graph.missing}
 
     def run(self, executor: Executor, watch: Callable[[Event | None], None]) -> None:
         """Train what is missing. `watch` is called after every event, and with None now and then."""

@@ -9,7 +9,8 @@ import itertools
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -17,10 +18,13 @@ from pathlib import Path
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lrbench.errors import UserError, one_line, unknown
+from pydantic import BaseModel, ValidationError
+
+from lrbench.errors import UserError, did_you_mean, one_line, unknown
 
 if TYPE_CHECKING:
     from lrbench.method.base import Method
+    from lrbench.spec.runspec import RunSpec
 
 METHODS = "lrbench.methods"
 _drafts: dict[str, tuple[type[Method], str]] = {}  # name -> class and where it came from
@@ -192,6 +196,55 @@ def _names(code: CodeType) -> list[str]:
     """The names that code uses, and the functions and comprehensions within it."""
     inner = [_names(one) for one in code.co_consts if isinstance(one, CodeType)]
     return sorted({*code.co_names, *itertools.chain(*inner)})
+
+
+@contextmanager
+def registered(cls: type[Method]) -> Iterator[None]:
+    """A class known by its name for as long as the block lasts; one that is installed is known anyway."""
+    before = dict(_drafts)
+    try:
+        known = method(cls.name) is cls
+    except UserError:
+        known = False
+    if not known:
+        register(cls, f"{cls.__module__}.{cls.__qualname__}")
+    try:
+        yield
+    finally:
+        _drafts.clear()
+        _drafts.update(before)
+
+
+def config_of(cls: type[Method], settings: Mapping[str, Any]) -> BaseModel:
+    """The method's validated config. Raises UserError that names the nearest setting or what is wrong."""
+    known = cls.Config.model_fields
+    for setting in settings:
+        if setting not in known:
+            raise UserError(f"{cls.name} has no setting '{setting}'; {did_you_mean(setting, known)}")
+    try:
+        return cls.Config.model_validate(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        setting = ".".join(map(str, first["loc"])) or "config"
+        raise UserError(f"{cls.name}: {setting}={first['input']!r}: {first['msg']}") from error
+
+
+def epochs_before(spec: RunSpec) -> int:
+    """Epochs that have gone into the weights that a run starts from."""
+    cls = method(spec.method)
+    role = cls.starts_from(config_of(cls, spec.config))
+    return 0 if role is None else epochs_in_weights(spec.needs[role])
+
+
+def epochs_in_weights(spec: RunSpec) -> int:
+    """Epochs that have gone into a run's weights by its end."""
+    return (spec.recipe.epochs if trains(spec) else 0) + epochs_before(spec)
+
+
+def trains(spec: RunSpec) -> bool:
+    """Whether a run is trained, and not only tested."""
+    cls = method(spec.method)
+    return cls.trains(config_of(cls, spec.config))
 
 
 def source_hash(cls: type[Method]) -> str | None:

@@ -4,6 +4,7 @@ OMP_NUM_THREADS=1 python results/bench/memory.py DATA BACKBONE      DATA: where 
 """
 
 import sys
+from itertools import islice
 from pathlib import Path
 
 import torch
@@ -26,13 +27,11 @@ def main(root: Path, backbone: str) -> None:
     specs = [plan.plan("dfd", {"lam": lam}, protocol) for lam in LAMBDAS]
     data = prepare.prepare(specs[0], root, cpu)
     members = group(specs, data.facts, data.train)
-    batches = members[0].batches()
     for member in members:
         member.begin_epoch()
-    for place in range(STEPS):
-        batch = batches[place]
+    for place, draw in enumerate(islice(members[0].batches(), STEPS)):
         for member in members:
-            member.update(place, batch)
+            member.update(place, draw)
     members[0].task.measure(members[0].method, data.test)
     print(f"{backbone}: {peak_memory_mib(cpu):,} MiB")
 

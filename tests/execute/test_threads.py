@@ -160,6 +160,7 @@ class Broken(Progress):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_keeps_its_number_and_the_next_has_its_own(tmp_path: Path, two: None) -> None:
     seen: dict[int, set[int]] = {}
     update = Training.update
@@ -177,6 +178,7 @@ def test_a_run_that_goes_on_keeps_its_number_and_the_next_has_its_own(tmp_path: 
     assert [record.env["threads"] for record in both] == [2, 1]
 
 
+@pytest.mark.slow
 def test_side_by_side_each_run_has_its_own_number(tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """One goes on after a break and was begun with two threads, the other is begun beside it with one."""
     narrow, wide = (request(tmp_path, width=width) for width in (0.125, 0.25))
@@ -187,13 +189,13 @@ def test_side_by_side_each_run_has_its_own_number(tmp_path: Path, two: None, mon
         patch.setattr(session.Runner, "run", lambda runner, spec: specs.append(spec))
         for one in (narrow, wide):
             session.run(one, Progress())
-    assert len({cohort.company(spec) for spec in specs}) == 1
+    assert len({cohort.group_of(spec) for spec in specs}) == 1
     seen: set[tuple[float, int, int]] = set()
     update = Training.update
 
     def watched(training: Training, *args: Any) -> None:
         update(training, *args)
-        seen.add((training.spec.width, training.state.epoch, torch.get_num_threads()))
+        seen.add((training.spec.width, training.history.epoch, torch.get_num_threads()))
 
     monkeypatch.setattr(Training, "update", watched)
     device.use_threads(1)
@@ -240,4 +242,4 @@ def test_a_checkpoint_of_before_has_the_number_of_now(two: None) -> None:
     old["state"] = {name: value for name, value in old["state"].items() if name != "threads"}
     device.use_threads(2)
     training.restore(old)
-    assert training.state.threads == 2
+    assert training.history.threads == 2
