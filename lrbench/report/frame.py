@@ -175,7 +175,8 @@ def column(runs: pd.DataFrame, name: str) -> pd.Series:
 def defaults(results: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Method -> its settings where nothing is set, as its newest run has them."""
     newest = results.sort_values("env.finished") if "env.finished" in results else results
-    return {method: json.loads(text) for method, text in zip(newest["method"], newest["defaults"], strict=True) if text}
+    known = zip(newest["method"], column(newest, "defaults"), strict=True)
+    return {method: json.loads(text) for method, text in known if isinstance(text, str)}
 
 
 def content_of(spec: Mapping[str, Any]) -> str:

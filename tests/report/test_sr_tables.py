@@ -156,7 +156,7 @@ def test_nets_that_differ_in_what_the_table_does_not_show_are_told_apart_by_thei
 def test_without_an_sr_net_the_table_says_so(records):
     [one] = sr_table.sheets(records)
     assert (one.lines, one.protocol) == ([], "no run yet")
-    assert "No SR net has been run yet" in render_sheets([one], "md")
+    assert "No SR net has been run yet" in render_sheets([one])
     assert json.loads(render_sheets([one], "json")) == []
 
 
@@ -203,11 +203,11 @@ def test_settings_that_the_paper_leaves_open_stand_in_published_rows_of_their_ow
     scores = {f"{label}": 81.0, f"{label}, sr_scale=4": 82.0, f"{label}, sr_pairs=all": 84.0}
     assert {one.label for one in filled.rows if one.label.startswith("VDSR")} == set(scores)
     for name, score in scores.items():
-        found = entry(filled, name)
+        found = cell(filled, name)
         assert (found.published, found.cell.top1.mean) == (80.00, score)
         assert found.difference == pytest.approx(score - 80.00)
-    assert entry(filled, "ESPCN + ResNet-18").cell.top1.mean == 84.0
-    assert entry(filled, "SRGAN + ResNet-18").cell is None
+    assert cell(filled, "ESPCN + ResNet-18").ours["top1_mean"] == 84.0
+    assert cell(filled, "SRGAN + ResNet-18").ours is None
 
 
 def test_only_the_open_setting_that_was_run_is_shown():
@@ -225,13 +225,13 @@ def test_the_published_rows_stand_in_the_papers_order():
 def test_a_setting_that_the_paper_fixes_is_no_row():
     others = [record("vdsr", 81.0, settings={"lr": 0.5}), record("vdsr", 81.0, settings={"init": "teacher"})]
     filled = table([*others, record()], "2")
-    assert entry(filled, "VDSR + ResNet-18").cell is None
+    assert cell(filled, "VDSR + ResNet-18").ours is None
     assert [one.label for one in filled.rows] == [one.label for one in table([], "2").rows]
 
 
 def test_a_run_on_another_backbone_is_no_row():
     filled = table([record("vdsr", 81.0), record("vdsr", 70.0, backbone="alexnet")], "2")
-    assert entry(filled, "VDSR + ResNet-18").cell.top1.mean == 81.0 and "alexnet" not in render([filled], "md")
+    assert cell(filled, "VDSR + ResNet-18").ours["top1_mean"] == 81.0 and "alexnet" not in render([filled])
     assert table([record("vdsr", 70.0, backbone="alexnet")], "2").conditions is None
 
 
@@ -241,7 +241,7 @@ def test_sr_nets_never_enter_a_published_table(name):
     assert table(nets, name).conditions is None
     filled = table([*nets, record()], name)
     runs = [one.id for row in filled.rows for entry in row.entries if entry.cell for one in entry.cell.records]
-    assert runs == [record().id] and "(SR net)" not in render([filled], "md")
+    assert runs == [record().id] and "(SR net)" not in render([filled])
 
 
 def test_the_z_values_of_the_note_are_those_of_two_proportions():
@@ -341,7 +341,7 @@ class Stored:
         return self.kept[one.id]
 
     def fill(self, name="2"):
-        [filled] = fill(published.table(name), self.records, self.right)
+        [filled] = fill(name, self.records, self.right)
         return filled
 
 
@@ -360,11 +360,11 @@ def stored():
 def test_the_gain_is_over_the_seeds_that_both_have(stored):
     found = entry(stored.fill(), "DFD (ResNet-18)")
     assert found.cell.top1.n == 3
-    assert found.comparison.gain == pytest.approx(((213 - 210) + (240 - 220)) / 2 / N * 100)
+    assert found.reference.gain == pytest.approx(((213 - 210) + (240 - 220)) / 2 / N * 100)
 
 
 def test_there_is_a_p_for_each_shared_seed(stored):
-    found = entry(stored.fill(), "DFD (ResNet-18)").comparison
+    found = entry(stored.fill(), "DFD (ResNet-18)").reference
     assert found.mcnemar == pytest.approx((2 / 2**3, 2 / 2**20))  # 3 and 20 images, all of them gained
     assert str(found) == "+2.88 (1 of 2)"
 
@@ -373,31 +373,31 @@ def test_a_row_without_a_shared_seed_is_not_compared(stored):
     stored.add("vdsr", 300, seed=7)
     stored.add("espcn", 150, seed=0)
     filled = stored.fill()
-    assert entry(filled, "VDSR + ResNet-18").comparison is None
-    assert str(entry(filled, "ESPCN + ResNet-18").comparison) == "-12.50 (1 of 1)"
+    assert cell(filled, "VDSR + ResNet-18").reference is None
+    assert str(cell(filled, "ESPCN + ResNet-18").reference) == "-12.50 (1 of 1)"
 
 
 def test_hr_rows_and_the_reference_itself_are_not_compared(stored):
     filled = stored.fill()
-    assert row(filled, "HR-baseline").hr and entry(filled, "HR-baseline").cell.top1.mean == 97.5
-    assert entry(filled, "HR-baseline").comparison is None and entry(filled, "LR-baseline").comparison is None
-    assert entry(filled, "SRGAN + ResNet-18").comparison is None  # not run
+    assert row(filled, "HR-baseline").hr and cell(filled, "HR-baseline").ours["top1_mean"] == 97.5
+    assert cell(filled, "HR-baseline").reference is None and cell(filled, "LR-baseline").reference is None
+    assert cell(filled, "SRGAN + ResNet-18").reference is None  # not run
     assert not {one.id for one in stored.records if one.spec.method == "hr-baseline"} & set(stored.read)
 
 
 def test_the_reference_at_other_settings_is_compared(stored):
     stored.add(LR, 260, 0, settings={"init": "teacher"})
     [filled] = fill(TRAINED_ON, stored.records, stored.right)
-    assert entry(filled, "LR-baseline, from the teacher").comparison.gain == pytest.approx(15.0)
+    assert cell(filled, "LR-baseline, from the teacher").reference.gain == pytest.approx(15.0)
 
 
 def test_runs_under_other_conditions_are_not_compared(stored):
     stored.add("vdsr", 300, dropout=0.25)
-    filled = fill(published.table("2"), stored.records, stored.right)
+    filled = fill("2", stored.records, stored.right)
     found = {one.conditions.values["dropout"]: one for one in filled}
-    assert entry(found[0.25], "VDSR + ResNet-18").cell.top1.mean == 75.0
-    assert entry(found[0.25], "VDSR + ResNet-18").comparison is None
-    assert entry(found[0.0], "DFD (ResNet-18)").comparison is not None
+    assert cell(found[0.25], "VDSR + ResNet-18").ours["top1_mean"] == 75.0
+    assert cell(found[0.25], "VDSR + ResNet-18").reference is None
+    assert cell(found[0.0], "DFD (ResNet-18)").reference is not None
 
 
 def test_the_comparison_has_a_column_and_a_note(stored):
@@ -412,12 +412,12 @@ def test_the_comparison_has_a_column_and_a_note(stored):
 
 def test_a_table_without_a_reference_compares_nothing(stored):
     [filled] = fill(replace(published.table("2"), reference=None), stored.records, stored.right)
-    assert "McNemar" not in render([filled], "md") and "vs LR-baseline" not in render([filled], "md")
+    assert "McNemar" not in render([filled]) and "vs LR-baseline" not in render([filled])
     assert stored.read == []
 
 
 def test_without_predictions_nothing_is_compared(stored):
-    text = render([table(stored.records, "2")], "md")
+    text = render([table(stored.records, "2")])
     assert "McNemar" not in text and "vs LR-baseline" not in text
 
 
@@ -427,14 +427,14 @@ def test_the_control_of_a_row_started_as_it_did(stored):
     for seed, first in ((1, 213), (2, 240), (3, 400)):
         stored.add("dfd", first, seed, settings={"init": "lr-baseline"})
     [filled] = fill(TRAINED_ON, stored.records, stored.right)
-    dfd = entry(filled, "DFD, trained on")
-    assert dfd.control.gain == pytest.approx((10 - 5) / 2 / N * 100) and dfd.comparison.gain == pytest.approx(2.875)
+    dfd = cell(filled, "DFD, trained on")
+    assert dfd.control.gain == pytest.approx((10 - 5) / 2 / N * 100) and dfd.reference.gain == pytest.approx(2.875)
     assert dfd.control.mcnemar == pytest.approx((2 / 2**10, 2 / 2**5))
     head, *body = lines(filled)
     assert head[3:5] == ["vs LR-baseline", "vs its control"]
     assert {line[0]: line[4] for line in body}["DFD, trained on"] == "+0.62 (1 of 2)"
-    own = entry(filled, "LR-baseline, trained on")
-    assert own.comparison and own.control is None  # it is one itself
+    own = cell(filled, "LR-baseline, trained on")
+    assert own.reference and own.control is None  # it is one itself
     assert len(filled.comparisons) == 3
 
 
@@ -443,9 +443,9 @@ def test_a_row_trained_from_scratch_has_the_reference_as_its_control():
     stored.add(LR, 200)
     stored.add("vdsr", 220)
     filled = stored.fill()
-    found = entry(filled, "VDSR + ResNet-18")
-    assert found.control is found.comparison and str(found.control) == "+5.00 (1 of 1)"
-    assert "control" not in render([filled], "md")  # budgets are equal
+    found = cell(filled, "VDSR + ResNet-18")
+    assert found.control is found.reference and str(found.control) == "+5.00 (1 of 1)"
+    assert "control" not in render([filled])  # budgets are equal
 
 
 @pytest.mark.parametrize("style", ["csv", "json"])
@@ -464,5 +464,5 @@ def test_the_long_form_has_the_comparison(style, stored):
 def test_a_plugins_table_may_have_another_reference(stored):
     source = replace(published.table("2"), reference="dfd")
     [filled] = fill(source, stored.records, stored.right)
-    assert entry(filled, "LR-baseline").comparison.gain == pytest.approx(-2.875)
-    assert entry(filled, "DFD (ResNet-18)").comparison is None and "vs DFD" in render([filled], "md")
+    assert cell(filled, "LR-baseline").reference.gain == pytest.approx(-2.875)
+    assert cell(filled, "DFD (ResNet-18)").reference is None and "vs DFD" in render([filled])
