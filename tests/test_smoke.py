@@ -148,5 +148,5 @@ def test_what_was_predicted_is_stored_image_by_image(benchmark):
         kept = store.predictions(record.id)
         assert len(kept["predicted"]) == len(kept["label"]) == record.data.test_images
         assert 100 * (kept["predicted"] == kept["label"]).mean() == pytest.approx(record.top1)
-    four, two = (store.predictions(done["cifar10", scale][0]) for scale in (4, 2))
+    four, two = (store.predictions(done["cifar10", scale][0].id) for scale in (4, 2))
     assert (four["label"] == two["label"]).all()  # the same images at every scale

@@ -98,6 +98,7 @@ def _joined(results: pd.DataFrame) -> pd.DataFrame:
     known = column(results, "deployed_parameters")
     contents = results.groupby("dataset")["content"].transform("nunique")
     several = results["dataset"] + " with content " + results["content"]
+    results = results.reindex(columns=results.columns.union(USED, sort=False))  # also those that no run has measured
     return results.assign(
         variant=several.where(contents > 1, None),
         teacher_top1=results["teacher"].map(column(done, "top1")),

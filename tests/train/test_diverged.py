@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from lrbench.execute.progress import Progress
 from lrbench.execute.runner import Runner
+from lrbench.method import registry
 from lrbench.method.base import Batch, Needs
-from lrbench.plan import plan
 from lrbench.report import cells
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
@@ -151,7 +151,7 @@ def test_the_epochs_in_the_weights_are_those_that_were_made(tmp_path: Path) -> N
     init = Store(tmp_path).get(record.spec.needs["init"])
     assert init is not None and init.diverged and record.diverged
     made = int(init.metrics["epochs"] or 0) + int(record.metrics["epochs"] or 0)
-    assert record.metrics["epochs_in_weights"] == made < plan.epochs_in_weights(record.spec)
+    assert record.metrics["epochs_in_weights"] == made < registry.epochs_in_weights(record.spec)
 
 
 def test_a_run_that_fails_is_remembered_until_it_succeeds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
