@@ -12,6 +12,7 @@ import pytest
 # Before torch is imported, here and in child processes: runs this small are slower on several threads, and
 # much slower on a busy machine.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["LRBENCH_BASELINES"] = "none"  # a test's store is all there is: not beside it the records of this checkout
 
 
 @pytest.fixture(scope="session")
