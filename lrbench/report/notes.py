@@ -63,6 +63,13 @@ def teachers(runs: pd.DataFrame, results: pd.DataFrame) -> str:
     return f"{score(summary(found))}, {' or '.join([*map(str, fewer), naming.in_epochs(most)])}"
 
 
+def origins(runs: pd.DataFrame) -> Iterator[str]:
+    """A sentence for each store that is read beside the user's own, on its share of some runs."""
+    runs = runs.drop_duplicates("id")
+    for origin, same in runs.groupby("origin"):
+        yield f"{len(same)} of these {len(runs)} runs are from {origin}, which is read beside your own runs."
+
+
 def differing_weights(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:
     """A sentence for each needed way of training of which some of these runs used weights other than the stored run's.
 

@@ -162,7 +162,9 @@ def _about_runs(filled: Filled) -> Iterator[str]:
         if trained := notes.restorers(row.runs):
             yield f"{row.label}: its SR net was trained on {trained}."
     yield from notes.precisions({row.label: row.runs for row in filled.rows})
-    yield from notes.differing_weights(pd.concat([row.runs for row in filled.rows]), filled.results)
+    shown = pd.concat([row.runs for row in filled.rows])
+    yield from notes.differing_weights(shown, filled.results)
+    yield from notes.origins(shown)
 
 
 def marked(difference: Comparison | None) -> str:

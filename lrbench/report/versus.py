@@ -220,7 +220,9 @@ class Versus:
                 yield f"seed {run.seed} of {name} diverged and is in no mean: {run.why}"
             if one_class := summary(runs)["one_class"]:
                 yield f"{name} predicts one class in {_seeds(one_class.split())}: it has learned nothing there"
-        yield from notes.differing_weights(pd.concat([self.first, self.second]), self.results)
+        both = pd.concat([self.first, self.second])
+        yield from notes.differing_weights(both, self.results)
+        yield from notes.origins(both)
         if 1 < len(self.comparison.seeds) < FEW:
             yield (
                 f"{len(self.comparison.seeds)} seeds are few: where seeds differ much, trust the t-interval, "

@@ -34,10 +34,10 @@ from lrbench.report.formats import grid
 from lrbench.spec.record import DataFacts, Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import Store
-from lrbench.train import build, standin
+from lrbench.train import build
 from lrbench.train.capture import graph as capture
 from lrbench.train.loop import one_epoch
-from lrbench.train.remembering import remember_answers
+from lrbench.train.remembering import Remembering
 from lrbench.train.training import Training
 
 METHOD, SETTINGS, WIDTH, SLICE = "dfd", {"init": "scratch"}, 0.25, 1_024
@@ -89,18 +89,18 @@ def side_by_side(n: int) -> dict[str, float]:
     """What `n` runs cost side by side and one after the other, timed in turn; the most memory held."""
     wanted = case(images=1_000)
     on, pairs = wanted.enter(), wanted.pairs()
-    members = group([wanted.spec] * n, standin.facts(wanted.info, wanted.images), pairs.to(on))
+    members = group([wanted.spec] * n, build.noise_facts(wanted.info, wanted.images), pairs.to(on))
     # the steps of runs that are trained together are captured together, apart from those of the same runs alone
-    graphs = [capture.together(on, wanted.capture, print) for _ in range(n + 1)]
+    graphs = [capture.capture_group(on, wanted.capture, print) for _ in range(n + 1)]
     captured: list[list[capture.Captured | None]] = [[None] * n, *([None] for _ in members)]
 
     def epoch(place: int, runs: Sequence[Training]) -> float:
         for run, step in zip(runs, captured[place], strict=True):
             run.captured = step
-        before = sum(run.state.seconds for run in runs)
-        one_epoch(runs, together=graphs[place])
+        before = sum(run.history.seconds for run in runs)
+        one_epoch(runs, capture=graphs[place])
         captured[place] = [run.captured for run in runs]
-        return sum(run.state.seconds for run in runs) - before  # as a record's: without the learning curve's tests
+        return sum(run.history.seconds for run in runs) - before  # as a record's: without the learning curve's tests
 
     forget_peak(on)
     beside, alone = [], []
@@ -120,9 +120,7 @@ def side_by_side(n: int) -> dict[str, float]:
 def group(specs: Sequence[RunSpec], facts: DataFacts, pairs: Pairs) -> list[Training]:
     """Runs that share what the first one needs, with new weights, on the device of the pairs."""
     on = pairs.y.device
-    needs = standin.needs(specs[0], facts, on)
-    for need in needs.values():
-        remember_answers(need)
+    needs = {role: Remembering(need) for role, need in build.untrained_needs(specs[0], facts, on).items()}
     return [Training(build.build(spec, facts, needs, on), spec, pairs, None, 0) for spec in specs]
 
 
@@ -152,7 +150,7 @@ def fill(store: Store, wanted: Case, n: int) -> list[RunSpec]:
     draw = np.random.default_rng(0)
     outputs = {name: draw.integers(0, 10, 10_000) for name in ("predicted", "label")}
     curve = "epoch,loss,train_top1\n" + "".join(f"{epoch},{1 / epoch},{epoch / 2}\n" for epoch in range(1, 101))
-    facts, env = standin.facts(wanted.info, wanted.images), provenance.environment(torch.device("cpu"))
+    facts, env = build.noise_facts(wanted.info, wanted.images), provenance.environment(torch.device("cpu"))
     specs = [wanted.spec.model_copy(update={"seed": seed}) for seed in range(n)]
     for spec in specs:
         record = Record(
@@ -200,7 +198,7 @@ def table(points: pd.DataFrame, title: str, machine: dict[str, object]) -> str:
         lines.append([axis, cost, *values, f"{last.exponent:.2f}", MARK if last.steeper_than_linear else ""])
     head = ["against", "cost", "from", "to", "cost from", "cost to", "grows as x to the", ""]
     notes = [f"the exponent is fitted to the {TAIL} largest; above {STEEP} it is marked", sheets.warning(machine)]
-    text = f"## How cost grows\n\nProtocol: {title}; {sheets.words(machine)}.\n\n{grid(head, lines)}\n"
+    text = f"## How cost grows\n\nProtocol: {title}; {sheets.words(machine)}.\n\n{grid(pd.DataFrame(lines, columns=head))}\n"
     return text + "".join(f"- {note}\n" for note in notes if note)
 
 

@@ -769,6 +769,7 @@ def test_hold_out_that_cannot_be() -> None:
 # --- real images ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_cifar10_has_its_fingerprints(real_data: Path, root: Path) -> None:
     made = import_dataset("cifar10", real_data / "cifar10.npz", root)
     assert made.fingerprint == KNOWN["cifar10"].fingerprint and made.classes[3] == "cat"

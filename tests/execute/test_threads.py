@@ -160,6 +160,7 @@ class Broken(Progress):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_keeps_its_number_and_the_next_has_its_own(tmp_path: Path, two: None) -> None:
     seen: dict[int, set[int]] = {}
     update = Training.update
@@ -177,6 +178,7 @@ def test_a_run_that_goes_on_keeps_its_number_and_the_next_has_its_own(tmp_path: 
     assert [record.env["threads"] for record in both] == [2, 1]
 
 
+@pytest.mark.slow
 def test_side_by_side_each_run_has_its_own_number(tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """One goes on after a break and was begun with two threads, the other is begun beside it with one."""
     narrow, wide = (request(tmp_path, width=width) for width in (0.125, 0.25))
