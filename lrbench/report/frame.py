@@ -85,7 +85,7 @@ def frame(source: Store | Iterable[Record], failures: Iterable[tuple[RunSpec, st
         for spec, why in failed
     ]
     if not rows:
-        return pd.DataFrame(columns=["id", "experiment", "name", "seed", "status", "top1", *SHARED, *PLACE, *WAY])
+        return pd.DataFrame(columns=[*USED, "defaults"])
     parts = [pd.DataFrame(list(part)) for part in zip(*rows, strict=True)]
     return _joined(pd.concat([part for part in parts if len(part.columns)], axis=1))
 
@@ -177,7 +177,8 @@ def column(runs: pd.DataFrame, name: str) -> pd.Series:
 def defaults(results: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Method -> its settings where nothing is set, as its newest run has them."""
     newest = results.sort_values("env.finished") if "env.finished" in results else results
-    return {method: json.loads(text) for method, text in zip(newest["method"], newest["defaults"], strict=True) if text}
+    known = newest.dropna(subset=["defaults"])
+    return {method: json.loads(text) for method, text in zip(known["method"], known["defaults"], strict=True)}
 
 
 def content_of(spec: Mapping[str, Any]) -> str:

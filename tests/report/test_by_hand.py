@@ -73,7 +73,7 @@ def by_seed(row):
 
 
 def compared(row, other, right):
-    """By seed that two rows share: gains in points, p of McNemar's test, the variance that images alone give."""
+    """Of each seed that two rows share: gain in points, p of McNemar's test; and the sd that images alone give."""
     mine, its = by_seed(row), by_seed(other)
     gains, each, variances = [], [], []
     for seed in mine:
@@ -108,7 +108,7 @@ def test_every_number_of_the_table_follows_from_the_predictions(written):
         assert lost == (row["method"] == "dfd") and all(run in right for run in row["diverged_runs"].split())
         mean, sd = sum(scores) / len(scores), scipy.stats.tstd(scores) if len(scores) > 1 else None
         assert float(row["top1_mean"]) == pytest.approx(mean, abs=1e-4)
-        assert (int(row["n"]), int(row["diverged"])) == (len(scores), lost)
+        assert (int(row["n"]), int(row["diverged"])) == (len(scores), lost) and lost == (row["method"] == "dfd")
         assert row["top1_sd"] == "" if sd is None else float(row["top1_sd"]) == pytest.approx(sd, abs=1e-4)
         spread = "" if sd is None else f" ± {sd:.2f}"
         of = (
