@@ -171,7 +171,7 @@ NUMBERS: tuple[str, ...] = (
     "sd",
     "df",
 )
-NUMBERS += ("sd", "df", "p", "own_p", "p_holm", "images_p", "mcnemar_p", "mark")
+NUMBERS += ("p", "own_p", "p_holm", "images_p", "mcnemar_p", "mark")
 
 
 def numbers(other: str, one: Comparison | None) -> dict[str, Any]:
