@@ -84,7 +84,7 @@ def frame(source: Store | Iterable[Record], failures: Iterable[tuple[RunSpec, st
         for spec, why in failed
     ]
     if not rows:
-        return pd.DataFrame(columns=["id", "experiment", "name", "seed", "status", "top1", *SHARED, *PLACE, *WAY])
+        return pd.DataFrame(columns=[*USED, "defaults"])
     parts = [pd.DataFrame(list(part)) for part in zip(*rows, strict=True)]
     return _joined(pd.concat([part for part in parts if len(part.columns)], axis=1))
 
