@@ -150,8 +150,8 @@ def _about_gains(compared: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]
             "the seeds that both have (their number), and its 95% interval: the wider of Student's t over seeds, its "
             "spread pooled over the gains of this table and no less than the test images give, and the bootstrap over "
             f"seeds and images. p of all are in the CSV. Marked {MARK}: the interval leaves out 0, and there are "
-            f"{SEEDS} seeds or more. Nothing is corrected for the number of rows: where nothing differs, 1 of 20 intervals "
-            "leaves out 0."
+            f"{SEEDS} seeds or more. Nothing is corrected for the number of rows: where nothing differs, 1 of 20 "
+            "intervals leaves out 0."
         )
     for row in compared[compared["precision"] != compared["reference_precision"]].itertuples():
         both = f"{row.precision}, its control in {row.reference_precision}"

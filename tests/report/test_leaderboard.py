@@ -380,7 +380,7 @@ def test_long_names_go_on_in_a_line_of_their_own_on_a_terminal(store, monkeypatc
     shown = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).splitlines()
     assert max(map(len, shown)) <= 110
     head = next(line for line in shown if "MACs" in line)
-    names = "".join(line[: head.index("epochs")].strip() for line in shown[shown.index(head) :])
+    names = "".join(line[: head.index("epochs")] for line in shown[shown.index(head) :]).replace(" ", "")
     assert lines(store)[0][0].replace(" ", "") in names
 
 
