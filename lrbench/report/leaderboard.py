@@ -84,7 +84,10 @@ def _table(
     title += f", protocol {first['protocol']}" if first["protocol"] != PROTOCOL else ""
     about = frame.conditions(first) + (f", width {widths[0]:g}" if len(widths) == 1 else "")
     rows = ways.to_dict("records")
-    runs = [[tuple(row["runs"].split()), (), (), tuple(row["control_runs"].split()), (), (), (), ()] for row in rows]
+    runs = [
+        [tuple(f"{row['runs']} {row['diverged_runs']}".split()), (), (), tuple(row["control_runs"].split()), *[()] * 4]
+        for row in rows
+    ]
     return Table(
         title,
         about,
@@ -136,6 +139,7 @@ def _notes(table: pd.DataFrame, ways: pd.DataFrame, results: pd.DataFrame) -> It
         named = [f"{one} in {', '.join(ways.loc[ways['precision'] == one, 'row'])}" for one in others]
         yield f"Precision: {'; '.join([usual, *named])}."
         yield from notes.differing_weights(table, results)
+        yield from notes.origins(table)
     yield from notes.failed(frame.failures_of(results, table))
 
 
