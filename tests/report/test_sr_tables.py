@@ -239,7 +239,9 @@ def test_sr_nets_never_enter_a_published_table(name):
     nets = [net(method) for method in ("sr-vdsr", "sr-espcn", "sr-srresnet", "sr-srgan")]
     assert table(nets, name).run is None
     filled = table([*nets, record()], name)
-    assert [run for one in filled.rows for run in one.runs["id"]] == [record().id] and "(SR net)" not in render([filled])
+    assert [run for one in filled.rows for run in one.runs["id"]] == [record().id] and "(SR net)" not in render(
+        [filled]
+    )
 
 
 def test_the_z_values_of_the_note_are_those_of_two_proportions():
