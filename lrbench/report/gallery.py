@@ -54,7 +54,7 @@ def choose(
     rank = nets.assign(changed=[len(_changes(text)) for text in nets["changes"]]).sort_values(
         ["changed", "data.train_images", "epochs_in_weights", "seed", "id"], ascending=[True, False, False, True, False]
     )
-    best = [test.drop_duplicates("method") for test in sr.tests(rank)]
+    best = [test.drop_duplicates("method") for _, test in rank.groupby(sr.TEST, dropna=False)]
     most = max(best, key=lambda test: (len(test), test.iloc[0]["degradation"] == DEFAULT, test.iloc[0]["test_images"]))
     order = {method: place for place, method in enumerate(methods)}
     return most.sort_values("method", key=lambda names: names.map(order))

@@ -84,7 +84,10 @@ def _table(
     title += f", protocol {first['protocol']}" if first["protocol"] != PROTOCOL else ""
     about = frame.conditions(first) + (f", width {widths[0]:g}" if len(widths) == 1 else "")
     rows = ways.to_dict("records")
-    runs = [[tuple(row["runs"].split()), (), (), tuple(row["control_runs"].split()), (), (), (), ()] for row in rows]
+    runs = [
+        [tuple(f"{row['runs']} {row['diverged_runs']}".split()), (), (), tuple(row["control_runs"].split()), *[()] * 4]
+        for row in rows
+    ]
     return Table(
         title,
         about,

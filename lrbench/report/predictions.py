@@ -24,7 +24,7 @@ HEAD = ("run", "index", "label", "predicted")
 
 
 def choose(results: pd.DataFrame, names: Iterable[str], tables: Iterable[str]) -> list[str]:
-    """The ids of the runs of experiments and of tables, by name, each once; all that recognise where nothing is named.
+    """The ids of the runs of experiments and of tables, by name, each once; where nothing is named all of one's own.
 
     Raises UserError, naming the nearest.
     """
@@ -32,7 +32,8 @@ def choose(results: pd.DataFrame, names: Iterable[str], tables: Iterable[str]) -
     chosen = [runs["id"] for name in names for runs in find([name], results)]
     chosen += [row.runs["id"] for source in sources for filled in fill(source, results) for row in filled.rows]
     if not names and not sources:
-        chosen = [results.loc[(results["backbone"] != RESTORES) & (results["status"] != FAILED), "id"]]
+        own = results[(results["backbone"] != RESTORES) & (results["status"] != FAILED) & results["origin"].isna()]
+        chosen = [own["id"]]
     ids = list(dict.fromkeys(itertools.chain(*chosen)))
     if not ids:
         raise UserError("there is no run yet whose predictions could be written; start with 'lrbench run'")

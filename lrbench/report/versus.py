@@ -15,7 +15,7 @@ from lrbench.report import notes
 from lrbench.report.compare import SEEDS, Comparison, numbers
 from lrbench.report.experiments import conditions, differences, find, text
 from lrbench.report.formats import Table, grid
-from lrbench.report.frame import DIVERGED, USED
+from lrbench.report.frame import DIVERGED
 from lrbench.report.groups import DASH, comparison, fixed, score, summary
 from lrbench.report.stats import RESAMPLES, summarise
 from lrbench.spec import PROTOCOL
@@ -32,7 +32,6 @@ def compare(
 
     Raises UserError for names that do not mean one each, and for experiments that were not put to the same test.
     """
-    results = results.reindex(columns=results.columns.union(USED, sort=False))
     mine, its = find((first, second), results, shared)
     one, other = mine.iloc[0], its.iloc[0]
     _check(one, other)
@@ -119,7 +118,7 @@ class Versus:
 
     def __str__(self) -> str:
         said = [self.conclusion, *(f"- {note}" for note in self._notes())]
-        return "\n".join([*self._head(), "", grid(self._shown()), *self._numbers(), "", *said])
+        return "\n".join([*self._head(), "", grid(self._shown()), *self._numbers(), "", *said, ""])
 
     def _repr_html_(self) -> str:
         said = [*self._numbers(), self.conclusion, *self._notes()]

@@ -36,7 +36,7 @@ def written(tmp_path_factory):
         store.save(one, "", {"predicted": predicted, "label": label}, b"")
 
     def lrbench(*args):
-        env = os.environ | {"LRBENCH_RESULTS": str(store.root)}
+        env = os.environ | {"LRBENCH_RESULTS": str(store.root), "LRBENCH_BASELINES": "none"}
         done = subprocess.run([*COMMAND, *args], env=env, text=True, capture_output=True, timeout=120)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -104,14 +104,18 @@ def test_every_number_of_the_table_follows_from_the_predictions(written):
     comparisons = {}
     for row in rows:
         runs = by_seed(row)
-        scores = [top1(right[run]) for run in runs.values()]
-        lost = len(row["diverged_runs"].split())
+        scores, lost = [top1(right[run]) for run in runs.values()], len(row["diverged_runs"].split())
+        assert lost == (row["method"] == "dfd") and all(run in right for run in row["diverged_runs"].split())
         mean, sd = sum(scores) / len(scores), scipy.stats.tstd(scores) if len(scores) > 1 else None
         assert float(row["top1_mean"]) == pytest.approx(mean, abs=1e-4)
         assert (int(row["n"]), int(row["diverged"])) == (len(scores), lost) and lost == (row["method"] == "dfd")
         assert row["top1_sd"] == "" if sd is None else float(row["top1_sd"]) == pytest.approx(sd, abs=1e-4)
         spread = "" if sd is None else f" ± {sd:.2f}"
-        of = f"4 of 5; {lost} diverged; predicts one class in 1" if lost else str(len(scores))
+        of = (
+            f"{len(scores)} of {len(scores) + lost}; {lost} diverged; predicts one class in 1"
+            if lost
+            else str(len(scores))
+        )
         assert body[row["row"]]["cifar10 8x8"] == f"{mean:.2f}{spread} ({of})"
         if row["published"]:
             assert body[row["row"]]["difference"] == f"{mean - float(row['published']):+.2f}"

@@ -9,18 +9,18 @@ import numpy as np
 import pytest
 from helpers.records import LR, diverged, record
 
-from lrbench.report import cells, claims, claims_table
-from lrbench.report.claims import Above, BestNear, NoGain, Verdict
-from lrbench.report.evidence import Pair
+from lrbench.report import claims, claims_table
+from lrbench.report.claims import Above, BestNear, NoGain, Pair, Verdict
 from lrbench.report.formats import FORMATS, render
-from lrbench.report.rows import Wanted
+from lrbench.report.frame import SHARED, defaults, frame, tables
+from lrbench.report.groups import Runs, Wanted
 
 PAPER = claims.installed(lambda note: pytest.fail(note))
 BASE = (60.0, 61.0, 60.5)
 SURE, UNSURE = (1.0, 1.1, 0.9), (2.0, -1.0, 0.1)
 
 
-def right(one):
+def right(run):
     """One image, which every run gets right."""
     return np.array([True])
 
@@ -34,8 +34,14 @@ def over(gains, base=BASE):
 
 
 def judge(claim, records):
-    [found] = cells.sort(records).values()
-    return claim.judge(found, right)
+    results = frame(records)
+    [table] = tables(results, SHARED)
+    return claim.judge(Runs(table, defaults(results)), right)
+
+
+def made(records, failures=()):
+    """The tables of the paper's claims."""
+    return claims_table.tables(PAPER, frame(records, failures), right)
 
 
 def pair(backbone="resnet18"):
@@ -55,7 +61,7 @@ def test_a_claim_is_not_decided_by_a_longer_training():
         assert (plain.against, plain.verdict) == (claims.AS_PUBLISHED, Verdict.UNDECIDED)
         assert plain.evidence[0].more and plain.evidence[0].budgets == (200, 100)
         assert "but budgets differ in 1 of them: 200 epochs in the weights beside 100" in plain.why
-        assert equal.against == claims.EQUAL_BUDGET and equal.evidence[0].gain == pytest.approx(-1)
+        assert equal.against == claims.EQUAL_BUDGET and equal.evidence[0].comparison.gain == pytest.approx(-1)
         assert equal.verdict == (Verdict.NOT_SUPPORTED if isinstance(claim, Above) else Verdict.SUPPORTED)
     assert [one.verdict for one in judge(Above("text", "source", (longer(),)), records)] == [Verdict.UNDECIDED] * 2
 
@@ -69,7 +75,7 @@ def test_equal_budget_is_on_whichever_side_it_was_run():
     ):
         plain, equal = judge(claim, shared + more)
         assert plain.verdict == Verdict.UNDECIDED and "budgets differ" in plain.why
-        assert (equal.verdict, equal.evidence[0].gain) == (Verdict.SUPPORTED, pytest.approx(gain))
+        assert (equal.verdict, equal.evidence[0].comparison.gain) == (Verdict.SUPPORTED, pytest.approx(gain))
         assert equal.evidence[0].budgets[0] == equal.evidence[0].budgets[1]
 
 
@@ -89,8 +95,8 @@ def test_what_diverged_is_counted_and_supports_nothing():
     assert finding.evidence[0].comparison.diverged == (3,)
     [finding] = judge(claim, [diverged(mine[0]), *mine[1:2], *other])
     assert (finding.enough, finding.diverged) == (0, 1)
-    verdicts, evidence = claims_table.sheets(PAPER, [*mine[:3], diverged(mine[3]), *other], right)
-    assert verdicts.lines[0][3:5] == ["1 of 12", "1"] and "(3; 1 diverged)" in evidence.lines[0][2]
+    verdicts, evidence = made([*mine[:3], diverged(mine[3]), *other])
+    assert list(verdicts.shown.iloc[0, 3:5]) == ["1 of 12", "1"] and "(3; 1 diverged)" in evidence.shown.iloc[0, 2]
 
 
 @pytest.mark.parametrize(
@@ -190,11 +196,10 @@ def test_best_near(gains, verdict):
 
 def test_protocols_are_never_mixed():
     records = runs("dfd", over(SURE)) + runs(LR, BASE, degradation="area")
-    made = claims_table.sheets(PAPER, records, right)
-    assert [sheet.protocol for sheet in made] == ["no run yet of what the claims compare"] * 2
+    assert [table.conditions for table in made(records)] == ["no run yet of what the claims compare"] * 2
     records += runs(LR, BASE) + runs("dfd", over(UNSURE), degradation="area")
-    made = claims_table.sheets(PAPER, records, right)
-    assert len({sheet.protocol for sheet in made}) == 2 and len(made) == 4
+    found = [table.conditions for table in made(records)]
+    assert len(set(found)) == 2 and len(found) == 4
 
 
 def test_the_papers_claims_by_name_and_number():
@@ -207,36 +212,32 @@ def test_the_papers_claims_by_name_and_number():
     ]
 
 
-def test_the_sheets_hold_verdicts_and_ids():
+def test_the_tables_hold_verdicts_and_ids():
     mine, other = runs("dfd", over(SURE)), runs(LR, BASE)
     failed = [(record("dfd", seed=3).spec, "no space"), (record("dfd", scale=8).spec, "of no claim")]
-    verdicts, evidence = claims_table.sheets(PAPER, mine + other, right, failed)
+    verdicts, evidence = made(mine + other, failed)
     assert [note for note in verdicts.notes if "Failed" in note] == [
         "Failed, and missing here: DFD (resnet18) on cifar10 x4, seed 3: no space."
     ]
-    assert verdicts.lines[0][:4] == [
-        "DFD beats its backbone in every cell of Table 1",
-        "as in the paper",
-        "undecided",
-        "1 of 12",
-    ]
-    [flat] = [
-        line
-        for line in evidence.long_form
-        if line["pair"] == "DFD (ResNet-18), cifar10 x4" and line["compared"] == claims.AS_PUBLISHED
-    ]
-    assert flat["runs"].split() == [one.id for one in mine] and flat["other_runs"].split() == [one.id for one in other]
-    assert (flat["gain_over_other"], flat["seeds"], flat["verdict"]) == (1, "0 1 2", "undecided")
+    first = ["DFD beats its backbone in every cell of Table 1", "as in the paper", "undecided", "1 of 12"]
+    assert list(verdicts.shown.iloc[0, :4]) == first
+    ids = [one.id for one in mine], [one.id for one in other]
+    numbers = evidence.numbers.set_index(["pair", "compared"])
+    flat = numbers.loc["DFD (ResNet-18), cifar10 x4", claims.AS_PUBLISHED]
+    assert (flat["runs"].split(), flat["other_runs"].split()) == ids
+    assert (flat["other_gain"], flat["seeds"], flat["verdict"]) == (1, "0 1 2", "undecided")
     assert flat["other_low"] < 1 < flat["other_high"] and flat["other_p"] == flat["other_p_holm"] < 0.05
     assert flat["epochs_in_weights"] == flat["other_epochs_in_weights"] == 100
-    missing = [line for line in evidence.long_form if line["gain_over_other"] is None]
-    assert len(missing) == len(evidence.long_form) - len(evidence.lines) > 0 and not any(m["runs"] for m in missing)
+    missing = numbers[numbers["other_gain"].isna()]
+    assert len(missing) == len(numbers) - len(evidence.shown) > 0 and not missing["runs"].any()
+    for shown in (verdicts, evidence):
+        assert shown.runs.shape == shown.shown.shape and shown.runs.iloc[0, 0] == (*ids[0], *ids[1])
 
 
 @pytest.mark.parametrize("style", FORMATS)
 def test_claims_in_every_format_even_of_nothing(style):
     for records in ([], runs("dfd", over(SURE)) + runs(LR, BASE)):
-        text = render(claims_table.sheets(PAPER, records, right), style)
+        text = render(made(records), style)
         assert "undecided" in text
     if style == "json":
         assert {line["verdict"] for line in json.loads(text)} == {"undecided"}

@@ -437,6 +437,7 @@ def test_a_notebook_shows_what_is_printed(many):
 @pytest.fixture
 def lrbench(many, monkeypatch, capsys):
     monkeypatch.setenv("LRBENCH_RESULTS", str(many.store.root))
+    monkeypatch.setenv("LRBENCH_BASELINES", "none")
 
     def call(*args):
         monkeypatch.setattr(sys, "argv", ["lrbench", *map(str, args)])

@@ -8,7 +8,7 @@ import pytest
 from helpers import tiny
 from helpers.records import LR, net, record
 
-from lrbench.report.frame import CONDITIONS, WAY, WITHIN, classifiers, failures, frame, tables
+from lrbench.report.frame import CONDITIONS, WAY, WITHIN, classifiers, failures_of, frame, tables
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import Store
 
@@ -118,7 +118,7 @@ def test_runs_that_failed_are_rows_and_belong_to_tables(tmp_path):
     failed = results[results["status"] == "failed"].set_index("id")
     assert failed.loc[student.id, "size"] == "8x8" and failed.loc[student.id, "why"] == "out of memory"
     [table] = tables(results)
-    assert set(failures(results, table)["id"]) == {student.id, net_x4.id}
+    assert set(failures_of(results, table)["id"]) == {student.id, net_x4.id}
 
 
 def test_what_is_deployed_is_what_the_record_says_or_where_nothing_stands_in_front_all_parameters():

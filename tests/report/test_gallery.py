@@ -13,6 +13,7 @@ from lrbench.data.importing import import_dataset
 from lrbench.errors import UserError
 from lrbench.plan.plan import plan
 from lrbench.report import curves, gallery, plots, published
+from lrbench.report.frame import frame
 from lrbench.spec.record import DataFacts, Record
 from lrbench.store.store import Store
 
@@ -28,8 +29,8 @@ def trained(method="sr-espcn", train_psnr=25.0, **changes):
     return one.model_copy(update={"metrics": one.metrics | {"train_psnr": train_psnr}})
 
 
-def chosen(records, sr_scale=None):
-    return [one.id for one in gallery.choose(records, NETS, sr_scale)]
+def chosen(records, sr_scale=None, dataset=None):
+    return list(gallery.choose(frame(records), NETS, sr_scale, dataset)["id"])
 
 
 def test_the_figure_is_the_papers():
@@ -100,15 +101,15 @@ def test_of_equal_tests_the_first_by_name_is_drawn_unless_another_is_asked_for()
     records = [trained(dataset=dataset) for dataset in ("svhn", "cifar10", "digits")]
     for order in (records, records[::-1]):
         assert chosen(order) == [records[1].id]
-        assert [one.id for one in gallery.choose(order, NETS, dataset="svhn")] == [records[0].id]
+        assert chosen(order, dataset="svhn") == [records[0].id]
     with pytest.raises(UserError, match=r"--dataset svhm: .*; did you mean 'svhn'"):
-        gallery.choose(records, NETS, dataset="svhm")
+        chosen(records, dataset="svhm")
 
 
-def test_a_data_set_and_an_sr_scale_that_were_not_run_together_are_refused():
+def test_a_dataset_and_an_sr_scale_that_were_not_run_together_are_refused():
     records = [trained(dataset="svhn"), trained(dataset="digits", settings={"sr_scale": 4})]
     with pytest.raises(UserError, match=r"--sr-scale 4: there is no such run to draw; .*2"):
-        gallery.choose(records, NETS, 4, "svhn")
+        chosen(records, 4, "svhn")
 
 
 def test_an_sr_scale_that_was_not_run_is_refused_with_those_that_were():
@@ -121,7 +122,7 @@ def test_an_sr_scale_that_was_not_run_is_refused_with_those_that_were():
 
 
 class Toys:
-    """A store with SR nets on an imported data set, 4x4 to 8x8 pixels, that restore noise."""
+    """A store with SR nets on an imported dataset, 4x4 to 8x8 pixels, that restore noise."""
 
     def __init__(self, folder):
         draw = np.random.default_rng(0)
@@ -144,7 +145,7 @@ class Toys:
         return self.store.save(one, curve, {"restored": restored, "psnr": np.zeros(12)}, save_tensors({}))
 
     def columns(self):
-        return gallery.columns(gallery.choose(self.store.records(), NETS, None), FIG_3.nets, self.store, self.data)
+        return gallery.columns(gallery.choose(frame(self.store), NETS), FIG_3.nets, self.store, self.data)
 
 
 @pytest.fixture
@@ -195,11 +196,11 @@ def test_a_subset_of_the_test_images_is_shown_as_it_was_restored(toys):
 
 
 def test_a_run_without_restored_images_is_named(toys):
-    one = toys.put("sr-espcn")
-    lacking = one.model_copy(update={"id": "5" * 16, "files": {}})
-    lacking = toys.store.save(lacking, CURVE, {"psnr": np.zeros(12)}, save_tensors({}))
+    toys.put("sr-espcn")
+    lacking = toys.put("sr-vdsr")
+    toys.store.save(lacking, CURVE, {"psnr": np.zeros(12)}, save_tensors({}))
     with pytest.raises(UserError, match=f"{lacking.id} .* no restored image"):
-        gallery.columns([one, lacking], FIG_3.nets, toys.store, toys.data)
+        toys.columns()
 
 
 def test_images_that_have_gone_are_asked_for(toys):
@@ -233,9 +234,9 @@ def test_the_gallery_is_no_blank_page(toys, tmp_path):
     assert imread(tmp_path / "deep" / "fig3.png").std() > 0.1
 
 
-def test_the_title_names_the_data_set_and_each_seed_once(toys):
-    records = [toys.put("sr-espcn", seed=3), toys.put("sr-vdsr", seed=1), toys.put("sr-srgan", seed=3)]
-    assert gallery.title(FIG_3, records) == (
+def test_the_title_names_the_dataset_and_each_seed_once(toys):
+    toys.put("sr-espcn", seed=3), toys.put("sr-vdsr", seed=1), toys.put("sr-srgan", seed=3)
+    assert gallery.title(FIG_3, gallery.choose(frame(toys.store), NETS)) == (
         "Fig. 3: toys 4x4 to 8x8, area, 12 test images\nPSNR (RGB) below each; seed 3, 1"
     )
 
@@ -244,9 +245,9 @@ def test_curves_of_sr_nets_are_of_psnr(toys):
     toys.put("sr-espcn")
     toys.put("sr-espcn", seed=1, curve=CURVE.replace("22", "24"))
     toys.put("sr-vdsr")
-    loss, quality = curves.curves(toys.store).axes
+    loss, quality = curves.curves(frame(toys.store), toys.store).axes
     assert (loss.get_ylabel(), quality.get_ylabel()) == ("training loss", "PSNR on training images (dB)")
-    assert loss.get_title(loc="left") == "toys 4x4 to 8x8, area, 12 test images"
+    assert loss.get_title(loc="left") == "Restoration\ntoys 4x4 to 8x8, area, 12 test images"
     drawn = {line.get_label(): line.get_ydata().tolist() for line in quality.lines}
     assert drawn == {"ESPCN (SR net)": [20.0, 21.0, 23.0], "VDSR (SR net)": [20.0, 21.0, 22.0]}
     assert [text.get_text() for text in quality.get_legend().get_texts()] == list(drawn)
@@ -255,15 +256,7 @@ def test_curves_of_sr_nets_are_of_psnr(toys):
 def test_curves_of_sr_nets_and_classifiers_share_no_panel(toys):
     toys.put("sr-espcn")
     toys.put("espcn", curve=CURVE.replace("psnr", "top1"))
-    # a classifier is known by its accuracy
-    [one] = [one for one in toys.store.records() if one.spec.method == "espcn"]
-    toys.store.save(
-        one.model_copy(update={"metrics": one.metrics | {"top1": 30.0}}),
-        toys.store.curve(one.id),
-        toys.store.predictions(one.id),
-        save_tensors({}),
-    )
-    panels = [axes for axes in curves.curves(toys.store).axes if axes.get_visible()]
+    panels = [axes for axes in curves.curves(frame(toys.store), toys.store).axes if axes.get_visible()]
     labels = {axes.get_ylabel(): {line.get_label() for line in axes.lines} for axes in panels}
     assert labels["PSNR on training images (dB)"] == {"ESPCN (SR net)"}
     assert labels["top-1 on training images (%)"] == {"ESPCN (resnet18 x0.125)"}

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import re
 import subprocess
 import sys
@@ -12,13 +11,14 @@ import numpy as np
 import pytest
 import scipy.stats
 from helpers import many
-from helpers.cli import COMMAND
+from helpers.cli import process
 from helpers.records import LR, net, record
 from safetensors.torch import save as save_tensors
 
+from lrbench.method import naming
 from lrbench.report import leaderboard, tables
-from lrbench.report.formats import HR_MARK, render
-from lrbench.report.site.linked import link
+from lrbench.report.formats import HR_MARK, print_tables, render
+from lrbench.report.frame import frame
 from lrbench.spec.runspec import PROTOCOL
 from lrbench.store.store import Store
 
@@ -44,13 +44,21 @@ def put(store, method=LR, seed=0, accuracy=0.7, settings=None, status="done", me
     measured |= {"train_seconds": 90.0 + seed} | (metrics or {})
     facts = one.data.model_copy(update={"test_images": IMAGES})
     update = {"metrics": one.metrics | measured, "data": facts, "status": status, "needs_weights": weights or {}}
-    one = one.model_copy(update=update)
+    one = one.model_copy(update=update | {"about": naming.about(method)})
     return store.save(one, "epoch,loss\n1,2\n", {"predicted": predicted, "label": LABELS}, save_tensors({}))
 
 
+def boards(store):
+    return tables.tables(tables.LEADERBOARD, frame(store), store.right)
+
+
+def text(store, style):
+    return render(boards(store), style)
+
+
 def rows(store):
-    """The CSV of the leaderboard, a dict a row."""
-    return list(csv.DictReader(io.StringIO(leaderboard.text(store, "csv"))))
+    """The CSV of the leaderboard, a dict for each row."""
+    return list(csv.DictReader(io.StringIO(text(store, "csv"))))
 
 
 def row(store, **wanted):
@@ -58,9 +66,17 @@ def row(store, **wanted):
     return found
 
 
-def sheet(store):
-    [one] = leaderboard.of_store(store)[0]
+def board(store):
+    [one] = boards(store)
     return one
+
+
+def lines(store):
+    return board(store).shown.to_numpy().tolist()
+
+
+def notes(store):
+    return "\n".join(board(store).notes)
 
 
 def right(store, one):
@@ -94,25 +110,25 @@ def test_every_number_can_be_recomputed_from_the_runs(store):
     assert (found["n"], found["diverged"], found["epochs_in_weights"]) == ("3", "0", "100")
 
     assert found["control_runs"].split() == [one.id for one in baselines[:3]]
-    assert (found["reference"], found["gain_seeds"], found["gain_n"]) == (LR, "0 1 2", "3")
+    assert (found["reference"], found["control_seeds"], found["control_n"]) == (LR, "0 1 2", "3")
     baseline = np.array([100 * right(store, one).mean() for one in baselines[:3]])
-    assert float(found["gain"]) == pytest.approx((scores - baseline).mean(), abs=1e-4)
+    assert float(found["control_gain"]) == pytest.approx((scores - baseline).mean(), abs=1e-4)
     test = scipy.stats.ttest_rel(scores, baseline)
-    assert float(found["t_own_p"]) == pytest.approx(test.pvalue, rel=1e-4)
+    assert float(found["control_own_p"]) == pytest.approx(test.pvalue, rel=1e-4)
     pairs = zip((students[1], students[2], students[0]), baselines, strict=False)
     differences = np.stack([right(store, one) - right(store, other) for one, other in pairs])
     n = differences.shape[1]  # the table's only gain, whose spread is at least what the images give
     of_images = 100 * np.sqrt(np.mean([(abs(d).sum() - d.sum() ** 2 / n) / n**2 for d in differences]))
     half = scipy.stats.t.ppf(0.975, 2) * max((scores - baseline).std(ddof=1), of_images) / np.sqrt(3)
     by_t = (scores - baseline).mean() + np.array([-half, half])
-    assert [float(found["t_low"]), float(found["t_high"])] == pytest.approx(by_t, abs=1e-3)
+    assert [float(found["control_t_low"]), float(found["control_t_high"])] == pytest.approx(by_t, abs=1e-3)
     by_images = pigeonhole(differences)
-    images = float(found["images_low"]), float(found["images_high"])
+    images = float(found["control_images_low"]), float(found["control_images_high"])
     assert images == pytest.approx(by_images, abs=0.1 * (by_images[1] - by_images[0]))
-    assert 0 < float(found["images_p"]) < 0.01 < float(found["t_p"]) * 10
+    assert 0 < float(found["control_images_p"]) < 0.01 < float(found["control_p"]) * 10
     wider = max([images, tuple(by_t)], key=lambda ends: ends[1] - ends[0])
-    assert [float(found["gain_low"]), float(found["gain_high"])] == pytest.approx(wider, abs=1e-3)
-    assert len(found["mcnemar_p"].split()) == 3
+    assert [float(found["control_low"]), float(found["control_high"])] == pytest.approx(wider, abs=1e-3)
+    assert len(found["control_mcnemar_p"].split()) == 3
     assert found["teacher_top1"] == ""  # it is not stored here
 
     assert (found["parameters"], found["macs"]) == ("701466", "35046656")
@@ -131,31 +147,30 @@ def test_the_teachers_score_stands_beside_its_students(store):
 def test_what_is_shown_is_what_the_csv_has(store):
     for seed in range(3):
         put(store, "dfd", seed, 0.9), put(store, LR, seed, 0.6)
-    found, shown = row(store, method="dfd"), sheet(store)
-    line = dict(zip(shown.head, shown.lines[0], strict=True))
+    found, line = row(store, method="dfd"), board(store).shown.iloc[0]
     assert line["top-1 %"] == f"{float(found['top1_mean']):.2f} ± {float(found['top1_sd']):.2f} (3)"
-    ends = f"{float(found['gain_low']):+.2f}, {float(found['gain_high']):+.2f}"
-    assert line["gain"] == f"{float(found['gain']):+.2f} [{ends}] (3) §" and found["gain_mark"] == "§"
+    ends = f"{float(found['control_low']):+.2f}, {float(found['control_high']):+.2f}"
+    assert line["gain"] == f"{float(found['control_gain']):+.2f} [{ends}] (3) §" and found["control_mark"] == "§"
     assert [line[name] for name in ("epochs", "params", "MACs", "min")] == ["100", "0.701", "35.0", "1.5"]
-    assert shown.long_form == json.loads(leaderboard.text(store, "json"))
-    assert render([shown], "csv") == leaderboard.text(store, "csv")
+    assert [one["control_gain"] for one in json.loads(text(store, "json"))] == [float(found["control_gain"]), None]
 
 
 def test_the_wider_interval_is_taken_and_two_seeds_get_no_mark(store):
     for seed in range(2):
         put(store, "dfd", seed, 0.95), put(store, LR, seed, 0.3)
     found = row(store, method="dfd")
-    assert float(found["images_low"]) > 0 and found["gain_mark"] == "" and found["gain_n"] == "2"
-    lows, highs = ([float(found[f"{name}_{end}"]) for name in ("t", "images")] for end in ("low", "high"))
+    assert float(found["control_images_low"]) > 0 and found["control_mark"] == "" and found["control_n"] == "2"
+    lows, highs = ([float(found[f"control_{name}_{end}"]) for name in ("t", "images")] for end in ("low", "high"))
     widths = [high - low for low, high in zip(lows, highs, strict=True)]
-    assert float(found["gain_high"]) - float(found["gain_low"]) == pytest.approx(max(widths), abs=1e-3)
+    assert float(found["control_high"]) - float(found["control_low"]) == pytest.approx(max(widths), abs=1e-3)
 
 
 def test_one_seed_speaks_of_images_alone(store):
     put(store, "dfd", 0, 0.95), put(store, LR, 0, 0.3)
     found = row(store, method="dfd")
-    assert (found["t_p"], found["t_low"], found["top1_sd"], found["gain_mark"]) == ("", "", "", "")
-    assert (found["gain_low"], found["gain_high"]) == (found["images_low"], found["images_high"])
+    assert [found[name] for name in ("control_own_p", "control_t_low", "top1_sd", "control_mark")] == [""] * 4
+    assert float(found["control_p"]) == pytest.approx(float(found["control_mcnemar_p"]), rel=0.01)
+    assert (found["control_low"], found["control_high"]) == (found["control_images_low"], found["control_images_high"])
 
 
 # --- who is compared with whom --------------------------------------------------------------------------
@@ -169,14 +184,14 @@ def test_the_control_starts_as_the_row_does_and_has_its_epochs_and_its_network(s
     put(store, "dfd", backbone="alexnet")
     assert row(store, method="dfd", backbone="resnet18")["control_runs"] == control.id
     found = row(store, method="dfd", backbone="alexnet")
-    assert (found["gain"], found["control_runs"]) == ("", "")
-    assert all(one["gain"] == "" for one in rows(store) if one["method"] == LR)
+    assert (found["control_gain"], found["control_runs"]) == ("", "")
+    assert all(one["control_gain"] == "" for one in rows(store) if one["method"] == LR)
 
 
 def test_unequal_epochs_are_never_compared(store):
     put(store, LR, settings=SCRATCH)
     put(store, "dfd", settings=SCRATCH, metrics={"epochs_in_weights": 200})
-    assert row(store, method="dfd")["gain"] == ""
+    assert row(store, method="dfd")["control_gain"] == ""
 
 
 def test_seeds_that_only_one_has_are_in_no_gain(store):
@@ -185,25 +200,24 @@ def test_seeds_that_only_one_has_are_in_no_gain(store):
     for seed in (1, 3, 7):
         put(store, LR, seed)
     found = row(store, method="dfd")
-    assert (found["n"], found["gain_n"], found["gain_seeds"]) == ("4", "2", "1 3")
-    assert "(4)" in sheet(store).lines[0][2] and "(2)" in sheet(store).lines[0][3]
+    assert (found["n"], found["control_n"], found["control_seeds"]) == ("4", "2", "1 3")
+    assert "(4)" in lines(store)[0][2] and "(2)" in lines(store)[0][3]
 
 
 def test_precision_splits_nothing_and_is_named(store):
     put(store, "dfd", 0, 0.9, precision="bf16"), put(store, LR, 0, precision="fp32", finished="2026-02-01")
-    notes = "\n".join(sheet(store).notes)
-    assert row(store, method="dfd")["gain"] and "Compared across precisions: DFD" in notes
+    assert row(store, method="dfd")["control_gain"] and "Compared across precisions: DFD" in notes(store)
     put(store, LR, 0, 0.5, precision="bf16")
     found = row(store, method="dfd")
-    assert found["reference_precision"] == "bf16" and "across" not in "\n".join(sheet(store).notes)
+    assert found["reference_precision"] == "bf16" and "across" not in notes(store)
     assert {one["row"].partition(" [")[2] for one in rows(store) if one["method"] == LR} == {"fp32]", "bf16]"}
 
 
 def test_the_reference_is_named_by_installed_tables(monkeypatch, store):
     assert leaderboard.references() == [LR]
     put(store, "dfd"), put(store, LR)
-    monkeypatch.setattr(leaderboard, "references", lambda warn: ["dfd"])
-    assert [one["reference"] for one in rows(store) if one["gain"]] == ["dfd"]
+    monkeypatch.setattr(leaderboard, "references", lambda note: ["dfd"])
+    assert [one["reference"] for one in rows(store) if one["control_gain"]] == ["dfd"]
 
 
 def test_other_weights_of_a_needed_run_are_named(store):
@@ -212,16 +226,16 @@ def test_other_weights_of_a_needed_run_are_named(store):
     [role] = [role for role, need in one.spec.needs.items() if need.method == teacher]
     put(store, "dfd", weights={role: "a" * 64})
     put(store, "dfd", settings=SCRATCH | {"lam": 0.5}, weights={role: "a" * 64})
-    assert "more than once" not in "\n".join(sheet(store).notes)
+    assert "more than once" not in notes(store)
     put(store, "dfd", settings=SCRATCH | {"lam": 0.1}, weights={role: "b" * 64})
-    assert "to different weights. 1 of the 3 runs here" in "\n".join(sheet(store).notes)
+    assert "to different weights. 1 of the 3 runs here" in notes(store)
 
 
 def test_a_teacher_that_was_trained_again_since_is_named(store):
     put(store, "dfd", weights={"teacher": "a" * 64})
-    assert "more than once" not in "\n".join(sheet(store).notes)
+    assert "more than once" not in notes(store)
     put(store, "hr-baseline")
-    assert "to different weights. 1 of the 1 runs here" in "\n".join(sheet(store).notes)
+    assert "to different weights. 1 of the 1 runs here" in notes(store)
 
 
 def test_a_control_that_diverged_is_counted_and_a_teacher_that_did_is_in_no_mean(store):
@@ -230,9 +244,9 @@ def test_a_control_that_diverged_is_counted_and_a_teacher_that_did_is_in_no_mean
         put(store, "hr-baseline", seed, 0.1 if seed == 2 else 0.9, status="diverged" if seed == 2 else "done")
     put(store, "dfd", 3, 0.1, status="diverged")  # which has no control
     found = row(store, method="dfd")
-    assert (found["gain_seeds"], found["gain_diverged"], found["n"]) == ("0 2", "1", "3")
+    assert (found["control_seeds"], found["control_diverged"], found["n"]) == ("0 2", "1", "3")
     assert float(found["teacher_top1"]) > 85
-    [line] = [line for line in sheet(store).lines if line[0].startswith("DFD")]
+    [line] = [line for line in lines(store) if line[0].startswith("DFD")]
     assert f"{float(found['teacher_top1']):.2f}" in line
 
 
@@ -245,9 +259,9 @@ def test_the_best_stands_first_and_hr_is_marked(store):
         put(store, "dfd", seed, 0.6, SCRATCH | {"lam": 0.5})
     scores = [float(one["top1_mean"]) for one in rows(store)]
     assert scores == sorted(scores, reverse=True) and len(scores) == 4
-    marked = [line for line in sheet(store).lines if line[0].endswith(HR_MARK)]
-    assert marked == [sheet(store).lines[0]] and marked[0][3] == "-"
-    assert any(note.startswith(HR_MARK) for note in sheet(store).notes)
+    marked = [line for line in lines(store) if line[0].endswith(HR_MARK)]
+    assert marked == [lines(store)[0]] and marked[0][3] == "-"
+    assert any(note.startswith(HR_MARK) for note in board(store).notes)
 
 
 def test_a_run_on_hr_stands_in_every_table_of_its_data(store):
@@ -256,14 +270,14 @@ def test_a_run_on_hr_stands_in_every_table_of_its_data(store):
         put(store, LR, **changes)
     found = [(one["dataset"], one["size"]) for one in rows(store) if one["runs"] == hr.id]
     assert found == [("cifar10", "8x8"), ("cifar10", "16x16")]
-    titles = [one.title for one in leaderboard.of_store(store)[0]]
+    titles = [one.title for one in boards(store)]
     assert titles == ["Leaderboard: cifar10 8x8", "Leaderboard: cifar10 16x16", "Leaderboard: svhn 8x8"]
 
 
 def test_protocols_never_meet_and_the_older_is_named(store):
     for protocol in (1, PROTOCOL):
         put(store, LR, spec={"protocol": protocol}), put(store, "dfd", spec={"protocol": protocol})
-    newer, older = leaderboard.of_store(store)[0]
+    newer, older = boards(store)
     assert (newer.title, older.title) == ("Leaderboard: cifar10 8x8", "Leaderboard: cifar10 8x8, protocol 1")
     ids = {protocol: {one["runs"] for one in rows(store) if one["protocol"] == protocol} for protocol in ("1", "2")}
     assert len(ids["1"]) == len(ids["2"]) == 2 and not ids["1"] & ids["2"]
@@ -271,7 +285,7 @@ def test_protocols_never_meet_and_the_older_is_named(store):
 
 def test_a_batch_size_and_a_field_that_came_later_split_tables_and_are_named(store):
     put(store), put(store, batch_size=32), put(store, dropout=0.5)
-    said = [one.protocol for one in leaderboard.of_store(store)[0]]
+    said = [one.conditions for one in boards(store)]
     assert len(said) == 3 and sum("batches of 32" in one for one in said) == 1
     assert sum("dropout 0.5" in one for one in said) == 1
 
@@ -283,9 +297,9 @@ def test_versions_of_one_experiment_have_rows_of_their_own(store):
 
 def test_widths_are_named_once_or_in_each_row(store):
     put(store, width=0.25)
-    assert "width 0.25" in sheet(store).protocol and sheet(store).lines[0][0] == "LR-baseline (resnet18)"
+    assert "width 0.25" in board(store).conditions and lines(store)[0][0] == "LR-baseline (resnet18)"
     put(store, width=0.5)
-    assert {line[0] for line in sheet(store).lines} == {f"LR-baseline (resnet18 x{width})" for width in ("0.25", "0.5")}
+    assert {line[0] for line in lines(store)} == {f"LR-baseline (resnet18 x{width})" for width in ("0.25", "0.5")}
 
 
 # --- nothing vanishes -----------------------------------------------------------------------------------
@@ -296,75 +310,78 @@ def test_a_diverged_seed_is_counted_and_in_no_mean(store):
     lost = put(store, "dfd", 2, 0.1, status="diverged")
     for seed in range(3):
         put(store, LR, seed)
-    found, [line] = row(store, method="dfd"), [one for one in sheet(store).lines if one[0].startswith("DFD")]
+    found, [line] = row(store, method="dfd"), [one for one in lines(store) if one[0].startswith("DFD")]
     mean = np.mean([one.top1 for one in kept])
     assert re.fullmatch(rf"{mean:.2f} ± \d+\.\d\d \(2 of 3; 1 diverged\)", line[2])
     assert (found["runs"].split(), found["diverged_runs"]) == ([one.id for one in kept], lost.id)
-    assert (found["gain_seeds"], found["gain_mark"]) == ("0 1", "")
-    assert any("diverged" in note for note in sheet(store).notes)
+    assert (found["control_seeds"], found["control_mark"]) == ("0 1", "")
+    assert any("diverged" in note for note in board(store).notes)
 
 
 def test_a_control_that_diverged_is_no_control(store):
     put(store, "dfd", 0), put(store, LR, 0, status="diverged")
-    assert row(store, method="dfd")["gain"] == ""
+    assert row(store, method="dfd")["control_gain"] == ""
 
 
 def test_a_row_of_which_every_seed_diverged_stands_last(store):
     for seed in range(2):
         put(store, "dfd", seed, 0.99, status="diverged"), put(store, LR, seed, 0.2)
     assert [one["method"] for one in rows(store)] == [LR, "dfd"]
-    assert sheet(store).lines[1][2:4] == ["- (0 of 2; 2 diverged)", "-"]
+    assert lines(store)[1][2:4] == ["diverged (2)", "-"]
 
 
 def test_a_network_that_predicts_one_class_says_so(store):
     put(store, LR, 0, metrics={"predicted_classes": 1}), put(store, LR, 1, metrics={"predicted_classes": 10})
     put(store, "dfd", 0, 0.1, metrics={"predicted_classes": 1})
-    assert [line[2].partition("(")[2] for line in sheet(store).lines] == [
+    assert [line[2].partition("(")[2] for line in lines(store)] == [
         "2; predicts one class in 1)",
         "1; predicts one class)",
     ]
-    assert [one["one_class"] for one in rows(store)] == ["1", "1"]
+    assert [one["one_class"] for one in rows(store)] == ["0", "0"]  # the seeds
 
 
 def test_what_failed_is_named_below_its_table_alone(store):
     put(store, LR), put(store, LR, scale=2)
-    failed, restorer = record("dfd", seed=5).spec, net("sr-espcn").spec
-    for spec in (failed, restorer):
+    failed = [record("dfd", seed=5).spec, net("sr-espcn").spec]
+    for spec in failed:
         store.write_failure(spec, "out of memory")
-    small, large = leaderboard.of_store(store)[0]
-    assert [sum(one.id in note and "out of memory" in note for note in small.notes) for one in (failed, restorer)] == [
-        1,
-        1,
-    ]
+    small, large = boards(store)
+    for spec in failed:
+        assert sum(f"{naming.described(spec)}: out of memory" in note for note in small.notes) == 1
     assert "Failed" not in "\n".join(large.notes)
-    assert failed.id not in leaderboard.text(store, "csv")
+    assert failed[0].id not in text(store, "csv")
 
 
 def test_a_table_of_failures_alone_is_there(store):
     store.write_failure(record("dfd").spec, "out of memory")
-    one = sheet(store)
-    assert one.title == "Leaderboard: cifar10 x4" and not one.lines and "out of memory" in one.notes[0]
-    assert "out of memory" in leaderboard.text(store, "md") and leaderboard.text(store, "csv") == "table\n"
+    one = board(store)
+    assert one.title == "Leaderboard: cifar10 x4" and not len(one.shown) and "out of memory" in one.notes[0]
+    assert "out of memory" in text(store, "md") and text(store, "csv") == "table\n"
 
 
-def test_in_the_report_a_row_leads_to_its_runs_and_those_of_its_control(store):
-    own = [put(store, "dfd", 0, 0.9).id, put(store, LR, 0).id, put(store, "dfd", 1, 0.1, status="diverged").id]
-    linked = link(sheet(store), set(own))
-    assert [set(line[0].runs) for line in linked.rows] == [{*own}, {own[1]}]
+def test_a_row_knows_its_runs_and_those_of_its_control(store):
+    own = [put(store, "dfd", seed, 0.9, status=status).id for seed, status in enumerate(("done", "diverged"))]
+    control = put(store, LR, 0).id
+    assert board(store).runs.to_numpy().tolist() == [
+        [(*own,), (), (), (control,), (), (), (), ()],
+        [(control,), *[()] * 7],
+    ]
 
 
 # --- formats and the command ----------------------------------------------------------------------------
 
 
-def test_long_names_go_on_in_a_line_of_their_own(store):
+def test_long_names_go_on_in_a_line_of_their_own_on_a_terminal(store, monkeypatch, capsys):
     settings = SCRATCH | {"lam": 0.123456789012345, "reduction": "sum"}
     put(store, "dfd", 0, 0.8, settings, backbone="timm:mobilenetv3_small_100"), put(store, LR)
-    text = [line for line in leaderboard.text(store, "md").splitlines() if line.startswith("|")]
-    assert max(map(len, text)) <= leaderboard.LINE and len({len(line) for line in text}) == 1
-    lines = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text[2:]]
-    assert len(lines) > 2 and all(not any(line[1:]) for line in lines[1:-1])
-    [name] = [line[0] for line in sheet(store).lines if line[0].startswith("DFD")]
-    assert " ".join(line[0] for line in lines[:-1]) == name
+    for name, value in {"COLUMNS": "110", "FORCE_COLOR": "1"}.items():
+        monkeypatch.setenv(name, value)
+    print_tables(boards(store))
+    shown = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, shown)) <= 110
+    head = next(line for line in shown if "MACs" in line)
+    names = "".join(line[: head.index("epochs")] for line in shown[shown.index(head) :]).replace(" ", "")
+    assert lines(store)[0][0].replace(" ", "") in names
 
 
 @pytest.mark.parametrize("style", ["md", "csv", "latex", "json"])
@@ -372,37 +389,41 @@ def test_the_command_as_a_process(style, store, tmp_path):
     for seed in range(2):
         put(store, "dfd", seed, 0.8), put(store, LR, seed)
     out = tmp_path / "board"
-    args = ["table", "leaderboard", "--results", str(store.root), "--format", style, "--out", str(out)]
-    done = subprocess.run([*COMMAND, *args], env=os.environ | {"OMP_NUM_THREADS": "1"}, text=True, capture_output=True)
+    args = ["table", "leaderboard", "--results", store.root, "--format", style, "--out", out]
+    done = process(*map(str, args))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert out.read_text() == tables.text("leaderboard", store, style) == leaderboard.text(store, style)
-    assert LR in out.read_text() or "LR-baseline" in out.read_text()
+    assert out.read_text() == text(store, style) and "LR-baseline" in out.read_text()
 
 
 def test_an_empty_store(store):
-    assert "Nothing has been run yet" in leaderboard.text(store, "md")
-    assert json.loads(leaderboard.text(store, "json")) == [] and leaderboard.text(store, "csv") == "table\n"
+    assert "Nothing has been run yet" in text(store, "md")
+    assert json.loads(text(store, "json")) == [] and text(store, "csv") == "table\n"
 
 
-def test_help_and_other_tables_load_no_pandas():
-    code = "import sys, lrbench.cli, lrbench.report.tables; print(*{'pandas', 'torch'} & {*sys.modules})"
-    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True)
-    assert (done.returncode, done.stdout.strip()) == (0, "")
+def test_what_records_say_is_shown_without_torch(store):
+    put(store, "dfd"), put(store)
+    code = (
+        "import sys, pathlib; from lrbench.store import Store; from lrbench.report import frame, tables; "
+        "store = Store(pathlib.Path(sys.argv[1])); results = frame.frame(store); "
+        "print(*[tables.tables(name, results, store.right) for name in tables.names()[-4:]], 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, store.root], text=True, capture_output=True)
+    assert done.returncode == 0 and "DFD" in done.stdout and done.stdout.endswith(" False\n"), done.stderr
 
 
 @pytest.mark.slow
 def test_many_records_each_stand_somewhere(tmp_path, monkeypatch):
     monkeypatch.setattr(many, "TEST_IMAGES", 300)
     records = many.write(tmp_path / "runs", 200)
-    board = rows(Store(tmp_path / "runs"))
+    found = rows(Store(tmp_path / "runs"))
     classifiers = {one.id: one for one in records if not one.restores}
-    shown = [run for one in board for run in one["runs"].split()]
+    shown = [run for one in found for run in one["runs"].split()]
     assert {*shown} == {*classifiers}
-    for one in board:
+    for one in found:
         runs = [classifiers[run] for run in one["runs"].split()]
         assert len({(run.spec.method, run.spec.backbone, run.spec.width, run.spec.dataset) for run in runs}) == 1
         assert float(one["top1_mean"]) == pytest.approx(np.mean([run.top1 for run in runs]), abs=1e-4)
         for control in one["control_runs"].split():
             assert classifiers[control].spec.method == LR and classifiers[control].spec.scale == float(one["scale"])
-    per_table = {tuple(one[name] for name in ("dataset", "size")) for one in board}
+    per_table = {tuple(one[name] for name in ("dataset", "size")) for one in found}
     assert per_table == {(dataset, size) for dataset in ("cifar10", "svhn") for size in ("8x8", "16x16")}

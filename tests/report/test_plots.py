@@ -13,6 +13,7 @@ from safetensors.torch import save as save_tensors
 
 from lrbench.errors import UserError
 from lrbench.report import curves, palette, plots
+from lrbench.report.frame import frame
 from lrbench.store.store import Store
 
 EPOCHS = 3
@@ -34,6 +35,10 @@ def store(tmp_path):
     return store
 
 
+def drawn(store, *chosen):
+    return curves.curves(frame(store), store, *chosen)
+
+
 def titles(figure):
     return [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
 
@@ -42,17 +47,17 @@ def test_curves_have_a_panel_for_each_quantity_and_a_line_for_each_row(store):
     for seed in (0, 1):
         put(store, 70.0 + 10 * seed, seed=seed)
     put(store, 90.0, "dfd", settings={"lam": 0.25})
-    figure = curves.curves(store)
+    figure = drawn(store)
     loss, top1 = figure.axes  # each has one term, which is its whole loss
     assert [axes.get_ylabel() for axes in figure.axes] == ["training loss", "top-1 on training images (%)"]
     assert {axes.get_xlabel() for axes in figure.axes} == {"epoch"}
     labels = [text.get_text() for text in top1.get_legend().get_texts()]
     assert sorted(labels) == ["DFD lam=0.25 (resnet18)", "LR-baseline (resnet18)"]
-    drawn = {line.get_label(): line for line in top1.lines}
-    assert set(drawn) == set(labels) == {line.get_label() for line in loss.lines}
+    of_row = {line.get_label(): line for line in top1.lines}
+    assert set(of_row) == set(labels) == {line.get_label() for line in loss.lines}
     assert len({line.get_color() for line in top1.lines}) == 2
-    assert drawn["LR-baseline (resnet18)"].get_xdata().tolist() == [1, 2, 3]
-    assert drawn["LR-baseline (resnet18)"].get_ydata().tolist() == [73.0, 74.0, 75.0]  # the seeds' mean
+    assert of_row["LR-baseline (resnet18)"].get_xdata().tolist() == [1, 2, 3]
+    assert of_row["LR-baseline (resnet18)"].get_ydata().tolist() == [73.0, 74.0, 75.0]  # the seeds' mean
     heights = [band.get_paths()[0].get_extents().get_points()[:, 1].tolist() for band in top1.collections]
     assert sorted(heights) == [[68.0, 80.0], [88.0, 90.0]]  # and their range
     assert titles(figure) == [loss.get_title(loc="left")]
@@ -66,7 +71,7 @@ def test_each_protocol_and_resolution_has_panels_of_its_own(store):
     put(store, 80.0, dataset="svhn", select="best-epoch", val=True)
     put(store, 90.0, "hr-baseline")
     with warnings.catch_warnings(action="error"):
-        figure = curves.curves(store)
+        figure = drawn(store)
     assert [title.partition("\n")[0] for title in sorted(titles(figure))] == [
         "cifar10 16x16",
         "cifar10 8x8",
@@ -87,12 +92,12 @@ def test_each_protocol_and_resolution_has_panels_of_its_own(store):
 
 def test_losses_that_are_far_apart_are_drawn_on_a_log_axis(store):
     put(store, 60.0)
-    assert curves.curves(store).axes[0].get_yscale() == "linear"
+    assert drawn(store).axes[0].get_yscale() == "linear"
     far = put(store, 70.0, "dfd")
     rewritten = store.curve(far.id).replace("\n1,3,", "\n1,400,")
     assert rewritten != store.curve(far.id)
     store.save(far, rewritten, store.predictions(far.id), save_tensors({}))
-    assert [axes.get_yscale() for axes in curves.curves(store).axes] == ["log", "linear"]
+    assert [axes.get_yscale() for axes in drawn(store).axes] == ["log", "linear"]
 
 
 def test_each_term_of_a_loss_has_a_panel_which_runs_of_that_term_alone_share(store):
@@ -102,15 +107,15 @@ def test_each_term_of_a_loss_has_a_panel_which_runs_of_that_term_alone_share(sto
     text = "\n".join(["epoch,loss,recognition,distillation,train_top1", *lines]) + "\n"
     store.save(two, text, store.predictions(two.id), save_tensors({}))
     with warnings.catch_warnings(action="error"):
-        panels = {axes.get_ylabel(): axes for axes in curves.curves(store).axes}
+        panels = {axes.get_ylabel(): axes for axes in drawn(store).axes}
     assert list(panels) == [
         "training loss",
         "loss term: recognition",
         "loss term: distillation",
         "top-1 on training images (%)",
     ]
-    drawn = {line.get_label(): line.get_ydata().tolist() for line in panels["loss term: recognition"].lines}
-    assert drawn == {"DFD (resnet18)": [1, 2, 3], "LR-baseline (resnet18)": [1, 1, 1]}
+    recognition = {line.get_label(): line.get_ydata().tolist() for line in panels["loss term: recognition"].lines}
+    assert recognition == {"DFD (resnet18)": [1, 2, 3], "LR-baseline (resnet18)": [1, 1, 1]}
     [distillation] = panels["loss term: distillation"].lines
     assert distillation.get_ydata()[1:].tolist() == [5, 5] and np.isnan(distillation.get_ydata()[0])
 
@@ -128,24 +133,24 @@ def test_an_equal_figure_gives_equal_bytes(store, tmp_path, suffix):
     put(store, 60.0)
     one, other = tmp_path / f"one.{suffix}", tmp_path / f"other.{suffix}"
     for path in (one, other):
-        plots.save(curves.curves(store), path)
+        plots.save(drawn(store), path)
     assert one.read_bytes() == other.read_bytes()
     assert re.search(rb"<dc:date>|CreationDate", one.read_bytes()) is None
 
 
-def test_one_data_set_or_method_can_be_drawn_alone(store):
+def test_one_dataset_or_method_can_be_drawn_alone(store):
     for dataset in ("cifar10", "svhn"):
         put(store, 60.0, dataset=dataset)
         put(store, 70.0, "dfd", dataset=dataset)
-    assert [title.partition("\n")[0] for title in titles(curves.curves(store, ["svhn"]))] == ["svhn 8x8"]
-    legends = [axes.get_legend() for axes in curves.curves(store, [], ["dfd"]).axes if axes.get_legend()]
+    assert [title.partition("\n")[0] for title in titles(drawn(store, ["svhn"]))] == ["svhn 8x8"]
+    legends = [axes.get_legend() for axes in drawn(store, [], ["dfd"]).axes if axes.get_legend()]
     assert {text.get_text() for legend in legends for text in legend.get_texts()} == {"DFD (resnet18)"}
 
 
 @pytest.mark.parametrize(
     ("datasets", "methods", "message"),
     [
-        (["svhm"], [], "no run of data set 'svhm'; did you mean 'svhn'?"),
+        (["svhm"], [], "no run of dataset 'svhm'; did you mean 'svhn'?"),
         ([], ["dfdd"], "no run of method 'dfdd'; did you mean 'dfd'?"),
         (["svhn"], ["dfd"], "no run of dfd on svhn"),
     ],
@@ -154,12 +159,12 @@ def test_curves_of_what_was_not_run(store, datasets, methods, message):
     put(store, 60.0, dataset="svhn")
     put(store, 60.0, "dfd")
     with pytest.raises(UserError, match=re.escape(message)):
-        curves.curves(store, datasets, methods)
+        drawn(store, datasets, methods)
 
 
 def test_an_empty_store_has_no_curves(tmp_path):
     with pytest.raises(UserError, match=r"no run in .*runs; start with 'lrbench run'"):
-        curves.curves(Store(tmp_path / "runs"))
+        drawn(Store(tmp_path / "runs"))
 
 
 def figure_of_pairs(n=4):

@@ -34,7 +34,7 @@ def site(tmp_path_factory):
     writer.write(store, folder / "site", folder / "data", lambda message: None)
     paths = {kind: f"{kind}.html" for kind in KINDS[:-2]}
     paths |= {"run": f"runs/{runs['dfd'][0].id}/index.html", "sr": f"runs/{runs['sr-espcn'][0].id}/index.html"}
-    names = ("id", "name", "dataset", "size", "backbone", "recipe", "epochs", "train", "seed", "psnr", "finished")
+    names = ("id", "name", "dataset", "size", "hr", "backbone", "recipe", "epochs", "train", "seed", "psnr", "finished")
     rows = [dict.fromkeys(names, "x") | {"name": f"run {n}", "top1": f"{n / 10:.1f}"} for n in range(MANY)]
     Pages(folder / "site", links=[], made="").write("runs.html", "many.html", rows=rows)
     return {kind: (folder / "site" / path).as_uri() for kind, path in (paths | {"many": "many.html"}).items()}

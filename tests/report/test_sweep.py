@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 
@@ -13,13 +14,14 @@ from matplotlib.colors import to_hex
 from lrbench.errors import UserError
 from lrbench.report import published, sweep, sweep_plot, tuned
 from lrbench.report.formats import FORMATS, render
-from lrbench.report.site.linked import link
+from lrbench.report.frame import frame
+from lrbench.report.groups import summary
 
 FIG_2 = published.sweep("fig2")
 BACKBONES = ("alexnet", "vgg16", "resnet18")
 
 
-def right(one):
+def right(run):
     """Two images, of which every run gets the first right."""
     return np.array([True, False])
 
@@ -55,7 +57,7 @@ def baselines(top1, control, seeds=1, **changes):
 
 
 def figure(records, settings=TRAINED_ON, **options):
-    return sweep_plot.draw(FIG_2, sweep_plot.chosen(FIG_2, records, settings=settings, **options))
+    return sweep_plot.draw(FIG_2, sweep_plot.chosen(FIG_2, frame(records), settings=settings, **options))
 
 
 def dashes(line):
@@ -124,11 +126,12 @@ def test_protocols_and_columns_have_panels_of_their_own():
 
 def test_other_settings_are_other_sweeps_whose_control_is_their_own():
     records = swept({1.0: 70.0, 2.0: 71.0}) + swept({1.0: 50.0}, settings={}) + baselines(40.0, 45.0)
-    [own] = sweep_plot.chosen(FIG_2, records)
-    [longer] = sweep_plot.chosen(FIG_2, records, settings=TRAINED_ON)
-    assert list(longer.points) == [1, 2] and (longer.reference.top1.mean, longer.control.top1.mean) == (40, 45)
-    assert list(own.points) == [1] and own.reference.top1.mean == 40
-    assert own.control is None, "it is the reference itself: budgets are equal"
+    [[own]] = sweep_plot.chosen(FIG_2, frame(records))
+    [[longer]] = sweep_plot.chosen(FIG_2, frame(records), settings=TRAINED_ON)
+    assert list(longer.points) == [1, 2]
+    assert [summary(runs)["top1_mean"] for runs in (longer.reference, longer.control)] == [40, 45]
+    assert list(own.points) == [1] and summary(own.reference)["top1_mean"] == 40
+    assert own.control.empty, "it is the reference itself: budgets are equal"
     assert "dotted" not in figure(records, settings={}).get_suptitle()
     assert "dotted" in figure(records).get_suptitle()
 
@@ -181,8 +184,8 @@ def test_a_value_at_which_a_run_diverged_is_not_chosen():
 
 
 def rows(records):
-    [made] = tuned.sheets([FIG_2], records, right)
-    return made, {line["chosen"]: line for line in made.long_form}
+    [made] = tuned.tables([FIG_2], frame(records), right)
+    return made, {line["chosen"]: line for line in json.loads(render([made], "json"))}
 
 
 def test_validation_chooses_and_the_test_only_scores():
@@ -191,24 +194,21 @@ def test_validation_chooses_and_the_test_only_scores():
     assert {way: line["value"] for way, line in by.items()} == {"paper": 2, "validation": 0.5, "test": 5}
     chosen = by["validation"]
     assert (chosen["top1_mean"], chosen["val_top1_mean"], chosen["n"]) == (71, 69, 3)
-    assert (chosen["gain_over_reference"], chosen["gain_over_control"]) == (10, None)  # it is its control
-    assert by["paper"]["gain_over_reference"] == 11 and by["test"]["gain_over_reference"] == 12
-    assert "vs its control" not in made.head and made.lines[0][-1].endswith("] (3)")
-    assert [line[0] for line in made.lines] == [
-        f"ResNet-18, {way}" for way in (tuned.PAPER, tuned.VALIDATION, tuned.TEST)
-    ]
+    assert (chosen["reference_gain"], chosen["control_gain"]) == (10, None)  # it is its control
+    assert by["paper"]["reference_gain"] == 11 and by["test"]["reference_gain"] == 12
+    assert "vs its control" not in made.shown and made.shown.iloc[0, -1].endswith("] (3)")
+    assert list(made.shown[""]) == [f"ResNet-18, {way}" for way in ("the paper's", "by validation", "best by test ‡")]
     assert any("must not" in note for note in made.notes)
     assert not any("not chosen by validation" in note for note in made.notes)
     other = {lam: 100 - top1 for lam, top1 in scores.items()}  # other test scores choose nothing else
     assert rows(plain(other, 3, val, select="held-out"))[1]["validation"]["value"] == 0.5
 
 
-def test_each_choice_is_linked_to_its_runs():
+def test_each_choice_knows_its_runs():
     records = plain({0.5: 70.0, 2.0: 71.0}, 2)
     made, by = rows(records)
-    found = link(made, {one.id for one in records})
-    assert [" ".join(row[0].runs) for row in found.rows] == [by[way]["runs"] for way in ("paper", "validation", "test")]
-    assert found.rows[0][0].runs and not found.rows[1][0].runs
+    assert list(made.runs[""]) == [tuple(by[way]["runs"].split()) for way in ("paper", "validation", "test")]
+    assert made.runs.shape == made.shown.shape and made.runs.iloc[0, 0] and not made.runs.iloc[1, 0]
 
 
 def test_of_equal_validation_scores_the_smallest_value_is_chosen():
@@ -232,17 +232,18 @@ def test_without_held_out_images_nothing_is_chosen_by_validation_and_a_note_says
 
 
 def test_one_value_is_no_choice():
-    [made] = tuned.sheets([FIG_2], plain({2.0: 70.0}), right)
-    assert made.lines == [] and "two values" in made.notes[0]
+    [made] = tuned.tables([FIG_2], frame(plain({2.0: 70.0})), right)
+    assert made.shown.empty and "two values" in made.notes[0]
 
 
 @pytest.mark.parametrize("style", FORMATS)
 def test_tuned_in_every_format(style):
-    made, _ = rows(plain({0.5: 70.0, 2.0: 71.0}))
-    assert "71.0" in render([made], style)
+    made, _ = rows(plain({0.5: 70.0, 2.0: 71.25}))
+    assert "71.25" in render([made], style)
 
 
 def test_a_lambda_of_zero_is_left_out_of_the_log_axis():
     [panel] = figure(plain({0.0: 60.0, 2.0: 71.0}), settings={}).axes
     assert panel.containers[0].lines[0].get_xdata().tolist() == [2]
-    assert list(sweep.sweeps(FIG_2, plain({0.0: 60.0, 2.0: 71.0}))[0].points) == [0, 2]
+    [[found]] = sweep.sweeps(FIG_2, frame(plain({0.0: 60.0, 2.0: 71.0})))
+    assert list(found.points) == [0, 2]
