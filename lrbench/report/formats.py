@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -14,6 +14,7 @@ from lrbench.errors import unknown
 from lrbench.report.groups import DASH
 
 HR_MARK = "†"  # of what is trained and tested on HR images
+WRAPPED = 30  # characters: on a terminal, columns of longer texts are wrapped, others are not
 SUFFIXES = {"md": "md", "csv": "csv", "latex": "tex", "json": "json"}  # of a table's file, by format
 TEX = str.maketrans(
     {character: "\\" + character for character in "%&_#{}$"}
@@ -150,11 +151,32 @@ def print_tables(tables: Sequence[Table]) -> None:
         print(markdown(tables), end="")
         return
     for table in tables:
-        shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-        for place, name in enumerate(table.shown.columns):
-            shown.add_column(Text(str(name)), justify="right" if place else "left", overflow="fold")
-        for line in table.shown.to_numpy():
-            shown.add_row(*(Text(str(value)) for value in line))
-        console.print(Text(table.title, style="bold"), Text(table.conditions, style="dim"), shown, sep="\n")
+        console.print(Text(table.title, style="bold"), Text(table.conditions, style="dim"), sep="\n")
+        for block in _blocks(table.shown, console.width):
+            shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+            for name, texts in block.items():
+                first, longest = not shown.columns, max(map(len, [str(name), *texts]))
+                shown.add_column(
+                    Text(str(name)),
+                    justify="left" if first else "right",
+                    overflow="fold",
+                    no_wrap=not first and longest <= WRAPPED,
+                )
+            for line in block.to_numpy():
+                shown.add_row(*map(Text, line))
+            console.print(shown)
         for note in table.notes:
             console.print(Text(f"- {note}", style="dim"))
+
+
+def _blocks(shown: pd.DataFrame, width: int) -> Iterator[pd.DataFrame]:
+    """A table's columns in blocks that fit a width in characters, each with the first, which names the rows."""
+    longest = [max(map(len, [str(name), *texts])) for name, texts in shown.items()]
+    room = [min(one, WRAPPED) + 2 for one in longest]
+    block = [0]
+    for place in range(1, len(room)):
+        if len(block) > 1 and sum(room[one] for one in [*block, place]) > width:
+            yield shown.iloc[:, block]
+            block = [0]
+        block.append(place)
+    yield shown.iloc[:, block]

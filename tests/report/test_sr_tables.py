@@ -239,7 +239,9 @@ def test_sr_nets_never_enter_a_published_table(name):
     nets = [net(method) for method in ("sr-vdsr", "sr-espcn", "sr-srresnet", "sr-srgan")]
     assert table(nets, name).run is None
     filled = table([*nets, record()], name)
-    assert [run for one in filled.rows for run in one.runs["id"]] == [record().id] and "(SR net)" not in render([filled])
+    assert [run for one in filled.rows for run in one.runs["id"]] == [record().id] and "(SR net)" not in render(
+        [filled]
+    )
 
 
 def test_the_z_values_of_the_note_are_those_of_two_proportions():
@@ -420,20 +422,28 @@ def test_without_predictions_nothing_is_compared(stored):
 
 
 def test_the_control_of_a_row_started_as_it_did(stored):
-    for seed, first in ((1, 203), (2, 245)):
-        stored.add(LR, first, seed, settings={"init": "lr-baseline"})
+    controls = [stored.add(LR, first, seed, settings={"init": "lr-baseline"}) for seed, first in ((1, 203), (2, 245))]
     for seed, first in ((1, 213), (2, 240), (3, 400)):
         stored.add("dfd", first, seed, settings={"init": "lr-baseline"})
     [filled] = fill(TRAINED_ON, stored.records, stored.right)
     dfd = cell(filled, "DFD, trained on")
     assert dfd.control.gain == pytest.approx((10 - 5) / 2 / N * 100) and dfd.reference.gain == pytest.approx(2.875)
     assert dfd.control.mcnemar == pytest.approx((2 / 2**10, 2 / 2**5))
+    assert dfd.control_runs.split() == [one.id for one in controls]
     head, *body = lines(filled)
     assert head[3:5] == ["vs LR-baseline", "vs its control"]
     assert {line[0]: line[4] for line in body}["DFD, trained on"] == "+0.62 (1 of 2)"
     own = cell(filled, "LR-baseline, trained on")
     assert own.reference and own.control is None  # it is one itself
     assert len(filled.comparisons) == 3
+
+
+def test_a_row_whose_control_was_not_run_has_none(stored):
+    stored.add("dfd", 213, 1, settings={"init": "lr-baseline"})  # 200 epochs; the reference has 100
+    [filled] = fill(TRAINED_ON, stored.records, stored.right)
+    dfd = cell(filled, "DFD, trained on")
+    assert dfd.reference.gain == pytest.approx(0.75) and dfd.control is None and not dfd.control_runs
+    assert "Budgets are unequal" in render([filled]) and "vs its control" not in lines(filled)[0]
 
 
 def test_a_row_trained_from_scratch_has_the_reference_as_its_control():

@@ -18,6 +18,7 @@ from lrbench.method import registry
 from lrbench.report import formats, frame, published, runs
 from lrbench.report.formats import FORMATS, Table, markdown
 from lrbench.report.frame import SHARED
+from lrbench.report.table import table as as_read
 
 # The paper's numbers, as DESIGN section 5 has them: label -> CIFAR-10 8x8, 16x16, SVHN 8x8, 16x16.
 PAPER_1 = {
@@ -348,6 +349,16 @@ def test_table_2_takes_only_its_backbone():
     assert len(fill("2", [record(), record(backbone="vgg16", width=0.25)])) == 1
 
 
+def test_a_width_is_said_of_the_rows_or_of_the_table_where_all_have_it():
+    narrow = record(backbone="vgg16", width=0.25)
+    both, alone = table([record(), narrow]), table([narrow])
+    assert {"VGG-16, width 0.25", "DFD (VGG-16)", "ResNet-18"} < {row.label for row in both.rows}
+    assert alone.conditions == f"{both.conditions}, width 0.25"
+    assert [row.label for row in alone.rows] == [*PAPER_1]
+    [flat] = [line for line in numbers(both).values() if line["width"] == 0.25]
+    assert flat["row"] == "VGG-16, width 0.25"
+
+
 def test_a_setting_that_the_paper_leaves_open_has_rows_of_its_own():
     records = [
         record("vdsr", 81.0),
@@ -426,6 +437,18 @@ def test_a_teachers_older_version_is_left_out_too():
 
     filled = table([dfd(0, "2026-01-01", "1"), dfd(0, "2026-01-02", "2"), dfd(1, "2026-01-03", "2")], "2")
     assert cell(filled, "DFD (ResNet-18)").ours["n"] == 2 and filled.left_out == 1
+
+
+def test_the_runs_behind_a_number_stay_with_it():
+    records = [record("dfd", seed=0), diverged(record("dfd", seed=1)), record(), record("dfd", scale=2)]
+    found = as_read(table([*records, record("hr-baseline", epochs=7)]))
+    assert found.runs.shape == found.shown.shape and list(found.runs) == list(found.shown)
+    behind = {(r, c): found.runs.iloc[r, c] for r in range(len(found.runs)) for c in range(len(found.shown.columns))}
+    assert {place: ids for place, ids in behind.items() if ids} == {
+        (5, list(found.shown).index("cifar10 8x8")): (records[0].id, records[1].id),
+        (5, list(found.shown).index("cifar10 16x16")): (records[3].id,),
+        (4, list(found.shown).index("cifar10 8x8")): (records[2].id,),
+    }
 
 
 STRANGE = r"50%_better & #1 {x} ^~$ \o/ | `y`"
@@ -549,6 +572,25 @@ def test_a_drafts_label_and_defaults_are_used(monkeypatch):
 def test_a_table_without_a_line_is_its_title_and_notes():
     text = markdown([Table("Tuned", "no run yet", pd.DataFrame(columns=["", "a"]), ["Nothing was run."])])
     assert text == "## Tuned\n\nProtocol: no run yet.\n\n- Nothing was run.\n"
+
+
+@pytest.mark.parametrize("width", [40, 80, 300])
+def test_on_a_terminal_a_table_fits_its_width(strange, width, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", str(width))
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as if it were one
+    found = [as_read(strange), as_read(table([record(), record("dfd", 81.0)]))]
+    formats.print_tables(found)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
+    assert max(map(len, text.splitlines())) <= width
+    for one in found:
+        assert all(value in text for value in (*one.shown.columns[1:], *one.shown.iloc[:, 1:].to_numpy().flat))
+        assert all(word in text for note in one.notes for word in note.split() if len(word) <= width)
+
+
+def test_in_a_pipe_a_table_is_markdown(capsys):
+    found = as_read(table([record()]))
+    formats.print_tables([found])
+    assert capsys.readouterr().out == markdown([found])
 
 
 def test_a_table_to_be_read_waits_for_no_interval(monkeypatch):
