@@ -88,11 +88,18 @@ def test_protocol_and_content_split_too_and_precision_does_not():
     assert len(tables(frame([record(), record(precision="bf16"), record(width=0.5), record(backbone="vgg16")]))) == 1
 
 
-def test_tables_stand_in_order():
-    runs = [record(spec={"protocol": 1}), record(dataset="svhn"), record(scale=2), record()]
+def test_tables_stand_in_order_those_of_all_images_first():
+    few = {"limit_train": 10_000, "epochs": 20}
+    runs = [record(spec={"protocol": 1}), record(dataset="svhn"), record(scale=2), record(**few), record()]
     heads = [table.iloc[0] for table in tables(frame(runs))]
-    order = [(head["protocol"], head["dataset"], head["scale"]) for head in heads]
-    assert order == [(2, "cifar10", 4), (2, "cifar10", 2), (2, "svhn", 4), (1, "cifar10", 4)]
+    order = [(head["protocol"], head["dataset"], head["scale"], head["recipe.epochs"]) for head in heads]
+    assert order == [
+        (2, "cifar10", 4, 100),
+        (2, "cifar10", 4, 20),
+        (2, "cifar10", 2, 100),
+        (2, "svhn", 4, 100),
+        (1, "cifar10", 4, 100),
+    ]
 
 
 def test_a_run_on_hr_stands_in_every_table_of_its_data_and_conditions():
