@@ -25,6 +25,7 @@ class ESPCN(Restorer):
 
     name = "sr-espcn"
     label = "ESPCN (SR net)"
+    reads = ("hr", "lr")
     Config = Config
 
     def __init__(self, config: Config, context: Context, needs: Mapping[str, Method]) -> None:

@@ -16,6 +16,7 @@ class HRBaseline(Method):
     name = "hr-baseline"
     label = "HR-baseline"
     view = "hr"
+    reads = ("hr",)
 
     def __init__(self, config: Any, context: Context, needs: Mapping[str, Method]) -> None:
         super().__init__(config, context, needs)

@@ -14,7 +14,7 @@ RESTART = (
     "fine-tunes."
 )
 FLIPS = (
-    "Training images are flipped at random on every data set, SVHN's digits among them, as the paper reports one "
+    "Training images are flipped at random on every dataset, SVHN's digits among them, as the paper reports one "
     "recipe for all; a mirrored digit is no digit, so this may cost a little on SVHN, in every row alike."
 )
 TABLE_1 = PublishedTable(

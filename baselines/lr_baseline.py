@@ -13,6 +13,7 @@ class LRBaseline(Student):
 
     name = "lr-baseline"
     label = "LR-baseline"
+    reads = ("up",)
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         return {"recognition": self.cross_entropy(self.backbone(batch.up), batch.y)}

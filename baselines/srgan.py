@@ -70,6 +70,7 @@ class SRGAN(srresnet.SRResNet):
 
     name = "sr-srgan"
     label = "SRGAN (SR net)"
+    reads = ("hr", "lr")
     falls = "content"  # the two networks work against each other
     selects = False  # PSNR does not measure what it is for
     Config = Config

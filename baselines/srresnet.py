@@ -69,6 +69,7 @@ class SRResNet(Restorer):
 
     name = "sr-srresnet"
     label = "SRResNet (SR net)"
+    reads = ("hr", "lr")
     Config = Config
 
     def __init__(self, config: Config, context: Context, needs: Mapping[str, Method]) -> None:

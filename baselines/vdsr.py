@@ -31,6 +31,7 @@ class VDSR(Restorer):
     name = "sr-vdsr"
     label = "VDSR (SR net)"
     view = "up"
+    reads = ("hr", "up")
     Config = Config
 
     def __init__(self, config: Config, context: Context, needs: Mapping[str, Method]) -> None:

@@ -33,6 +33,7 @@ class Zoo(Restorer):
 
     name = "sr-basicsr"
     label = "BasicSR (SR net)"
+    reads = ("hr", "lr")
     Config = Config
 
     def __init__(self, config: Config, context: Context, needs: Mapping[str, Method]) -> None:

@@ -12,7 +12,7 @@ Whatever is wrong with what was asked raises `lr.Error`, with a message of one l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from lrbench.report.formats import Tables
     from lrbench.report.versus import Versus
 
+NONE = "none"  # in place of a folder of baselines: none is read
 RESULTS = Path("results/runs")  # below the current folder, unless $LRBENCH_RESULTS says otherwise
 SHIPPED = Path(__file__).resolve().parents[1] / "results" / "records"  # of the checkout, where it is one
 Folder = str | os.PathLike[str]
@@ -79,7 +80,9 @@ def request(
     from lrbench.method import registry
 
     registry.add_drafts(options.get("plugins", ()))
-    cls = registry.method(method) if isinstance(method, str) else registry.register_class(method)
+    if not isinstance(method, str):
+        registry.register_class(method)
+    cls = registry.method(method if isinstance(method, str) else method.name)
     known = {field.name for field in fields(Request)}
     own = set(cls.Config.model_fields)
     for name in options:
@@ -114,13 +117,16 @@ def results(folder: Folder | None = None, baselines: Iterable[Folder] | None = N
 
 
 def table(
-    name: str | int | None = None, results: Folder | None = None, baselines: Iterable[Folder] | None = None
+    name: str | int | None = None,
+    results: Folder | None = None,
+    baselines: Iterable[Folder] | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> Tables:
     """A table by name: a published one, leaderboard, sr, tuned or claims; all published ones where None."""
     from lrbench.report.frame import frame
     from lrbench.report.tables import tables
 
-    store = open_store(results, baselines)
+    store = open_store(results, baselines, warn)
     return tables(None if name is None else str(name), frame(store), store.right, store.warn)
 
 
@@ -134,13 +140,14 @@ def compare(
     second: str,
     results: Folder | None = None,
     baselines: Iterable[Folder] | None = None,
+    warn: Callable[[str], None] | None = None,
     **conditions: Any,
 ) -> Versus:
     """Two ways of training, as `lrbench compare` names them, over the seeds that both have. conditions: of the runs."""
     from lrbench.report import versus
     from lrbench.report.frame import frame
 
-    store = open_store(results, baselines)
+    store = open_store(results, baselines, warn)
     return versus.compare(first, second, frame(store), store, conditions)
 
 
@@ -149,16 +156,16 @@ def plot(
     results: Folder | None = None,
     baselines: Iterable[Folder] | None = None,
     data: Folder | None = None,
+    warn: Callable[[str], None] | None = None,
     **options: Any,
 ) -> Figure:
     """A figure by name: curves, or an installed one; options: see lrbench.report.figures.draw."""
     from lrbench.report import figures
     from lrbench.report.frame import frame
 
-    store = open_store(results, baselines)
-    return figures.draw(
-        name, frame(store), store, data_root(None if data is None else Path(data)), store.warn, **options
-    )
+    store = open_store(results, baselines, warn)
+    root = data_root(None if data is None else Path(data))
+    return figures.draw(name, frame(store), store, root, store.warn, **options)
 
 
 def load(
@@ -185,11 +192,15 @@ def load(
         raise UserError(f"{error}; train it again with lr.run or 'lrbench run'") from error
 
 
-def open_store(results: Folder | None = None, baselines: Iterable[Folder] | None = None) -> Store:
-    """The store of the user's runs, with those that are read beside it."""
+def open_store(
+    results: Folder | None = None,
+    baselines: Iterable[Folder] | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> Store:
+    """The store of the user's runs, with those that are read beside it. warn: told of what is wrong with a run."""
     own = results_folder(results)
     others = [one for one in baseline_folders(baselines) if one.resolve() != own.resolve()]
-    return Store(own, _warn, others=others)
+    return Store(own, warn or _warn, others=others)
 
 
 def results_folder(given: Folder | None) -> Path:
@@ -203,9 +214,10 @@ def baseline_folders(given: Iterable[Folder] | None) -> list[Path]:
     Raises UserError for a folder that is not there.
     """
     named = os.environ.get("LRBENCH_BASELINES")
-    if given is None and named is None:
+    if not given and named is None:
         return [SHIPPED] if SHIPPED.is_dir() else []
-    folders = [Path(one).expanduser() for one in (named.split(os.pathsep) if given is None else given) if one]  # type: ignore[union-attr]
+    wanted = list(given or (named or "").split(os.pathsep))
+    folders = [Path(one).expanduser() for one in wanted if str(one) not in ("", NONE)]
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"there is no folder '{folder}' of baselines")

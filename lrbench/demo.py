@@ -7,31 +7,34 @@ from pathlib import Path
 
 import numpy as np
 
+from lrbench import device as devices
 from lrbench.data import datasets
 from lrbench.data.degradation import DEFAULT, degrade
 from lrbench.execute.progress import Progress
 from lrbench.execute.session import Request, run
-from lrbench.method import registry
-from lrbench.report import cells, plots
+from lrbench.method import naming, registry
+from lrbench.report import plots
+from lrbench.report.filled import fill
+from lrbench.report.formats import Table
+from lrbench.report.frame import frame
 from lrbench.report.published import PublishedTable
-from lrbench.report.table import FilledTable, fill
+from lrbench.report.table import table as as_table
 from lrbench.spec.record import Record
 from lrbench.store.store import Store
-from lrbench.threads import AUTO, choose
 
 DEMO, SHOWN = "lrbench.demo", 10  # the entry-point group of the table that is run, and pairs in the picture
 
 
 def demo(
-    out: Path, device: str, progress: Progress | None = None, threads: str | int = AUTO
-) -> tuple[FilledTable, Path]:
+    out: Path, device: str, progress: Progress | None = None, threads: str | int = devices.AUTO
+) -> tuple[Table, Path]:
     """Train and test the rows of the demo's table, three seeds each, in the folder `out`.
 
     Returns the table and the file of a picture. Raises OSError where the folder cannot be written.
     """
     source: PublishedTable = registry.load(DEMO, "demo", "digits")
     ((dataset, scale, _),) = source.columns
-    threads = choose(threads)
+    threads = devices.choose_threads(threads)
     records: list[Record] = []
     for row in source.rows:
         records += run(
@@ -43,15 +46,15 @@ def demo(
         )  # fmt: skip
     picture = out / "pairs.png"
     plots.save(_pairs(Store(out / "runs"), [record for record in records if record.spec.scale]), picture)
-    (table,) = fill(source, records)
-    return table, picture
+    (filled,) = fill(source, frame(records))
+    return as_table(filled), picture
 
 
 def _pairs(store: Store, records: Sequence[Record]) -> plots.Figure:
     """HR / LR pairs with the predictions of the first seed of each row; first, where methods disagree."""
     first: dict[str, Record] = {}
     for record in records:
-        first.setdefault(cells.name(cells.row_key(record.spec)), record)
+        first.setdefault(naming.name(record.spec, record.about), record)
     predicted = {name: store.predictions(record.id)["predicted"] for name, record in first.items()}
     spec, classes = records[0].spec, records[0].data.classes
     test = datasets.load(spec.dataset, datasets.data_root(None)).splits["test"]

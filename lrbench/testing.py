@@ -10,13 +10,8 @@ Every check is a plain assertion that says what is wrong; pytest is not needed.
 
 from __future__ import annotations
 
-import csv
-import io
-import shutil
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -26,35 +21,20 @@ from safetensors.torch import load
 from torch import Tensor
 
 from lrbench import device as devices
-from lrbench.data import datasets, pairs, prepare
-from lrbench.errors import UserError
+from lrbench.data import pairs
 from lrbench.execute import session
-from lrbench.execute.progress import Progress
-from lrbench.execute.runner import Runner
+from lrbench.execute.trial import SMALL, Interrupted, Trial, Watch, try_out
 from lrbench.method import base as method
 from lrbench.method import registry
-from lrbench.method.base import Batch, Method, Needs, Optimizer
+from lrbench.method.base import IMAGES, Method, Needs, Optimizer
+from lrbench.method.registry import registered
 from lrbench.method.restorer import Restorer
-from lrbench.plan import plan
 from lrbench.spec.record import Record
-from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import CURVE, PREDICTIONS, WEIGHTS, Store
-from lrbench.train.build import load_frozen
-from lrbench.train.restored import see_through
 from lrbench.train.training import COLUMNS
 
-SMALL: dict[str, Any] = {
-    "dataset": "digits",
-    "scale": 2,
-    "backbone": "resnet18",
-    "width": 0.125,
-    "recipe": "quick",
-    "epochs": 5,
-    "limit_train": 600,
-    "limit_test": 100,
-    "device": "cpu",
-    "precision": "fp32",
-}
+__all__ = ["SMALL", "Interrupted", "Trial", "Watch", "check_method", "check_resume", "registered", "try_out"]
+
 STEPS = 50  # that captured and plain steps are compared over
 BOUND = 1e-3
 
@@ -74,7 +54,7 @@ def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Ma
     with registered(cls):
         check_config(cls)
         trial = try_out(cls, tmp_path, settings)
-        trains = cls.trains(plan.config_of(cls, settings or {}))
+        trains = cls.trains(registry.config_of(cls, settings or {}))
         if trains:
             check_terms(trial)
             check_learns(trial)
@@ -82,119 +62,11 @@ def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Ma
         check_output(trial)
         check_needs(trial)
         check_reuse(trial)
-        check_together(trial)
+        check_group(trial)
         if trains and torch.cuda.is_available():
             check_captured(trial, devices.pick("cuda"))
         if trains:
             check_resume(trial)
-
-
-@contextmanager
-def registered(cls: type[Method]) -> Iterator[None]:
-    """A class known by its name for as long as the block lasts; one that is installed is anyway."""
-    before = dict(registry._drafts)
-    if not _is_known(cls):
-        registry.register(cls, f"{cls.__module__}.{cls.__qualname__}")
-    try:
-        yield
-    finally:
-        registry._drafts.clear()
-        registry._drafts.update(before)
-
-
-def _is_known(cls: type[Method]) -> bool:
-    try:
-        return registry.method(cls.name) is cls
-    except UserError:
-        return False
-
-
-class Interrupted(Exception):
-    """Stands for whatever ends a process in the middle of an epoch."""
-
-
-@dataclass
-class Watch(Progress):
-    """What is seen of the last run that was started; each run starts it afresh.
-
-    stop_after: raise Interrupted at the first batch after that many finished epochs.
-    """
-
-    stop_after: int | None = None
-    started: list[str] = field(default_factory=list)  # the ids of the runs that were trained, in order
-    done: int = 0  # epochs
-    method: Method | None = None
-    optimizers: list[Optimizer] = field(default_factory=list)
-    terms: list[dict[str, Any]] = field(default_factory=list)  # what each step returned
-    tested: list[tuple[tuple[Any, ...], dict[str, Any], Any]] = field(default_factory=list)  # args, kwargs, result
-
-    def start(self, spec: RunSpec, title: str, done: int, images: int) -> None:
-        self.started.append(spec.id)
-        self.done, self.method, self.terms, self.tested = done, None, [], []
-
-    def step(self, images: int) -> None:
-        if self.done == self.stop_after:
-            raise Interrupted
-
-    def epoch(self, row: Mapping[str, float], images_per_second: float) -> None:
-        self.done += 1
-        self.tested.clear()  # what is tested after the last epoch is what remains
-
-    @contextmanager
-    def over(self, cls: type[Method]) -> Iterator[None]:
-        """Look at every call of the class's `step`, and of its `forward` outside of training."""
-        forward, step = cls.forward, cls.step
-
-        def seen_step(this: Method, batch: Batch, optimizers: list[Optimizer]) -> Any:
-            terms = step(this, batch, optimizers)
-            self.method, self.optimizers = this, optimizers
-            self.terms.append(terms)
-            return terms
-
-        def seen_forward(this: Method, *args: Any, **kwargs: Any) -> Any:
-            if self.method is None and not cls.trains(this.config):
-                self.method = this  # of which no step is ever seen
-            if this is not self.method or this.training or torch.is_grad_enabled():
-                return forward(this, *args, **kwargs)
-            copies = tuple(arg.clone() if isinstance(arg, Tensor) else arg for arg in args)
-            result = forward(this, *args, **kwargs)
-            self.tested.append((copies, kwargs, result))
-            return result
-
-        with patch.object(cls, "step", seen_step), patch.object(cls, "forward", seen_forward):
-            yield
-
-
-@dataclass(frozen=True)
-class Trial:
-    """A finished run of a method, and what was seen of it."""
-
-    cls: type[Method]
-    request: session.Request
-    record: Record
-    watch: Watch
-
-    @property
-    def store(self) -> Store:
-        """Where the run and those it needs are."""
-        return Store(self.request.results)
-
-    @property
-    def curve(self) -> list[dict[str, float]]:
-        """The learning curve, a dict an epoch; a term that an epoch lacks is left out."""
-        rows = csv.DictReader(io.StringIO(self.store.curve(self.record.id)))
-        return [{name: float(value) for name, value in row.items() if value} for row in rows]
-
-
-def try_out(cls: type[Method], folder: Path, settings: Mapping[str, Any] | None = None, **options: Any) -> Trial:
-    """Train a registered method in a new store below `folder`. options: fields of Request, instead of SMALL's."""
-    results = Path(tempfile.mkdtemp(dir=folder)) / "runs"
-    request = session.Request(method=cls.name, results=results, settings=settings or {}, **(SMALL | options))
-    watch = Watch()
-    with watch.over(cls):
-        [record] = session.run(request, watch)
-    assert watch.started[-1:] == [record.id], f"{cls.name}: nothing was trained for {record.id}"
-    return Trial(cls, request, record, watch)
 
 
 def check_config(cls: type[Method]) -> None:
@@ -203,8 +75,9 @@ def check_config(cls: type[Method]) -> None:
     for name, about in cls.Config.model_fields.items():
         assert not about.is_required(), f"{cls.name}: setting '{name}' has no default"
         assert about.description, f"{cls.name}: setting '{name}' does not say where its default comes from"
-    config = plan.config_of(cls, {})
-    again = plan.config_of(cls, config.model_dump(mode="json"))
+    assert {*cls.reads} <= {*IMAGES}, f"{cls.name}: reads is {cls.reads}; the images of a batch are {IMAGES}"
+    config = registry.config_of(cls, {})
+    again = registry.config_of(cls, config.model_dump(mode="json"))
     assert again == config, f"{cls.name}: the config changes on its way through JSON: {config!r} -> {again!r}"
     needs = cls.needs_of(config)
     assert all(isinstance(need, Needs) for need in needs.values()), f"{cls.name}: needs_of must give role -> Needs"
@@ -242,7 +115,7 @@ def check_learns(trial: Trial) -> None:
 def check_view(trial: Trial) -> None:
     """At test time `forward` got the one view that the class declares of every test image, and nothing else."""
     name, view = trial.cls.name, trial.cls.view
-    test = pairs.to_float(_data(trial).test.view(view))
+    test = pairs.to_float(trial.data().test.view(view))
     seen = set()
     for args, kwargs, _ in trial.watch.tested:
         assert len(args) == 1 and not kwargs, f"{name}: forward got {len(args)} arguments and {sorted(kwargs)}, not one"
@@ -254,34 +127,15 @@ def check_view(trial: Trial) -> None:
     assert seen == expected_images, f"{name}: forward was tested on some of the test images only"
 
 
-def _data(trial: Trial) -> prepare.Prepared:
-    """The images of the run, those restored anew that it sees through an SR net."""
-    spec, cpu = trial.record.spec, torch.device("cpu")
-    data = prepare.prepare(spec, datasets.data_root(trial.request.data), cpu)
-    role = trial.cls.restored_by(plan.config_of(trial.cls, spec.config))
-    if role is None:
-        return data
-    record = trial.store.get(spec.needs[role], weights=True)
-    assert record is not None, f"{trial.cls.name}: the SR net it needs as '{role}' is not in the store any more"
-    with tempfile.TemporaryDirectory() as elsewhere:
-        return see_through(data, load_frozen(spec.needs[role], trial.store, cpu), record, Store(Path(elsewhere)))
-
-
 def _bytes(images: Tensor) -> set[bytes]:
     return {image.contiguous().numpy().tobytes() for image in images}
 
 
 def check_output(trial: Trial) -> None:
-    """`forward` gives finite logits (n, classes), or for an SR net finite images (n, 3, side, side)."""
-    assert trial.watch.method is not None
-    name, context = trial.cls.name, trial.watch.method.context
-    restores = issubclass(trial.cls, Restorer)
-    kind, expected = ("images", (3, context.side, context.side)) if restores else ("logits", (context.classes,))
-    for (images,), _, output in trial.watch.tested:
-        assert isinstance(output, Tensor), f"{name}: forward returned a {type(output).__name__}, not a tensor"
-        found, wanted = tuple(output.shape), (len(images), *expected)
-        assert found == wanted, f"{name}: forward returned {found}; {kind} would be {wanted}"
-        assert output.isfinite().all(), f"{name}: forward returned {kind} that are not finite"
+    """What `forward` gives is finite; that it is of the right shape has been seen by the test loop."""
+    kind = "images" if issubclass(trial.cls, Restorer) else "logits"
+    for _, _, output in trial.watch.tested:
+        assert output.isfinite().all(), f"{trial.cls.name}: forward returned {kind} that are not finite"
 
 
 def check_needs(trial: Trial) -> None:
@@ -323,8 +177,8 @@ def check_reuse(trial: Trial) -> None:
     assert again == [trial.record], f"{trial.cls.name}: asked for a second time, its record is another one"
 
 
-def check_together(trial: Trial) -> None:
-    """Trained side by side with another run, which shares its needed runs, it ends bit for bit as alone.
+def check_group(trial: Trial) -> None:
+    """Trained in a group with another run, which shares its needed runs, it ends bit for bit as alone.
 
     The other is of the same method under another name, and so with other weights; it has each batch first.
     """
@@ -333,14 +187,14 @@ def check_together(trial: Trial) -> None:
     ends: list[Record | Exception] = []
     with registered(twin):
         pair = [spec.model_copy(update={"method": twin.name}), spec]
-        runner = _runner(trial, "together", torch.device("cpu"))
-        runner.run_together(pair, lambda _, end: ends.append(end))
+        runner = trial.runner("group", torch.device("cpu"))
+        runner.run_group(pair, lambda _, end: ends.append(end))
     for end in ends:
-        assert isinstance(end, Record), f"{cls.name}: side by side with another run, it fails: {end!r}"
-        assert end.metrics["side_by_side"] == 2, f"{cls.name}: it was not trained side by side with another run"
+        assert isinstance(end, Record), f"{cls.name}: in a group with another run, it fails: {end!r}"
+        assert end.metrics["side_by_side"] == 2, f"{cls.name}: it was not trained in a group with another run"
     differ = _differ(trial.request.results / spec.id, runner.store.root / spec.id)
     assert not differ, (
-        f"{cls.name}: side by side with another run, it ends with another {', '.join(differ)} than alone. "
+        f"{cls.name}: in a group with another run, it ends with another {', '.join(differ)} than alone. "
         "State belongs to the method's own object, not to its class or module"
     )
 
@@ -350,13 +204,13 @@ def check_captured(trial: Trial, device: torch.device) -> None:
 
     Up to BOUND of the norm of all weights. One that cannot be captured is trained the plain way, and passes.
     """
-    spec, data = trial.record.spec, _data(trial)
+    spec, data = trial.record.spec, trial.data()
     updates = len(data.train) // min(spec.recipe.batch_size, len(data.train))
     longer = spec.recipe.model_copy(update={"epochs": -(-STEPS // updates)})
     spec, stores = spec.model_copy(update={"recipe": longer}), list[Store]()
     with deterministic():
         for kind, capture in (("plain", False), ("captured", True)):
-            runner = _runner(trial, kind, device, capture)
+            runner = trial.runner(kind, device, capture)
             runner.run(spec)
             stores.append(runner.store)
     plain, captured = stores
@@ -387,16 +241,6 @@ def distance(one: Store, other: Store, run: str) -> float:
         floating = [state[name] for name in sorted(state) if state[name].is_floating_point()]
         ends.append(torch.cat([value.double().flatten() for value in floating]))
     return float((ends[0] - ends[1]).norm() / ends[0].norm())
-
-
-def _runner(trial: Trial, name: str, device: torch.device, capture: bool = False) -> Runner:
-    """With a new store, in which the runs that the trial's run needs are."""
-    results = trial.request.results.with_name(name)
-    for need in trial.record.spec.walk():
-        if need != trial.record.spec:
-            shutil.copytree(trial.request.results / need.id, results / need.id)
-    root = datasets.data_root(trial.request.data)
-    return Runner(Store(results), root, device, lambda _: Progress(), capture)
 
 
 def _differ(one: Path, other: Path) -> list[str]:

@@ -27,6 +27,7 @@ class DFD(student.Student):
 
     name = "dfd"
     label = "DFD"
+    reads = ("hr", "up")
     Config = Config
 
     @classmethod

@@ -171,11 +171,11 @@ def test_a_preset_for_a_suite(lrbench, cifar, tmp_path):
         'title = "Mine"\n[[runs]]\nmethod = "lr-baseline"\ndataset = "cifar10"\nbackbone = ["vgg16", "alexnet"]\n'
         "epochs = 7\n"
     )
-    listed = []
+    listed, shown = [], reproduce.preview
 
     def preview(ordered):
         listed.append(list(ordered.graph.specs.values()))
-        return ""
+        return shown(ordered)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(reproduce, "preview", preview)

@@ -25,7 +25,7 @@ from lrbench.spec.runspec import RunSpec
 from lrbench.spec.seeds import generator
 from lrbench.store.store import Store
 from lrbench.testing import distance, registered
-from lrbench.train import standin
+from lrbench.train import build
 from lrbench.train.capture import graph as capture
 from lrbench.train.loop import one_epoch
 from lrbench.train.training import Training
@@ -65,6 +65,7 @@ def test_batches_are_those_of_the_cpu() -> None:
         epoch(there, quick, 4, False, generator(0, "batches", 0)),
         strict=True,
     ):
+        a, b = a.batch(), b.batch()
         assert b.hr.is_cuda
         for name in ("hr", "lr", "up", "y", "index"):
             # CUDA divides by 255 as it multiplies by the reciprocal: half of all values differ in their last bit
@@ -84,7 +85,7 @@ def train(folder: Path, specs: list[RunSpec], capture: bool, notes: list[str]) -
             raise end
         records[spec.id] = end
 
-    Runner(Store(folder), Path(), CUDA, lambda _: Telling(), capture).run_together(specs, ended)
+    Runner(Store(folder), Path(), CUDA, lambda _: Telling(), capture).run_group(specs, ended)
     return [records[spec.id] for spec in specs]
 
 
@@ -120,7 +121,7 @@ def test_captured_students_side_by_side_end_as_alone(tmp_path, deterministic):
         alone = [train(tmp_path / "alone", [run], True, notes)[0] for run in students]
         ended: dict[str, Record | Exception] = {}
         runner = Runner(Store(tmp_path / "together"), Path(), CUDA, lambda _: Progress())
-        runner.run_together(runs, lambda run, end: ended.update({run.id: end}))
+        runner.run_group(runs, lambda run, end: ended.update({run.id: end}))
     assert isinstance(ended[runs[0].id], RunError)
     for record in alone:
         assert apart(tmp_path / "alone", tmp_path / "together", record) <= 1e-3
@@ -172,10 +173,10 @@ def test_a_captured_step_draws_the_same_random_numbers(tmp_path, deterministic):
 def test_nothing_waits_for_the_device_within_an_epoch() -> None:
     """But for its first batch, whose replay is compared with the plain step, and for what captures the step."""
     run = tiny.spec(epochs=3)
-    member = Training(standin.untrained(run, tiny.FACTS, CUDA), run, tiny.pairs(600).to(CUDA), None, 0)
-    one_epoch([member], together=capture.together(CUDA, True, print))
+    member = Training(build.untrained(run, tiny.FACTS, CUDA), run, tiny.pairs(600).to(CUDA), None, 0)
+    one_epoch([member], capture=capture.capture_group(CUDA, True, print))
     assert member.is_captured
-    batches = member.batches()
+    batches = list(member.batches())
     member.begin_epoch()
     member.update(0, batches[0])
     try:

@@ -10,9 +10,10 @@ from lrbench.data.importing import import_dataset
 from lrbench.execute.progress import Progress
 from lrbench.execute.session import Request, run
 from lrbench.report import published
+from lrbench.report.filled import fill
 from lrbench.report.formats import render
-from lrbench.report.render import sheet
-from lrbench.report.table import fill
+from lrbench.report.frame import frame
+from lrbench.report.table import table
 from lrbench.store.store import Store
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -115,13 +116,13 @@ def test_run_again_it_trains_nothing_and_gives_the_same(benchmark, root):
 
 def test_table_1_shows_what_is_the_papers_under_its_protocol(benchmark):
     store, done = benchmark
-    tables = fill(published.table("1"), store.records())
+    filled = fill(published.table("1"), frame(store))
     shown = {}
-    for table in tables:
-        for row in table.rows:
-            for label, entry in zip(table.labels, row.entries, strict=True):
-                if row.key.method == "dfd" and entry.cell:
-                    shown[label, str(table.conditions)] = (row.label, entry)
+    for one in filled:
+        for row in one.rows:
+            for label, cell in zip(one.columns, row.cells, strict=True):
+                if row.method == "dfd" and len(cell.runs):
+                    shown[label, one.conditions] = (row.label, cell)
     papers = {place: ran for place, ran in done.items() if place[0] == "cifar10"}
     assert len(shown) == len(papers) == 2
     for (dataset, scale), (record, _) in papers.items():
@@ -133,13 +134,14 @@ def test_table_1_shows_what_is_the_papers_under_its_protocol(benchmark):
         )
         [conditions] = {under for _, under in shown}
         assert conditions.startswith(start) and conditions.endswith(end)
-        label, entry = shown[f"{dataset} {size}x{size}", conditions]
-        assert label == "DFD (AlexNet)" and entry.cell.records == (record,)
-        assert entry.published == {("cifar10", 4): 66.23, ("cifar10", 2): 71.60}.get((dataset, scale))
-    sheets = [sheet(table) for table in tables]
-    text = render(sheets, "md")
+        label, cell = shown[f"{dataset} {size}x{size}", conditions]
+        assert label == "DFD (AlexNet)" and list(cell.runs["id"]) == [record.id]
+        assert cell.published == {("cifar10", 4): 66.23, ("cifar10", 2): 71.60}.get((dataset, scale))
+    tables = [table(one) for one in filled]
+    text = render(tables, "md")
     assert "svhn-partial" not in text and "Their teachers' top-1 %: DFD (AlexNet), cifar10 8x8" in text
-    assert [line["teacher"] for line in json.loads(render(sheets, "json")) if line["method"] == "dfd" and line["n"]]
+    lines = [line for line in json.loads(render(tables, "json")) if line["method"] == "dfd" and line["n"]]
+    assert lines and all(line["teacher_top1"] for line in lines)
 
 
 def test_what_was_predicted_is_stored_image_by_image(benchmark):
@@ -148,5 +150,5 @@ def test_what_was_predicted_is_stored_image_by_image(benchmark):
         kept = store.predictions(record.id)
         assert len(kept["predicted"]) == len(kept["label"]) == record.data.test_images
         assert 100 * (kept["predicted"] == kept["label"]).mean() == pytest.approx(record.top1)
-    four, two = (store.predictions(done["cifar10", scale][0]) for scale in (4, 2))
+    four, two = (store.predictions(done["cifar10", scale][0].id) for scale in (4, 2))
     assert (four["label"] == two["label"]).all()  # the same images at every scale

@@ -1,1 +1,1 @@
-"""`lrbench bench`: how quick the loop is, and how cost grows."""
+"""`lrbench bench`: how quick the training loop is, beside its limit and beside the usual loop of public code."""

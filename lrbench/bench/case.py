@@ -1,68 +1,157 @@
-"""What `lrbench bench` times: one method, backbone and width, on images that are there or made of noise."""
+"""What `lrbench bench` times: cases, each a method, a backbone and a width, from what the user asked for."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from lrbench import device, threads
+from lrbench import device as devices
+from lrbench.data import datasets
 from lrbench.data.dataset import DatasetInfo
 from lrbench.data.pairs import Pairs
 from lrbench.data.prepare import prepare
+from lrbench.errors import UserError, did_you_mean
 from lrbench.method import registry
 from lrbench.method.base import Method
+from lrbench.plan.plan import Protocol, plan
 from lrbench.spec.runspec import RunSpec
-from lrbench.train import standin
+from lrbench.train import build
+
+GROUP = "lrbench.bench"  # entry points: which methods, name -> settings, are timed where none is named
+SIDE, CLASSES = 32, 10  # of images of noise
+IMAGES = {"cpu": 1_024, "cuda": 51_200}  # a slice, unless the user says otherwise: about a second or more on each
+WORKERS = 8  # most of the reference's, unless the user says otherwise; public code has 4 to 16
 
 
 @dataclass(frozen=True)
 class Case:
-    """One method, backbone and width to be timed, on `pairs`, which lie on the CPU."""
-
-    spec: RunSpec
-    info: DatasetInfo
-    pairs: Pairs
-    device: torch.device
-    workers: int  # of the reference loop's loader
-    capture: bool = True  # steps in CUDA graphs, on a GPU
-
-    @property
-    def updates(self) -> int:
-        """Steps in a slice: those of an epoch."""
-        return len(self.pairs) // min(self.spec.recipe.batch_size, len(self.pairs))
-
-    @property
-    def images(self) -> int:
-        """Images in a slice: an epoch's, whose last, smaller batch is dropped."""
-        return self.updates * min(self.spec.recipe.batch_size, len(self.pairs))
-
-    def untrained(self) -> Method:
-        """The case's method with new weights, on the device."""
-        return standin.untrained(self.spec, standin.facts(self.info, len(self.pairs)), self.device)
-
-
-@dataclass(frozen=True)
-class CaseSpec:
-    """What a case is made from, in this process or another."""
+    """One method, backbone and width to be timed; it can be sent to another process."""
 
     spec: RunSpec
     info: DatasetInfo
     images: int  # training images
-    root: Path | None  # of the data sets; None for images of noise
+    root: Path | None  # of the datasets; None for images of noise
     device: str  # cpu or cuda
-    threads: int
-    workers: int
+    threads: int = 1
+    workers: int = 0  # of the reference loop's loader
     plugins: tuple[str, ...] = ()
-    capture: bool = True
+    capture: bool = True  # steps in CUDA graphs, on a GPU
 
-    def case(self) -> Case:
-        """The case, its images made or read. Sets the number of threads of this process."""
-        threads.use(self.threads)
+    def __str__(self) -> str:
+        return f"{self.spec.method}, {self.spec.backbone}, width {self.spec.width:g}"
+
+    @property
+    def batch(self) -> int:
+        """Images in a step."""
+        return min(self.spec.recipe.batch_size, self.images)
+
+    @property
+    def updates(self) -> int:
+        """Steps in a slice: those of an epoch, whose last, smaller batch is dropped."""
+        return self.images // self.batch
+
+    def enter(self) -> torch.device:
+        """Make this process ready to time it: its methods and threads. Returns the device."""
+        devices.use_threads(self.threads)
         registry.add_drafts(self.plugins)
+        return devices.pick(self.device)
+
+    def pairs(self) -> Pairs:
+        """The case's images, made or read, on the CPU."""
         if self.root is None:
-            pairs = standin.noise(self.spec, self.info, self.images)
-        else:
-            pairs = prepare(self.spec, self.root, torch.device("cpu")).train.first(self.images)
-        return Case(self.spec, self.info, pairs, device.pick(self.device), self.workers, self.capture)
+            return build.noise(self.spec, self.info, self.images)
+        return prepare(self.spec, self.root, torch.device("cpu")).train.first(self.images)
+
+    def untrained(self) -> Method:
+        """The case's method with new weights, on the device."""
+        return build.untrained(self.spec, build.noise_facts(self.info, self.images), devices.pick(self.device))
+
+
+def cases(
+    methods: Sequence[str] = (),
+    backbones: Sequence[str] = ("resnet18",),
+    widths: Sequence[float] = (1.0,),
+    dataset: str | None = None,
+    scale: int = 4,
+    batch: int = 128,
+    images: int | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    threads: int | None = None,
+    workers: int | None = None,
+    precision: str = "auto",
+    capture: bool = True,
+    plugins: tuple[str, ...] = (),
+    data: Path | None = None,
+) -> list[Case]:
+    """What the user asked to be timed; names and defaults are those of `lrbench bench`.
+
+    methods: none for those that the entry points say. dataset: None for images of noise. Raises UserError; all is
+    checked before anything is built.
+    """
+    registry.add_drafts(plugins)
+    chosen = devices.pick(device)
+    images, settings = images or max(IMAGES[chosen.type], 2 * batch), settings or {}
+    root = None if dataset is None else datasets.data_root(data)
+    info = noise(images) if dataset is None or root is None else datasets.info(dataset, root)
+    if images > (most := info.counts["train"]):
+        raise UserError(
+            f"--images {images}: {info.name} has {most} training images; the nearest valid number is {most}"
+        )
+    if threads is not None:
+        devices.check_threads(threads)
+    if batch > images:
+        raise UserError(f"--batch {batch} of --images {images}: the largest valid batch is {images}")
+    wanted = {name: dict(settings) for name in methods} or defaults(settings)
+    known = {name: registry.method(name).Config.model_fields for name in wanted}
+    for setting in settings:
+        if not any(setting in fields for fields in known.values()):
+            names = {name for fields in known.values() for name in fields}
+            raise UserError(f"none of these methods has a setting '{setting}'; {did_you_mean(setting, sorted(names))}")
+    found = []
+    for method, backbone, width in itertools.product(wanted, backbones, widths):
+        protocol = Protocol(
+            data=info,
+            scale=scale,
+            precision=devices.precision(precision, chosen),
+            backbone=backbone,
+            width=width,
+            batch_size=batch,
+            limit_train=images if root else None,
+        )
+        own = {name: value for name, value in wanted[method].items() if name in known[method]}
+        found.append(
+            Case(
+                spec=plan(method, own, protocol),
+                info=info,
+                images=images,
+                root=root,
+                device=chosen.type,
+                threads=threads or torch.get_num_threads(),
+                workers=min(WORKERS, devices.cores()) if workers is None else workers,
+                plugins=plugins,
+                capture=capture,
+            )
+        )
+    return found
+
+
+def defaults(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The methods that are timed where none is named, with their settings, from the entry points."""
+    named: dict[str, dict[str, Any]] = {}
+    for name in registry.installed(GROUP):
+        named |= registry.load(GROUP, "benchmark", name)
+    if not named:
+        raise UserError("there is no method to time; name one with --method")
+    return {name: {**own, **settings} for name, own in named.items()}
+
+
+def noise(images: int) -> DatasetInfo:
+    """A dataset of so many training images of noise."""
+    counts = {"train": images, "test": images}
+    return DatasetInfo("noise", tuple(map(str, range(CLASSES))), SIDE, counts, {"train": "", "test": ""}, "chance")

@@ -1,4 +1,4 @@
-"""What `lrbench bench` times: the bare step, lrbench's own loop, its test loop. Each trains on the same pairs."""
+"""Ways of doing a case's work that are timed against each other: the bare step, lrbench's loop, its test loop."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from typing import ClassVar
 
 import torch
 
+from lrbench import device
 from lrbench.bench.case import Case
 from lrbench.data.batches import epoch
-from lrbench.data.pairs import to_float
+from lrbench.data.pairs import Pairs, to_float
 from lrbench.spec.seeds import generator
-from lrbench.train import loop as cohort
 from lrbench.train.capture import graph as capture
-from lrbench.train.capture.graph import Captured, Step
+from lrbench.train.capture.graph import Captured
+from lrbench.train.loop import one_epoch
 from lrbench.train.tasks import EVAL_BATCH, task_of
 from lrbench.train.training import Training
 
@@ -27,12 +28,13 @@ class Contender(ABC):
     name: ClassVar[str]
     trains: ClassVar[bool] = True
 
-    def __init__(self, case: Case) -> None:
-        self.case = case
+    def __init__(self, case: Case, pairs: Pairs) -> None:
+        """pairs: the case's images, on the CPU."""
+        self.case, self.device = case, device.pick(case.device)
 
     @abstractmethod
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
-        """Work through the case's images once; returns seconds. `after` is called after every step.
+        """Work through the case's images once, in whole batches; returns seconds. `after` is called after every step.
 
         The device has finished all its work before the clock starts and before it stops.
         """
@@ -46,46 +48,47 @@ class Bare(Contender):
 
     name = "bare"
 
-    def __init__(self, case: Case) -> None:
-        super().__init__(case)
+    def __init__(self, case: Case, pairs: Pairs) -> None:
+        super().__init__(case, pairs)
         self.method = case.untrained().train()
         self.optimizers = self.method.optimizers(case.updates)
-        view, batch = type(self.method).view, case.pairs.first(case.spec.recipe.batch_size).to(case.device)
+        view, batch = type(self.method).view, pairs.first(case.batch).to(self.device)
         draw = generator(case.spec.seed, "bench")
-        self.batch = epoch(batch, case.spec.recipe, batch.scale, view == "lr", draw)[0]
-        self.step: Step = self.method.step
-        self.together = capture.together(case.device, case.capture, _warn)
-        if self.together:
-            self.step = Captured(self.method, self.together)
+        self.draw = next(epoch(batch, case.spec.recipe, batch.scale, view == "lr", draw))
+        self.batch = self.draw.batch(self.method.reads)
+        self.graphs = capture.capture_group(self.device, case.capture, _warn)
+        self.captured = Captured(self.method, self.graphs) if self.graphs else None
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
-        with Clock(self.case.device) as clock:
+        with Clock(self.device) as clock:
             for _ in range(self.case.updates):
-                if self.together:
-                    self.together.gather([self.method])
-                self.step(self.batch, self.optimizers)
+                if self.graphs and self.captured:
+                    self.graphs.gather([self.method])
+                    self.captured(self.draw, self.optimizers)
+                else:
+                    self.method.step(self.batch, self.optimizers)
                 after()
         return clock.seconds
 
 
 class Loop(Contender):
-    """lrbench's own loop, lrbench.train.loop, an epoch a slice; timed as a record's images_per_second is.
+    """lrbench's own loop, one epoch per slice, timed as a record's images_per_second is.
 
     So the measurement of the learning curve after each epoch, on 1,000 training images, is not in it.
     """
 
     name = "lrbench"
 
-    def __init__(self, case: Case) -> None:
-        super().__init__(case)
-        self.training = Training(case.untrained(), case.spec, case.pairs.to(case.device), None, 0)
-        self.together = capture.together(case.device, case.capture, _warn)
+    def __init__(self, case: Case, pairs: Pairs) -> None:
+        super().__init__(case, pairs)
+        self.training = Training(case.untrained(), case.spec, pairs.to(self.device), None, 0)
+        self.graphs = capture.capture_group(self.device, case.capture, _warn)
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
-        synchronise(self.case.device)
-        before = self.training.state.seconds
-        cohort.one_epoch([self.training], lambda *_: after(), together=self.together)
-        return self.training.state.seconds - before
+        synchronise(self.device)
+        before = self.training.history.seconds
+        one_epoch([self.training], lambda *_: after(), capture=self.graphs)
+        return self.training.history.seconds - before
 
 
 class Evaluation(Contender):
@@ -94,13 +97,13 @@ class Evaluation(Contender):
     name = "evaluation"
     trains = False
 
-    def __init__(self, case: Case) -> None:
-        super().__init__(case)
-        self.method, self.images = case.untrained(), case.pairs.first(case.images).to(case.device)
+    def __init__(self, case: Case, pairs: Pairs) -> None:
+        super().__init__(case, pairs)
+        self.method, self.images = case.untrained(), pairs.first(case.updates * case.batch).to(self.device)
         self.task = task_of(type(self.method))
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
-        with Clock(self.case.device) as clock:
+        with Clock(self.device) as clock:
             self.task.measure(self.method, self.images)
             after()
         return clock.seconds
@@ -112,15 +115,15 @@ class Forward(Contender):
     name = "forward"
     trains = False
 
-    def __init__(self, case: Case) -> None:
-        super().__init__(case)
+    def __init__(self, case: Case, pairs: Pairs) -> None:
+        super().__init__(case, pairs)
         self.method = case.untrained().eval()
-        images = case.pairs.first(case.images).to(case.device).view(type(self.method).view)
+        images = pairs.first(case.updates * case.batch).to(self.device).view(type(self.method).view)
         self.batches = [to_float(batch) for batch in images.split(EVAL_BATCH)]
 
     @torch.no_grad()
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
-        with Clock(self.case.device) as clock:
+        with Clock(self.device) as clock:
             for batch in self.batches:
                 with self.method.context.autocast():
                     self.method(batch)

@@ -1,6 +1,6 @@
-"""The reference loop of `lrbench bench`: distillation as public code has it, written by us to compare with.
+"""The reference loop of `lrbench bench`: distillation as public code has it, written anew to compare with.
 
-It follows the loops of RepDistiller, mdistiller and the like, made for LR/HR pairs: a map-style data set whose
+It follows the loops of RepDistiller, mdistiller and the like, made for LR/HR pairs: a map-style dataset whose
 `__getitem__` does everything to one image with Pillow and torchvision's transforms (LR made by bicubic down and
 up, the same random crop and flip for both, ToTensor, Normalize), a DataLoader with workers, fp32 in the default
 memory layout, a frozen teacher in eval mode, torch.optim.SGD as it comes, and `.item()` of the loss and of the
@@ -12,7 +12,8 @@ use TF32, which is PyTorch's default. The network's own normalisation, here by 0
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +28,7 @@ from torchvision.transforms import functional as TF
 
 from lrbench.bench.case import Case
 from lrbench.bench.contenders import Clock, Contender
+from lrbench.data.pairs import Pairs
 from lrbench.method.backbones import Backbone
 from lrbench.method.base import MISSING, Batch, Method
 from lrbench.method.restorer import Restorer
@@ -78,14 +80,14 @@ class PairDataset(Dataset[tuple[Any, ...]]):
 
 
 class Reference(Contender):
-    """The loop of the module's docstring."""
+    """The usual loop of public code, described above."""
 
     name = "reference"
 
-    def __init__(self, case: Case) -> None:
-        super().__init__(case)
+    def __init__(self, case: Case, pairs: Pairs) -> None:
+        super().__init__(case, pairs)
         recipe = case.spec.recipe
-        cuda = case.device.type == "cuda"
+        cuda = self.device.type == "cuda"
         self.method = as_public(case)
         self.optimizer = torch.optim.SGD(
             [weight for weight in self.method.parameters() if weight.requires_grad],
@@ -94,8 +96,8 @@ class Reference(Contender):
             weight_decay=recipe.weight_decay,
         )
         self.loader: DataLoader[Any] = DataLoader(
-            PairDataset(case.pairs.hr.numpy(), case.pairs.y.tolist(), case.spec.scale, recipe),
-            batch_size=min(recipe.batch_size, len(case.pairs)),
+            PairDataset(pairs.hr.numpy(), pairs.y.tolist(), case.spec.scale, recipe),
+            batch_size=case.batch,
             shuffle=True,
             drop_last=True,
             num_workers=case.workers,
@@ -104,7 +106,7 @@ class Reference(Contender):
         )
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
-        device = self.case.device
+        device = self.device
         losses, top1, top5 = AverageMeter(), AverageMeter(), AverageMeter()
         self.method.train()
         with (
@@ -146,20 +148,17 @@ def _all(method: Method) -> list[Method]:
     return [method, *(one for need in method.needs.values() for one in _all(need))]
 
 
-class _last_logits:
-    """Within it, the logits of the method's first backbone are kept: `loss` does not return them."""
+@contextmanager
+def _last_logits(method: Method) -> Iterator[list[Tensor]]:
+    """Keep the logits of the method's first backbone, for `loss` does not return them: a list of one."""
+    seen: list[Tensor] = []
+    network = next(module for module in method.modules() if isinstance(module, Backbone))
 
-    def __init__(self, method: Method) -> None:
-        self.network = next(module for module in method.modules() if isinstance(module, Backbone))
+    def keep(_: nn.Module, __: Any, logits: Tensor) -> None:
+        seen[:] = [logits.detach()]
 
-    def __enter__(self) -> list[Tensor]:
-        seen: list[Tensor] = []
-
-        def keep(_: nn.Module, __: Any, logits: Tensor) -> None:
-            seen[:] = [logits.detach()]
-
-        self.handle = self.network.classifier.register_forward_hook(keep)
-        return seen
-
-    def __exit__(self, *_: Any) -> None:
-        self.handle.remove()
+    hook = network.classifier.register_forward_hook(keep)
+    try:
+        yield seen
+    finally:
+        hook.remove()

@@ -1,56 +1,29 @@
-"""`lrbench bench`: the bare step, lrbench's loop and the reference loop, timed in turn in one process."""
+"""Timing a case: contenders in turn in one process, and each alone in a process of its own."""
 
 from __future__ import annotations
 
 import gc
-import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import multiprocessing
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from time import perf_counter
 
 import numpy as np
 import torch
 
-from lrbench import device, threads
 from lrbench.bench import reference
-from lrbench.bench.alone import Alone, alone
-from lrbench.bench.case import CaseSpec
-from lrbench.bench.contenders import Bare, Contender, Evaluation, Forward, Loop
+from lrbench.bench.case import Case
+from lrbench.bench.contenders import Bare, Contender, Evaluation, Forward, Loop, synchronise
 from lrbench.bench.reference import Reference
-from lrbench.data import datasets
-from lrbench.data.dataset import DatasetInfo
-from lrbench.errors import UserError, did_you_mean
+from lrbench.execute import provenance
 from lrbench.method import registry
-from lrbench.plan.plan import Protocol, plan
 from lrbench.spec.runspec import RunSpec
 
-GROUP = "lrbench.bench"  # entry points: which methods, name -> settings, are timed where none is named
-SIDE, CLASSES = 32, 10  # of images of noise
-IMAGES = {"cpu": 1_024, "cuda": 51_200}  # a slice, unless the user says otherwise: about a second or more on each
 WARM = 5  # steps, at least, before the first timed slice: a captured step is captured by then
-WORKERS = 8  # most of the reference's, unless the user says otherwise; public code has 4 to 16
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked for, in the command line's words."""
-
-    methods: tuple[str, ...] = ()  # none: what the entry points say
-    backbones: tuple[str, ...] = ("resnet18",)
-    widths: tuple[float, ...] = (1.0,)
-    dataset: str | None = None  # None: images of noise
-    scale: int = 4
-    batch: int = 128
-    images: int | None = None
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    device: str = "auto"
-    threads: int | None = None
-    workers: int | None = None
-    precision: str = "auto"
-    capture: bool = True  # steps in CUDA graphs, on a GPU
-    plugins: tuple[str, ...] = ()
-    data: Path | None = None
+CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 @dataclass(frozen=True)
@@ -68,17 +41,31 @@ class Spread:
 
 
 @dataclass(frozen=True)
-class Result:
-    """A case timed: contender -> seconds of each of its slices of `images` images, a round each, and Alone."""
+class Alone:
+    """What a contender needed in a process of its own.
 
-    spec: RunSpec
+    peak_memory_mib leaves out a loader's workers. On a GPU it is the device's, as torch allocated it. On the CPU it is
+    the most that the process held after its images were there, Python and torch included, about 400 MiB; where the
+    system cannot forget an earlier peak (only Linux can), that of its whole life.
+    """
+
+    first_step_seconds: float  # from prepared images to the end of the first step: networks built, loader started
+    peak_memory_mib: int  # over one slice
+
+
+@dataclass(frozen=True)
+class Result:
+    """A case timed: contender -> seconds of each of its slices of `images` images, one per round, and Alone."""
+
+    case: Case
     images: int
     seconds: dict[str, list[float]]
     alone: dict[str, Alone]
 
-    def speed(self, contender: str) -> Spread:
-        """Images a second."""
-        return Spread.of([self.images / seconds for seconds in self.seconds[contender]])
+    def speed(self, contender: str) -> Spread | None:
+        """Images a second; None where it did not run."""
+        seconds = self.seconds.get(contender)
+        return Spread.of([self.images / one for one in seconds]) if seconds else None
 
     def ratio(self, other: str, one: str = Loop.name) -> Spread | None:
         """The speed of one, lrbench's loop, as a multiple of another's, round by round; None where one did not run."""
@@ -87,97 +74,26 @@ class Result:
         return Spread.of([b / a for a, b in zip(self.seconds[one], self.seconds[other], strict=True)])
 
 
-def cases(request: Request) -> list[CaseSpec]:
-    """What a request asks to be timed. All is checked before anything is built. Raises UserError."""
-    registry.add_drafts(request.plugins)
-    chosen = device.pick(request.device)
-    images = request.images or max(IMAGES[chosen.type], 2 * request.batch)
-    root = None if request.dataset is None else datasets.data_root(request.data)
-    info = noise_info(images) if request.dataset is None or root is None else datasets.info(request.dataset, root)
-    if images > info.counts["train"]:
-        most = info.counts["train"]
-        raise UserError(
-            f"--images {images}: {info.name} has {most} training images; the nearest valid number is {most}"
-        )
-    if request.threads is not None:
-        threads.check(request.threads)
-    if request.batch > images:
-        raise UserError(f"--batch {request.batch} of --images {images}: the largest valid batch is {images}")
-    methods = {name: dict(request.settings) for name in request.methods} or defaults(request.settings)
-    known = {name: registry.method(name).Config.model_fields for name in methods}
-    for setting in request.settings:
-        if not any(setting in fields for fields in known.values()):
-            names = {name for fields in known.values() for name in fields}
-            raise UserError(f"none of these methods has a setting '{setting}'; {did_you_mean(setting, sorted(names))}")
-    found = []
-    for method, backbone, width in itertools.product(methods, request.backbones, request.widths):
-        protocol = Protocol(
-            data=info,
-            scale=request.scale,
-            precision=device.precision(request.precision, chosen),
-            backbone=backbone,
-            width=width,
-            batch_size=request.batch,
-            limit_train=images if root else None,
-        )
-        settings = {name: value for name, value in methods[method].items() if name in known[method]}
-        found.append(
-            CaseSpec(
-                spec=plan(method, settings, protocol),
-                info=info,
-                images=images,
-                root=root,
-                device=chosen.type,
-                threads=request.threads or torch.get_num_threads(),
-                workers=min(WORKERS, threads.cores()) if request.workers is None else request.workers,
-                plugins=request.plugins,
-                capture=request.capture,
-            )
-        )
-    return found
-
-
-def defaults(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The methods that are timed where none is named, with their settings, from the entry points."""
-    named: dict[str, dict[str, Any]] = {}
-    for name in registry.installed(GROUP):
-        named |= registry.load(GROUP, "benchmark", name)
-    if not named:
-        raise UserError("there is no method to time; name one with --method")
-    return {name: {**own, **settings} for name, own in named.items()}
-
-
-def noise_info(images: int) -> DatasetInfo:
-    """A data set of so many training images of noise."""
-    counts = {"train": images, "test": images}
-    return DatasetInfo("noise", tuple(map(str, range(CLASSES))), SIDE, counts, {"train": "", "test": ""}, "chance")
-
-
-def title(spec: RunSpec) -> str:
-    """A case in a few words."""
-    return f"{spec.method}, {spec.backbone}, width {spec.width:g}"
-
-
 def contenders(spec: RunSpec) -> list[type[Contender]]:
     """Who takes part, in the order of each round."""
     covered = [Reference] if reference.covers(registry.method(spec.method)) else []
     return [Bare, Loop, *covered, Evaluation, Forward]
 
 
-def time(wanted: CaseSpec, rounds: int, note: Callable[[str], None]) -> Result:
+def time(case: Case, rounds: int, note: Callable[[str], None]) -> Result:
     """Time a case: after a round to warm up, `rounds` rounds in which each contender has one slice, in turn.
 
     Before it, each is measured in a process of its own. `note` is told what goes on.
     """
-    spec, taking_part = wanted.spec, contenders(wanted.spec)
-    note(f"{title(spec)}: {', '.join(one.name for one in taking_part)}")
-    apart = {one.name: alone(one, wanted) for one in taking_part if one.trains}
-    case = wanted.case()
-    seconds = interleaved([one(case) for one in taking_part], rounds)
+    taking_part = contenders(case.spec)
+    note(f"{case}: {', '.join(one.name for one in taking_part)}")
+    apart = {one.name: alone(one, case) for one in taking_part if one.trains}
+    device, pairs = case.enter(), case.pairs()
+    seconds = interleaved([one(case, pairs) for one in taking_part], rounds)
     gc.collect()
-    if case.device.type == "cuda":
+    if device.type == "cuda":
         torch.cuda.empty_cache()  # of this case's networks: the next one's memory is its own
-    return Result(spec, case.images, seconds, apart)
+    return Result(case, case.updates * case.batch, seconds, apart)
 
 
 def interleaved(running: Sequence[Contender], rounds: int) -> dict[str, list[float]]:
@@ -194,3 +110,44 @@ def interleaved(running: Sequence[Contender], rounds: int) -> dict[str, list[flo
         for one in running:
             one.close()
     return seconds
+
+
+def alone(contender: type[Contender], case: Case) -> Alone:
+    """Measure a contender in a new process."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(_measure, contender, case).result()
+
+
+def _measure(contender: type[Contender], case: Case) -> Alone:
+    device, pairs = case.enter(), case.pairs()
+    forget_peak(device)
+    started, first = perf_counter(), 0.0
+
+    def after() -> None:
+        nonlocal first
+        if not first:
+            synchronise(device)
+            first = perf_counter() - started
+
+    one = contender(case, pairs)
+    one.slice(after)
+    peak = peak_memory_mib(device)
+    one.close()
+    return Alone(first, peak)
+
+
+def forget_peak(device: torch.device) -> None:
+    """Count the most memory held from now on."""
+    if device.type == "cuda":
+        torch.cuda.init()  # in a new process there is nothing to reset yet, and torch refuses to
+        torch.cuda.reset_peak_memory_stats(device)
+    with suppress(OSError):  # not Linux, or not allowed: the peak of the process's whole life counts
+        CLEAR.write_text("5")  # proc(5): resets the peak resident set size
+
+
+def peak_memory_mib(device: torch.device) -> int:
+    """Most memory held since `forget_peak`, in MiB: the device's, or this process's on the CPU."""
+    if device.type != "cuda" and STATUS.exists():
+        fields = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) // 2**10
+    return provenance.peak_memory_mib(device)

@@ -1,1 +1,1 @@
-"""Images: data sets, how low-resolution copies are made of them, and the batches that training reads."""
+"""Images: datasets, how low-resolution copies are made of them, and the batches that training reads."""

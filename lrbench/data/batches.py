@@ -2,30 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from operator import itemgetter
 
 import torch
 from torch import Tensor
 
-from lrbench.data.crops import Crops
 from lrbench.data.pairs import Pairs, to_float
-from lrbench.method.base import MISSING, Batch
+from lrbench.method.base import IMAGES, MISSING, Batch
 from lrbench.spec.recipes import Recipe
 
 
 @dataclass(frozen=True)
-class Draw:
-    """What chance says of a batch: which images, and how those of each side in pixels are cropped and mirrored."""
+class Crops:
+    """How to crop and mirror n square images. Each is padded with black by `reach` pixels on every side.
 
-    index: Tensor  # (n,) int64
-    crops: dict[int, Crops]
+    An image lies beside its mirror on a canvas, both padded, below those before it. A row of a crop is then pixels in
+    one piece, mirrored or not: rows are copied whole, which is several times as fast as picking pixels.
+    """
+
+    rows: Tensor  # (n, side) int64: the pixel of the canvas at which each row of each crop starts
+    reach: int
+
+    @classmethod
+    def at(cls, dy: Tensor, dx: Tensor, flip: Tensor, side: int, reach: int, size: int) -> Crops:
+        """Crops of which `of` is asked for `size` images at a time.
+
+        dy, dx (n,) int64 in [-reach, reach]: where pixel (0, 0) of a crop was before the mirror; flip (n,) bool.
+        """
+        padded = side + 2 * reach
+        above = torch.arange(len(dy), device=dy.device) % size * padded
+        top, left = above + reach + dy, reach + torch.where(flip, padded - dx, dx)
+        down = torch.arange(side, device=dy.device)
+        return cls((top[:, None] + down) * (2 * padded) + left[:, None], reach)
+
+    def of(self, images: Tensor) -> Tensor:
+        """Images (n, side, side, C), cropped to their own size and mirrored."""
+        n, side, _, channels = images.shape
+        padded, inner = side + 2 * self.reach, slice(self.reach, self.reach + side)
+        canvas = images.new_zeros(n, padded, 2, padded, channels)
+        canvas[:, inner, 0, inner], canvas[:, inner, 1, inner] = images, images.flip(2)
+        pixels = n * padded * 2 * padded
+        from_each = canvas.as_strided((pixels - side + 1, side * channels), (channels, 1))  # pixel: a row from it on
+        return from_each.index_select(0, self.rows.flatten()).view(images.shape)
+
+
+class Draw:
+    """One batch as chance drew it: which images, and how those of each side in pixels are cropped and mirrored.
+
+    Its images are made when a run first asks for them, once for all runs of a group.
+    """
+
+    def __init__(self, pairs: Pairs, index: Tensor, crops: Mapping[int, Crops]) -> None:
+        """index: (n,) int64, places in `pairs`. crops: by the side of the images that they are of."""
+        self.pairs, self.index, self.crops = pairs, index, crops
+        self._made: dict[str, tuple[Tensor, int]] = {}  # with the version of each, which tells of a change
+
+    def __len__(self) -> int:
+        return len(self.index)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Draw:
-        """With every tensor changed: to other images, or to another place."""
-        return Draw(change(self.index), {side: crops.each(change) for side, crops in self.crops.items()})
+        """With every tensor changed: to those of a part of the images, or to another place in memory."""
+        crops = {side: Crops(change(one.rows), one.reach) for side, one in self.crops.items()}
+        return Draw(self.pairs, change(self.index), crops)
 
     def copy_(self, other: Draw) -> None:
         """Make it as another of as many images."""
@@ -33,91 +73,36 @@ class Draw:
         for side, crops in self.crops.items():
             crops.rows.copy_(other.crops[side].rows)
 
+    def fields(self, reads: Sequence[str] = IMAGES) -> list[str]:
+        """The fields of a batch for a method that reads these images: of them those that there are."""
+        return ["y", "index", *(name for name in reads if getattr(self.pairs, name) is not None)]
 
-@dataclass(frozen=True)
-class Maker:
-    """Makes what a batch holds of what was drawn for it."""
+    def make(self, field: str) -> Tensor:
+        """A field of the batch, made anew."""
+        if field == "index":
+            return self.index.clone()  # its own: a method may write into it
+        values: Tensor = getattr(self.pairs, field).index_select(0, self.index)
+        return values if field == "y" else to_float(self.crops[values.shape[1]].of(values))
 
-    pairs: Pairs
-    scale: int | None
-
-    def make(self, name: str, draw: Draw) -> Tensor:
-        """A field of Batch; MISSING for an image that the method must not see."""
-        if name == "index":
-            return draw.index.clone()  # its own: a method may write into it
-        if name == "y":
-            return self.pairs.y.index_select(0, draw.index)
-        images: Tensor | None = getattr(self.pairs, name)
-        if images is None or (name != "hr" and self.scale is None):
-            return MISSING
-        return to_float(draw.crops[images.shape[1]].of(images.index_select(0, draw.index)))
-
-
-class Lazy(Batch):
-    """A batch whose tensors are made when they are first read: most methods read one or two of the three images."""
-
-    hr: Tensor = cached_property(lambda self: self._read("hr"))  # type: ignore[assignment]
-    lr: Tensor = cached_property(lambda self: self._read("lr"))  # type: ignore[assignment]
-    up: Tensor = cached_property(lambda self: self._read("up"))  # type: ignore[assignment]
-    y: Tensor = cached_property(lambda self: self._read("y"))  # type: ignore[assignment]
-    index: Tensor = cached_property(lambda self: self._read("index"))  # type: ignore[assignment]
-    maker: Maker
-    draw: Draw
-    _versions: dict[str, int]
-
-    def __new__(cls, *args: Any, **fields: Any) -> Any:
-        """A plain batch where its fields are given, as dataclasses.replace does."""
-        return Batch(*args, **fields) if args or fields else super().__new__(cls)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return Batch, (self.hr, self.y, self.index, self.lr, self.up)
-
-    @classmethod
-    def of(cls, maker: Maker, draw: Draw) -> Lazy:
-        """The batch that was drawn."""
-        batch: Lazy = cls.__new__(cls)
-        vars(batch).update(maker=maker, draw=draw, _versions={})
-        return batch
-
-    def __len__(self) -> int:
-        return len(self.draw.index)
-
-    def _read(self, name: str) -> Tensor:
-        with torch.inference_mode(False), torch.no_grad():  # whoever reads it next may need its gradient
-            tensor = self.maker.make(name, self.draw)
-        if tensor is not MISSING:
-            self._versions[name] = tensor._version
-        return tensor
-
-    @property
-    def made(self) -> dict[str, Tensor]:
-        """The tensors that have been read by now, by name."""
-        return {name: vars(self)[name] for name in self._versions}
+    def batch(self, reads: Sequence[str] = IMAGES) -> Batch:
+        """The batch for a method that reads these images. What a method has written into is made anew."""
+        if self.is_written:
+            self._made.clear()
+        fields = self.fields(reads)
+        for name in fields:
+            if name not in self._made:
+                tensor = self.make(name)
+                self._made[name] = tensor, tensor._version
+        return Batch(**{"hr": MISSING} | {name: self._made[name][0] for name in fields})
 
     @property
     def is_written(self) -> bool:
-        """Whether somebody has written into one of its tensors since it was made."""
-        return any(tensor._version != self._versions[name] for name, tensor in self.made.items())
+        """Whether a method has written into one of the tensors that it was given."""
+        return any(tensor._version != version for tensor, version in self._made.values())
 
 
-class Epoch(Sequence[Lazy]):
-    """The augmented batches of one epoch, in order; each is made when it is asked for, and made alike again."""
-
-    def __init__(self, maker: Maker, drawn: Draw, size: int) -> None:
-        """drawn: for all images of the epoch. size: of a batch; the last, smaller one is dropped."""
-        self.maker, self.drawn, self.size = maker, drawn, size
-
-    def __len__(self) -> int:
-        return len(self.drawn.index) // self.size
-
-    def __getitem__(self, place: int) -> Lazy:  # type: ignore[override]
-        if not 0 <= place < len(self):
-            raise IndexError(place)
-        return Lazy.of(self.maker, self.drawn.each(lambda values: values[place * self.size : (place + 1) * self.size]))
-
-
-def epoch(pairs: Pairs, recipe: Recipe, scale: int | None, on_grid: bool, generator: torch.Generator) -> Epoch:
-    """One epoch of augmented batches, shuffled; the last, smaller batch is dropped.
+def epoch(pairs: Pairs, recipe: Recipe, scale: int | None, on_grid: bool, generator: torch.Generator) -> Iterator[Draw]:
+    """The batches of one epoch, augmented and shuffled; the last, smaller one is dropped.
 
     hr and up share crop and flip; lr's crop is theirs in whole LR pixels, rounded, and exact with
     `on_grid`, which draws crops in multiples of `scale`. All random numbers come from `generator` (on
@@ -134,4 +119,5 @@ def epoch(pairs: Pairs, recipe: Recipe, scale: int | None, on_grid: bool, genera
     if scale:
         low_dy, low_dx = (torch.round(shift / scale).long() for shift in (dy, dx))
         crops[side // scale] = Crops.at(low_dy, low_dx, flips, side // scale, -(-steps * stride // scale), size)
-    return Epoch(Maker(pairs, scale), Draw(order, crops), size)
+    drawn = Draw(pairs, order, crops)
+    return (drawn.each(itemgetter(slice(end - size, end))) for end in range(size, n + 1, size))

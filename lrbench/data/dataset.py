@@ -1,4 +1,4 @@
-"""What a data set is: images and labels in canonical order, known by a fingerprint of their content.
+"""What a dataset is: images and labels in canonical order, known by a fingerprint of their content.
 
 Inside a split the images are sorted by the sha256 of their bytes and label, so whoever makes it gets the
 same arrays: subsets, seeds and per-image predictions then mean the same thing on every machine.
@@ -7,7 +7,7 @@ same arrays: subsets, seeds and per-image predictions then mean the same thing o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,7 +30,7 @@ class Split:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a data set is, without its images.
+    """What a dataset is, without its images.
 
     `side` is the images' height and width in pixels, `counts` the images a split, `fingerprint` the
     sha256 (hex) of each split's content ("train", "test", "val") and of the training images with their
@@ -47,14 +47,14 @@ class DatasetInfo:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set with its images: the splits "train", "test" and, where there is one, "val"."""
+    """A dataset with its images: the splits "train", "test" and, where there is one, "val"."""
 
     info: DatasetInfo
     splits: dict[str, Split]
 
 
 def build(name: str, classes: tuple[str, ...], splits: Mapping[str, Split], source: str) -> Dataset:
-    """The data set in canonical order, with its fingerprints.
+    """The dataset in canonical order, with its fingerprints.
 
     Each split: uint8 images (n, S, S, 3) and int64 labels 0..C-1, n > 0, as importing checks them.
     """
@@ -63,39 +63,101 @@ def build(name: str, classes: tuple[str, ...], splits: Mapping[str, Split], sour
     for part in (part for part in SPLITS if part in splits):
         split = splits[part]
         images = np.ascontiguousarray(split.images)  # a transposed view has no bytes to hash
-        digests = _digests(images, split.labels, label_bytes)
-        order = _canonical_order(digests, split.groups)
+        ends = (label.to_bytes(label_bytes, "little") for label in split.labels.tolist())
+        digests = [hashlib.sha256(image.tobytes() + end).digest() for image, end in zip(images, ends, strict=True)]
+        groups = np.zeros(len(digests), np.int64) if split.groups is None else split.groups
+        order = sorted(range(len(digests)), key=list(zip(digests, groups.tolist(), strict=True)).__getitem__)
         fingerprint[part] = _sha256(digests[i] for i in order)
         if split.groups is not None:
-            numbers = split.groups.astype("<i8")
-            fingerprint["groups"] = _sha256(digests[i] + numbers[i].tobytes() for i in order)
-        groups = None if split.groups is None else split.groups[order]
-        ordered[part] = Split(images[order], split.labels[order], groups)
+            fingerprint["groups"] = _sha256(digests[i] + groups[i].astype("<i8").tobytes() for i in order)
+        ordered[part] = Split(images[order], split.labels[order], None if split.groups is None else groups[order])
     counts = {part: len(split.labels) for part, split in ordered.items()}
     side = ordered["train"].images.shape[1]
     return Dataset(DatasetInfo(name, classes, side, counts, fingerprint, source), ordered)
 
 
-def _digests(images: np.ndarray, labels: np.ndarray, label_bytes: int) -> list[bytes]:
-    """The sha256 of each image's bytes followed by its label's, little-endian."""
-    digests = []
-    for image, label in zip(images, labels.tolist(), strict=True):
-        digest = hashlib.sha256(image)
-        digest.update(label.to_bytes(label_bytes, "little"))
-        digests.append(digest.digest())
-    return digests
+def _sha256(parts: Iterable[bytes]) -> str:
+    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
-def _canonical_order(digests: list[bytes], groups: np.ndarray | None) -> list[int]:
-    """Indices that sort the digests; equal ones, the same image twice, by their group."""
-    if groups is None:
-        return sorted(range(len(digests)), key=digests.__getitem__)
-    numbers = groups.tolist()
-    return sorted(range(len(digests)), key=lambda i: (digests[i], numbers[i]))
+@dataclass(frozen=True)
+class Known:
+    """What a published dataset must consist of, so that no table calls a part of it the whole."""
+
+    classes: tuple[str, ...]
+    counts: dict[str, int]
+    per_class: Mapping[str, tuple[int, ...]] | None = None  # split -> images of each class, by label
+    fingerprint: Mapping[str, str] | None = None  # of which the images of each class follow
+    side: int = 32
+
+    def fault(self, info: DatasetInfo, labels: Mapping[str, np.ndarray] | None = None) -> str | None:
+        """What keeps `info` from being this dataset, as the end of "this is not ...", or None.
+
+        labels: split -> int64 (n,), looked at where given.
+        """
+        if info.counts != self.counts:
+            whole = "the whole of " if self.larger_than(info) else ""
+            return f"{whole}{info.name} ({_sizes(info.counts)} images, not {_sizes(self.counts)})"
+        if info.side != self.side or len(info.classes) != len(self.classes):
+            found = f"{info.side}x{info.side} images in {len(info.classes)} classes"
+            return f"{info.name} ({found}, not {self.side}x{self.side} in {len(self.classes)})"
+        if "groups" in info.fingerprint:
+            return f"{info.name} (it has groups of images: leave train_source out)"
+        if self.fingerprint is not None and info.fingerprint != self.fingerprint:
+            return f"{info.name} (its images or labels differ)"
+        if labels is None or self.per_class is None:
+            return None
+        for split, wanted in self.per_class.items():
+            found = np.bincount(labels[split], minlength=len(wanted)).tolist()
+            for label, (n, known) in enumerate(zip(found, wanted, strict=True)):
+                if n != known:
+                    name = self.classes[label]
+                    return f"{info.name} (it has {n:,} {split} images of label {label}, '{name}', not {known:,})"
+        return None
+
+    def larger_than(self, info: DatasetInfo) -> bool:
+        return sum(info.counts.values()) < sum(self.counts.values())
 
 
-def _sha256(parts: Iterator[bytes]) -> str:
-    digest = hashlib.sha256()
-    for part in parts:
-        digest.update(part)
-    return digest.hexdigest()
+CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
+CIFAR100_CLASSES = """
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
+castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
+elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
+man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
+pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
+skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
+tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"""
+
+KNOWN = {
+    "cifar10": Known(
+        classes=tuple(CIFAR10_CLASSES.split()),
+        counts={"train": 50_000, "test": 10_000},
+        fingerprint={
+            "train": "6a3b2c04d0a79ce272dcdacaf0bc440275db5a8cbe3717521a28fada2ea0d2ed",
+            "test": "65a6ffe079453e514083f99356b35e02cbfd581b4951e3937fae188974b79f39",
+        },
+    ),
+    "cifar100": Known(
+        classes=tuple(CIFAR100_CLASSES.split()),
+        counts={"train": 50_000, "test": 10_000},
+        fingerprint={
+            "train": "640c97a4012a8aebfcaf57fd82a33dd43b37d2e397a02cb9b0a3d89e6d6d936d",
+            "test": "a6a97df7b61bc7420bc44268696e8963d33129bc050978f2a63d8fe3420989fa",
+        },
+    ),
+    "svhn": Known(
+        classes=tuple("0123456789"),  # label 0 is the digit 0, as in torchvision
+        counts={"train": 73_257, "test": 26_032},
+        per_class={
+            "train": (4948, 13861, 10585, 8497, 7458, 6882, 5727, 5595, 5045, 4659),
+            "test": (1744, 5099, 4149, 2882, 2523, 2384, 1977, 2019, 1660, 1595),
+        },
+    ),
+}
+
+
+def _sizes(counts: Mapping[str, int]) -> str:
+    """Counts as "50,000 + 10,000": train, then test, then val with its name."""
+    val = f" + {counts['val']:,} val" if "val" in counts else ""
+    return f"{counts['train']:,} + {counts['test']:,}{val}"

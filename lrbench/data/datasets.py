@@ -1,4 +1,4 @@
-"""The data sets on this machine: found, listed, read and written.
+"""The datasets on this machine: found, listed, read and written.
 
 `<data root>/<name>.npz` is an uncompressed NumPy archive without pickles, of images in canonical order.
 """
@@ -19,26 +19,45 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from lrbench.data.builtin import BUILT_IN
-from lrbench.data.dataset import Dataset, DatasetInfo, Split
-from lrbench.data.known import KNOWN
+from lrbench.data.dataset import KNOWN, Dataset, DatasetInfo, Split, build
+from lrbench.data.splits import subset
 from lrbench.errors import UserError, unknown
 from lrbench.store.files import write_atomic
 
 FORMAT = 1  # of the file; a file of another format is imported again, not converted
-NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # what a data set may be called: it becomes a file name
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # what a dataset may be called: it becomes a file name
 
 
 @dataclass(frozen=True)
 class Missing:
-    """A data set that cannot be used yet; `why` is the line that says what to do."""
+    """A dataset that cannot be used yet; `why` is the line that says what to do."""
 
     name: str
     why: str
 
 
+@lru_cache
+def digits() -> Dataset:
+    """scikit-learn's digits: 1,797 grey 8x8 images, 0..16 scaled to 0..255, 500 of them for testing."""
+    from sklearn.datasets import load_digits  # a second to import
+
+    raw = load_digits()
+    grey = np.rint(raw.images * (255 / 16)).astype(np.uint8)
+    everything = Split(np.repeat(grey[..., None], 3, axis=3), raw.target.astype(np.int64))
+    classes = tuple("0123456789")
+    pool = build("digits", classes, {"train": everything}, "").splits["train"]
+    # The set comes without a split of its own. The canonical order is as good as a shuffle.
+    test = subset(pool.labels, 500)
+    train = np.setdiff1d(np.arange(len(pool.labels)), test)
+    splits = {part: Split(pool.images[rows], pool.labels[rows]) for part, rows in (("train", train), ("test", test))}
+    return build("digits", classes, splits, "scikit-learn")
+
+
+BUILT_IN = {"digits": digits}  # made in memory, never imported
+
+
 def data_root(given: Path | None) -> Path:
-    """The folder of the data sets: `given`, else $LRBENCH_DATA, else one in the user's cache."""
+    """The folder of the datasets: `given`, else $LRBENCH_DATA, else one in the user's cache."""
     if given is not None:
         return given
     if named := os.environ.get("LRBENCH_DATA"):
@@ -47,40 +66,44 @@ def data_root(given: Path | None) -> Path:
 
 
 def info(name: str, root: Path) -> DatasetInfo:
-    """What the data set `name` in `root` is, read without its images.
+    """What the dataset `name` in `root` is, read without its images.
 
-    Raises UserError where there is no such data set, it is not there yet, or its file is damaged.
+    Raises UserError where there is no such dataset, it is not there yet, or its file is damaged.
     """
     if name in BUILT_IN:
-        return _built_in_info(name)
-    path = _path(name, root)
-    with _reading(path, name) as archive:
+        return BUILT_IN[name]().info
+    with _archive(name, root) as archive:
         return _meta(archive, name)
 
 
 def load(name: str, root: Path) -> Dataset:
-    """The data set `name` in `root`, with all its images.
+    """The dataset `name` in `root`, with all its images.
 
-    Raises UserError where there is no such data set, it is not there yet, or its file is damaged.
+    Raises UserError where there is no such dataset, it is not there yet, or its file is damaged.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]()
-    path = _path(name, root)
-    with _reading(path, name) as archive:
+    with _archive(name, root) as archive:
         meta = _meta(archive, name)
         splits = {split: _split(archive, split, meta) for split in meta.counts}
         if name in KNOWN and KNOWN[name].fault(meta, {part: split.labels for part, split in splits.items()}):
-            raise ValueError("another data set")
+            raise ValueError("another dataset")
         return Dataset(meta, splits)
 
 
 def available(root: Path) -> list[DatasetInfo | Missing]:
-    """Every data set that is known or imported: the known ones first, then the user's by name."""
-    return [_state(name, root) for name in _names(root)]
+    """Every dataset that is known or imported: the known ones first, then the user's by name."""
+    found: list[DatasetInfo | Missing] = []
+    for name in _names(root):
+        try:
+            found.append(info(name, root))
+        except UserError as error:
+            found.append(Missing(name, str(error)))
+    return found
 
 
 def save(dataset: Dataset, root: Path) -> None:
-    """Write the data set to its file in `root`, whole or not at all; what was there is replaced.
+    """Write the dataset to its file in `root`, whole or not at all; what was there is replaced.
 
     Raises OSError where the folder cannot be made or written to, or the disk is full.
     """
@@ -95,40 +118,19 @@ def save(dataset: Dataset, root: Path) -> None:
     write_atomic(root / f"{dataset.info.name}.npz", buffer.getvalue())
 
 
-@lru_cache
-def _built_in_info(name: str) -> DatasetInfo:
-    return BUILT_IN[name]().info
-
-
 def _names(root: Path) -> list[str]:
     imported = sorted(path.stem for path in root.glob("*.npz") if NAME.fullmatch(path.stem))
     return list(dict.fromkeys([*KNOWN, *BUILT_IN, *imported]))
 
 
-def _state(name: str, root: Path) -> DatasetInfo | Missing:
-    try:
-        return info(name, root)
-    except UserError as error:
-        return Missing(name, str(error))
-
-
-def _path(name: str, root: Path) -> Path:
-    path = root / f"{name}.npz"
-    if not NAME.fullmatch(name) or not path.is_file():
-        if name in KNOWN:
-            raise UserError(f"{name} is not in {root}; run {_remedy(name)}")
-        raise unknown("data set", name, _names(root))
-    return path
-
-
-def _remedy(name: str) -> str:
-    fetch = f"'lrbench data fetch {name}', or " if name in KNOWN else ""
-    return f"{fetch}'lrbench data import {name} PATH.npz'"
-
-
 @contextmanager
-def _reading(path: Path, name: str) -> Iterator[Mapping[str, Any]]:
-    """The archive at `path`; whatever is wrong with it ends in one line that names it."""
+def _archive(name: str, root: Path) -> Iterator[Mapping[str, Any]]:
+    """The file of a dataset, open; whatever is wrong with it ends in one line that names it."""
+    path = root / f"{name}.npz"
+    fetch = f"'lrbench data fetch {name}', or " if name in KNOWN else ""
+    remedy = f"{fetch}'lrbench data import {name} PATH.npz'"
+    if not NAME.fullmatch(name) or not path.is_file():
+        raise UserError(f"{name} is not in {root}; run {remedy}") if fetch else unknown("dataset", name, _names(root))
     try:
         with open(path, "rb") as file:
             archive = np.load(file, allow_pickle=False)
@@ -142,8 +144,7 @@ def _reading(path: Path, name: str) -> Iterator[Mapping[str, Any]]:
             raise UserError(f"cannot read {path}: {error.strerror}") from error
         # Of any kind: a flipped bit comes out of zipfile, NumPy or even Python's tokenizer, which reads
         # the arrays' headers, and there is no list of what they raise.
-        again = f"make it again with {_remedy(name)}"
-        raise UserError(f"{path} is damaged or not a data set of lrbench; {again}") from error
+        raise UserError(f"{path} is damaged or not a dataset of lrbench; make it again with {remedy}") from error
 
 
 def _meta(archive: Mapping[str, Any], name: str) -> DatasetInfo:
@@ -154,7 +155,7 @@ def _meta(archive: Mapping[str, Any], name: str) -> DatasetInfo:
     found = DatasetInfo(**{**meta, "classes": tuple(meta["classes"])})
     # A file that was renamed by hand must not pass for what its new name says.
     if found.name != name or (name in KNOWN and KNOWN[name].fault(found)):
-        raise ValueError("another data set")
+        raise ValueError("another dataset")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Fetch a known data set through torchvision, then check and write it as an import would."""
+"""Fetch a known dataset through torchvision, then check and write it as an import would."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from lrbench.data import datasets
-from lrbench.data.builtin import BUILT_IN
 from lrbench.data.dataset import DatasetInfo, Split
+from lrbench.data.datasets import BUILT_IN
 from lrbench.data.importing import make
 from lrbench.errors import UserError, unknown
 from lrbench.store.files import TEMPORARY
@@ -24,15 +24,15 @@ TIMEOUT = 15.0  # seconds without a byte; torchvision itself would wait for ever
 
 
 def fetch_dataset(name: str, root: Path) -> DatasetInfo:
-    """Download the known data set `name`, check it, and write it to `root` in canonical order.
+    """Download the known dataset `name`, check it, and write it to `root` in canonical order.
 
     Where it is there already and sound, nothing is downloaded. Raises UserError, and leaves nothing
-    behind, where the network fails or what arrives is not the data set, OSError where it cannot be kept.
+    behind, where the network fails or what arrives is not the dataset, OSError where it cannot be kept.
     """
     if name in BUILT_IN:
         raise UserError(f"{name} is built in: there is nothing to fetch")
     if name not in SOURCES:
-        raise unknown("data set to fetch called", name, SOURCES)
+        raise unknown("dataset to fetch called", name, SOURCES)
     try:
         return datasets.load(name, root).info
     except UserError:
@@ -45,39 +45,30 @@ def fetch_dataset(name: str, root: Path) -> DatasetInfo:
     return dataset.info
 
 
-def _cifar10(folder: Path) -> tuple[dict[str, Split], str]:
-    from torchvision.datasets import CIFAR10
-
-    return _cifar(CIFAR10, folder)
-
-
-def _cifar100(folder: Path) -> tuple[dict[str, Split], str]:
-    from torchvision.datasets import CIFAR100
-
-    return _cifar(CIFAR100, folder)
-
-
-def _cifar(kind: Any, folder: Path) -> tuple[dict[str, Split], str]:
+def _cifar(name: str, folder: Path) -> tuple[dict[str, Split], str]:
     # These files are pickles, which run code when read. torchvision compares the md5 of the archive
     # (download_url) and of each file in it (_check_integrity, and again in _load_meta) with constants
     # in its source before it unpickles any, so what is read here is what the authors published.
+    import torchvision  # here, as it brings torch
+
+    kind = getattr(torchvision.datasets, name)
     parts = {"train": kind(folder, train=True, download=True), "test": kind(folder, train=False)}
     splits = {part: Split(data.data, np.array(data.targets, np.int64)) for part, data in parts.items()}
     return splits, f"fetched from {kind.url}"
 
 
 def _svhn(folder: Path) -> tuple[dict[str, Split], str]:
-    from torchvision.datasets import SVHN
+    import torchvision
 
     # Checked by md5 as above; torchvision has already made the label 10 of the files the digit 0.
-    parts = {part: SVHN(folder, split=part, download=True) for part in ("train", "test")}
+    parts = {part: torchvision.datasets.SVHN(folder, split=part, download=True) for part in ("train", "test")}
     splits = {part: Split(data.data.transpose(0, 2, 3, 1), data.labels) for part, data in parts.items()}
     return splits, f"fetched from {parts['train'].url}"
 
 
 SOURCES: dict[str, Callable[[Path], tuple[dict[str, Split], str]]] = {
-    "cifar10": _cifar10,
-    "cifar100": _cifar100,
+    "cifar10": partial(_cifar, "CIFAR10"),
+    "cifar100": partial(_cifar, "CIFAR100"),
     "svhn": _svhn,
 }
 

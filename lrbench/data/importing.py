@@ -1,10 +1,9 @@
-"""Import a data set: an .npz with the MedMNIST keys, or a folder of class folders, into one checked file."""
+"""Import a dataset: an .npz with the MedMNIST keys, or a folder of class folders, into one checked file."""
 
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,8 @@ import numpy as np
 from PIL import Image
 
 from lrbench.data import datasets
-from lrbench.data.builtin import BUILT_IN
-from lrbench.data.dataset import SPLITS, Dataset, DatasetInfo, Split, build
-from lrbench.data.datasets import NAME
-from lrbench.data.known import KNOWN
+from lrbench.data.dataset import KNOWN, SPLITS, Dataset, DatasetInfo, Split, build
+from lrbench.data.datasets import BUILT_IN, NAME
 from lrbench.errors import UserError
 
 SMALLEST = 4  # pixels: the smallest side that can still be made smaller
@@ -23,16 +20,11 @@ MOST_CLASSES = 65_536  # a label is at most two bytes of an image's fingerprint
 REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
 
 
-@dataclass(frozen=True)
-class Raw:
-    """What was read, before it is checked; `classes` None where the source does not name them."""
-
-    splits: dict[str, Split]
-    classes: tuple[str, ...] | None
+Read = tuple[dict[str, Split], tuple[str, ...] | None]  # what was read, and the classes where the source names them
 
 
 def import_dataset(name: str, path: Path, root: Path) -> DatasetInfo:
-    """Read the data set at `path`, check it, and write it to `root` as `name` in canonical order.
+    """Read the dataset at `path`, check it, and write it to `root` as `name` in canonical order.
 
     `path` is an .npz with the MedMNIST keys (train_images, train_labels, test_images, test_labels;
     optionally val_images and val_labels, train_source whose first column numbers what each image was cut
@@ -40,17 +32,20 @@ def import_dataset(name: str, path: Path, root: Path) -> DatasetInfo:
     val/CLASS/ of images. Images are uint8, square, all of one size of at least 4 pixels, grey or RGB.
 
     Raises UserError, and writes nothing, where anything about it is wrong, or where `name` is a known
-    data set's and the content is not.
+    dataset's and the content is not.
     """
     _check_name(name)
-    raw = _read(path)
-    dataset = make(name, raw.splits, raw.classes, f"imported from {path.name}")
+    try:
+        splits, classes = _read(path)
+    except OSError as error:
+        raise UserError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
+    dataset = make(name, splits, classes, f"imported from {path.name}")
     datasets.save(dataset, root)
     return dataset.info
 
 
 def make(name: str, splits: Mapping[str, Split], classes: tuple[str, ...] | None, source: str) -> Dataset:
-    """The checked data set in canonical order; nothing is written.
+    """The checked dataset in canonical order; nothing is written.
 
     Splits: uint8 images (n, S, S, 3) and integer labels (n,). Raises UserError where the labels are not
     0..C-1 with every class in train, or the content is not what a known `name` stands for.
@@ -79,17 +74,10 @@ def _check_name(name: str) -> None:
         raise UserError(f"{name} is built in and cannot be imported; choose a name such as 'my-{name}'")
     if not NAME.fullmatch(name):
         rule = "use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
-        raise UserError(f"a data set cannot be called '{name}': {rule}")
+        raise UserError(f"a dataset cannot be called '{name}': {rule}")
 
 
-def _read(path: Path) -> Raw:
-    try:
-        return _read_either(path)
-    except OSError as error:
-        raise UserError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
-
-
-def _read_either(path: Path) -> Raw:
+def _read(path: Path) -> Read:
     if not path.exists():
         raise UserError(f"{path} does not exist; give an .npz file or a folder with train/ and test/")
     if path.is_dir():
@@ -101,14 +89,11 @@ def _read_either(path: Path) -> Raw:
     raise UserError(f"{path} is neither an .npz file nor a folder; give one with train/ and test/ of images")
 
 
-# --- an .npz with the MedMNIST keys ---------------------------------------------------------------------
-
-
-def _read_npz(path: Path) -> Raw:
+def _read_npz(path: Path) -> Read:
     arrays = _arrays(path)
     _check_keys(path, arrays)
     splits = {part: _npz_split(path, arrays, part) for part in SPLITS if f"{part}_images" in arrays}
-    return Raw(splits, _npz_classes(path, arrays))
+    return splits, _npz_classes(path, arrays)
 
 
 def _arrays(path: Path) -> dict[str, Any]:
@@ -140,13 +125,15 @@ def _check_keys(path: Path, arrays: Mapping[str, Any]) -> None:
 
 def _npz_split(path: Path, arrays: Mapping[str, np.ndarray], part: str) -> Split:
     images = _rgb(arrays[f"{part}_images"], f"{part}_images in {path}")
-    labels = _labels(arrays[f"{part}_labels"], f"{part}_labels in {path}")
-    _check_length(labels, images, f"{part}_labels in {path}")
-    if part != "train" or "train_source" not in arrays:
-        return Split(images, labels)
-    groups = _groups(arrays["train_source"], f"train_source in {path}")
-    _check_length(groups, images, f"train_source in {path}")
-    return Split(images, labels, groups)
+    per_image: dict[str, Callable[[np.ndarray, str], np.ndarray]] = {f"{part}_labels": _labels}
+    if part == "train" and "train_source" in arrays:
+        per_image["train_source"] = _groups
+    found = []
+    for key, check in per_image.items():
+        found.append(check(arrays[key], f"{key} in {path}"))
+        if len(found[-1]) != len(images):
+            raise UserError(f"{key} in {path}: {len(found[-1]):,} for {len(images):,} images; one per image is needed")
+    return Split(images, *found)
 
 
 def _rgb(images: np.ndarray, what: str) -> np.ndarray:
@@ -169,7 +156,7 @@ def _rgb(images: np.ndarray, what: str) -> np.ndarray:
 def _labels(labels: np.ndarray, what: str) -> np.ndarray:
     """int64 (n,) from integers (n,) or (n, 1)."""
     if labels.ndim == 2 and labels.shape[1] > 1:
-        raise UserError(f"{what} give {labels.shape[1]} labels an image (multi-label): one is needed")
+        raise UserError(f"{what} give {labels.shape[1]} labels per image (multi-label): one is needed")
     if labels.ndim not in (1, 2) or (labels.ndim == 2 and not labels.shape[1]):
         raise UserError(f"{what} have the shape {labels.shape}: (n,) or (n, 1) is needed")
     if labels.dtype.kind not in "iu":
@@ -185,11 +172,6 @@ def _groups(source: np.ndarray, what: str) -> np.ndarray:
     return column.astype(np.int64)
 
 
-def _check_length(array: np.ndarray, images: np.ndarray, what: str) -> None:
-    if len(array) != len(images):
-        raise UserError(f"{what}: {len(array):,} for {len(images):,} images; there must be one an image")
-
-
 def _npz_classes(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...] | None:
     key = "classes" if "classes" in arrays else "class_names"
     if key not in arrays:
@@ -202,15 +184,12 @@ def _npz_classes(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...
     return tuple(names.tolist())
 
 
-# --- a folder of class folders --------------------------------------------------------------------------
-
-
-def _read_folder(path: Path) -> Raw:
+def _read_folder(path: Path) -> Read:
     classes = tuple(folder.name for folder in _class_folders(path / "train"))
     if len(classes) < 2:
         raise UserError(f"{path / 'train'} needs a folder of images for each of at least two classes")
     parts = [part for part in SPLITS if part != "val" or (path / part).is_dir()]
-    return Raw({part: _folder_split(path / part, classes) for part in parts}, classes)
+    return {part: _folder_split(path / part, classes) for part in parts}, classes
 
 
 def _class_folders(path: Path) -> list[Path]:
@@ -221,8 +200,7 @@ def _class_folders(path: Path) -> list[Path]:
 
 
 def _folder_split(path: Path, classes: tuple[str, ...]) -> Split:
-    images: list[np.ndarray] = []
-    labels: list[int] = []
+    images, labels = list[np.ndarray](), list[int]()
     for folder in _class_folders(path):
         if folder.name not in classes:
             raise UserError(f"{folder} is a class that train/ does not have; add it there or take it out")
@@ -234,7 +212,7 @@ def _folder_split(path: Path, classes: tuple[str, ...]) -> Split:
             images.append(image)
             labels.append(classes.index(folder.name))
     if not images:
-        raise UserError(f"{path} has no images; they lie in a folder a class, as {path / classes[0]}")
+        raise UserError(f"{path} has no images; they lie in a folder per class, as {path / classes[0]}")
     return Split(np.stack(images), np.array(labels, np.int64))
 
 
@@ -247,7 +225,7 @@ def _image(file: Path) -> np.ndarray:
         raise UserError(f"{file} cannot be read as an image; repair it or take it out") from error
     # Pillow clips these to 0..255 instead of scaling them: most would come out white.
     if mode.startswith(("I", "F")):
-        raise UserError(f"{file} has more than 8 bits a channel; convert it to 8")
+        raise UserError(f"{file} has more than 8 bits per channel; convert it to 8")
     if pixels.shape[0] != pixels.shape[1]:
         raise UserError(f"{file} is {_size(pixels)}, not square; crop or pad it")
     return pixels
@@ -255,9 +233,6 @@ def _image(file: Path) -> np.ndarray:
 
 def _size(image: np.ndarray) -> str:
     return f"{image.shape[1]}x{image.shape[0]}"
-
-
-# --- what both must satisfy -----------------------------------------------------------------------------
 
 
 def _numbered(labels: np.ndarray) -> tuple[str, ...]:

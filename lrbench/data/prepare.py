@@ -15,7 +15,6 @@ import numpy as np
 import torch
 
 from lrbench.data import datasets, splits
-from lrbench.data.builtin import BUILT_IN
 from lrbench.data.dataset import Split
 from lrbench.data.degradation import DEGRADATIONS, degrade
 from lrbench.data.pairs import Pairs
@@ -26,7 +25,7 @@ from lrbench.spec.runspec import RunSpec
 from lrbench.store import arrays as shelf
 from lrbench.store.arrays import Arrays
 
-HELD_OUT = 0.1  # of the training images, unless select="none", where the data set has no val split of its own
+HELD_OUT = 0.1  # of the training images, unless select="none", where the dataset has no val split of its own
 PREPARED = ".prepared"  # below the data root: images that runs have been prepared with; may be deleted at any time
 PIECE = 1 << 18  # pixels at a time
 
@@ -75,7 +74,7 @@ def _prepare(
         return _used(loaded.splits, select, limit_train, limit_test)
 
     def kept(part: str, what: dict[str, Any], make: Callable[[Split], Mapping[str, np.ndarray]]) -> Arrays:
-        if dataset in BUILT_IN:  # small, and in no folder
+        if dataset in datasets.BUILT_IN:  # small, and in no folder
             return dict(make(parts()[part]))
         used = {"limit": limit_test if part == "test" else limit_train, "held out": select != "none" and part != "test"}
         content = json.dumps([_code(), info.fingerprint, part, used, what], sort_keys=True)
@@ -83,7 +82,7 @@ def _prepare(
         return shelf.arrays(root / PREPARED / f"{dataset}-{part}-{key}", lambda: make(parts()[part]))
 
     def pairs(part: str) -> Pairs:
-        whole = kept(part, {"images": "hr"}, _whole)
+        whole = kept(part, {"images": "hr"}, lambda split: {"hr": split.images, "y": split.labels})
         found = {name: torch.from_numpy(whole[name]) for name in ("hr", "y")}
         if degradation is not None and scale is not None:
             protocol = {"degradation": degradation, "scale": scale, "magnified": magnified}
@@ -103,10 +102,6 @@ def _prepare(
     colours = kept("train", {"images": "statistics"}, lambda split: _statistics(split.images))
     mean, std = colours["mean"], np.maximum(colours["std"], 1e-3)
     return Prepared(train, val, test, facts, tuple(mean.tolist()), tuple(std.tolist())), info.fingerprint
-
-
-def _whole(split: Split) -> Arrays:
-    return {"hr": split.images, "y": split.labels}
 
 
 def _small(hr: np.ndarray, degradation: str, scale: int, magnified: int | None) -> Arrays:
@@ -141,7 +136,7 @@ def _statistics(images: np.ndarray) -> Arrays:
 @cache
 def _code() -> str:
     """Changes with whatever makes the images, ours and others'."""
-    ours = (Path(__file__).with_name(f"{name}.py") for name in ("prepare", "degradation", "imresize", "splits"))
+    ours = (Path(__file__).with_name(f"{name}.py") for name in ("prepare", "degradation", "splits"))
     versions = (version(package).encode() for package in ("pillow", "numpy", "torch"))
     return hashlib.sha256(b"\0".join([*(file.read_bytes() for file in ours), *versions])).hexdigest()[:16]
 

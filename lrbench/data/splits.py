@@ -76,8 +76,10 @@ def _choose_groups(codes: np.ndarray, groups: np.ndarray, counts: np.ndarray, ta
     held = np.zeros_like(counts)
     chosen: list[int] = []
     for i in order:
-        if _nearer(held, table[i], target) and (held + table[i] < counts).all():
-            held += table[i]
+        more = held + table[i]
+        nearer = ((more - target) ** 2).sum() < ((held - target) ** 2).sum()
+        if nearer and (more < counts).all():
+            held = more
             chosen.append(int(numbers[i]))
     if chosen:
         return chosen
@@ -86,7 +88,3 @@ def _choose_groups(codes: np.ndarray, groups: np.ndarray, counts: np.ndarray, ta
     if not allowed:
         raise UserError("no group of images can be held out: each has a class's last training image")
     return [int(numbers[min(allowed, key=lambda i: int(table[i].sum()))])]
-
-
-def _nearer(held: np.ndarray, group: np.ndarray, target: np.ndarray) -> bool:
-    return bool(((held + group - target) ** 2).sum() < ((held - target) ** 2).sum())

@@ -1,1 +1,1 @@
-"""Carrying out a graph of runs: one run, the schedule of many, on this machine or on several."""
+"""Carrying out a graph of runs: one run, or the schedule of many, on this machine or on several."""

@@ -1,8 +1,7 @@
-"""What is shown while a suite runs, on stderr: one screen on a terminal, else a line for what happens."""
+"""What is shown on stderr while a suite is run: one screen on a terminal, elsewhere a line for each event."""
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 from rich.console import Console, Group
@@ -12,10 +11,8 @@ from rich.text import Text
 
 from lrbench.execute.estimate import Estimate, words
 from lrbench.execute.executors import Event
-from lrbench.execute.runner import title
 from lrbench.execute.schedule import Schedule, State
-
-RECENT = 8  # finished runs and notes on the screen
+from lrbench.method.naming import title
 
 
 class Board:
@@ -25,7 +22,6 @@ class Board:
         self.schedule, self.estimate = schedule, estimate
         self.console = Console(stderr=True, highlight=False)
         self.latest: dict[str, Event] = {}  # of the runs that are running
-        self.recent: deque[str] = deque(maxlen=RECENT)
         self.live = Live(self, console=self.console, refresh_per_second=2) if self.console.is_terminal else None
 
     def __enter__(self) -> Board:
@@ -48,8 +44,8 @@ class Board:
             if event.images_per_second:
                 self.estimate.learn(self.schedule.graph.specs[event.run], event.images_per_second)
             self.latest[event.run] = event
-            if event.kind == "started":
-                self._say(f"{name} started" + (f" after epoch {event.epoch}" if event.epoch else ""), brief=True)
+            if event.kind == "started" and not self.live:  # which shows it
+                self._say(f"{name} started" + (f" after epoch {event.epoch}" if event.epoch else ""))
         else:
             self.latest.pop(event.run, None)
             if event.kind == "done":
@@ -59,12 +55,9 @@ class Board:
             else:
                 self._say(f"{name} failed and is tried again: {event.text}")
 
-    def _say(self, line: str, brief: bool = False) -> None:
-        """brief: it is on the screen anyway."""
-        if not self.live:
-            self.console.print(line, markup=False, soft_wrap=True)
-        elif not brief:
-            self.recent.append(line)
+    def _say(self, line: str) -> None:
+        """On a terminal, above the screen."""
+        self.console.print(line, markup=False, soft_wrap=True)
 
     def _progress(self) -> str:
         """Behind a line, where there is no screen to show it."""
@@ -99,9 +92,8 @@ class Board:
             spec = self.schedule.graph.specs[run]
             speed = f"{event.images_per_second:.0f}" if event.images_per_second else ""
             running.add_row(Text(title(spec)), f"{event.epoch}/{spec.recipe.epochs}", _score(event), speed)
-        recent = [Text(one, overflow="ellipsis", no_wrap=True) for one in list(self.recent)]
         shown = [running] if self.latest else []
-        return Group(Text(f"{line}{self._and_time_left()}", style="bold"), *shown, *recent)
+        return Group(*shown, Text(f"{line}{self._and_time_left()}", style="bold"))
 
 
 def _score(event: Event) -> str:

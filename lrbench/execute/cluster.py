@@ -1,4 +1,4 @@
-"""Ray: a task for runs side by side, on this machine or on a cluster whose machines share the store's folder."""
+"""Ray: one task per group of runs, on this machine or on a cluster whose machines share the store's folder."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def _places(machine: dict[str, float], cpus: int, gpus: float) -> int:
 
 
 def _train(place: Place, specs: list[str], told: Any, *needs: list[Event]) -> list[Event]:
-    """The task: trains runs side by side, and returns how they ended. needs: how those ended that they waited for."""
+    """The task: trains a group of runs, and returns how they ended. needs: how those ended that they waited for."""
     place.enter()
     ended: list[Event] = []
 

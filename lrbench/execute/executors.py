@@ -1,4 +1,4 @@
-"""Where runs are trained: one small interface, and the plain way, in this process."""
+"""Executors, which train runs: what they have in common, and the plain one, in this process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import Literal
 import torch
 
 from lrbench import device as devices
-from lrbench import threads
 from lrbench.errors import OUT_OF_MEMORY, RunError, UserError, one_line, out_of_memory
 from lrbench.execute.progress import Progress
 from lrbench.execute.runner import Runner
@@ -29,7 +28,7 @@ LONG = 300  # characters of an error's message, of which a library's may have th
 
 @dataclass(frozen=True)
 class Event:
-    """What became known of a run. `row` is a row of its learning curve, or its record's metrics when done."""
+    """Something that has happened to a run. `row`: of its learning curve, or its record's metrics when it is done."""
 
     run: str  # its id; empty for a note on nothing in particular
     kind: Literal["started", "epoch", "done", "failed", "note"]
@@ -49,7 +48,7 @@ Handle = Callable[[Event], None]
 
 @dataclass(frozen=True)
 class Place:
-    """What whoever trains a run must know beside its spec; all of it can be sent to another process.
+    """Where runs are trained and read from: what another process must be told besides their specs.
 
     threads: of the CPU, shared by all that is trained at once on a machine; None: as many as torch takes. A device is
     "cpu", "cuda" or "cuda:1". capture: steps in CUDA graphs, on a GPU.
@@ -61,20 +60,18 @@ class Place:
     threads: int | None = None
     plugins: tuple[str, ...] = ()
     capture: bool = True
+    others: tuple[Path, ...] = ()  # stores that are read beside `results`
 
     def enter(self) -> None:
         """Make this process ready to train here, once."""
         if self.threads is not None:
-            threads.use(self.threads)
+            devices.use_threads(self.threads)
         registry.add_drafts(self.plugins)
 
     def train(self, specs: Sequence[RunSpec], handle: Handle) -> None:
-        """Train runs of one company, whose needs are finished; `handle` is told of all that happens.
-
-        The last that it is told of each is its end.
-        """
+        """Train a group of runs, whose needs are finished; `handle` is told of all that happens, each end last."""
         ends: set[str] = set()
-        store = Store(self.results, lambda text: handle(Event("", "note", text=text)))
+        store = Store(self.results, lambda text: handle(Event("", "note", text=text)), others=self.others)
 
         def ended(spec: RunSpec, end: Record | Exception) -> None:
             ends.add(spec.id)
@@ -90,7 +87,7 @@ class Place:
         device = devices.enter(devices.pick(self.device))
         runner = Runner(store, self.data, device, lambda spec: _Telling(spec.id, handle), self.capture)
         try:
-            runner.run_together(specs, ended, weights=True)  # what is begun here is missing, or has lost its weights
+            runner.run_group(specs, ended, weights=True)  # what is begun here is missing, or has lost its weights
         except Exception as error:  # of the store, say; what a method raises is its own run's end
             for spec in specs:
                 if spec.id not in ends:
@@ -105,7 +102,7 @@ class Executor(ABC):
 
     @abstractmethod
     def start(self, specs: Sequence[RunSpec]) -> None:
-        """Begin runs of one company side by side, in a slot that is free: one where all earlier runs have ended.
+        """Begin a group of runs in a slot that is free: one where all earlier runs have ended.
 
         Their needs are in the store, with their weights.
         """

@@ -1,4 +1,4 @@
-"""One run, from the images that it needs to its record."""
+"""Training one run: from its spec and the images to the record that is kept."""
 
 from __future__ import annotations
 
@@ -18,23 +18,21 @@ from lrbench.execute.progress import Progress
 from lrbench.method import naming, registry
 from lrbench.method.base import Method
 from lrbench.method.naming import title
-from lrbench.plan.plan import config_of, epochs_before
+from lrbench.method.registry import config_of, epochs_before
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import WEIGHTS, Store
 from lrbench.train import build
-from lrbench.train.frozen import Frozen
+from lrbench.train.build import Frozen
 from lrbench.train.restored import see_through
 from lrbench.train.training import Training
 
 PAUSE = {"cpu": 0.0, "cuda": 10.0}  # seconds between checkpoints: an epoch may take less than writing one
-COPIES = 4  # of a run's weights, in memory: themselves, their gradients, an optimizer's memory, one being saved
+COPIES = 4  # of a run's weights in memory: they, their gradients, an optimizer's state, a checkpoint being written
 
 
 class Job:
     """A run that is being trained. The runs that it needs are in the store, with their weights."""
-
-    data: Prepared
 
     def __init__(
         self,
@@ -43,11 +41,11 @@ class Job:
         data_root: Path,
         frozen: Frozen,
         progress: Progress,
-        beside: Job | None = None,
+        data: Prepared | None = None,
     ) -> None:
         """Begins it, or goes on from its last checkpoint. Raises UserError for a method or data that cannot be run.
 
-        beside: another of its company, whose images are its own too.
+        data: of another run of its group, which has the same images.
         """
         self.spec, self.store, self.progress = spec, store, progress
         self.device, self.started, self.written = frozen.device, time.perf_counter(), -math.inf
@@ -56,9 +54,10 @@ class Job:
         cls = registry.method(spec.method)
         config = config_of(cls, spec.config)
         restorer = cls.restored_by(config)
-        data = beside.data if beside else prepare.prepare(spec, data_root, self.device)
-        if restorer and not beside:
-            data = see_through(data, needs[restorer], self._record(restorer), store)
+        if data is None:
+            data = prepare.prepare(spec, data_root, self.device)
+            if restorer:
+                data = see_through(data, needs[restorer], self._record(restorer), store)
         method = build.build(spec, data.facts, needs, self.device, data.mean, data.std)
         self.start = cls.starts_from(config)
         if self.start:
@@ -76,7 +75,7 @@ class Job:
             self.training.restore(saved)
         elif saved is not None:
             progress.note(f"{title(spec)}: its checkpoint is of other code; it starts anew")
-        progress.start(spec, title(spec), self.training.state.epoch, self.training.images_per_epoch)
+        progress.start(spec, title(spec), self.training.history.epoch, self.training.images_per_epoch)
 
     @property
     def size(self) -> int:
@@ -86,13 +85,13 @@ class Job:
     def keep(self) -> None:
         """Write down the epoch that has just been trained. Raises OSError."""
         training = self.training
-        self.progress.epoch(training.state.curve[-1], training.images_per_second)
+        self.progress.epoch(training.history.curve[-1], training.images_per_second)
         if time.perf_counter() - self.written >= PAUSE[self.device.type]:
             self.store.write_checkpoint(self.spec.id, training.snapshot())
             self.written = time.perf_counter()
 
     def finish(self, side_by_side: int) -> Record:
-        """Test the trained method and save its record. side_by_side: how many runs were trained so."""
+        """Test the trained method and save its record. side_by_side: how many runs its group had."""
         spec, training, method = self.spec, self.training, self.method
         self.progress.stop()
         training.use_own_threads()
@@ -103,9 +102,9 @@ class Job:
         if not why and not training.epochs and start and start.diverged:
             why = f"its weights are those of {title(start.spec)}, which diverged"
         before = int(start.metrics["epochs_in_weights"] or 0) if start else 0  # fewer than planned, if it diverged
-        ended = {"diverged_epoch": training.state.epoch, "last_finite_loss": training.last_finite_loss}
-        state, score = training.state, training.task.score
-        counted = state.curve[(state.best_epoch or state.epoch) - 1] if state.curve else {}
+        ended = {"diverged_epoch": training.history.epoch, "last_finite_loss": training.last_finite_loss}
+        history, score = training.history, training.task.score
+        counted = history.curve[(history.best_epoch or history.epoch) - 1] if history.curve else {}
         record = Record(
             id=spec.id,
             spec=spec,
@@ -116,12 +115,12 @@ class Job:
                 **(ended if why else {}),
                 f"train_{score}": _number(counted.get(f"train_{score}")),
                 f"val_{score}": _number(counted.get(f"val_{score}")),  # None where no image is held out
-                "best_epoch": state.best_epoch or None,
-                "epochs": state.epoch,
-                "epochs_in_weights": before + state.epoch,
+                "best_epoch": history.best_epoch or None,
+                "epochs": history.epoch,
+                "epochs_in_weights": before + history.epoch,
                 "images_per_second": training.images_per_second,
                 "side_by_side": side_by_side,
-                "train_seconds": state.seconds,
+                "train_seconds": history.seconds,
                 "wall_seconds": time.perf_counter() - self.started,
                 "parameters": sum(weight.numel() for weight in method.parameters()),
                 "deployed_parameters": self.deployed,
@@ -136,7 +135,7 @@ class Job:
             files={},
         )
         weights = {name: value.detach().cpu().contiguous().clone() for name, value in method.state_dict().items()}
-        record = self.store.save(record, curve_csv(state.curve), tested.outputs, save_tensors(weights))
+        record = self.store.save(record, curve_csv(history.curve), tested.outputs, save_tensors(weights))
         value = math.nan if record.metrics[score] is None else record.metrics[score]
         said = f"diverged: {why}" if why else f"{score} {value:.2f} {training.task.unit}"
         speed = f", {training.images_per_second:.0f} images/s" if training.images_per_second else ""

@@ -1,4 +1,4 @@
-"""Worker processes on this machine."""
+"""Workers: processes on this machine that train several groups of runs at once."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Worker:
 
 
 class Pool(Executor):
-    """`slots` worker processes, one or several a GPU; on the CPU the cores are divided among them.
+    """`slots` worker processes, one or several per GPU; on the CPU the cores are divided among them.
 
     A worker that dies fails its runs and is replaced. Workers end with the process that started them.
     """

@@ -1,8 +1,9 @@
-"""What is shown while runs are trained: on stderr, never on stdout."""
+"""What is shown while a run is trained: on stderr, never on stdout."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -12,7 +13,7 @@ from lrbench.spec.runspec import RunSpec
 
 
 class Progress:
-    """Told of all that happens; says nothing. The base of those that do."""
+    """Is told of all that happens, and shows nothing. The base class of what does."""
 
     def note(self, message: str) -> None:
         """Something the user should know."""
@@ -34,11 +35,12 @@ class Progress:
 
 
 class ConsoleProgress(Progress):
-    """A bar a run on a terminal; a line an epoch where stderr is a file."""
+    """A bar on a terminal, one line per epoch where stderr is a file, in a notebook one line that changes."""
 
     def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
         self.bar: RichProgress | None = None
+        self.line: Any = None  # in a notebook, where rich's bar would need ipywidgets
 
     def note(self, message: str) -> None:
         self.console.print(message, markup=False, soft_wrap=True)
@@ -61,6 +63,10 @@ class ConsoleProgress(Progress):
             )
             self.task = self.bar.add_task("", total=self.epochs * images, completed=done * images, epoch=done, row="")
             self.bar.start()
+        elif self.console.is_jupyter:
+            from IPython.display import display
+
+            self.line = display({"text/plain": ""}, raw=True, display_id=True)
 
     def step(self, images: int) -> None:
         if self.bar:
@@ -71,6 +77,8 @@ class ConsoleProgress(Progress):
         line = f"{values} {images_per_second:.0f} images/s"
         if self.bar:
             self.bar.update(self.task, epoch=int(row["epoch"]), row=line)
+        elif self.line:
+            self.line.update({"text/plain": f"epoch {row['epoch']:.0f}/{self.epochs} {line}"}, raw=True)
         else:
             self.note(f"{self.title} epoch {row['epoch']:.0f}/{self.epochs} {line}")
 

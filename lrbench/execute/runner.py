@@ -1,4 +1,4 @@
-"""Runs specs on this machine: what is in the store is reused, what is missing is trained, needs first."""
+"""Turning specs into records in this process: what is in the store is reused, the rest trained, needs first."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ import torch
 
 from lrbench import device
 from lrbench.errors import UserError, one_line
-from lrbench.execute.job import Job, title
+from lrbench.execute.job import Job
 from lrbench.execute.progress import Progress
 from lrbench.method import registry
+from lrbench.method.naming import title
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import Store
-from lrbench.train import loop as cohort
+from lrbench.train.build import Frozen
 from lrbench.train.capture import graph as capture
-from lrbench.train.frozen import Frozen
+from lrbench.train.loop import one_epoch
 from lrbench.train.training import Training
 
-MEMORY = 0.25  # the part of it that the weights of runs trained side by side may take
+MEMORY = 0.25  # the part of the device's memory that the weights of a group may take
 Ended = Callable[[RunSpec, Record | Exception], None]
 
 
 @dataclass
 class Runner:
-    """One process, one device. `progress` gives whom to tell of a run."""
+    """Trains in this process, on one device. progress: gives, for a run, who is told of all that happens to it."""
 
     store: Store
     data_root: Path
@@ -49,11 +50,11 @@ class Runner:
                 raise end
             records.append(end)
 
-        self.run_together([spec], ended, weights)
+        self.run_group([spec], ended, weights)
         return records[0]
 
-    def run_together(self, specs: Sequence[RunSpec], ended: Ended, weights: bool = False) -> None:
-        """Runs of one company (see lrbench.train.loop), side by side as far as memory goes; in all else as `run`.
+    def run_group(self, specs: Sequence[RunSpec], ended: Ended, weights: bool = False) -> None:
+        """A group of runs (see lrbench.train.loop), side by side as far as memory goes; in all else as `run`.
 
         `ended` is told of each record, or why a run failed: unless it raises then, the others go on.
         """
@@ -89,6 +90,10 @@ class Runner:
                 ready.append(spec)
         if not (missing := still_missing(ready) if weights else ready):
             return
+        for spec in missing:
+            if self.store.get(spec):
+                place = self.store.origin(spec.id) or self.store.root
+                self.progress(spec).note(f"{title(spec)} is in {place} without the weights that are needed: trained anew")
         with ExitStack() as locks:
             for spec in sorted(missing, key=lambda spec: spec.id):  # in one order: no deadlock between two processes
                 locks.enter_context(self.store.training(spec.id))
@@ -113,17 +118,17 @@ class Runner:
         """Train the first of some runs, and with it as many more as memory allows; returns the others."""
         if self.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self.device)
-        frozen, budget = Frozen(self.store, self.device, shared=len(specs) > 1), MEMORY * device.memory(self.device)
+        frozen, budget = Frozen(self.store, self.device), MEMORY * device.memory(self.device)
         jobs: dict[Training, Job] = {}
         left = list(specs)
         while left and (not jobs or sum(job.size for job in jobs.values()) * (len(jobs) + 1) / len(jobs) < budget):
             spec = left.pop(0)
             with _failing_alone(spec, ended):
-                beside = next(iter(jobs.values()), None)
-                job = Job(spec, self.store, self.data_root, frozen, self.progress(spec), beside)
+                data = next((job.data for job in jobs.values()), None)  # one group has one set of images
+                job = Job(spec, self.store, self.data_root, frozen, self.progress(spec), data)
                 jobs[job.training] = job
         side_by_side = len(jobs)
-        together = capture.together(self.device, self.capture, self.progress(specs[0]).note)
+        graphs = capture.capture_group(self.device, self.capture, self.progress(specs[0]).note)
 
         def failed(training: Training, error: Exception) -> None:
             jobs.pop(training).progress.stop()
@@ -135,11 +140,9 @@ class Runner:
             while jobs:
                 behind = min(training.epoch for training in jobs)  # after a break some may be ahead: these wait
                 members = [training for training in jobs if training.epoch == behind and not training.done]
-                members = [one for one in members if one.state.threads == members[0].state.threads]  # after a break
+                members = [one for one in members if one.history.threads == members[0].history.threads]  # after a break
                 if members:
-                    cohort.one_epoch(
-                        members, lambda training, images: jobs[training].progress.step(images), failed, together
-                    )
+                    one_epoch(members, lambda training, images: jobs[training].progress.step(images), failed, graphs)
                 for training, job in list(jobs.items()):
                     try:
                         if training in members:

@@ -1,4 +1,4 @@
-"""Carries a graph of runs out on an executor: needs first, a failed run once more, the rest in spite of it."""
+"""The schedule of a graph of runs: needs first, a run that fails once more, the others in spite of it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from lrbench.execute.executors import Event, Executor
 from lrbench.plan.graph import Graph
-from lrbench.train.loop import company
+from lrbench.train.loop import group_of
 
 ATTEMPTS = 2  # a run that dies is tried once more
 TICK = 0.5  # seconds between two looks at the executor
@@ -35,9 +35,9 @@ class Schedule:
         self.diverged: dict[str, str] = {}  # runs that are done, but of no use -> why
         self._tries: Counter[str] = Counter()
         self._waiting = dict.fromkeys(graph.missing)
-        self._begun: list[set[str]] = []  # runs that are trained side by side and have not ended
+        self._begun: list[set[str]] = []  # of each group that is being trained, the runs that have not ended
         self._below = {run: graph.below(run) for run in graph.missing}
-        self._company = {run: company(graph.specs[run]) for run in graph.missing}
+        self._group = {run: group_of(graph.specs[run]) for run in graph.missing}
 
     def run(self, executor: Executor, watch: Callable[[Event | None], None]) -> None:
         """Train what is missing. `watch` is called after every event, and with None now and then."""
@@ -60,18 +60,18 @@ class Schedule:
         return sum(state in states for state in self.states.values())
 
     def busy(self) -> int:
-        """In how many slots something is running: runs side by side share one."""
+        """In how many slots something is running: a group shares one."""
         return sum(any(self.states[run] is State.RUNNING for run in runs) for runs in self._begun)
 
     def _next(self, slots: int) -> Iterator[list[str]]:
-        """Runs to begin now, for so many slots: in one group where all slots have enough to do.
+        """Groups of runs to begin now, for so many slots: large ones, as long as every slot has enough to do.
 
         A run that has failed is tried again alone.
         """
         ready = [run for run in self._waiting if self._ready(run)]
         while ready and slots:
             first = ready[0]
-            like = [run for run in ready if not self._tries[run] and self._company[run] == self._company[first]]
+            like = [run for run in ready if not self._tries[run] and self._group[run] == self._group[first]]
             runs = like[: -(-len(ready) // slots)] if first in like else [first]
             yield runs
             ready, slots = [run for run in ready if run not in runs], slots - 1

@@ -1,17 +1,18 @@
-"""One call of `lrbench run`: from the user's words to records."""
+"""Running one method: from what the user asked for to records."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from lrbench import device, threads
+from lrbench import device as devices
 from lrbench.data import datasets
 from lrbench.execute.progress import ConsoleProgress, Progress
 from lrbench.execute.runner import Runner
 from lrbench.method import registry
+from lrbench.method.base import Method
 from lrbench.plan.plan import Protocol, capped, plan
 from lrbench.spec.record import Record
 from lrbench.store.store import Store
@@ -19,7 +20,10 @@ from lrbench.store.store import Store
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for, in the command line's words."""
+    """What the user asked for; names and defaults are those of `lrbench run`.
+
+    plugins: methods that are not installed: "FILE.py:Class", or a class, such as one of a notebook's cell.
+    """
 
     method: str
     dataset: str
@@ -38,25 +42,22 @@ class Request:
     select: str = "none"
     limit_train: int | None = None
     limit_test: int | None = None
-    threads: str | int = threads.AUTO
-    cap_limits: bool = False  # a limit above what the data set has: all images, where it is else a mistake
+    cap_limits: bool = False  # a limit above the dataset's images means all of them; else it is a mistake
     device: str = "auto"
     precision: str = "auto"
     capture: bool = True  # steps in CUDA graphs, on a GPU
-    plugins: tuple[str, ...] = ()
+    threads: str | int = devices.AUTO
+    plugins: tuple[str | type[Method], ...] = ()
     data: Path | None = None
+    baselines: tuple[Path, ...] = ()  # stores that are read beside `results` and never written
 
 
 OWN = {"data", "precision"}  # of a Request; a Protocol means something else by these names
 SHARED = ({one.name for one in fields(Request)} & {one.name for one in fields(Protocol)}) - OWN
 
 
-def with_needs(records: Sequence[Record], results: Path, warn: Callable[[str], None]) -> list[Record]:
-    """The records and, before them, those of the runs that they needed, each once, where they are still there.
-
-    `warn` is told of one that is damaged.
-    """
-    store = Store(results, warn)
+def with_needs(records: Sequence[Record], store: Store) -> list[Record]:
+    """The records and, before them, those of the runs that they needed, each once, where they are still there."""
     found: dict[str, Record | None] = {}
     for record in records:
         for spec in record.spec.walk():
@@ -65,21 +66,26 @@ def with_needs(records: Sequence[Record], results: Path, warn: Callable[[str], N
 
 
 def run(request: Request, progress: Progress | None = None) -> list[Record]:
-    """The records of a request, one a seed. All is checked before anything is trained or written."""
+    """The records of a request, one per seed. All is checked before anything is trained or written."""
     progress = progress or ConsoleProgress()
-    registry.add_drafts(request.plugins)
+    for plugin in request.plugins:
+        if isinstance(plugin, str):
+            registry.add_draft(plugin)
+        else:
+            registry.register_class(plugin)
     registry.method(request.method)
-    threads.check(request.threads)
-    chosen = device.enter(device.pick(request.device))
+    devices.check_threads(request.threads)
+    chosen = devices.enter(devices.pick(request.device))
     root = datasets.data_root(request.data)
     wanted = Protocol(
         data=datasets.info(request.dataset, root),
-        precision=device.precision(request.precision, chosen),
+        precision=devices.precision(request.precision, chosen),
         **{name: getattr(request, name) for name in SHARED},
     )
     if request.cap_limits:
         wanted = capped(wanted, progress.note)
     specs = [plan(request.method, request.settings, replace(wanted, seed=seed)) for seed in request.seeds]
-    threads.use(threads.choose(request.threads))
-    runner = Runner(Store(request.results, progress.note), root, chosen, lambda spec: progress, request.capture)
+    devices.use_threads(devices.choose_threads(request.threads))
+    store = Store(request.results, progress.note, others=request.baselines)
+    runner = Runner(store, root, chosen, lambda spec: progress, request.capture)
     return [runner.run(spec) for spec in specs]

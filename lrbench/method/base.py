@@ -25,7 +25,31 @@ if TYPE_CHECKING:
     from lrbench.method.backbones import Backbone
 
 View = Literal["up", "lr", "hr"]
-MISSING: Any = None  # in place of an image that a method must not see
+IMAGES: tuple[View, ...] = ("hr", "lr", "up")
+
+
+class _Missing:
+    """In place of an image that is not in a batch: a method that touches it gets a UserError."""
+
+    WHY = (
+        "a method reads an image that is not in its batch: its class names in `reads` those that it is given, and "
+        'where `view` is "hr" there is no LR image'
+    )
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # what Python itself looks for, such as to copy it
+            raise AttributeError(name)
+        raise UserError(self.WHY)
+
+    @classmethod
+    def __torch_function__(cls, *_: Any) -> Any:
+        raise UserError(cls.WHY)
+
+    def __reduce__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Any = _Missing()
 
 
 @dataclass(frozen=True)
@@ -33,8 +57,8 @@ class Batch:
     """n training images on the training device. Images are float32 in [0, 1], RGB, channels first.
 
     hr and up share one crop and one flip. So does lr, rounded to whole LR pixels; it is exact for a
-    method with `view = "lr"`, whose crops are drawn on the LR grid. A method with `view = "hr"` is
-    given no LR image: lr and up are missing from its batches.
+    method with `view = "lr"`, whose crops are drawn on the LR grid. An image that the method's class does not
+    name in `reads` is MISSING, and so are lr and up where `view` is "hr".
     """
 
     hr: Tensor  # (n, 3, S, S)
@@ -61,7 +85,7 @@ class Context:
 class Needs:
     """Another run that a method needs, by its method's name.
 
-    It inherits the data set, degradation, backbone, recipe and seed of the run that needs it, unless
+    It inherits the dataset, degradation, backbone, recipe and seed of the run that needs it, unless
     `overrides` (field of lrbench.plan.plan.Protocol -> value, such as {"backbone": "vgg16", "epochs": 50})
     says otherwise.
     """
@@ -111,10 +135,16 @@ class Method(nn.Module):
     label: ClassVar[str] = ""  # the name in tables; `name` where empty
     version: ClassVar[str] = "1"  # raise it when the same config no longer gives the same scores
     view: ClassVar[View] = "up"  # the one image that `forward` gets; "hr" is marked in every report
+    reads: ClassVar[tuple[View, ...]] = IMAGES  # the images that `loss` reads of a batch; no other is made
     falls: ClassVar[str] = "loss"  # the column of the learning curve that training must bring down
     steady: ClassVar[bool] = True  # False: its loss may grow a thousandfold on purpose, and has not diverged then
     selects: ClassVar[bool] = True  # False: its last epoch counts, whatever --select says
     Config: ClassVar[type[Config]] = Config
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "reads" not in vars(cls) and {"loss", "step"} & vars(cls).keys():
+            cls.reads = IMAGES  # a loss of its own may read others than its base class's does
 
     def __init__(self, config: Any, context: Context, needs: Mapping[str, Method]) -> None:
         super().__init__()

@@ -5,20 +5,26 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
+import itertools
+import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
-from lrbench.errors import UserError, one_line, unknown
+from pydantic import BaseModel, ValidationError
+
+from lrbench.errors import UserError, did_you_mean, one_line, unknown
 
 if TYPE_CHECKING:
     from lrbench.method.base import Method
+    from lrbench.spec.runspec import RunSpec
 
 METHODS = "lrbench.methods"
 _drafts: dict[str, tuple[type[Method], str]] = {}  # name -> class and where it came from
@@ -139,6 +145,106 @@ def register(cls: type[Method], origin: str) -> None:
     Raises UserError for what is not a method.
     """
     _drafts[_checked(cls).name] = cls, origin
+
+
+def register_class(cls: type[Method]) -> None:
+    """Make a class known to this process that is defined in a cell of a notebook, or in a script.
+
+    Its `version` becomes a hash of its code and of the functions, classes and values of the same notebook or script
+    that it uses: an edited cell is another run, never a stale answer. An installed method stays as it is. Raises
+    UserError for what is not a method.
+    """
+    if place(_checked(cls).name) and method(cls.name) is cls:
+        return
+    cls.version = "draft-" + hashlib.sha256("\n".join(_code(cls, cls.__module__, set())).encode()).hexdigest()[:16]
+    register(cls, f"{cls.__module__}.{cls.__qualname__}")
+
+
+def _code(thing: Any, home: str, seen: set[int]) -> Iterator[str]:
+    """What an object of the module `home` consists of, as text that is equal in every process of one Python.
+
+    Not its source: of a cell that is run again, Python may find the old one.
+    """
+    if isinstance(thing, (staticmethod, classmethod)):
+        thing = thing.__func__
+    if isinstance(thing, (tuple, list)):
+        for one in thing:
+            yield from _code(one, home, seen)
+    elif isinstance(thing, (set, frozenset)):
+        yield repr(sorted(map(repr, thing)))  # whose order differs from process to process
+    elif isinstance(thing, CodeType):
+        yield f"{thing.co_code.hex()} {thing.co_names} {thing.co_varnames}"
+        yield from _code(thing.co_consts, home, seen)
+    elif getattr(thing, "__module__", home) != home or id(thing) in seen or inspect.ismodule(thing):
+        yield getattr(thing, "__qualname__", type(thing).__qualname__)  # of a package, whose code is not looked at
+    elif inspect.isfunction(thing):
+        seen.add(id(thing))
+        yield from _code((thing.__code__, thing.__defaults__, list((thing.__kwdefaults__ or {}).items())), home, seen)
+        used = [(name, thing.__globals__[name]) for name in _names(thing.__code__) if name in thing.__globals__]
+        yield from _code([*used, *inspect.getclosurevars(thing).nonlocals.items()], home, seen)
+    elif isinstance(thing, property):
+        yield from _code((thing.fget, thing.fset), home, seen)
+    elif isinstance(thing, type):
+        seen.add(id(thing))
+        own = [(n, v) for n, v in vars(thing).items() if n != "version" and (n[0] != "_" or inspect.isroutine(v))]
+        yield from _code([*thing.__bases__, *own, vars(thing).get("__pydantic_fields__")], home, seen)
+    else:
+        yield re.sub(r" at 0x[0-9a-f]+", "", repr(thing))
+
+
+def _names(code: CodeType) -> list[str]:
+    """The names that code uses, and the functions and comprehensions within it."""
+    inner = [_names(one) for one in code.co_consts if isinstance(one, CodeType)]
+    return sorted({*code.co_names, *itertools.chain(*inner)})
+
+
+@contextmanager
+def registered(cls: type[Method]) -> Iterator[None]:
+    """A class known by its name for as long as the block lasts; one that is installed is known anyway."""
+    before = dict(_drafts)
+    try:
+        known = method(cls.name) is cls
+    except UserError:
+        known = False
+    if not known:
+        register(cls, f"{cls.__module__}.{cls.__qualname__}")
+    try:
+        yield
+    finally:
+        _drafts.clear()
+        _drafts.update(before)
+
+
+def config_of(cls: type[Method], settings: Mapping[str, Any]) -> BaseModel:
+    """The method's validated config. Raises UserError that names the nearest setting or what is wrong."""
+    known = cls.Config.model_fields
+    for setting in settings:
+        if setting not in known:
+            raise UserError(f"{cls.name} has no setting '{setting}'; {did_you_mean(setting, known)}")
+    try:
+        return cls.Config.model_validate(dict(settings))
+    except ValidationError as error:
+        first = error.errors()[0]
+        setting = ".".join(map(str, first["loc"])) or "config"
+        raise UserError(f"{cls.name}: {setting}={first['input']!r}: {first['msg']}") from error
+
+
+def epochs_before(spec: RunSpec) -> int:
+    """Epochs that have gone into the weights that a run starts from."""
+    cls = method(spec.method)
+    role = cls.starts_from(config_of(cls, spec.config))
+    return 0 if role is None else epochs_in_weights(spec.needs[role])
+
+
+def epochs_in_weights(spec: RunSpec) -> int:
+    """Epochs that have gone into a run's weights by its end."""
+    return (spec.recipe.epochs if trains(spec) else 0) + epochs_before(spec)
+
+
+def trains(spec: RunSpec) -> bool:
+    """Whether a run is trained, and not only tested."""
+    cls = method(spec.method)
+    return cls.trains(config_of(cls, spec.config))
 
 
 def source_hash(cls: type[Method]) -> str | None:

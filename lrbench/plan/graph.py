@@ -16,17 +16,6 @@ class Graph:
 
     specs: dict[str, RunSpec]
     missing: tuple[str, ...]  # to be trained, needs first
-    wanted: frozenset[str]  # those that were asked for, not only needed
-
-    @property
-    def there(self) -> tuple[str, ...]:
-        """Ids of the runs that are reused."""
-        missing = set(self.missing)
-        return tuple(run for run in self.specs if run not in missing)
-
-    def needs(self, run: str) -> list[str]:
-        """Ids of the runs that a run needs."""
-        return [need.id for need in self.specs[run].needs.values()]
 
     def below(self, run: str) -> set[str]:
         """Ids of all that a run needs, and that those need: a method is loaded with all of them."""
@@ -49,4 +38,4 @@ def graph(specs: Sequence[RunSpec], store: Store) -> Graph:
             for below in every[run].walk():  # a method is loaded with all that it needs itself
                 if below.id not in missing and below.id != run and store.get(below, weights=True) is None:
                     missing[below.id] = None
-    return Graph(every, tuple(run for run in every if run in missing), frozenset(spec.id for spec in specs))
+    return Graph(every, tuple(run for run in every if run in missing))

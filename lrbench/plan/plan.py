@@ -7,15 +7,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from lrbench.data.dataset import DatasetInfo
 from lrbench.data.degradation import DEFAULT, DEGRADATIONS, check_scale
 from lrbench.device import Precision
-from lrbench.errors import UserError, did_you_mean, unknown
+from lrbench.errors import UserError, unknown
 from lrbench.method import registry
 from lrbench.method.backbones import BACKBONES, NONE, TIMM, check_backbone
 from lrbench.method.base import Method, Needs
+from lrbench.method.registry import config_of, epochs_in_weights
 from lrbench.method.restorer import Restorer
 from lrbench.spec import recipes
 from lrbench.spec.runspec import PROTOCOL, RESTORATION_PROTOCOL, RunSpec
@@ -82,7 +83,7 @@ class Protocol:
 
 
 def capped(protocol: Protocol, note: Callable[[str], None]) -> Protocol:
-    """The protocol with a limit above what the data set has as none: all images. `note` is told so."""
+    """The protocol with a limit above what the dataset has as none: all images. `note` is told so."""
     for limit, split in (("limit_train", "train"), ("limit_test", "test")):
         wanted, most = getattr(protocol, limit), protocol.data.counts[split]
         if wanted is not None and wanted > most:
@@ -110,38 +111,6 @@ def plan(name: str, settings: Mapping[str, Any], protocol: Protocol) -> RunSpec:
     """
     protocol.check()
     return _spec(name, settings, protocol, above=())
-
-
-def config_of(cls: type[Method], settings: Mapping[str, Any]) -> BaseModel:
-    """The method's validated config. Raises UserError that names the nearest setting or what is wrong."""
-    known = cls.Config.model_fields
-    for setting in settings:
-        if setting not in known:
-            raise UserError(f"{cls.name} has no setting '{setting}'; {did_you_mean(setting, known)}")
-    try:
-        return cls.Config.model_validate(dict(settings))
-    except ValidationError as error:
-        first = error.errors()[0]
-        setting = ".".join(map(str, first["loc"])) or "config"
-        raise UserError(f"{cls.name}: {setting}={first['input']!r}: {first['msg']}") from error
-
-
-def epochs_before(spec: RunSpec) -> int:
-    """Epochs that have gone into the weights that a run starts from."""
-    cls = registry.method(spec.method)
-    role = cls.starts_from(config_of(cls, spec.config))
-    return 0 if role is None else epochs_in_weights(spec.needs[role])
-
-
-def epochs_in_weights(spec: RunSpec) -> int:
-    """Epochs that have gone into a run's weights by its end."""
-    return (spec.recipe.epochs if trains(spec) else 0) + epochs_before(spec)
-
-
-def trains(spec: RunSpec) -> bool:
-    """Whether a run is trained, and not only tested."""
-    cls = registry.method(spec.method)
-    return cls.trains(config_of(cls, spec.config))
 
 
 def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tuple[str, ...]) -> RunSpec:

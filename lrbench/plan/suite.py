@@ -80,7 +80,7 @@ class Suite(_Strict):
 class Overrides:
     """What the command line changes in every grid of a suite.
 
-    fields: field of Grid -> its values. renamed: data set -> the one to run on in its place. settings: of those
+    fields: field of Grid -> its values. renamed: dataset -> the one to run on in its place. settings: of those
     methods that have them. seeds: how many, from 0.
     """
 
@@ -99,7 +99,7 @@ def _load(name: str, above: tuple[str, ...]) -> Suite:
     path = _path(name)
     if (place := str(path.resolve())) in above:
         raise UserError(f"suite {name} includes itself, through {' -> '.join(above)}")
-    suite = _beside(path, _read(path))
+    suite = _with_paths(path, _read(path))
     included = [_load(one, (*above, place)) for one in suite.include]
     parts = [*included, suite]
     return suite.model_copy(
@@ -121,7 +121,7 @@ def _path(name: str) -> Path:
     return Path(registry.load(SUITES, "suite", name))
 
 
-def _beside(path: Path, suite: Suite) -> Suite:
+def _with_paths(path: Path, suite: Suite) -> Suite:
     """The suite, with the suites and recipes that it names as files found from its own, at `path`."""
 
     def found(names: list[str]) -> list[str]:
@@ -159,13 +159,13 @@ def specs(
 ) -> list[RunSpec]:
     """The specs of all runs of a suite, each once, those of the first seed first.
 
-    protocol: data set -> a protocol on it with the device's precision. A limit above what a data set has is its
+    protocol: dataset -> a protocol on it with the device's precision. A limit above what a dataset has is its
     whole; `note` is told so. Raises UserError.
     """
     named = {name for grid in suite.runs for name in grid.dataset}
     for name in overrides.renamed:
         if name not in named:
-            raise UserError(f"this suite has no data set '{name}' to replace; {did_you_mean(name, sorted(named))}")
+            raise UserError(f"this suite has no dataset '{name}' to replace; {did_you_mean(name, sorted(named))}")
     if not suite.runs:
         raise UserError(f"the suite '{suite.title}' has no runs; add a grid, [[runs]], or include another suite")
     grids = [_overridden(grid, overrides) for grid in suite.runs]
@@ -197,7 +197,7 @@ def specs(
 
 
 def _on(protocol: Callable[[str], Protocol], dataset: str, named: set[str]) -> Protocol:
-    """named: the data sets that the suite itself names."""
+    """named: the datasets that the suite itself names."""
     try:
         return protocol(dataset)
     except UserError as error:

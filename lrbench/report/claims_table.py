@@ -92,6 +92,7 @@ def _evidence(runs: pd.DataFrame, findings: Sequence[Finding]) -> Table:
         "p: of no difference, by the paired t-test over seeds, the spread pooled; of one seed by McNemar's test, which "
         f"compares two networks and decides nothing. Holm: corrected, of {SEEDS} seeds or more, and of one seed.",
         *notes.precisions({one.label: pd.concat([one.mine, one.other]) for _, one in every}),
+        *notes.origins(pd.concat([runs[:0], *(side for _, one in every for side in (one.mine, one.other))])),
     ]
     behind = [[tuple(_ids([one])), *[()] * 5] for _, one in every if one.comparison]
     return Table(

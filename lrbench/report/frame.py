@@ -9,9 +9,10 @@ Columns, in this order:
   the needed runs, as ids; `variant`: the dataset with its content, where one name has stood for several contents;
 - `teacher`, `teacher_top1`, `teacher_epochs`: the run that a student learns from, and its score, where it did not
   diverge; `sr_images`, `sr_epochs`: of the SR net whose images a classifier sees;
-- status (done, diverged or failed) and why; every metric under its own name, and `deployed`, the parameters of all that
-  a run is tested with: its own and those of the SR net in front of it, where the record says so; the checksums of its
-  weights and of those that it was given; data.train_images and the like; env.*.
+- status (done, diverged or failed) and why; `origin`, the store that a run is from, where that is not the user's own;
+  every metric under its own name, and `deployed`, the parameters of all that a run is tested with: its own and those of
+  the SR net in front of it, where the record says so; the checksums of its weights and of those that it was given;
+  data.train_images and the like; env.*.
 
 A field that is added to the spec gets a column, and splits tables, by itself.
 """
@@ -54,7 +55,7 @@ MEASURED = ["top1", "val_top1", "epochs_in_weights", "predicted_classes", "deplo
 USED = [  # by tables of classifiers; all others are left out there, for a narrow frame is a quick one
     *("id", "experiment", "anyhow", "label", "name", "changes", "variant", *CONDITIONS, *WAY, *WITHIN),
     *("side", "size", "tested_on", "teacher", "teacher_top1", "teacher_epochs", "sr_images", "sr_epochs"),
-    *("status", "why", "weights", "needs_weights", *MEASURED, "env.device", "env.finished"),
+    *("status", "why", "origin", "weights", "needs_weights", *MEASURED, "env.device", "env.finished"),
 ]
 SELECTED = {
     "none": "final epoch",
@@ -69,7 +70,7 @@ HALF = 50.0  # top-1 %: a network that predicts one class is right on no more
 def frame(source: Store | Iterable[Record], failures: Iterable[tuple[RunSpec, str]] = ()) -> pd.DataFrame:
     """A row per run of a store, those that failed among them, or of some records and failures."""
     if isinstance(source, Store):
-        contents, failures = [_counted(one, source) for one in source.contents()], source.failures()
+        contents, failures = [_of_store(one, source) for one in source.contents()], source.failures()
     else:
         contents = [one.model_dump(mode="json") for one in source]
     failed = [(spec.model_dump(mode="json"), why) for spec, why in failures]
@@ -98,6 +99,7 @@ def _joined(results: pd.DataFrame) -> pd.DataFrame:
     known = column(results, "deployed_parameters")
     contents = results.groupby("dataset")["content"].transform("nunique")
     several = results["dataset"] + " with content " + results["content"]
+    results = results.reindex(columns=results.columns.union(USED, sort=False))  # also those that no run has measured
     return results.assign(
         variant=several.where(contents > 1, None),
         teacher_top1=results["teacher"].map(column(done, "top1")),
@@ -175,7 +177,8 @@ def column(runs: pd.DataFrame, name: str) -> pd.Series:
 def defaults(results: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Method -> its settings where nothing is set, as its newest run has them."""
     newest = results.sort_values("env.finished") if "env.finished" in results else results
-    return {method: json.loads(text) for method, text in zip(newest["method"], newest["defaults"], strict=True) if text}
+    known = newest.dropna(subset=["defaults"])
+    return {method: json.loads(text) for method, text in zip(known["method"], known["defaults"], strict=True)}
 
 
 def content_of(spec: Mapping[str, Any]) -> str:
@@ -234,6 +237,7 @@ def _of_result(content: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "status": content.get("status", DONE),
         "why": content.get("why"),
+        "origin": content.get("origin"),
         "weights": content["files"].get(WEIGHTS),
         "needs_weights": _plain(weights) if weights else None,
     }
@@ -244,8 +248,13 @@ def _of_data(content: Mapping[str, Any]) -> dict[str, Any]:
     return data | {f"env.{name}": _plain(value) for name, value in content["env"].items()}
 
 
-def _counted(content: dict[str, Any], store: Store) -> dict[str, Any]:
-    """With the number of classes that a classifier predicts, of an older record too, which does not say it."""
+def _of_store(content: dict[str, Any], store: Store) -> dict[str, Any]:
+    """With the store that it is from, if that is another than the user's own.
+
+    And with the number of classes that a classifier predicts, of an older record too, which does not say it.
+    """
+    if origin := store.origin(content["id"]):
+        content = content | {"origin": str(origin)}
     metrics = content["metrics"]
     if "top1" not in metrics or "predicted_classes" in metrics or metrics["top1"] > HALF:
         return content

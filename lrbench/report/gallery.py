@@ -20,7 +20,7 @@ from lrbench.report import sr
 from lrbench.report.frame import DONE
 from lrbench.report.published import PublishedGallery
 from lrbench.store import Store
-from lrbench.train.quality import quality
+from lrbench.train.tasks import quality
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def summary(runs: pd.DataFrame) -> dict[str, Any]:
         "top1_sd": None if top1 is None or top1.sd is None else round(top1.sd, 6),
         "n": len(done),
         "diverged": len(diverged),
-        "one_class": joined(one["seed"] for one in rows if one["predicted_classes"] == 1),
+        "one_class": joined(one["seed"] for one in rows if one.get("predicted_classes") == 1),
         "epochs_in_weights": int(max(_known(measured, "epochs_in_weights"), default=0)),
         "teacher_top1": _mean(_known(teachers, "teacher_top1"), 4),
         "teacher_epochs": _different(measured, "teacher_epochs"),
@@ -159,16 +159,19 @@ def summary(runs: pd.DataFrame) -> dict[str, Any]:
 
 
 def score(way: Mapping[str, Any], name: str = "top1", digits: int = 2) -> str:
-    """A summary's score: "66.10 ± 0.30 (3)", "66.10 ± 0.30 (2 of 3; 1 diverged)" or "diverged (3)"."""
+    """A summary's score: "66.10 ± 0.30 (3)", "66.10 ± 0.30 (2 of 3; 1 diverged)" or "diverged (3)"; "-" for none."""
     mean, sd, n, diverged = (way[key] for key in (f"{name}_mean", f"{name}_sd", "n", "diverged"))
     if mean is None or pd.isna(mean):
-        return f"diverged ({diverged})" if diverged else DASH
-    spread = "" if sd is None or pd.isna(sd) else f" ± {sd:.{digits}f}"
-    counts = [f"{n} of {n + diverged}", f"{diverged} diverged"] if diverged else [f"{n}"]
+        if not diverged:
+            return DASH
+        text, counts = "diverged", [f"{diverged}"]
+    else:
+        text = f"{mean:.{digits}f}" + ("" if sd is None or pd.isna(sd) else f" ± {sd:.{digits}f}")
+        counts = [f"{n} of {n + diverged}", f"{diverged} diverged"] if diverged else [f"{n}"]
     if name == "top1" and way["one_class"]:
         number = len(way["one_class"].split())
         counts.append("predicts one class" + ("" if number == n + diverged else f" in {number}"))
-    return f"{mean:.{digits}f}{spread} ({'; '.join(counts)})"
+    return f"{text} ({'; '.join(counts)})"
 
 
 def control(way: pd.DataFrame, runs: Runs, references: Sequence[str]) -> tuple[str | None, pd.DataFrame]:
@@ -239,7 +242,7 @@ def joined(values: Iterable[Any]) -> str:
 
 def _known(rows: Iterable[Mapping[str, Any]], name: str) -> list[Any]:
     """The values that are there."""
-    return [one[name] for one in rows if not pd.isna(one[name])]
+    return [one[name] for one in rows if not pd.isna(one.get(name))]
 
 
 def _different(rows: Iterable[Mapping[str, Any]], name: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pandas as pd
 
 from lrbench.method import naming
 from lrbench.report import frame, sr
+from lrbench.report.formats import HR_MARK
 from lrbench.report.frame import DIVERGED
 from lrbench.report.groups import ROW, shown
 
@@ -23,7 +26,7 @@ def headings(results: pd.DataFrame) -> dict[tuple[str, str], dict[str, pd.DataFr
         if there:
             known = table.loc[table["scale"].isna() | (table["tested_on"] == "lr"), "size"].dropna()
             images = f"{table.iloc[0]['dataset']} {known.iloc[0] if len(known) else ''}".strip()
-            found[images, frame.conditions(table.iloc[0])] = {_label(runs): runs for runs in there}
+            found[images, frame.conditions(table.iloc[0])] = dict(zip(_labels(there), there, strict=True))
     for test in sr.tests(results):
         found["Restoration", sr.about(test.iloc[0])] = sr.named(test)
     return found
@@ -41,6 +44,16 @@ def said(label: str, runs: pd.DataFrame) -> str:
     return f"{label}, {diverged} of {len(runs)} diverged" if diverged else label
 
 
-def _label(runs: pd.DataFrame) -> str:
-    first = runs.iloc[0]
-    return f"{first['name']} ({naming.network(first['backbone'], first['width'])})"
+def marked(label: str, runs: pd.DataFrame) -> str:
+    """The same, with a mark behind it if the runs were trained and tested on HR images."""
+    return said(label, runs) + (f" {HR_MARK}" if runs.iloc[0]["tested_on"] == "hr" else "")
+
+
+def _labels(found: Sequence[pd.DataFrame]) -> list[str]:
+    """Of ways of training; with the id of a run where two would have one label, as where methods share a name."""
+    firsts = [runs.iloc[0] for runs in found]
+    labels = [f"{run['name']} ({naming.network(run['backbone'], run['width'])})" for run in firsts]
+    return [
+        f"{label} [{run['id']}]" if labels.count(label) > 1 else label
+        for label, run in zip(labels, firsts, strict=True)
+    ]  # fmt: skip

@@ -139,6 +139,7 @@ def _notes(table: pd.DataFrame, ways: pd.DataFrame, results: pd.DataFrame) -> It
         named = [f"{one} in {', '.join(ways.loc[ways['precision'] == one, 'row'])}" for one in others]
         yield f"Precision: {'; '.join([usual, *named])}."
         yield from notes.differing_weights(table, results)
+        yield from notes.origins(table)
     yield from notes.failed(frame.failures_of(results, table))
 
 

@@ -63,6 +63,13 @@ def teachers(runs: pd.DataFrame, results: pd.DataFrame) -> str:
     return f"{score(summary(found))}, {' or '.join([*map(str, fewer), naming.in_epochs(most)])}"
 
 
+def origins(runs: pd.DataFrame) -> Iterator[str]:
+    """A sentence for each store that is read beside the user's own, on its share of some runs."""
+    runs = runs.drop_duplicates("id")
+    for origin, same in runs.groupby("origin"):
+        yield f"{len(same)} of these {len(runs)} runs are from {origin}, which is read beside your own runs."
+
+
 def differing_weights(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:
     """A sentence for each needed way of training of which some of these runs used weights other than the stored run's.
 
@@ -81,9 +88,7 @@ def differing_weights(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[str
         if set(given) != {now}:
             name, seed = f"run {need}", -1
             if stored:
-                run = known.loc[need]
-                name = f"{run['name']} ({run['backbone']}) on {run['dataset']} {run['size']}"
-                seed = int(run["seed"])
+                name, seed = _described(known.loc[need]), int(known.loc[need, "seed"])
             seeds[name, stored].append(seed)
             usual[name, stored] += [weights == now for weights in given]
     for (name, stored), had in usual.items():
@@ -112,7 +117,12 @@ def restorers(runs: pd.DataFrame) -> str:
 
 def failed(runs: pd.DataFrame) -> Iterator[str]:
     """A sentence for each failed run that a table misses."""
-    for run in runs.itertuples():
-        network = "" if run.backbone == RESTORES else f" ({naming.network(run.backbone, run.width)})"
-        scale = "HR" if pd.isna(run.scale) else f"x{run.scale:g}"
-        yield f"Failed, and missing here: {run.name}{network} on {run.dataset} {scale}, seed {run.seed}: {run.why}."
+    for _, run in runs.iterrows():
+        yield f"Failed, and missing here: {_described(run)}, seed {run['seed']}: {run['why']}."
+
+
+def _described(run: pd.Series) -> str:
+    """A run but for its seed, in words: "DFD lam=0.5 (resnet18) on cifar10 x4"."""
+    network = "" if run["backbone"] == RESTORES else f" ({naming.network(run['backbone'], run['width'])})"
+    scale = "HR" if pd.isna(run["scale"]) else f"x{run['scale']:g}"
+    return f"{run['name']}{network} on {run['dataset']} {scale}"

@@ -11,44 +11,42 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
 import numpy as np
+import pandas as pd
 
 from lrbench.errors import UserError
-from lrbench.report.experiments import one
+from lrbench.report.experiments import find
+from lrbench.report.filled import fill
+from lrbench.report.frame import FAILED, RESTORES
 from lrbench.report.published import table
-from lrbench.report.table import fill
-from lrbench.spec.record import Record
-from lrbench.store.store import Store
+from lrbench.store import Store
 
 HEAD = ("run", "index", "label", "predicted")
 
 
-def choose(store: Store, names: Iterable[str], tables: Iterable[str]) -> list[Record]:
-    """The runs of experiments and of tables, by name, each once; all that recognise where nothing is named.
+def choose(results: pd.DataFrame, names: Iterable[str], tables: Iterable[str]) -> list[str]:
+    """The ids of the runs of experiments and of tables, by name, each once; where nothing is named all of one's own.
 
     Raises UserError, naming the nearest.
     """
-    records, names = store.records(), list(names)
-    sources = [table(name) for name in tables]
-    filled = [shown for source in sources for shown in fill(source, records)]
-    chosen = [record for name in names for record in one(name, records).records]
-    chosen += [
-        record for shown in filled for row in shown.rows for entry in row.entries if entry.cell
-        for record in entry.cell.records
-    ]  # fmt: skip
+    names, sources = list(names), [table(name) for name in tables]
+    chosen = [runs["id"] for name in names for runs in find([name], results)]
+    chosen += [row.runs["id"] for source in sources for filled in fill(source, results) for row in filled.rows]
     if not names and not sources:
-        chosen = [record for record in records if not record.restores]
-    if not chosen:
+        own = results[(results["backbone"] != RESTORES) & (results["status"] != FAILED) & results["origin"].isna()]
+        chosen = [own["id"]]
+    ids = list(dict.fromkeys(itertools.chain(*chosen)))
+    if not ids:
         raise UserError("there is no run yet whose predictions could be written; start with 'lrbench run'")
-    return list({record.id: record for record in chosen}.values())
+    return ids
 
 
-def write(records: Iterable[Record], store: Store, file: IO[str]) -> int:
+def write(ids: Iterable[str], store: Store, file: IO[str]) -> int:
     """Write the predictions of runs, one run in memory at a time; returns the number of lines below the head."""
     file.write(",".join(HEAD) + "\n")
     count = 0
-    for record in records:
-        _, *lines = csv_lines(store.predictions(record.id))
-        file.writelines(f"{record.id},{line}\n" for line in lines)
+    for run in ids:
+        _, *lines = csv_lines(store.predictions(run))
+        file.writelines(f"{run},{line}\n" for line in lines)
         count += len(lines)
     return count
 

@@ -20,7 +20,7 @@ MEASURES = {
     "psnr_y": ("PSNR Y (dB)", 2),
     "ssim_y": ("SSIM Y", 4),
 }
-WINDOW = 11  # pixels: the side of SSIM's window; see lrbench.train.quality, which brings torch
+WINDOW = 11  # pixels: the side of SSIM's window; see lrbench.train.tasks, which brings torch
 TITLE = "Restoration quality"
 HEAD = ["", "trained", *(title for title, _ in MEASURES.values())]
 TEST = ["dataset", "variant", "lr_side", "side", "degradation", "test_images"]  # within one of these nets are compared

@@ -13,8 +13,7 @@ from matplotlib.ticker import NullLocator
 
 from lrbench.errors import UserError, did_you_mean
 from lrbench.method import naming
-from lrbench.method.registry import method
-from lrbench.plan.plan import config_of
+from lrbench.method.registry import config_of, method
 from lrbench.report.frame import DIVERGED, conditions
 from lrbench.report.groups import summary
 from lrbench.report.palette import Look, looks

@@ -10,11 +10,12 @@ from lrbench.report import notes
 from lrbench.report.compare import Comparison, numbers
 from lrbench.report.filled import Filled
 from lrbench.report.formats import HR_MARK, Table
-from lrbench.report.frame import SHARED
+from lrbench.report.frame import SHARED, USED
 from lrbench.report.groups import DASH, fixed, score, summary
 from lrbench.report.stats import CHANCE
 
 NOTHING: tuple[str, ...] = ()
+NOT_RUN = dict.fromkeys(summary(pd.DataFrame([dict.fromkeys(USED)]))) | {"n": 0, "diverged": 0}
 
 
 def table(filled: Filled) -> Table:
@@ -33,7 +34,6 @@ def table(filled: Filled) -> Table:
 def _long(filled: Filled) -> pd.DataFrame:
     """A row for each row and column of the table that has a number; percentages and percentage points."""
     about = dict.fromkeys(SHARED) if filled.run is None else {name: filled.run[name] for name in SHARED}
-    nothing = dict.fromkeys(summary(filled.results[:1]) if len(filled.results) else ())
     lines = []
     for row in filled.rows:
         for (dataset, scale, side), cell in zip(filled.source.columns, row.cells, strict=True):
@@ -48,8 +48,7 @@ def _long(filled: Filled) -> pd.DataFrame:
                         **about,
                         **place,
                         "row": row.label,
-                        **nothing,
-                        **(ours or {"n": 0, "diverged": 0}),
+                        **(ours or NOT_RUN),
                     }
                     | way
                     | {"tested_on": "hr" if row.hr else "lr"}
@@ -163,7 +162,9 @@ def _about_runs(filled: Filled) -> Iterator[str]:
         if trained := notes.restorers(row.runs):
             yield f"{row.label}: its SR net was trained on {trained}."
     yield from notes.precisions({row.label: row.runs for row in filled.rows})
-    yield from notes.differing_weights(pd.concat([row.runs for row in filled.rows]), filled.results)
+    shown = pd.concat([row.runs for row in filled.rows])
+    yield from notes.differing_weights(shown, filled.results)
+    yield from notes.origins(shown)
 
 
 def marked(difference: Comparison | None) -> str:

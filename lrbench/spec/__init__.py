@@ -1,4 +1,4 @@
-"""What a run is: its spec and the id it hashes to, the recipe it is trained by, the record it leaves."""
+"""What a run is: the spec that it is planned by, the recipe that it is trained by, the record that it leaves."""
 
 from lrbench.spec.runspec import PROTOCOL, RESTORATION_PROTOCOL, RunSpec
 

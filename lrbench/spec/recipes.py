@@ -1,10 +1,10 @@
-"""Recipes: how a network is trained, as data, each value beside its source; and a user's own, as a TOML file.
+"""Recipes: the settings of the training loop. Those that come with lrbench, and a user's own, as a TOML file:
 
     base = "quick"                  # starts from this one of RECIPES; without it, from paper
     epochs = 40                     # any field of Recipe
     lr = {alexnet = 0.05}           # a number, or a table over backbones
 
-What a file or its table leaves out is as in the recipe that it starts from.
+What such a file or its table leaves out is as in the recipe that it starts from.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lrbench.errors import UserError, did_you_mean, unknown
 
-FILE = ".toml"  # how the name of a recipe of the user's own ends
-BASE = "paper"  # what a file starts from that does not say
-DEFAULT = "default"  # in a table over backbones: all that it does not name
-NONE = "none"  # the backbone of a run that has none
-OURS = "ours"
+FILE = ".toml"  # a recipe whose name ends so is a file of the user's
+BASE = "paper"  # the recipe that a file starts from which names none
+DEFAULT = "default"  # in a table over backbones: the entry for all backbones that it does not name
+NONE = "none"  # what stands for the backbone in the spec of an SR net, which has none
+OURS = "ours"  # the source of a value that no paper states
 PAPER = "Zhu et al. 2019, section 3.2"
 
 
 class Recipe(BaseModel):
-    """What the training loop does, resolved for one backbone. Every field enters the run's hash."""
+    """The settings of the training loop for one backbone. Every field is part of the spec, and so of a run's id."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -119,7 +119,7 @@ def fields(name: str) -> dict[str, Any]:
 
 
 def for_backbone(value: Any, backbone: str) -> Any:
-    """What a value is for a backbone: itself, or, of a table over backbones, the entry for this one."""
+    """A value itself, or, where it is a table over backbones, its entry for this one; None where it has none."""
     return value.get(backbone, value.get(DEFAULT)) if isinstance(value, Mapping) else value
 
 
@@ -147,9 +147,9 @@ def _read(path: Path) -> dict[str, Any]:
 
 @lru_cache
 def name_of(resolved: Recipe, backbone: str) -> str:
-    """The name under which `resolved` is known, whatever its epochs and batch.
+    """The name of the recipe of RECIPES that this is, whatever its epochs and batch size.
 
-    One that is nobody's: "custom" and, in brackets, the nearest and what differs, such as "custom (quick, lr 0.05)".
+    If it is none of them: "custom", with the nearest one and what differs, such as "custom (quick, lr 0.05)".
     """
     nearest: list[str] | None = None
     for name in RECIPES:
@@ -166,5 +166,5 @@ def name_of(resolved: Recipe, backbone: str) -> str:
 
 
 def _text(value: Any) -> str:
-    """A value as TOML has it, nearly."""
+    """A value as one would write it in a recipe's file."""
     return value if isinstance(value, str) else json.dumps(value)

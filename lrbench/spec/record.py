@@ -1,4 +1,4 @@
-"""The record of a finished run: a typed schema with provenance."""
+"""The record of a finished run: its spec, what was measured, and with what it was made (versions, device, time)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lrbench.spec.runspec import RunSpec
 
 
 class DataFacts(BaseModel):
-    """What the run's data was, after limits and hold-out."""
+    """The data of a run, after limits, and after validation images were held out of the training images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -22,14 +22,16 @@ class DataFacts(BaseModel):
 
 
 class About(BaseModel):
-    """What reports need of a method, so that they need not load its class."""
+    """What reports say of a method, kept in the record so that they need not load its class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     label: str = Field(description="its name in tables")
     tested_on: Literal["lr", "hr"] = "lr"
-    defaults: dict[str, JsonValue] | None = Field(default=None, description="settings; None where one has no default")
-    shown: tuple[str, ...] = Field(default=(), description="settings that tables always name")
+    defaults: dict[str, JsonValue] | None = Field(
+        default=None, description="its settings at their defaults; None where one of them has no default"
+    )
+    shown: tuple[str, ...] = Field(default=(), description="names of settings that tables show even at their defaults")
 
 
 class Record(BaseModel):
@@ -41,15 +43,16 @@ class Record(BaseModel):
     spec: RunSpec
     status: Literal["done", "diverged"] = Field(
         default="done",
-        description="diverged: its training was ended as of no use, and tested as it was; see lrbench.train.training",
+        description="diverged: its training was ended early, as of no use, or taught it nothing; it was tested as it "
+        "was, see lrbench.train.training",
     )
     why: str | None = Field(default=None, description="how it diverged, in words")
     metrics: dict[str, float | int | None] = Field(
         description="top1, val_top1, train_top1 (percent), or for an SR net psnr, val_psnr, train_psnr (dB), of the "
         "epoch that is tested, val_... None where nothing is held out; ssim, psnr_y, ssim_y and the same of plain "
-        "enlargement, bicubic_..., see lrbench.train.quality; best_epoch; epochs and "
-        "epochs_in_weights, those of the run it starts from included; images_per_second and train_seconds, "
-        "of which side_by_side runs trained together have equal shares; "
+        "enlargement, bicubic_..., see lrbench.train.tasks; best_epoch; epochs and "
+        "epochs_in_weights, those of the run it starts from included; side_by_side, the number of runs in the group "
+        "that it was trained in, which share the time equally: images_per_second and train_seconds; "
         "wall_seconds, of the process that finished it; parameters that this run trained; "
         "deployed_parameters, those that its test path depends on, with those of the SR net in front of it; macs of "
         "one test image, from LR on; peak_memory_mib, of the device, or on the CPU of the whole process; "
@@ -70,7 +73,7 @@ class Record(BaseModel):
 
     @property
     def diverged(self) -> bool:
-        """Whether its score means nothing, and stands in no mean."""
+        """Whether its training failed, so that its score is not part of a mean."""
         return self.status == "diverged"
 
     @property

@@ -13,9 +13,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 from lrbench.spec.frozen import frozen
 from lrbench.spec.recipes import Recipe
 
-PROTOCOL = 2  # raised when the harness itself changes something that moves the scores of classifiers
-RESTORATION_PROTOCOL = 1  # the same of SR nets, which protocol 2 left as they were
-ADDED = {"dropout": 0.0}  # fields that came later -> the value at which they are left out of an id, so as to keep it
+PROTOCOL = 2  # raised when a change of lrbench itself moves the scores of classifiers
+RESTORATION_PROTOCOL = 1  # the same for SR nets, whose scores protocol 2 did not move
+# Fields that were added later -> the value that stands for how runs were made before. Ids are taken without a field
+# that has this value, so that they stay what they were.
+ADDED = {"dropout": 0.0}
 
 
 class RunSpec(BaseModel):
@@ -90,5 +92,8 @@ def id_of(content: dict[str, Any]) -> str:
 
 def _without_added(content: dict[str, Any]) -> dict[str, Any]:
     """The same without the fields that were added later, where these are as they always were."""
-    kept = {name: value for name, value in content.items() if name not in ADDED or value != ADDED[name]}
-    return kept | {"needs": {role: _without_added(need) for role, need in content["needs"].items()}}
+    kept = content | {"needs": {role: _without_added(need) for role, need in content["needs"].items()}}
+    for name, before in ADDED.items():
+        if kept.get(name) == before:
+            del kept[name]
+    return kept

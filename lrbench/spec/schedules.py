@@ -1,10 +1,10 @@
-"""Learning-rate schedules: pure functions of progress, so that a resumed run needs no state for them."""
+"""Learning-rate schedules: functions of how far the training is, so that a resumed run needs no state for them."""
 
 from __future__ import annotations
 
 import math
 
-STEP_AT = (0.5, 0.75)  # "divided by 10 at 50% and 75%"
+STEP_AT = (0.5, 0.75)  # progress, from 0 to 1, at which the rate is divided by ten
 ONE_CYCLE_UP, ONE_CYCLE_START = 0.3, 1 / 25  # as torch's OneCycleLR has them
 COSINE_WARMUP = 0.025
 

@@ -1,40 +1,43 @@
-"""Random numbers: each use has its own stream, derived from the seed and from what it is for."""
+"""Random numbers: each use of them has its own seed, derived from the run's seed and from what it is for."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 import torch
 
 
 def derive(seed: int, *purpose: str | float) -> int:
-    """A 63-bit seed for one purpose, the same on every machine."""
+    """A 63-bit seed for one purpose, such as `derive(seed, "batches", epoch)`; the same on every machine."""
     text = ":".join(map(str, (seed, *purpose)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """A CPU generator for one purpose."""
+    """A generator on the CPU, seeded for one purpose as `derive` does."""
     return torch.Generator().manual_seed(derive(seed, *purpose))
 
 
 def random_state(device: torch.device) -> list[torch.Tensor]:
-    """Where torch's global random numbers stand, of the CPU and of a GPU."""
+    """The state of torch's global generators, of the CPU and, if the device is one, of a GPU."""
     on_device = [torch.cuda.get_rng_state(device)] if device.type == "cuda" else []
     return [torch.get_rng_state(), *on_device]
 
 
 def set_random_state(state: list[torch.Tensor], device: torch.device) -> None:
-    """Go on from a `random_state` of the same device."""
+    """Put back what `random_state` returned for the same device."""
     torch.set_rng_state(state[0])
     if device.type == "cuda":
         torch.cuda.set_rng_state(state[1], device)
 
 
 class Stream:
-    """torch's global random numbers as one of several runs in this process sees them."""
+    """A state of torch's global generators for each of the runs that are trained as a group in one process.
+
+    Dropout and the like draw from the global generators: so each run draws what it would draw if it was alone.
+    """
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.device = device
@@ -44,7 +47,7 @@ class Stream:
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Draw from it; what is drawn outside does not move it."""
+        """Within the block torch draws from this stream; what is drawn outside the block does not move it."""
         with self._kept():
             set_random_state(self._state, self.device)
             try:
@@ -52,10 +55,6 @@ class Stream:
             finally:
                 self._state = random_state(self.device)
 
-    @contextmanager
-    def _kept(self) -> Iterator[None]:
-        before = random_state(self.device)
-        try:
-            yield
-        finally:
-            set_random_state(before, self.device)
+    def _kept(self) -> AbstractContextManager[None]:
+        """After the block the global generators are as they were before it."""
+        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])

@@ -1,4 +1,4 @@
-"""What is kept on disk: finished runs, checkpoints of unfinished ones, arrays that take long to make."""
+"""What is kept on disk: finished runs, checkpoints of unfinished runs, arrays that take long to make."""
 
 from lrbench.store.store import Store
 

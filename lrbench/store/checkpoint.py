@@ -20,16 +20,16 @@ def pack(snapshot: Any) -> bytes:
     """Dicts, lists, tuples, tensors, numbers, text and None, nested at will, as bytes."""
     file = io.BytesIO()
     torch.save(snapshot, file)
-    content = file.getvalue()
-    return hashlib.sha256(content).digest() + content
+    content = file.getbuffer()  # and no copy: there may be hundreds of megabytes
+    return b"".join([hashlib.sha256(content).digest(), content])
 
 
 def unpack(packed: bytes) -> Any:
     """What `pack` was given, bit for bit, tensors on the CPU. Raises Damaged."""
-    digest, content = packed[:_DIGEST], packed[_DIGEST:]
+    digest, content = packed[:_DIGEST], memoryview(packed)[_DIGEST:]
     if hashlib.sha256(content).digest() != digest:  # torch.load would not notice a flipped bit
         raise Damaged("its checksum is wrong")
-    if not content.startswith(_ZIP):
+    if content[: len(_ZIP)] != _ZIP:
         raise Damaged("it is of another version of lrbench")
     try:
         return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-TEMPORARY = ".tmp-"  # prefix of what is not finished; never read, removed when its owner comes back
+TEMPORARY = ".tmp-"  # how names begin of what is not finished: it is never read, and removed by the next who writes
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write `content` to `path` as `written_whole` does. Raises OSError."""
+    """Write `content` to `path`, whole or not at all, as `written_whole` does. Raises OSError."""
     with written_whole(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 

@@ -9,10 +9,8 @@ files of a run are checked when they are read, by `curve`, `predictions`, `right
 
 from __future__ import annotations
 
-import gc
 import io
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -26,7 +24,6 @@ from lrbench.store.record_file import Content
 from lrbench.store.runs import CURVE, PREDICTIONS, WEIGHTS, Runs
 
 CLASSES = "predicted_classes"
-Files = dict[str, str]  # of a run: name -> sha256
 
 
 class Finished:
@@ -43,8 +40,8 @@ class Finished:
         self.root, self.warn, self.shown, self.others = root, warn, shown, tuple(others)
         self._own = Runs(root, warn, own=True)
         self._places = [self._own, *(Runs(other, warn, own=False) for other in self.others)]
-        self._found: dict[str, tuple[Runs, Files]] = {}  # run -> where it was read, and what its record says
-        self._right: dict[str, tuple[np.ndarray, int]] = {}  # by the predictions' checksum: a bit an image, how many
+        self._found: dict[str, tuple[Runs, dict[str, str]]] = {}  # run -> where it was read, and its files' checksums
+        self._right: dict[str, tuple[np.ndarray, int]] = {}  # predictions' checksum -> a bit per image, how many
 
     def only(self, ids: Collection[str]) -> Self:
         """The same store, whose `contents` and `records` are those of some runs."""
@@ -56,11 +53,10 @@ class Finished:
         A damaged run is named, and counts as none; in the store's own folder it is set aside under another name.
         """
         for runs in self._places:
-            if not runs.has(spec.id) or (content := runs.whole(spec.id)) is None:
+            if not runs.has(spec.id, WEIGHTS if weights else ""):
                 continue
-            if weights and not runs.has(spec.id, WEIGHTS):
-                continue
-            if record := self._validated(runs, content):
+            content = runs.content(spec.id, whole=True)
+            if content and (record := _validated(runs, content)):
                 if not weights:
                     self._found[spec.id] = runs, record.files
                 return record
@@ -73,23 +69,21 @@ class Finished:
         predictions are not read: there may be gigabytes of them.
         """
         found: dict[str, Content] = {}
-        with _uncollected():
-            for runs in self._places:
-                for run_id in runs.ids():
-                    wanted = self.shown is None or run_id in self.shown
-                    if wanted and run_id not in found and (content := runs.content(run_id)):
-                        found[run_id] = content
-                        self._found[run_id] = runs, content["files"]
+        for runs in self._places:
+            for run_id in runs.ids():
+                wanted = self.shown is None or run_id in self.shown
+                if wanted and run_id not in found and (content := runs.content(run_id)):
+                    found[run_id] = content
+                    self._found[run_id] = runs, content["files"]
         return [found[run_id] for run_id in sorted(found)]
 
     def records(self) -> list[Record]:
         """The same as objects, for those who train or look at specs."""
-        with _uncollected():
-            found = [self._validated(self._found[one["id"]][0], one) for one in self.contents()]
+        found = [_validated(self._found[content["id"]][0], content) for content in self.contents()]
         return [record for record in found if record]
 
     def origin(self, run_id: str) -> Path | None:
-        """Which of the other folders a run is taken from; None for the store's own."""
+        """Which of the other folders a run is taken from; None for the store's own. Raises RunError for no run."""
         runs, _ = self._known(run_id)
         return None if runs.own else runs.root
 
@@ -107,13 +101,14 @@ class Finished:
         """What the test showed, image by image, in the dataset's canonical order.
 
         `predicted` and `label` (n,) of a classifier; psnr, ssim, psnr_y, ssim_y (n,) of an SR net, and
-        `restored`, its images of the first few. Raises RunError as `weights` does.
+        `restored`, its images of the first few. Raises RunError where there is no such run, or where the file is not
+        as its record said.
         """
         with np.load(io.BytesIO(self._file(run_id, PREDICTIONS)), allow_pickle=False) as arrays:
             return dict(arrays)
 
     def right(self, run_id: str) -> np.ndarray:
-        """Which test images a classifier got right: bool (n,), in the dataset's canonical order."""
+        """Which test images a classifier got right: bool (n,), in the dataset's canonical order. Raises RunError."""
         checksum = self._known(run_id)[1][PREDICTIONS]
         if checksum not in self._right:
             shown = self.predictions(run_id)
@@ -123,13 +118,13 @@ class Finished:
         return np.unpackbits(packed, count=count).view(bool)
 
     def curve(self, run_id: str) -> str:
-        """The learning curve, CSV: one row per epoch."""
+        """The learning curve, CSV: one row per epoch. Raises RunError."""
         return self._file(run_id, CURVE).decode()
 
     def counted(self, records: Iterable[Record]) -> list[Record]:
-        """The same records, of older classifiers too with how many classes they predict, which theirs do not say.
+        """The same records; those of older classifiers say, too, how many classes the network predicts.
 
-        Counted where they are right on no more than half of the images: a network that predicts one class is.
+        It is counted where no more than half of the images are right, as of a network that predicts one class.
         """
         return [self._counted(record) for record in records]
 
@@ -139,8 +134,12 @@ class Finished:
         classes = len(np.unique(self.predictions(record.id)["predicted"]))
         return record.model_copy(update={"metrics": {**record.metrics, CLASSES: classes}})
 
-    def _known(self, run_id: str) -> tuple[Runs, Files]:
-        """Where a run was read last, or is found now, and the checksums of its files. Raises RunError."""
+    def _file(self, run_id: str, name: str) -> bytes:
+        runs, checksums = self._known(run_id)
+        return runs.file(run_id, name, checksums.get(name))
+
+    def _known(self, run_id: str) -> tuple[Runs, dict[str, str]]:
+        """Where a run was read, or else is found now, and the checksums of its files. Raises RunError."""
         if run_id not in self._found:
             for runs in self._places:
                 if runs.has(run_id) and (content := runs.content(run_id)):
@@ -150,28 +149,11 @@ class Finished:
                 raise RunError(f"there is no run {run_id} in {self.root}")
         return self._found[run_id]
 
-    def _file(self, run_id: str, name: str) -> bytes:
-        runs, files = self._known(run_id)
-        return runs.file(run_id, name, files.get(name))
 
-    def _validated(self, runs: Runs, content: Content) -> Record | None:
-        try:
-            record = Record.model_validate(content)
-        except ValidationError:
-            record = None
-        if record is None or record.spec.id != record.id:
-            runs.leave_out(content["id"])
-            return None
-        return record
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Without looking for garbage: of many records made and none dropped, that is a fifth of the time."""
-    collecting = gc.isenabled()
-    gc.disable()
+def _validated(runs: Runs, content: Content) -> Record | None:
+    """The record as an object; None, and a warning, where its values are not those of this version."""
     try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
+        return Record.model_validate(content)
+    except ValidationError:
+        runs.leave_out(content["id"])
+        return None

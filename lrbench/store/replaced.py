@@ -1,4 +1,4 @@
-"""A folder of our own making that is replaced as a whole, and never one that holds anything of the user's."""
+"""A folder of files, such as a report, that is written and replaced as a whole, and never over a file of the user's."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from lrbench.errors import UserError
 from lrbench.store import lock
 from lrbench.store.files import TEMPORARY
 
-CONTENTS = ".lrbench-contents"  # the mark of such a folder: the files that were written into it, a line each
+CONTENTS = ".lrbench-contents"  # a file in each such folder: the names of the files that were written, one per line
 
 
 def check(path: Path) -> None:
-    """Raise UserError unless `path` may be written: it is not there, or empty, or holds only what was written."""
+    """Raise UserError unless `path` may be written: it is not there, or empty, or holds only what lrbench wrote."""
     place = path.resolve()
     if Path.cwd().is_relative_to(place):
         raise UserError(f"--out {path} is the current folder, or holds it; choose another")
@@ -33,9 +33,9 @@ def check(path: Path) -> None:
 
 @contextmanager
 def replaced(path: Path, waiting: Callable[[], None]) -> Iterator[Path]:
-    """A folder to fill, which takes the place of `path` when the block ends well and is removed when not.
+    """A folder to fill, which takes the place of `path` if the block ends without an error and else is removed.
 
-    Another process that writes the same folder is waited for, after a call of `waiting`. Raises UserError as
+    If another process is writing the same folder, `waiting` is called, and it is waited for. Raises UserError as
     `check` does, and OSError.
     """
     place = path.resolve()
@@ -63,7 +63,7 @@ def replaced(path: Path, waiting: Callable[[], None]) -> Iterator[Path]:
 
 
 def _recover(place: Path, new: Path, old: Path) -> None:
-    """Put back what was moved away for nothing, and remove what is half-written or replaced."""
+    """Undo what was begun and not finished, by a killed process too: the old folder is back, the new one is gone."""
     if old.exists() and not place.exists():
         old.rename(place)
     for leftover in (new, old):

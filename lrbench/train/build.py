@@ -1,13 +1,16 @@
-"""From a spec to its method: built to be trained, or loaded and frozen for another run's use."""
+"""From a spec to its method: built to be trained, loaded and frozen for others, or with new weights to be timed."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import cast
 
 import torch
 from safetensors.torch import load
 
+from lrbench.data.dataset import DatasetInfo
+from lrbench.data.pairs import Pairs
 from lrbench.errors import UserError
 from lrbench.method import backbones, registry
 from lrbench.method.backbones import Backbone
@@ -17,6 +20,7 @@ from lrbench.spec.record import DataFacts
 from lrbench.spec.runspec import RunSpec
 from lrbench.spec.seeds import derive
 from lrbench.store.store import Store
+from lrbench.train.remembering import Remembering
 
 
 def build(
@@ -95,3 +99,47 @@ def load_frozen(spec: RunSpec, store: Store, device: torch.device) -> Method:
     method = build(spec, record.data, needs, device)
     method.load_state_dict(load(store.weights(record.id)))
     return method.requires_grad_(False).eval()
+
+
+class Frozen:
+    """The frozen networks of runs that others need: each loaded once, and asked once a batch by a whole group."""
+
+    def __init__(self, store: Store, device: torch.device) -> None:
+        self.store, self.device = store, device
+        self._loaded: dict[str, Method] = {}
+
+    def get(self, spec: RunSpec) -> Method:
+        """The network of a finished run, the same one each time. It must be in the store with its weights."""
+        if spec.id not in self._loaded:
+            self._loaded[spec.id] = cast(Method, Remembering(load_frozen(spec, self.store, self.device)))
+        return self._loaded[spec.id]
+
+
+def untrained(spec: RunSpec, facts: DataFacts, on: torch.device) -> Method:
+    """The method of a spec with new weights, and all that it needs with new weights too: to be timed."""
+    return build(spec, facts, untrained_needs(spec, facts, on), on)
+
+
+def untrained_needs(spec: RunSpec, facts: DataFacts, on: torch.device) -> dict[str, Method]:
+    """What a run needs, never trained, frozen."""
+    return {role: untrained(need, facts, on).requires_grad_(False).eval() for role, need in spec.needs.items()}
+
+
+def noise_facts(info: DatasetInfo, images: int) -> DataFacts:
+    """What a run would know of a dataset of `images` training images of noise."""
+    return DataFacts(classes=info.classes, side=info.side, train_images=images, val_images=0, test_images=images)
+
+
+def noise(spec: RunSpec, info: DatasetInfo, images: int) -> Pairs:
+    """So many pairs as a run of this spec would see, of noise, on the CPU."""
+    draw = torch.Generator().manual_seed(0)
+
+    def pixels(side: int) -> torch.Tensor:
+        return torch.randint(256, (images, side, side, 3), generator=draw, dtype=torch.uint8)
+
+    labels = torch.randint(len(info.classes), (images,), generator=draw)
+    if spec.scale is None:
+        return Pairs(pixels(info.side), labels)
+    small = info.side // spec.scale
+    side = small * (magnification(spec) or spec.scale)
+    return Pairs(pixels(side), labels, pixels(small), pixels(side))

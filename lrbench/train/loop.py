@@ -1,4 +1,4 @@
-"""The training loop, the only one: runs side by side, each batch made once for all of them; mostly for one run."""
+"""The training loop, the only one: of a group of runs, each batch made once for all of them; mostly of one run."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from functools import partial
 
 import torch
 
-from lrbench.data.batches import Lazy
+from lrbench.data.batches import Draw
 from lrbench.method import registry
+from lrbench.method.registry import config_of, epochs_before
 from lrbench.method.restorer import magnification
-from lrbench.plan.plan import config_of, epochs_before
 from lrbench.spec.runspec import RunSpec
-from lrbench.train.capture.graph import Captured, Together
+from lrbench.train.capture.graph import Captured, CaptureGroup
 from lrbench.train.training import Training
 
 Step = Callable[[Training, int], None]
@@ -28,17 +28,16 @@ def one_epoch(
     members: Sequence[Training],
     step: Step = lambda *_: None,
     failed: Failed = _alone,
-    together: Together | None = None,
+    capture: CaptureGroup | None = None,
 ) -> None:
-    """Train the next epoch of runs in one company, see `company`, that have equally many epochs behind them.
+    """Train the next epoch of a group (see `group_of`), whose runs have equally many epochs behind them.
 
     On the CPU each ends bit-identical to one that is trained alone. `step` is told of a member and the images of
     each of its batches; `failed` of a member that raised: unless it raises too, the others go on without that one.
-    The time is shared out equally: where networks and images are shared, it is nobody's own. together: captures their
+    The time is shared out equally: where networks and images are shared, it is nobody's own. capture: captures their
     steps, on a GPU.
     """
     started, going, device = time.perf_counter(), list(members), members[0].train.y.device
-    batches = members[0].batches()
 
     def attempt(member: Training, work: Callable[[], None]) -> None:
         try:
@@ -47,24 +46,21 @@ def one_epoch(
             going.remove(member)
             failed(member, error)
 
-    def update(member: Training, place: int, batch: Lazy) -> None:
-        member.update(place, batch)
-        step(member, len(batch))
+    def update(member: Training, place: int, draw: Draw) -> None:
+        member.update(place, draw)
+        step(member, len(draw))
 
     for member in members:
-        if together and not member.captured:
-            member.captured = Captured(member.method, together)
+        if capture and not member.captured:
+            member.captured = Captured(member.method, capture)
         attempt(member, member.begin_epoch)
-    for place in range(len(batches)):
+    for place, draw in enumerate(members[0].batches()):
         if not going:
             break
-        batch = batches[place]
-        if together:
-            together.gather([member.method for member in going])
+        if capture:
+            capture.gather([member.method for member in going])
         for member in list(going):
-            attempt(member, partial(update, member, place, batch))
-            if batch.is_written:  # the next gets it as it was
-                batch = batches[place]
+            attempt(member, partial(update, member, place, draw))
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     seconds = (time.perf_counter() - started) / len(members)
@@ -72,8 +68,8 @@ def one_epoch(
         attempt(member, partial(member.end_epoch, seconds))
 
 
-def company(spec: RunSpec) -> tuple[object, ...]:
-    """What runs must have in common to be trained side by side: images, their order and their augmentation."""
+def group_of(spec: RunSpec) -> tuple[object, ...]:
+    """What runs must have in common to be trained as one group: images, their order and their augmentation."""
     cls = registry.method(spec.method)
     restorer = cls.restored_by(config_of(cls, spec.config))
     data = (spec.dataset, tuple(spec.fingerprint.items()), spec.select, spec.limit_train, spec.limit_test)

@@ -31,7 +31,7 @@ def see_through(data: Prepared, restorer: Method, record: Record, store: Store) 
 
         def make() -> Arrays:
             small = torch.from_numpy(degradation.up(lr.numpy(), restorer.context.side))
-            source = replace(pairs, up=small.to(pairs.hr.device)) if type(restorer).view == "up" else pairs
+            source = replace(pairs, up=small.to(pairs.hr.device)) if restorer.view == "up" else pairs
             return {"images": restore(restorer, source).cpu().numpy()}
 
         folder = store.root / ".images" / key

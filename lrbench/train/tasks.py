@@ -17,12 +17,14 @@ from lrbench.data.pairs import Pairs
 from lrbench.errors import UserError
 from lrbench.method.base import Method
 from lrbench.method.restorer import Restorer
-from lrbench.train.quality import psnr, quality
 
 EVAL_BATCH = 500
 CHANCE = 0.99  # of chance's cross-entropy: a network at that has learnt nothing
 NEARLY_ALL = 0.99  # of the images: a network that predicts one class for so many has learnt no other
 SHOWN = 16  # restored test images that are kept with the record, to be looked at
+WINDOW = 11  # pixels: the side of SSIM's Gaussian window (Wang et al. 2004, section III.B)
+MOST = 100.0  # dB: the PSNR of an image without an error, which would be infinite
+CHUNK = 1_000  # images at a time in quality: bounds the float64 copies
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class Classification(Task):
 
         Chance's is the entropy of the labels: ln C where all C classes are equally frequent.
         """
-        logits = torch.cat([logits for logits, _ in _outputs(method, images.view(type(method).view))]).float()
+        logits = torch.cat(list(_logits(method, images))).float()
         if logits.argmax(dim=1).bincount().max() < NEARLY_ALL * len(images):
             return None
         parts = images.y.bincount().double() / len(images)
@@ -87,7 +89,7 @@ class Classification(Task):
 
 
 class Restoration(Task):
-    """PSNR and SSIM against the HR images, beside those of plain enlargement; see lrbench.train.quality."""
+    """PSNR and SSIM against the HR images, beside those of plain enlargement, see `quality`."""
 
     score, unit = "psnr", "dB"
 
@@ -114,45 +116,89 @@ def task_of(cls: type[Method]) -> Task:
 
 @torch.no_grad()
 def predict(method: Method, images: Pairs) -> Tensor:
-    """Predicted classes (n,) int64. `forward` is given one view of the images, never another.
-
-    Raises UserError for a method that returns anything but logits (n, classes).
-    """
-    classes = method.context.classes
-    predicted = []
-    for logits, n in _outputs(method, images.view(type(method).view)):
-        if logits.shape != (n, classes):
-            found, expected = tuple(logits.shape), (n, classes)
-            raise UserError(f"{method.name}: forward returned {found}; logits (n, classes) would be {expected}")
-        predicted.append(logits.argmax(dim=1))
-    return torch.cat(predicted)
+    """Predicted classes (n,) int64. Raises UserError for a method that returns anything but logits (n, classes)."""
+    return torch.cat([logits.argmax(dim=1) for logits in _logits(method, images)])
 
 
 @torch.no_grad()
 def restore(method: Method, images: Pairs) -> Tensor:
-    """Restored images (n, side, side, 3), uint8, as they would be stored. `forward` is given one view only.
+    """Restored images (n, side, side, 3), uint8, as they would be stored.
 
     Raises UserError for a method that returns anything but images (n, 3, side, side).
     """
-    side = method.context.side
-    restored = []
-    for image, n in _outputs(method, images.view(type(method).view)):
-        if image.shape != (n, 3, side, side):
-            found, expected = tuple(image.shape), (n, 3, side, side)
-            raise UserError(f"{method.name}: forward returned {found}; restored images would be {expected}")
-        restored.append(pairs.to_uint8(image))
-    return torch.cat(restored)
+    shape = (3, method.context.side, method.context.side)
+    return torch.cat([pairs.to_uint8(image) for image in _outputs(method, images, shape, "restored images")])
 
 
-def _outputs(method: Method, images: Tensor) -> Iterator[tuple[Tensor, int]]:
-    """What `forward` makes of uint8 images, a batch at a time, with the size of the batch."""
+def _logits(method: Method, images: Pairs) -> Iterator[Tensor]:
+    return _outputs(method, images, (method.context.classes,), "logits (n, classes)")
+
+
+def _outputs(method: Method, images: Pairs, shape: tuple[int, ...], kind: str) -> Iterator[Tensor]:
+    """What `forward` makes of the one view of the images that it is given, a batch at a time."""
     method.eval()
-    for chunk in images.split(EVAL_BATCH):
+    for chunk in images.view(method.view).split(EVAL_BATCH):
         with method.context.autocast():
             output = method(pairs.to_float(chunk))
-        yield output, len(chunk)
+        found = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
+        if found != (expected := (len(chunk), *shape)):
+            raise UserError(f"{method.name}: forward returned {found}; {kind} would be {expected}")
+        yield output
 
 
 def top1(predicted: Tensor, labels: Tensor) -> float:
     """Percent of predictions that are right."""
     return 100 * int((predicted == labels).sum()) / len(labels)
+
+
+def quality(restored: Tensor, true: Tensor, shave: int) -> dict[str, Tensor]:
+    """PSNR (dB) and SSIM of each image: psnr and ssim over RGB, psnr_y and ssim_y over luma.
+
+    restored, true: uint8 (n, H, W, 3). Over RGB the whole image counts; over luma, as SR papers report
+    it, all but `shave` pixels at each border. Returns float64 (n,) tensors on the CPU; a measure for which
+    the images are too small (SSIM wants 11 pixels) is left out. Equal to BasicSR's calculate_psnr and
+    calculate_ssim (the mean over channels, for RGB); a perfect image has 100 dB.
+    """
+    parts = [_quality(a, b, shave) for a, b in zip(restored.cpu().split(CHUNK), true.cpu().split(CHUNK), strict=True)]
+    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
+
+
+def _quality(restored: Tensor, true: Tensor, shave: int) -> dict[str, Tensor]:
+    a, b = (images.permute(0, 3, 1, 2).double() for images in (restored, true))
+    found = {"psnr": psnr(a, b), "ssim": ssim(a, b)}
+    rows, columns = (slice(shave, side - shave) for side in a.shape[2:])
+    a, b = luma(a)[..., rows, columns], luma(b)[..., rows, columns]
+    if a.numel():
+        found |= {"psnr_y": psnr(a, b), "ssim_y": ssim(a, b)}
+    return {name: values for name, values in found.items() if values is not None}
+
+
+def psnr(a: Tensor, b: Tensor) -> Tensor:
+    """dB (n,) of images (n, C, H, W) in 0..255, from the mean square error over all their values."""
+    from torchmetrics.functional.image import peak_signal_noise_ratio  # here: its import takes two seconds
+
+    found: Tensor = peak_signal_noise_ratio(a, b, data_range=255.0, reduction="none", dim=(1, 2, 3))
+    return found.clamp(max=MOST)
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor | None:
+    """SSIM (n,) of images (n, C, H, W) in 0..255 (Wang et al. 2004, Eq. 13), mean over channels.
+
+    Over the places where the window lies within the image. None for images that are smaller than the window.
+    """
+    if min(a.shape[2:]) < WINDOW:
+        return None
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    _, full = structural_similarity_index_measure(  # in float32: 25 times as fast, and within 1e-4
+        a.float(), b.float(), gaussian_kernel=True, sigma=1.5, kernel_size=WINDOW, data_range=255.0,
+        k1=0.01, k2=0.03, return_full_image=True,
+    )  # fmt: skip
+    border = WINDOW // 2  # where torchmetrics mirrors the image, the window leaves it
+    return full[..., border:-border, border:-border].double().mean(dim=(1, 2, 3))
+
+
+def luma(images: Tensor) -> Tensor:
+    """RGB (n, 3, H, W) in 0..255 -> Y (n, 1, H, W) in 16..235 (ITU-R BT.601), as MATLAB's rgb2ycbcr, not rounded."""
+    weights = torch.tensor([65.481, 128.553, 24.966], dtype=images.dtype, device=images.device)
+    return (images / 255 * weights.view(1, 3, 1, 1)).sum(dim=1, keepdim=True) + 16

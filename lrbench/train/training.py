@@ -1,8 +1,9 @@
-"""One run being trained, of any method: its state, an update, what is logged. The loop is in lrbench.train.loop."""
+"""One run being trained, of any method: an update, what is logged, its checkpoint. The loop itself is in loop.py."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lrbench import threads
-from lrbench.data.batches import Epoch, Lazy, epoch
+from lrbench import device
+from lrbench.data.batches import Draw, epoch
 from lrbench.data.pairs import Pairs
 from lrbench.errors import UserError
 from lrbench.method.backbones import Dropout
@@ -31,11 +32,11 @@ SNAPSHOT = 1  # of a checkpoint's form; one of another form is not gone on from
 
 
 @dataclass
-class State:
+class History:
     """How far a run has come: everything that a checkpoint holds besides weights and optimizers."""
 
     epoch: int = 0
-    threads: int = field(default_factory=threads.used)  # of the CPU; more or fewer would round sums otherwise
+    threads: int = field(default_factory=device.threads_in_use)  # of the CPU; more or fewer would round sums otherwise
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
@@ -64,7 +65,7 @@ class Training:
         self.images_per_epoch = self.updates_per_epoch * size
         self.optimizers: list[Optimizer] = method.optimizers(self.updates_per_epoch * spec.recipe.epochs)
         self.average = Average(method, spec.recipe.ema) if spec.recipe.ema else None
-        self.state = State()
+        self.history = History()
         self.captured: Captured | None = None  # stands in for the method's own step
 
     @property
@@ -75,34 +76,34 @@ class Training:
     @property
     def done(self) -> bool:
         """Whether there is nothing more to train: the last epoch is finished, or it has diverged."""
-        return self.state.epoch >= self.epochs or self.diverged() is not None
+        return self.history.epoch >= self.epochs or self.diverged() is not None
 
     @property
     def epoch(self) -> int:
         """How many epochs have gone into the weights, those of the run they started from included.
 
         The random numbers of the next one depend on the seed and on this, on nothing else: a student trained
-        on from another run sees new crops, and no state is kept.
+        on from another run sees new crops, and nothing is kept for that.
         """
-        return self.epochs_before + self.state.epoch
+        return self.epochs_before + self.history.epoch
 
-    def batches(self) -> Epoch:
+    def batches(self) -> Iterator[Draw]:
         """Those of the next epoch."""
         return epoch(
             self.train,
             self.spec.recipe,
             self.train.scale,
-            on_grid=type(self.method).view == "lr",
+            on_grid=self.method.view == "lr",
             generator=generator(self.spec.seed, "batches", self.epoch),
         )
 
     def use_own_threads(self) -> None:
         """Compute, from now on, with as many threads as it was begun with."""
-        if torch.get_num_threads() != self.state.threads:
-            torch.set_num_threads(self.state.threads)
+        if torch.get_num_threads() != self.history.threads:
+            torch.set_num_threads(self.history.threads)
 
     def begin_epoch(self) -> None:
-        """Get ready for the next epoch's batches. Runs side by side have one number of threads."""
+        """Get ready for the next epoch's batches. The runs of a group have one number of threads."""
         self.use_own_threads()
         self.noise = Stream(derive(self.spec.seed, "noise", self.epoch), self.train.y.device)
         self.totals: dict[str, Tensor] = {}
@@ -112,13 +113,16 @@ class Training:
         if self.captured:
             self.captured.begin_epoch()
 
-    def update(self, place: int, batch: Lazy) -> None:
+    def update(self, place: int, draw: Draw) -> None:
         """Train on the batch at `place` in the epoch."""
-        done = self.state.epoch * self.updates_per_epoch + place
+        done = self.history.epoch * self.updates_per_epoch + place
         for optimizer in self.optimizers:
             optimizer.set_rate(done)
         with self.noise.current():
-            terms = (self.captured or self.method.step)(batch, self.optimizers)
+            if self.captured:
+                terms = self.captured(draw, self.optimizers)
+            else:
+                terms = self.method.step(draw.batch(self.method.reads), self.optimizers)
         if self.average:
             self.average.update(done)
         if taken := set(terms).intersection(COLUMNS):
@@ -128,29 +132,29 @@ class Training:
 
     def end_epoch(self, seconds: float) -> None:
         """Measure and log the epoch, which took so long."""
-        self.state.seconds += seconds
-        self.state.epoch += 1
+        self.history.seconds += seconds
+        self.history.epoch += 1
         self._log({name: total.item() / self.updates_per_epoch for name, total in self.totals.items()})
 
     @property
     def images_per_second(self) -> float:
         """So far; 0 before the first epoch has ended."""
-        return self.images_per_epoch * self.state.epoch / self.state.seconds if self.state.seconds else 0.0
+        return self.images_per_epoch * self.history.epoch / self.history.seconds if self.history.seconds else 0.0
 
     def _log(self, losses: dict[str, float]) -> None:
-        state, row = self.state, {"epoch": self.state.epoch, "loss": sum(losses.values()), **losses}
+        history, row = self.history, {"epoch": self.history.epoch, "loss": sum(losses.values()), **losses}
         with self.average.swapped() if self.average else nullcontext():
             sample = self.train.first(TRAIN_SAMPLE)
             row[f"train_{self.task.score}"] = self.task.measure(self.method, sample)
-            if state.epoch == self.epochs:
-                state.collapsed = self.task.collapsed(self.method, sample)
+            if history.epoch == self.epochs:
+                history.collapsed = self.task.collapsed(self.method, sample)
             if self.val is not None:
                 score = f"val_{self.task.score}"
                 row[score] = self.task.measure(self.method, self.val)
-                if self._selects and row[score] > max((past[score] for past in state.curve), default=-1.0):
-                    state.best_epoch = state.epoch
-                    state.best_weights = {name: value.clone() for name, value in self.method.state_dict().items()}
-        state.curve.append(row)
+                if self._selects and row[score] > max((past[score] for past in history.curve), default=-1.0):
+                    history.best_epoch = history.epoch
+                    history.best_weights = {name: value.clone() for name, value in self.method.state_dict().items()}
+        history.curve.append(row)
 
     @property
     def _selects(self) -> bool:
@@ -163,16 +167,16 @@ class Training:
 
     def finish(self) -> None:
         """Put the weights that count in place: the chosen epoch's with select="best-epoch", else the last's."""
-        if counted := self.state.best_weights or (self.average and self.average.weights):
+        if counted := self.history.best_weights or (self.average and self.average.weights):
             self.method.load_state_dict(counted)
 
     def collapsed(self) -> str | None:
         """Why it has learnt nothing, in words; None where it has learnt something, or an earlier epoch counts."""
-        return self.state.collapsed if self.state.best_epoch in (0, self.state.epoch) else None
+        return self.history.collapsed if self.history.best_epoch in (0, self.history.epoch) else None
 
     def diverged(self) -> str | None:
         """Why it is of no use to train on, in words; None where it is."""
-        losses = [row["loss"] for row in self.state.curve]
+        losses = [row["loss"] for row in self.history.curve]
         if not losses:
             return None
         if not math.isfinite(losses[-1]):
@@ -186,13 +190,13 @@ class Training:
     @property
     def last_finite_loss(self) -> float | None:
         """The mean loss of the last epoch in which it was a number; None where there was none."""
-        return next((row["loss"] for row in reversed(self.state.curve) if math.isfinite(row["loss"])), None)
+        return next((row["loss"] for row in reversed(self.history.curve) if math.isfinite(row["loss"])), None)
 
     def snapshot(self) -> dict[str, Any]:
         """The whole state, as plain values and tensors."""
         return {
             "made by": self._maker,
-            "state": vars(self.state),
+            "state": vars(self.history),
             "method": dict(self.method.state_dict()),
             "average": self.average.weights if self.average else None,
             "optimizers": [one.optimizer.state_dict() for one in self.optimizers],
@@ -208,7 +212,7 @@ class Training:
 
     def restore(self, snapshot: dict[str, Any]) -> None:
         """Go on from a snapshot that fits."""
-        self.state = State(**snapshot["state"])
+        self.history = History(**snapshot["state"])
         self.method.load_state_dict(snapshot["method"])
         if self.average:
             self.average.load(snapshot["average"])

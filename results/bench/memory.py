@@ -4,15 +4,16 @@ OMP_NUM_THREADS=1 python results/bench/memory.py DATA BACKBONE      DATA: where 
 """
 
 import sys
+from itertools import islice
 from pathlib import Path
 
 import torch
+from growth import group
 
 from lrbench import device
-from lrbench.bench.alone import peak_memory_mib
-from lrbench.bench.growth import company
+from lrbench.bench.timing import peak_memory_mib
 from lrbench.data import datasets, prepare
-from lrbench.plan.plan import plan
+from lrbench.plan import plan
 
 LAMBDAS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 STEPS = 3
@@ -25,14 +26,12 @@ def main(root: Path, backbone: str) -> None:
     protocol = plan.Protocol(data=info, scale=4, precision=precision, backbone=backbone)
     specs = [plan.plan("dfd", {"lam": lam}, protocol) for lam in LAMBDAS]
     data = prepare.prepare(specs[0], root, cpu)
-    members = company(specs, data.facts, data.train)
-    batches = members[0].batches()
+    members = group(specs, data.facts, data.train)
     for member in members:
         member.begin_epoch()
-    for place in range(STEPS):
-        batch = batches[place]
+    for place, draw in enumerate(islice(members[0].batches(), STEPS)):
         for member in members:
-            member.update(place, batch)
+            member.update(place, draw)
     members[0].task.measure(members[0].method, data.test)
     print(f"{backbone}: {peak_memory_mib(cpu):,} MiB")
 

@@ -18,7 +18,8 @@ from helpers import tiny
 from torch.utils.data import default_collate
 
 from lrbench import cli
-from lrbench.bench import alone, contenders, machine, reference, sheets, timing
+from lrbench.bench import case as cases
+from lrbench.bench import contenders, reference, sheets, timing
 from lrbench.bench.case import Case
 from lrbench.data import pairs
 from lrbench.errors import UserError
@@ -31,17 +32,21 @@ SMALL += ["--device=cpu", "--scale=4", "--precision=fp32"]
 
 
 def case(method="dfd", batch_size=6, **changes) -> Case:
-    """20 pairs of noise, on which a tiny method is to be timed; fp32, no crop and no flip in public code's way."""
+    """A tiny method that is to be timed on 20 images of noise; fp32."""
     spec = plan(method, {}, tiny.protocol(batch_size=batch_size, **changes))
-    images = tiny.pairs(20)
-    if spec.scale is None:
-        images = replace(images, lr=None, up=None)
-    return Case(spec, tiny.info(), images, torch.device("cpu"), workers=0)
+    return Case(spec, tiny.info(), images=20, root=None, device="cpu")
 
 
-def request(**changes) -> timing.Request:
+def images(one: Case) -> pairs.Pairs:
+    """The case's images."""
+    found = tiny.pairs(20)
+    return found if one.spec.scale else replace(found, lr=None, up=None)
+
+
+def asked(**changes) -> list[Case]:
+    """What `lrbench bench` would time, of tiny cases."""
     small = {"methods": ("dfd",), "widths": (0.125,), "batch": 8, "images": 16, "device": "cpu", "precision": "fp32"}
-    return timing.Request(**(small | changes))
+    return cases.cases(**(small | changes))
 
 
 def gradients(method: Method) -> dict[str, torch.Tensor]:
@@ -51,7 +56,7 @@ def gradients(method: Method) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("method", ["dfd", "lr-baseline", "hr-baseline"])
 def test_the_reference_takes_the_same_step(method):
     one = case(method)
-    ours, theirs = one.untrained().train(), reference.Reference(one)
+    ours, theirs = one.untrained().train(), reference.Reference(one, images(one))
     theirs.method.train()
     batch = tiny.batch()
     if one.spec.scale is None:
@@ -76,11 +81,12 @@ def test_the_reference_normalises_in_the_loader_what_the_backbone_does_elsewhere
     one = case("lr-baseline")
     mean, std = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
     recipe = one.spec.recipe.model_copy(update={"crop": 0.0, "flip": False})
-    hr, up, label, index = reference.PairDataset(one.pairs.hr.numpy(), one.pairs.y.tolist(), 4, recipe, mean, std)[3]
+    noise = images(one)
+    hr, up, label, index = reference.PairDataset(noise.hr.numpy(), noise.y.tolist(), 4, recipe, mean, std)[3]
     backbone = tiny.method().backbone
-    expected = backbone.normalise(pairs.to_float(one.pairs.hr[3:4]))[0]
+    expected = backbone.normalise(pairs.to_float(noise.hr[3:4]))[0]
     torch.testing.assert_close(hr, expected)
-    assert (label, index) == (one.pairs.y[3], 3) and up.shape == hr.shape
+    assert (label, index) == (noise.y[3], 3) and up.shape == hr.shape
     assert not torch.equal(up, hr)  # enlarged from a quarter of the side
 
 
@@ -89,16 +95,16 @@ def test_the_reference_makes_lr_as_the_default_degradation_does():
 
     one = case("lr-baseline")
     recipe = one.spec.recipe.model_copy(update={"crop": 0.0, "flip": False})
-    images = one.pairs.hr.numpy()
-    data = reference.PairDataset(images, one.pairs.y.tolist(), 4, recipe, (0.0,) * 3, (1.0,) * 3)
-    _, up = degrade(images, 4)
+    hr = images(one).hr.numpy()
+    data = reference.PairDataset(hr, images(one).y.tolist(), 4, recipe, (0.0,) * 3, (1.0,) * 3)
+    _, up = degrade(hr, 4)
     for n in range(4):
         assert torch.equal((data[n][1] * 255).round().byte(), torch.tensor(up[n]).permute(2, 0, 1))
 
 
 def test_the_reference_crops_and_flips_a_pair_alike():
     one = case("lr-baseline")
-    data = reference.PairDataset(one.pairs.hr.numpy(), one.pairs.y.tolist(), 1, one.spec.recipe)
+    data = reference.PairDataset(images(one).hr.numpy(), images(one).y.tolist(), 1, one.spec.recipe)
     seen = [data[0] for _ in range(20)]  # at scale 1, LR is HR
     for hr, low, *_ in seen:
         assert torch.equal(hr, low)
@@ -107,13 +113,13 @@ def test_the_reference_crops_and_flips_a_pair_alike():
 
 def test_the_reference_without_lr_gives_none():
     one = case("hr-baseline")
-    data = reference.PairDataset(one.pairs.hr.numpy(), one.pairs.y.tolist(), None, one.spec.recipe)
+    data = reference.PairDataset(images(one).hr.numpy(), images(one).y.tolist(), None, one.spec.recipe)
     assert [len(values) for values in default_collate([data[0], data[1]])] == [2, 2, 2]
 
 
 def test_the_reference_is_in_the_default_layout_and_without_autocast():
     one = case("dfd", precision="bf16")
-    theirs = reference.Reference(one)
+    theirs = reference.Reference(one, images(one))
     for method in (theirs.method, theirs.method.needs["teacher"]):
         kernels = [weight for weight in method.parameters() if weight.ndim == 4 and weight.shape[2] > 1]
         assert kernels and all(weight.is_contiguous() for weight in kernels)
@@ -128,17 +134,17 @@ def test_the_reference_is_in_the_default_layout_and_without_autocast():
 @pytest.mark.parametrize("cls", [contenders.Bare, contenders.Loop, reference.Reference])
 def test_a_slice_is_an_epoch_of_updates(cls):
     one = case()
-    running, steps = cls(one), []
+    running, steps = cls(one, images(one)), []
     method = running.training.method if cls is contenders.Loop else running.method
     before = {name: weight.clone() for name, weight in method.named_parameters()}
     assert running.slice(lambda: steps.append(1)) > 0
-    assert len(steps) == one.updates == 3 and one.images == 18
+    assert len(steps) == one.updates == 3
     assert all(not torch.equal(before[name], weight) for name, weight in method.named_parameters())
 
 
 def test_the_bare_step_draws_no_new_batch(monkeypatch):
     one = case()
-    running, seen = contenders.Bare(one), []
+    running, seen = contenders.Bare(one, images(one)), []
     monkeypatch.setattr(running, "step", lambda batch, optimizers: seen.append(batch))
     running.slice()
     assert len(seen) == 3 and all(batch is seen[0] for batch in seen) and len(seen[0].y) == 6
@@ -164,7 +170,7 @@ def test_slices_are_taken_in_turn_after_a_warm_up():
 
 
 def result(**seconds) -> timing.Result:
-    return timing.Result(case().spec, 100, seconds, {"bare": alone.Alone(0.5, 300)})
+    return timing.Result(case(), 100, seconds, {"bare": timing.Alone(0.5, 300)})
 
 
 def test_ratios_are_taken_round_by_round():
@@ -176,24 +182,30 @@ def test_ratios_are_taken_round_by_round():
     assert found.ratio("reference") is None
 
 
+def cells(one: timing.Result) -> list[str]:
+    """What is shown of a result."""
+    text = sheets.markdown([one], sheets.machine("cpu", 1))
+    (line,) = [line for line in text.splitlines() if line.startswith("| dfd")]
+    return [cell.strip() for cell in line.strip("| ").split(" | ")]
+
+
 def test_what_did_not_run_is_a_dash_and_empty():
-    here = machine.describe("cpu", 1)
-    (line,) = sheets.sheet([result(bare=[1.0], lrbench=[2.0], evaluation=[0.5])], here).lines
+    line = cells(result(bare=[1.0], lrbench=[2.0], evaluation=[0.5]))
     assert line[1:3] == ["100 (100–100)", "50 (50–50)"] and line[3] == "-" and line[4] == "0.500 (0.500–0.500)"
     assert line[7:] == ["-", "0.50 · - · -", "300 · - · -"]
-    (line,) = sheets.sheet([result(lrbench=[2.0], evaluation=[0.5, 0.6], forward=[0.4, 0.4])], here).lines
+    line = cells(result(lrbench=[2.0], evaluation=[0.5, 0.6], forward=[0.4, 0.4]))
     assert line[7] == "1.38 (1.31–1.44)"
     flat = sheets.row(result(bare=[1.0], lrbench=[2.0], evaluation=[0.5]))
     assert flat["reference_images_per_second"] is None and flat["lrbench_to_reference"] is None
 
 
 def test_where_no_method_is_named_the_entry_points_say(monkeypatch):
-    names = [job.spec.method for job in timing.cases(request(methods=(), backbones=("alexnet", "resnet18")))]
+    names = [job.spec.method for job in asked(methods=(), backbones=("alexnet", "resnet18"))]
     assert names == ["lr-baseline"] * 2 + ["dfd"] * 2
-    assert all(set(job.spec.needs) <= {"teacher"} for job in timing.cases(request(methods=())))
-    monkeypatch.setattr(timing, "GROUP", "no.such.group")
+    assert all(set(job.spec.needs) <= {"teacher"} for job in asked(methods=()))
+    monkeypatch.setattr(cases, "GROUP", "no.such.group")
     with pytest.raises(UserError, match="--method"):
-        timing.cases(request(methods=()))
+        asked(methods=())
 
 
 def test_an_sr_net_has_no_reference():
@@ -217,44 +229,44 @@ def test_an_sr_net_has_no_reference():
 )
 def test_mistakes_name_the_nearest_valid_value(changes, message, tmp_path):
     with pytest.raises(UserError, match=message):
-        timing.cases(request(**changes, data=tmp_path))
+        asked(**changes, data=tmp_path)
 
 
 def test_settings_reach_the_methods_that_have_them():
-    jobs = timing.cases(request(methods=("lr-baseline", "dfd"), settings={"lam": 0.5, "init": "scratch"}))
+    jobs = asked(methods=("lr-baseline", "dfd"), settings={"lam": 0.5, "init": "scratch"})
     assert [job.spec.config.get("lam") for job in jobs] == [None, 0.5]
     assert all("init" not in job.spec.needs for job in jobs)
 
 
-def test_a_named_data_set_is_what_is_timed(tmp_path):
-    (job,) = timing.cases(request(dataset="digits", scale=2, images=64, data=tmp_path))
-    made = job.case()
-    assert len(made.pairs) == 64 and made.pairs.hr.shape == (64, 8, 8, 3) and made.spec.dataset == "digits"
-    assert 0 < made.pairs.hr.float().mean() < 127  # digits are dark
+def test_a_named_dataset_is_what_is_timed(tmp_path):
+    (job,) = asked(dataset="digits", scale=2, images=64, data=tmp_path)
+    made = job.pairs()
+    assert len(made) == 64 and made.hr.shape == (64, 8, 8, 3) and job.spec.dataset == "digits"
+    assert 0 < made.hr.float().mean() < 127  # digits are dark
 
 
 def test_the_peak_is_forgotten_and_counted_again():
     cpu = torch.device("cpu")
-    alone.forget_peak(cpu)
-    before = alone.peak_memory_mib(cpu)
+    timing.forget_peak(cpu)
+    before = timing.peak_memory_mib(cpu)
     block = mmap.mmap(-1, 64 * 2**20)  # from the system: an array might get memory that is held already
     block.write(b"1" * len(block))
-    grown = alone.peak_memory_mib(cpu)
+    grown = timing.peak_memory_mib(cpu)
     assert grown >= before + 50
     block.close()
-    if alone.CLEAR.exists():
-        alone.forget_peak(cpu)
-        assert alone.peak_memory_mib(cpu) < grown - 50
+    if timing.CLEAR.exists():
+        timing.forget_peak(cpu)
+        assert timing.peak_memory_mib(cpu) < grown - 50
 
 
 def test_the_machine_is_named(tmp_path):
     listing = tmp_path / "cpuinfo"
     listing.write_text("processor\t: 0\nmodel name\t: A fast one @ 3 GHz\n")
-    assert machine.cpu_model(listing) == "A fast one @ 3 GHz"
-    here = machine.describe("cpu", 3) | {"cores": 4, "cpu": "A fast one", "load_average": 0.5}
-    assert machine.words(here).startswith("A fast one, 4 cores, 3 threads; torch 2.")
-    assert machine.warning(here) is None
-    assert "trust the ratios" in machine.warning(here | {"load_average": 3.0})
+    assert sheets.cpu_model(listing) == "A fast one @ 3 GHz"
+    here = sheets.machine("cpu", 3) | {"cores": 4, "cpu": "A fast one", "load_average": 0.5}
+    assert sheets.words(here).startswith("A fast one, 4 cores, 3 threads; torch 2.")
+    assert sheets.warning(here) is None
+    assert "trust the ratios" in sheets.warning(here | {"load_average": 3.0})
 
 
 def printed(capsys, monkeypatch, *extra):
@@ -267,7 +279,7 @@ def printed(capsys, monkeypatch, *extra):
 
 
 def test_json_csv_and_table_say_the_same(capsys, monkeypatch):
-    monkeypatch.setattr(timing, "alone", lambda contender, job: alone.Alone(0.25, 123))  # no process of its own here
+    monkeypatch.setattr(timing, "alone", lambda contender, job: timing.Alone(0.25, 123))  # no process of its own here
     content = json.loads(printed(capsys, monkeypatch, "--method=dfd", "--json"))
     (found,) = content["cases"]
     assert set(found["seconds"]) == {"bare", "lrbench", "reference", "evaluation", "forward"}
@@ -281,8 +293,8 @@ def test_json_csv_and_table_say_the_same(capsys, monkeypatch):
 
 
 def test_a_process_of_its_own_tells_first_step_and_memory():
-    (job,) = timing.cases(request(threads=1, workers=0))
-    found = alone.alone(contenders.Loop, job)
+    (job,) = asked(threads=1, workers=0)
+    found = timing.alone(contenders.Loop, job)
     assert found.first_step_seconds > 0 and found.peak_memory_mib > 50
 
 

@@ -10,11 +10,16 @@ from helpers import tiny
 
 from lrbench.data.batches import epoch
 from lrbench.data.pairs import Pairs, to_float
-from lrbench.method.base import Batch
+from lrbench.errors import UserError
+from lrbench.method.base import MISSING
 from lrbench.spec.seeds import generator
 
 
 def batches(pairs, recipe, scale=4, on_grid=False, seed=0):
+    return [draw.batch() for draw in draws(pairs, recipe, scale, on_grid, seed)]
+
+
+def draws(pairs, recipe, scale=4, on_grid=False, seed=0):
     return list(epoch(pairs, recipe, scale, on_grid, generator(seed, "a test")))
 
 
@@ -167,7 +172,7 @@ def test_flip_alone_and_crop_alone():
 def test_pairs_without_lr_give_batches_without_lr(on_grid):
     pairs = replace(tiny.pairs(), lr=None, up=None)
     for batch in batches(pairs, tiny.training(batch_size=8), scale=None, on_grid=on_grid):
-        assert batch.lr is None and batch.up is None and batch.hr.shape == (8, 3, 16, 16)
+        assert batch.lr is MISSING and batch.up is MISSING and batch.hr.shape == (8, 3, 16, 16)
     for view in ("lr", "up"):
         with pytest.raises(ValueError, match=view):
             pairs.view(view)
@@ -192,50 +197,64 @@ def test_first_and_to_keep_pairs_together():
     assert replace(pairs, up=None).first(2).up is None
 
 
-def test_a_view_is_made_when_it_is_read_and_only_then():
-    (batch,) = batches(tiny.pairs(16), tiny.training(batch_size=16))
-    assert not batch.made and len(batch) == 16
-    first = batch.up
-    assert batch.up is first and set(batch.made) == {"up"}
+def test_an_image_is_made_once_for_all_that_read_it_and_only_then(monkeypatch):
+    (draw,) = draws(tiny.pairs(16), tiny.training(batch_size=16))
+    made, make = [], draw.make
+    monkeypatch.setattr(draw, "make", lambda name: made.append(name) or make(name))
+    first, second, third = draw.batch(["up"]), draw.batch(["hr", "up"]), draw.batch(["hr"])
+    assert sorted(made) == ["hr", "index", "up", "y"] and len(draw) == 16
+    assert first.up is second.up and second.hr is third.hr and first.y is third.y and first.index is second.index
+    assert first.hr is first.lr is second.lr is third.up is MISSING
 
 
-def test_what_is_first_read_in_inference_mode_serves_training_too():
-    (batch,) = batches(tiny.pairs(16), tiny.training(batch_size=16))
-    with torch.inference_mode():
-        assert not batch.hr.is_inference()
-
-
-def test_a_batch_knows_that_it_was_written_into():
+def test_a_batch_knows_that_it_was_written_into_and_is_made_anew():
     for name in ("hr", "lr", "up", "y", "index"):
-        (batch,) = batches(tiny.pairs(16), tiny.training(batch_size=16))
-        getattr(batch, name)
-        assert not batch.is_written
-        getattr(batch, name).add_(1)
-        assert batch.is_written
+        (draw,) = draws(tiny.pairs(16), tiny.training(batch_size=16))
+        wanted = getattr(draw.batch(), name).clone()
+        assert not draw.is_written
+        getattr(draw.batch(), name).add_(1)
+        assert draw.is_written
+        assert torch.equal(getattr(draw.batch(), name), wanted)
+        assert not draw.is_written
 
 
 def test_an_index_that_is_written_into_moves_no_image():
-    one, other = (batches(tiny.pairs(16), tiny.training(batch_size=16))[0] for _ in range(2))
-    one.index.zero_()
-    assert torch.equal(one.up, other.up)
+    one, other = (draws(tiny.pairs(16), tiny.training(batch_size=16))[0] for _ in range(2))
+    one.batch(["lr"]).index.zero_()
+    assert torch.equal(one.batch().up, other.batch().up)
 
 
 def test_a_method_may_replace_an_image_of_its_batch():
     (batch,) = batches(tiny.pairs(16), tiny.training(batch_size=16))
     changed = replace(batch, up=torch.zeros_like(batch.up))
     assert not changed.up.any() and torch.equal(changed.hr, batch.hr) and torch.equal(changed.index, batch.index)
-    assert type(changed) is Batch
 
 
-def test_a_batch_that_is_copied_or_sent_is_a_plain_one_with_all_its_images():
-    (batch,) = batches(tiny.pairs(16), tiny.training(batch_size=16))
+def test_a_batch_can_be_copied_and_sent():
+    (draw,) = draws(tiny.pairs(16), tiny.training(batch_size=16))
+    batch = draw.batch(["hr", "lr"])
     for other in (copy.deepcopy(batch), pickle.loads(pickle.dumps(batch))):
-        assert type(other) is Batch
-        for name in ("hr", "lr", "up", "y", "index"):
+        assert other.up is MISSING
+        for name in ("hr", "lr", "y", "index"):
             assert torch.equal(getattr(other, name), getattr(batch, name))
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda image: image.shape,
+        lambda image: torch.ones(3) - image,
+        lambda image: torch.nn.functional.conv2d(image, torch.ones(1, 3, 1, 1)),
+        lambda image: torch.nn.functional.mse_loss(image, torch.ones(3)),
+    ],
+)
+def test_an_image_that_is_not_there_says_why(read):
+    (draw,) = draws(tiny.pairs(16), tiny.training(batch_size=16))
+    with pytest.raises(UserError, match="names in `reads`"):
+        read(draw.batch(["hr"]).up)
 
 
 def test_a_method_that_may_see_no_lr_image_is_given_none():
     pairs = Pairs(hr=tiny.pairs(16).hr, y=torch.zeros(16, dtype=torch.long))
     (batch,) = batches(pairs, tiny.training(batch_size=16), scale=None)
-    assert batch.lr is None and batch.up is None and len(batch.hr) == 16
+    assert batch.lr is MISSING and batch.up is MISSING and len(batch.hr) == 16

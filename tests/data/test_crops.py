@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from lrbench.data.crops import Crops
+from lrbench.data.batches import Crops
 
 N, SIZE = 24, 12
 
@@ -22,7 +22,7 @@ def test_a_crop_is_pad_crop_mirror(side, reach):
     flips = draw.rand(N) < 0.5
     crops = Crops.at(*map(torch.tensor, (*shifts, flips)), side, reach, SIZE)
     for place in (slice(0, SIZE), slice(SIZE, N)):
-        out = crops.each(lambda rows, place=place: rows[place]).of(torch.tensor(images[place]))
+        out = Crops(crops.rows[place], reach).of(torch.tensor(images[place]))
         assert out.dtype == torch.uint8 and out.shape == (SIZE, side, side, 3)
         for made, image, dy, dx, flip in zip(out, images[place], *shifts[:, place], flips[place], strict=True):
             padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)))

@@ -1,4 +1,4 @@
-"""Data sets: canonical files, import with its refusals, fetch, subsets and validation splits."""
+"""Datasets: canonical files, import with its refusals, fetch, subsets and validation splits."""
 
 from __future__ import annotations
 
@@ -18,11 +18,10 @@ import pytest
 from PIL import Image
 
 from lrbench.data import datasets, fetching
-from lrbench.data.dataset import Dataset, DatasetInfo, Split
+from lrbench.data.dataset import KNOWN, Dataset, DatasetInfo, Known, Split
 from lrbench.data.datasets import Missing
 from lrbench.data.fetching import fetch_dataset
 from lrbench.data.importing import import_dataset
-from lrbench.data.known import KNOWN, Known
 from lrbench.data.splits import hold_out, subset
 from lrbench.errors import UserError
 
@@ -31,7 +30,7 @@ CLASSES, SIDE = 4, 8
 
 
 def arrays(train: int = 40, test: int = 20, side: int = SIDE, classes: int = CLASSES) -> Arrays:
-    """A small data set with the MedMNIST keys; every class is in both splits."""
+    """A small dataset with the MedMNIST keys; every class is in both splits."""
     rng = np.random.default_rng(0)
     made: Arrays = {}
     for part, n in (("train", train), ("test", test)):
@@ -41,7 +40,7 @@ def arrays(train: int = 40, test: int = 20, side: int = SIDE, classes: int = CLA
 
 
 def npz(folder: Path, changed: Arrays | None = None, name: str = "in.npz", **base: int) -> Path:
-    """The small data set as a file, with some keys changed or (None) left out."""
+    """The small dataset as a file, with some keys changed or (None) left out."""
     content = {**arrays(**base), **(changed or {})}
     path = folder / name
     with path.open("wb") as file:
@@ -50,7 +49,7 @@ def npz(folder: Path, changed: Arrays | None = None, name: str = "in.npz", **bas
 
 
 def pictures(folder: Path, sizes: tuple[int, int] = (SIDE, SIDE), mode: str = "RGB") -> Path:
-    """The small data set as a folder of class folders of PNG files."""
+    """The small dataset as a folder of class folders of PNG files."""
     rng = np.random.default_rng(0)
     for part, n in (("train", 6), ("test", 3)):
         for name in ("cat", "ant", "bee"):
@@ -176,9 +175,9 @@ def test_available(tmp_path: Path, root: Path) -> None:
 @pytest.mark.parametrize("read", [datasets.info, datasets.load])
 def test_a_name_that_is_not_there(read: Callable[[str, Path], object], tmp_path: Path, root: Path) -> None:
     import_dataset("mine", npz(tmp_path), root)
-    assert refused(lambda: read("cifr10", root)) == "no data set 'cifr10'; did you mean 'cifar10'?"
+    assert refused(lambda: read("cifr10", root)) == "no dataset 'cifr10'; did you mean 'cifar10'?"
     assert "did you mean 'mine'?" in refused(lambda: read("mime", root))
-    assert "no data set '../in'" in refused(lambda: read("../in", root))
+    assert "no dataset '../in'" in refused(lambda: read("../in", root))
     assert refused(lambda: read("cifar10", root)) == (
         f"cifar10 is not in {root}; run 'lrbench data fetch cifar10', or 'lrbench data import cifar10 PATH.npz'"
     )
@@ -247,12 +246,12 @@ def test_groups_are_not_lost_with_their_name(tmp_path: Path, root: Path) -> None
 def test_a_file_that_lrbench_did_not_write(tmp_path: Path, root: Path) -> None:
     root.mkdir()
     npz(root, name="mine.npz")
-    assert "or not a data set of lrbench" in refused(lambda: datasets.load("mine", root))
+    assert "or not a dataset of lrbench" in refused(lambda: datasets.load("mine", root))
     np.save(root / "one.npy", np.zeros(3))
     (root / "one.npy").rename(root / "one.npz")
-    assert "or not a data set of lrbench" in refused(lambda: datasets.load("one", root))
+    assert "or not a dataset of lrbench" in refused(lambda: datasets.load("one", root))
     np.savez(root / "evil.npz", meta=np.array([{}], dtype=object))
-    assert "or not a data set of lrbench" in refused(lambda: datasets.info("evil", root))
+    assert "or not a dataset of lrbench" in refused(lambda: datasets.info("evil", root))
 
 
 def test_a_renamed_file_does_not_pass_for_another(tmp_path: Path, root: Path) -> None:
@@ -317,7 +316,7 @@ U8, ONE = np.uint8, np.zeros((40, SIDE, SIDE, 3), np.uint8)
         ({"test_images": np.zeros((20, 9, 9, 3), U8)}, ["the test images are 9x9", "8x8"]),
         ({"test_images": np.zeros((0, 8, 8, 3), U8)}, ["test_images", "empty"]),
         ({"train_labels": np.zeros(39, U8)}, ["train_labels", "39 for 40 images"]),
-        ({"train_labels": np.zeros((40, 14), U8)}, ["14 labels an image", "multi-label"]),
+        ({"train_labels": np.zeros((40, 14), U8)}, ["14 labels per image", "multi-label"]),
         ({"train_labels": np.zeros((40, 1, 1), U8)}, ["(40, 1, 1)"]),
         ({"train_labels": np.zeros(40)}, ["train_labels", "float64", "integers"]),
         ({"train_labels": np.arange(40) % 4 + 1}, ["4 classes", "from 1 to 4", "renumber them 0 to 3"]),
@@ -490,7 +489,7 @@ def test_known_classes() -> None:
 
 
 def whole(name: str, side: int = 4) -> Arrays:
-    """As many images as the known data set has, all black, its classes as even as can be."""
+    """As many images as the known dataset has, all black, its classes as even as can be."""
     known = KNOWN[name]
     made: Arrays = {}
     for part, n in known.counts.items():
@@ -770,6 +769,7 @@ def test_hold_out_that_cannot_be() -> None:
 # --- real images ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_cifar10_has_its_fingerprints(real_data: Path, root: Path) -> None:
     made = import_dataset("cifar10", real_data / "cifar10.npz", root)
     assert made.fingerprint == KNOWN["cifar10"].fingerprint and made.classes[3] == "cat"

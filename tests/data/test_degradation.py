@@ -13,8 +13,7 @@ import pytest
 import torch
 from PIL import Image
 
-from lrbench.data.degradation import DEFAULT, DEGRADATIONS, check_scale, degrade
-from lrbench.data.imresize import imresize
+from lrbench.data.degradation import DEFAULT, DEGRADATIONS, check_scale, degrade, imresize
 from lrbench.errors import UserError
 
 

@@ -233,11 +233,18 @@ def test_a_dry_run_shows_the_graph_and_writes_nothing(unbroken: Folder, tmp_path
     folder = Folder(tmp_path)
     done = folder.call("--dry-run")
     assert done.returncode == 0, done.stderr
-    assert "5 runs, 0 there, 5 to train" in done.stdout
+    assert "5 runs, 0 there, 5 to train, at least 0 s" in done.stdout and done.stdout.count("unknown") == 5
     assert "teacher of 1" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["five.toml", "held.py"]
     again = unbroken.call("--dry-run", "--seeds", "2")
-    assert "10 runs, 5 there, 5 to train" in again.stdout
+    assert "10 runs, 5 there, 5 to train, about " in again.stdout
+
+
+def test_a_dry_run_says_of_what_it_does_not_know_how_long_it_takes(unbroken: Folder) -> None:
+    known = unbroken.call("--dry-run", "--seeds", "2").stdout
+    assert "unknown" not in known and " to train, about " in known, "runs like them are there"
+    other = unbroken.call("--dry-run", "--width", "0.25").stdout
+    assert "5 runs, 1 there, 4 to train, at least 0 s" in other and other.count("unknown") == 4
 
 
 def broken_twice_and_gone_on_from(folder: Folder, first: list[str], last: list[str], cause: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from helpers import tiny
 
-from lrbench import threads
+from lrbench import device
 from lrbench.errors import UserError
 from lrbench.execute import reproduce, session
 from lrbench.execute.executors import Place
@@ -31,13 +31,13 @@ Machine = Callable[..., None]
 @pytest.fixture
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Makes a machine of so many cores, of which others use so much; its control group may be limited."""
-    monkeypatch.setattr(threads, "STAT", tmp_path / "stat")
-    monkeypatch.setattr(threads, "GROUPS", tmp_path / "groups")
-    monkeypatch.setattr(threads, "GROUP", tmp_path / "group")
-    monkeypatch.setattr(threads, "MOST", 64)
+    monkeypatch.setattr(device, "STAT", tmp_path / "stat")
+    monkeypatch.setattr(device, "GROUPS", tmp_path / "groups")
+    monkeypatch.setattr(device, "GROUP", tmp_path / "group")
+    monkeypatch.setattr(device, "MOST", 64)
 
     def make(*busy: float, limit: float | None = None, used: float = 0.0, version: int = 2, load: float = 0.0) -> None:
-        monkeypatch.setattr(threads, "_affinity", lambda: set(range(1, 1 + len(busy))))  # core 0 is not for us
+        monkeypatch.setattr(device, "_affinity", lambda: set(range(1, 1 + len(busy))))  # core 0 is not for us
         monkeypatch.setattr(os, "getloadavg", lambda: (load, 0.0, 0.0))
         folder = tmp_path / "groups" / ("below" if version == 2 else "cpu")
         folder.mkdir(parents=True)
@@ -59,7 +59,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
                 (folder / "cpuacct.usage").write_text(str(round(spent * 1e9)))
 
         write(1000)
-        monkeypatch.setattr(threads.time, "sleep", lambda seconds: write(1000 + round(100 * seconds)))
+        monkeypatch.setattr(device.time, "sleep", lambda seconds: write(1000 + round(100 * seconds)))
 
     return make
 
@@ -78,44 +78,44 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 )
 def test_auto_takes_the_cores_that_are_free(machine: Machine, busy: tuple[float, ...], free: int) -> None:
     machine(*busy)
-    assert threads.choose("auto") == free
+    assert device.choose_threads("auto") == free
 
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_a_limit_of_a_control_group_counts_and_what_others_use_of_it(machine: Machine, version: int) -> None:
     machine(*[0.0] * 8, limit=3, version=version)
-    assert (threads.cores(), threads.choose("auto")) == (3, 3)
+    assert (device.cores(), device.choose_threads("auto")) == (3, 3)
 
 
 @pytest.mark.parametrize("version", [1, 2])
 def test_what_others_use_of_a_limit_is_not_free(machine: Machine, version: int) -> None:
     machine(*[0.0] * 8, limit=3, used=2, version=version)
-    assert (threads.cores(), threads.choose("auto")) == (3, 1)
+    assert (device.cores(), device.choose_threads("auto")) == (3, 1)
 
 
 def test_without_a_limit_all_cores_are_there(machine: Machine) -> None:
     machine(*[0.0] * 8, used=8)
-    assert (threads.cores(), threads.choose("auto")) == (8, 8)
+    assert (device.cores(), device.choose_threads("auto")) == (8, 8)
 
 
 def test_part_of_a_core_is_one(machine: Machine) -> None:
     machine(0.0, 0.0, limit=0.5)
-    assert (threads.cores(), threads.choose("auto")) == (1, 1)
+    assert (device.cores(), device.choose_threads("auto")) == (1, 1)
 
 
 def test_where_nothing_says_which_cores_are_busy_the_load_does(
     machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     machine(0.0, 0.0, 0.0, 0.0, load=2.1)
-    monkeypatch.setattr(threads, "STAT", tmp_path / "none")
-    assert threads.choose("auto") == 2
+    monkeypatch.setattr(device, "STAT", tmp_path / "none")
+    assert device.choose_threads("auto") == 2
 
 
 def test_auto_never_takes_more_than_pytorch_would(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     machine(0.0, 0.0, 0.0, 0.0)
-    monkeypatch.setattr(threads, "MOST", 3)  # OMP_NUM_THREADS=3
-    assert threads.choose("auto") == 3
-    assert threads.choose(4) == 4, "unless it is told to"
+    monkeypatch.setattr(device, "MOST", 3)  # OMP_NUM_THREADS=3
+    assert device.choose_threads("auto") == 3
+    assert device.choose_threads(4) == 4, "unless it is told to"
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_auto_never_takes_more_than_pytorch_would(machine: Machine, monkeypatch:
 def test_what_cannot_be_is_refused(machine: Machine, asked: str, message: str) -> None:
     machine(0.0, 0.0, 0.0, 0.0)
     with pytest.raises(UserError, match=message):
-        threads.choose(asked)
+        device.choose_threads(asked)
 
 
 # --- in a run -------------------------------------------------------------------------------------------
@@ -140,11 +140,11 @@ def test_what_cannot_be_is_refused(machine: Machine, asked: str, message: str) -
 @pytest.fixture
 def two() -> Iterator[None]:
     """A machine that has two cores, for it is refused elsewhere; the number of this process is put back."""
-    if threads.cores() < 2:
+    if device.cores() < 2:
         pytest.skip("this machine has one core")
     before = torch.get_num_threads()
     yield
-    threads.use(before)
+    device.use_threads(before)
 
 
 def request(path: Path, **changes: Any) -> Request:
@@ -160,6 +160,7 @@ class Broken(Progress):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_keeps_its_number_and_the_next_has_its_own(tmp_path: Path, two: None) -> None:
     seen: dict[int, set[int]] = {}
     update = Training.update
@@ -177,6 +178,7 @@ def test_a_run_that_goes_on_keeps_its_number_and_the_next_has_its_own(tmp_path: 
     assert [record.env["threads"] for record in both] == [2, 1]
 
 
+@pytest.mark.slow
 def test_side_by_side_each_run_has_its_own_number(tmp_path: Path, two: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """One goes on after a break and was begun with two threads, the other is begun beside it with one."""
     narrow, wide = (request(tmp_path, width=width) for width in (0.125, 0.25))
@@ -187,19 +189,19 @@ def test_side_by_side_each_run_has_its_own_number(tmp_path: Path, two: None, mon
         patch.setattr(session.Runner, "run", lambda runner, spec: specs.append(spec))
         for one in (narrow, wide):
             session.run(one, Progress())
-    assert len({cohort.company(spec) for spec in specs}) == 1
+    assert len({cohort.group_of(spec) for spec in specs}) == 1
     seen: set[tuple[float, int, int]] = set()
     update = Training.update
 
     def watched(training: Training, *args: Any) -> None:
         update(training, *args)
-        seen.add((training.spec.width, training.state.epoch, torch.get_num_threads()))
+        seen.add((training.spec.width, training.history.epoch, torch.get_num_threads()))
 
     monkeypatch.setattr(Training, "update", watched)
-    threads.use(1)
+    device.use_threads(1)
     ends: list[Any] = []
     runner = Runner(Store(tmp_path / "runs"), tmp_path, torch.device("cpu"), lambda spec: Progress())
-    runner.run_together(specs, lambda spec, end: ends.append(end))
+    runner.run_group(specs, lambda spec, end: ends.append(end))
     assert seen == {(0.125, 1, 2), (0.125, 2, 2), *((0.25, epoch, 1) for epoch in range(3))}
     assert {(end.spec.width, end.env["threads"]) for end in ends} == {(0.125, 2), (0.25, 1)}
 
@@ -211,7 +213,7 @@ def test_the_number_is_in_the_record(tmp_path: Path, two: None) -> None:
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
 def test_runs_at_once_share_the_threads(jobs: int, two: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = Place(Path(), Path(), "cpu", reproduce._threads(reproduce.Resources(threads="2", jobs=jobs)))
+    place = Place(Path(), Path(), "cpu", reproduce.Resources(threads="2", jobs=jobs).choose_threads())
     given: list[Place] = []
 
     class Process:
@@ -229,8 +231,8 @@ def test_runs_at_once_share_the_threads(jobs: int, two: None, monkeypatch: pytes
 
 
 def test_with_ray_the_cluster_says_how_many_unless_the_user_does(two: None) -> None:
-    assert reproduce._threads(reproduce.Resources(executor="ray")) is None
-    assert reproduce._threads(reproduce.Resources(executor="ray", threads="2")) == 2
+    assert reproduce.Resources(executor="ray").choose_threads() is None
+    assert reproduce.Resources(executor="ray", threads="2").choose_threads() == 2
 
 
 def test_a_checkpoint_of_before_has_the_number_of_now(two: None) -> None:
@@ -238,6 +240,6 @@ def test_a_checkpoint_of_before_has_the_number_of_now(two: None) -> None:
     training = Training(tiny.make(run), run, tiny.pairs(), None, 0)
     old = training.snapshot()
     old["state"] = {name: value for name, value in old["state"].items() if name != "threads"}
-    threads.use(2)
+    device.use_threads(2)
     training.restore(old)
-    assert training.state.threads == 2
+    assert training.history.threads == 2

@@ -38,7 +38,7 @@ def runner(folder: Path, progress: Callable[[RunSpec], Progress] = lambda _: Pro
 
 def together(folder: Path, specs: Sequence[RunSpec], **options: Any) -> dict[str, Record | Exception]:
     ends: dict[str, Record | Exception] = {}
-    runner(folder, **options).run_together(specs, lambda spec, end: ends.update({spec.id: end}))
+    runner(folder, **options).run_group(specs, lambda spec, end: ends.update({spec.id: end}))
     return ends
 
 

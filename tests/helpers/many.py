@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lrbench.data.dataset import DatasetInfo
-from lrbench.data.known import KNOWN
+from lrbench.data.dataset import KNOWN, DatasetInfo
 from lrbench.plan.plan import Protocol, plan
 from lrbench.spec.record import DataFacts, Record
 from lrbench.spec.runspec import RunSpec

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -18,7 +20,9 @@ from lrbench.execute import session
 from lrbench.execute.progress import Progress
 from lrbench.execute.session import Request
 from lrbench.method import registry
-from lrbench.plan.plan import Protocol, plan
+from lrbench.plan import plan
+from lrbench.plan.plan import Protocol
+from lrbench.spec.record import Record
 
 METHOD = """
 from lrbench.method.base import Method, Needs
@@ -261,3 +265,100 @@ def test_a_helper_of_a_method_is_part_of_its_source(tmp_path: Path, monkeypatch:
     assert registry.source_hash(cls) == before
     (package / "helper.py").write_text("def lam():\n    return 2\n")
     assert registry.source_hash(cls) != before
+
+
+CELL = """
+from pydantic import field_validator
+from lrbench.method import registry
+
+LR = registry.method("lr-baseline")
+PART, KNOWN = 0.5, {"recognition", "distance", "else"}
+
+def scaled(term):
+    return term * PART
+
+class Settings(LR.Config):
+    beta: float = 2.0
+
+    @field_validator("beta")
+    @classmethod
+    def check(cls, value):
+        return value
+
+class Mine(LR):
+    name = "mine"
+    Config = Settings
+
+    def loss(self, batch):
+        assert KNOWN and "a" in {"a", "b", "zz"}
+        return {name: scaled(term) for name, term in super().loss(batch).items()}
+"""
+
+
+@pytest.fixture
+def cell(install: Installer, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], type]:
+    """Runs a cell of a notebook, which has no source, and gives the class `Mine` of it."""
+
+    def run(source: str) -> type:
+        notebook = ModuleType("their_notebook")
+        monkeypatch.setitem(sys.modules, notebook.__name__, notebook)
+        exec(source, vars(notebook))
+        registry.register_class(notebook.Mine)
+        return notebook.Mine
+
+    return run
+
+
+def test_a_class_of_a_cell_is_trained_and_an_edited_one_is_another_run(cell: Callable[[str], type], tmp_path: Path):
+    def train(cls: type) -> Record:
+        request = Request(
+            "mine", "digits", tmp_path / "runs", scale=2, width=0.125, recipe="quick", epochs=1, limit_train=64,
+            limit_test=32, device="cpu", precision="fp32", plugins=(cls,),
+        )  # fmt: skip
+        return session.run(request, Progress())[0]
+
+    first, again, edited = (train(cell(source)) for source in (CELL, CELL, CELL.replace("0.5", "0.25")))
+    assert first.spec.version.startswith("draft-") and first.id == again.id
+    assert first.metrics == again.metrics, "it was trained twice"
+    assert edited.id != first.id
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("PART, KNOWN = 0.5", "PART, KNOWN = 0.6"),
+        ("term * PART", "term + PART"),
+        ("beta: float = 2.0", "beta: float = 3.0"),
+        ("return value", "return value + 1"),
+        ('"zz"', '"zy"'),
+        ('"else"', '"other"'),
+        ('name = "mine"', 'name = "mine"\n    view = "hr"'),
+        ("super().loss(batch)", "super().step(batch)"),
+    ],
+)
+def test_every_edit_of_a_cell_is_another_version(cell: Callable[[str], type], old: str, new: str) -> None:
+    assert old in CELL
+    assert cell(CELL).version != cell(CELL.replace(old, new)).version
+
+
+def test_the_version_of_a_cell_is_of_its_code_only(cell: Callable[[str], type], tmp_path: Path) -> None:
+    mine = cell(CELL).version
+    assert cell("# a comment\n\n" + CELL.replace("term * PART", "term*PART")).version == mine
+    script = tmp_path / "script.py"
+    script.write_text(
+        f"import sys, types\nfrom lrbench.method import registry\nnotebook = types.ModuleType('their_notebook')\n"
+        f"sys.modules['their_notebook'] = notebook\nexec({CELL!r}, vars(notebook))\n"
+        "registry.register_class(notebook.Mine)\nprint(notebook.Mine.version)\n"
+    )
+    elsewhere = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    assert elsewhere.stdout.strip() == mine, "another process, whose sets have another order"
+
+
+def test_a_cell_cannot_take_the_name_of_an_installed_method_which_stays_as_it_is(cell: Callable[[str], type]) -> None:
+    installed = registry.method("dfd")
+    version = installed.version
+    registry.register_class(installed)
+    assert installed.version == version and "dfd" not in registry._drafts
+    cell(CELL.replace('"mine"', '"dfd"'))
+    with pytest.raises(UserError, match="two plugins are called 'dfd'"):
+        registry.method("dfd")

@@ -28,6 +28,7 @@ def test_a_preset_names_what_there_is() -> None:
         assert preset.keys() <= options
         assert preset.get("recipe", "paper") in RECIPES
         check_table(name, preset.get("width", 1.0))
+        assert f"{name}: " in presets.HELP
 
 
 def test_an_unknown_preset_is_named() -> None:

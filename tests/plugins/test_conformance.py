@@ -292,7 +292,7 @@ class RestoredButLooksElsewhere(Toy):
         (TeacherChanged, "training changed .* of the needed run 'teacher'"),
         (OwnRandomNumbers, "interrupted and resumed, it ends with another"),
         (CountsInPython, "interrupted and resumed, it ends with another"),
-        (CountsOnItsClass, "side by side with another run, it ends with another"),
+        (CountsOnItsClass, "in a group with another run, it ends with another"),
         (BankNotSaved, "interrupted and resumed, it ends with another"),
         (LearnsNothing, "'loss' does not fall: 2.3"),
         (FallsElsewhere, "its learning curve has no column 'distillation'"),

@@ -16,8 +16,7 @@ from lrbench_baselines import basicsr_adapter
 from lrbench.errors import UserError
 from lrbench.execute.job import macs
 from lrbench.train.build import build
-from lrbench.train.quality import luma, quality
-from lrbench.train.tasks import restore
+from lrbench.train.tasks import luma, quality, restore
 
 SMALL = {
     "EDSR": {"num_feat": 4, "num_block": 1},
@@ -278,7 +277,7 @@ def test_many_images_are_measured_in_parts_and_in_order(monkeypatch):
     true = images("smooth", 12, n=7)
     restored = torch.cat([disturbed(image[None], most=5 + 3 * place) for place, image in enumerate(true)])
     whole = quality(restored, true, 0)
-    monkeypatch.setattr("lrbench.train.quality.CHUNK", 3)
+    monkeypatch.setattr("lrbench.train.tasks.CHUNK", 3)
     parts = quality(restored, true, 0)
     assert all(parts[name].tolist() == pytest.approx(values.tolist(), abs=1e-9) for name, values in whole.items())
     assert whole["psnr"].tolist() == sorted(whole["psnr"].tolist(), reverse=True)

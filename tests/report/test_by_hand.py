@@ -36,7 +36,7 @@ def written(tmp_path_factory):
         store.save(one, "", {"predicted": predicted, "label": label}, b"")
 
     def lrbench(*args):
-        env = os.environ | {"LRBENCH_RESULTS": str(store.root)}
+        env = os.environ | {"LRBENCH_RESULTS": str(store.root), "LRBENCH_BASELINES": "none"}
         done = subprocess.run([*COMMAND, *args], env=env, text=True, capture_output=True, timeout=120)
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -73,11 +73,11 @@ def by_seed(row):
 
 
 def compared(row, other, right):
-    """By seed that two rows share: gains in points, p of McNemar's test, the variance that images alone give."""
+    """Of each seed that two rows share: gain in points, p of McNemar's test; and the sd that images alone give."""
     mine, its = by_seed(row), by_seed(other)
     gains, each, variances = [], [], []
     for seed in mine:
-        if seed in its and seed not in LOST:
+        if seed in its:
             one, two = right[mine[seed]], right[its[seed]]
             only = [
                 sum(a and not b for a, b in zip(one, two, strict=True)),
@@ -87,9 +87,6 @@ def compared(row, other, right):
             each.append(mcnemar(one, two))
             variances.append(100**2 * (sum(only) - (only[0] - only[1]) ** 2 / N) / N**2)
     return gains, each, math.sqrt(sum(variances) / len(variances))
-
-
-LOST = {"5"}  # the seed that diverged
 
 
 def holm(p):
@@ -107,16 +104,19 @@ def test_every_number_of_the_table_follows_from_the_predictions(written):
     comparisons = {}
     for row in rows:
         runs = by_seed(row)
-        scores = [top1(right[run]) for seed, run in runs.items() if seed not in LOST]
-        lost = len(runs) - len(scores)
+        scores, lost = [top1(right[run]) for run in runs.values()], len(row["diverged_runs"].split())
+        assert lost == (row["method"] == "dfd") and all(run in right for run in row["diverged_runs"].split())
         mean, sd = sum(scores) / len(scores), scipy.stats.tstd(scores) if len(scores) > 1 else None
         assert float(row["top1_mean"]) == pytest.approx(mean, abs=1e-4)
-        assert (int(row["n"]), int(row["diverged"])) == (len(scores), lost)
+        assert (int(row["n"]), int(row["diverged"])) == (len(scores), lost) and lost == (row["method"] == "dfd")
         assert row["top1_sd"] == "" if sd is None else float(row["top1_sd"]) == pytest.approx(sd, abs=1e-4)
         spread = "" if sd is None else f" ± {sd:.2f}"
-        of = f"{len(scores)} of {len(runs)}; {lost} diverged" if lost else str(len(scores))
-        one_class = ", predicts one class in 1 of 5" if lost else ""
-        assert body[row["row"]]["cifar10 8x8"] == f"{mean:.2f}{spread} ({of}){one_class}"
+        of = (
+            f"{len(scores)} of {len(scores) + lost}; {lost} diverged; predicts one class in 1"
+            if lost
+            else str(len(scores))
+        )
+        assert body[row["row"]]["cifar10 8x8"] == f"{mean:.2f}{spread} ({of})"
         if row["published"]:
             assert body[row["row"]]["difference"] == f"{mean - float(row['published']):+.2f}"
         if row is not plain:
@@ -139,7 +139,7 @@ def test_every_number_of_the_table_follows_from_the_predictions(written):
             continue
         name, (gains, each, images) = row["row"], comparisons[row["row"]]
         gain = sum(gains) / len(gains)
-        assert float(row["gain_over_reference"]) == pytest.approx(gain, abs=1e-4)
+        assert float(row["reference_gain"]) == pytest.approx(gain, abs=1e-4)
         assert int(row["reference_n"]) == len(gains)
         assert [float(one) for one in row["reference_mcnemar_p"].split()] == pytest.approx(each, rel=1e-2)
         assert float(row["reference_p"]) == pytest.approx(p[name], rel=1e-4)
@@ -152,7 +152,7 @@ def test_every_number_of_the_table_follows_from_the_predictions(written):
             assert float(row["reference_sd"]) == pytest.approx(max(pooled, images), abs=1e-4)
             assert int(row["reference_df"]) == df
             half = scipy.stats.t.ppf(0.975, df) * max(pooled, images) / math.sqrt(len(gains))
-            ends = [float(row[f"reference_{end}_over_seeds"]) for end in ("low", "high")]
+            ends = [float(row[f"reference_{end}"]) for end in ("t_low", "t_high")]
             assert ends == pytest.approx([gain - half, gain + half], abs=1e-4)
         assert float(row["reference_low"]) < gain < float(row["reference_high"])
         beyond = corrected.get(name, 1) < 0.05

@@ -15,7 +15,10 @@ from helpers.records import LR, diverged, record
 
 from lrbench import cli
 from lrbench.errors import UserError
-from lrbench.report import experiments, predictions, versus
+from lrbench.report import predictions
+from lrbench.report.experiments import conditions, find
+from lrbench.report.frame import frame
+from lrbench.report.versus import compare
 from lrbench.spec.runspec import PROTOCOL
 from lrbench.store.store import Store
 
@@ -45,8 +48,17 @@ class Runs:
         one = diverged(one) if lost else one
         return self.store.save(one, "", {"predicted": predicted, "label": labels}, b"")
 
+    @property
+    def results(self):
+        return frame(self.store)
+
+    def one(self, name, shared=None):
+        """The runs that a name means."""
+        [found] = find([name], self.results, shared)
+        return found
+
     def versus(self, first, second, **shared):
-        return versus.versus(first, second, self.store, shared)
+        return compare(first, second, self.results, self.store, shared)
 
 
 @pytest.fixture
@@ -88,17 +100,16 @@ def many(tmp_path_factory):
     ],
 )
 def test_a_name_means_all_seeds_of_one_experiment(many, name, shared, seeds, words):
-    found = experiments.one(name, many.store.records(), shared)
-    assert len(found.records) == seeds and found.words | words == found.words
-    assert [one.spec.seed for one in found.records] == list(range(seeds))
+    found = many.one(name, shared)
+    about = conditions(found.iloc[0]) | json.loads(found.iloc[0]["config"])
+    assert about | words == about and list(found["seed"]) == list(range(seeds))
 
 
 def test_an_id_or_its_beginning_means_all_seeds(many):
-    records = many.store.records()
-    one = next(one for one in records if one.spec.method == "dfd" and one.spec.config["lam"] == 0.5)
+    one = next(one for one in many.store.records() if one.spec.method == "dfd" and one.spec.config["lam"] == 0.5)
     for name in (one.id, one.id[:6]):
-        found = experiments.one(name, records)
-        assert len(found.records) == 3 and one in found.records
+        found = many.one(name)
+        assert len(found) == 3 and one.id in set(found["id"])
 
 
 @pytest.mark.parametrize(
@@ -109,12 +120,12 @@ def test_an_id_or_its_beginning_means_all_seeds(many):
         ("dfd lam=0.51", "there is no run of dfd with lam=0.51; did you mean '0.5'?"),
         ("dfd dataset=cifar", "there is no run of dfd with dataset=cifar; did you mean 'cifar10'?"),
         ("dfd", "'dfd' may mean 2 experiments; say which: dataset=cifar10; dataset=svhn"),
-        ("vdsr", "'vdsr' may mean 2 experiments; say which: sr_scale=2 sr_pairs=all; sr_scale=4 sr_pairs=limit"),
+        ("vdsr", "'vdsr' may mean 2 experiments; say which: sr_pairs=all sr_scale=2; sr_pairs=limit sr_scale=4"),
     ],
 )
 def test_a_name_that_does_not_mean_one_ends_in_a_line_of_what_there_is(many, name, message):
     with pytest.raises(UserError) as error:
-        experiments.one(name, many.store.records())
+        many.one(name)
     assert str(error.value) == message
 
 
@@ -122,24 +133,24 @@ def test_many_candidates_are_counted_not_listed(runs):
     for lam in range(1, 13):
         runs.add("dfd", settings={"lam": lam / 8})
     with pytest.raises(UserError, match=r"means?.* 12 experiments; .*lam=0.125; .*; and 4 more$"):
-        experiments.one("dfd", runs.store.records())
+        runs.one("dfd")
 
 
 def test_of_two_versions_the_newest_is_meant_unless_it_is_said(runs):
     old = runs.add("dfd", 210, finished="2026-01-02", spec={"version": "draft-a"})
     new = runs.add("dfd", 220, finished="2026-01-03", spec={"version": "draft-b"})
-    records = runs.store.records()
-    assert experiments.one("dfd", records).records == (new,)
-    assert experiments.one(old.id, records).records == (old,)
+    assert list(runs.one("dfd")["id"]) == [new.id]
+    assert list(runs.one(old.id)["id"]) == [old.id]
+    assert list(runs.one("dfd version=draft-b")["id"]) == [new.id]
 
 
 def test_what_is_not_said_is_as_in_the_other(many):
     records = many.store.records()
     svhn = next(one for one in records if one.spec.method == "dfd" and one.spec.dataset == "svhn")
     for names in ((svhn.id, "lr-baseline"), ("lr-baseline", svhn.id)):
-        found = experiments.two(*names, records)
-        assert {one.spec.dataset for one in found} == {"svhn"}
-        assert {one.spec.config.get("init") for one in found if one.spec.method == LR} == {"scratch"}
+        found = [one.iloc[0] for one in find(names, many.results)]
+        assert [one["dataset"] for one in found] == ["svhn"] * 2
+        assert [one["set.init"] for one in found if one["method"] == LR] == ["scratch"]
 
 
 def test_an_sr_net_has_nothing_to_compare(runs):
@@ -148,7 +159,24 @@ def test_an_sr_net_has_nothing_to_compare(runs):
     runs.store.save(net.model_copy(update={"metrics": metrics}), "", {"psnr": np.ones(3)}, b"")
     for name in ("sr-espcn", net.id):
         with pytest.raises(UserError, match="names SR nets, which recognise nothing; see 'lrbench table sr'"):
-            experiments.one(name, runs.store.records())
+            runs.one(name)
+
+
+def test_a_run_that_failed_is_no_experiment(runs):
+    one = runs.add("dfd")
+    runs.store.write_failure(
+        one.spec.model_copy(update={"seed": 1, "config": {**one.spec.config, "lam": 0.25}}), "lost"
+    )
+    assert list(runs.one("dfd")["id"]) == [one.id] and len(runs.results) == 2
+    with pytest.raises(UserError, match=r"there is no run of dfd with lam=0\.25; choose from 2"):
+        runs.one("dfd lam=0.25")
+
+
+def test_a_setting_that_holds_others_is_said_as_json(runs):
+    for depth in (4, 8):
+        runs.add("vdsr", spec={"config": {"args": {"depth": depth, "act": "relu"}}})
+    found = runs.one('vdsr args={"depth": 8, "act": "relu"}')
+    assert [json.loads(config)["args"]["depth"] for config in found["config"]] == [8]
 
 
 # --- what may be compared -------------------------------------------------------------------------------
@@ -186,12 +214,11 @@ def test_conditions_and_budgets_that_differ_are_said(runs):
     for seed in range(2):
         runs.add("dfd", seed=seed, settings={"init": "teacher"}, limit_train=10_000)
         runs.add(LR, 190 + seed, seed=seed, width=0.5, epochs=9)
-    result = runs.versus("dfd init=teacher", LR)
-    said = " ".join(versus.notes(result))
-    for words in ("width differs: 1.0 and 0.5", "epochs differs: 100 and 9", "limit_train differs: 10000 and all"):
-        assert words in said
-    assert "budgets differ: 200 and 9 epochs" in said
-    assert "differ" not in " ".join(versus.notes(runs_alike(runs)))
+    said = str(runs.versus("dfd init=teacher", LR))
+    for words in ("width (1 and 0.5)", "epochs (100 and 9)", "limit_train (10000 and all)"):
+        assert said.count(words) == 1
+    assert said.count("epochs in the weights (200 and 9)") == 1
+    assert "what differs beside the method" not in str(runs_alike(runs))
 
 
 def runs_alike(runs):
@@ -203,20 +230,21 @@ def runs_alike(runs):
 def test_a_comparison_across_precisions_says_so(runs):
     for seed in range(3):
         runs.add("vdsr", 200 + seed, seed, precision="bf16"), runs.add("espcn", 201 + seed, seed)
-    said = " ".join(versus.notes(runs.versus("vdsr", "espcn")))
-    assert "precision differs: bf16 and fp32, so this is across precisions" in said
+    assert (
+        "due to what differs beside the method: precision (bf16 and fp32)." in runs.versus("vdsr", "espcn").conclusion
+    )
 
 
 def test_every_field_of_the_spec_that_differs_is_said(runs):
     changes = {"batch_size": 32, "dropout": 0.5, "select": "held-out", "degradation": "area"}
     for seed in range(3):
         runs.add("vdsr", 200 + seed, seed, **changes), runs.add("espcn", 201 + seed, seed)
-    said = " ".join(versus.notes(runs.versus("vdsr", "espcn")))
+    said = runs.versus("vdsr", "espcn").conclusion
     for words in (
-        "batch_size differs: 32 and 128",
-        "dropout differs: 0.5 and 0.0",
-        "select differs",
-        "degradation differs",
+        "batch_size (32 and 128)",
+        "dropout (0.5 and 0)",
+        "select (held-out and none)",
+        "degradation (area and",
     ):
         assert words in said
 
@@ -225,13 +253,14 @@ def test_what_diverged_is_counted_and_in_no_mean(runs):
     for seed in range(4):
         runs.add("dfd", 230 + seed, seed, lost=seed == 3), runs.add(LR, 200, seed)
     result = runs.versus("dfd", LR)
-    text, read = versus.text(result), json.loads(versus.as_json(result))
+    text, read = str(result), json.loads(json.dumps(result.to_dict()))
     assert result.comparison.seeds == (0, 1, 2) and result.comparison.gain == pytest.approx(100 * 31 / N)
     assert re.search(r"\| 3 +\| +diverged \| +66.67 \|", text)
     assert re.search(r"\| mean +\| 77.00 ± 0.33 \(3\) +\| 66.67 ± 0.00 \(3\) +\|", text)
     assert "Not counted, since they diverged: seed 3." in text
     assert "- seed 3 of DFD diverged and is in no mean: no number in epoch 3" in text
-    assert (read["seeds_diverged"], read["a"]["seeds_diverged"], read["b"]["seeds_diverged"]) == ([3], [3], [])
+    assert (read["seeds_diverged"], read["a"]["diverged"], read["b"]["diverged"]) == ([3], 1, 0)
+    assert read["a"]["diverged_runs"] == runs.one("dfd").iloc[3]["id"]
 
 
 def test_a_name_means_todays_protocol_where_that_is_not_said(runs):
@@ -239,13 +268,13 @@ def test_a_name_means_todays_protocol_where_that_is_not_said(runs):
         runs.add("dfd", 230, seed, spec={"protocol": protocol}), runs.add(LR, 200, seed, spec={"protocol": protocol})
     for said, protocol in (("", PROTOCOL), (" protocol=1", 1)):
         result = runs.versus(f"dfd{said}", LR)
-        assert {one.spec.protocol for one in (result.first, result.second)} == {protocol}
+        assert {*result.first["protocol"], *result.second["protocol"]} == {protocol}
 
 
 def test_what_differs_beside_the_method_is_said_with_the_verdict(runs):
     for seed in range(3):
         runs.add("dfd", 250, seed), runs.add(LR, 200, seed, {"init": LR})
-    said = versus.conclusion(runs.versus("dfd", LR))
+    said = runs.versus("dfd", LR).conclusion
     assert "more than chance" in said
     assert said.endswith("That may be due to what differs beside the method: epochs in the weights (100 and 200).")
 
@@ -261,9 +290,9 @@ def test_two_seeds_say_nothing_of_ways_of_training(runs):
     for seed in range(2):
         runs.add("dfd", 290 - seed, seed), runs.add(LR, 200, seed)
     result = runs.versus("dfd", LR)
-    assert not json.loads(versus.as_json(result))["more_than_chance"]
-    text = versus.conclusion(result)
-    assert "in these seeds 0, 1" in text and "with fewer than 3 seeds" in text and "more than chance" not in text
+    assert not result.to_dict()["more_than_chance"]
+    said = result.conclusion
+    assert "in these seeds 0, 1" in said and "with fewer than 3 seeds" in said and "more than chance" not in said
 
 
 def test_the_teachers_score_and_its_weights_are_said(runs):
@@ -274,28 +303,28 @@ def test_the_teachers_score_and_its_weights_are_said(runs):
             runs.add(LR, 200, seed),
         )
     result = runs.versus("dfd", LR)
-    assert "\nA's teacher: top-1 96.67 (1), 100 epochs\n" in versus.text(result)
-    assert json.loads(versus.as_json(result))["a"]["teacher"] == "96.67 (1), 100 epochs"
-    assert json.loads(versus.as_json(result))["b"]["teacher"] is None
-    assert "more than once" not in versus.text(result)
+    assert "\nA's teacher: top-1 96.67 (1), 100 epochs\n" in str(result)
+    assert result.to_dict()["a"]["teacher"] == "96.67 (1), 100 epochs"
+    assert result.to_dict()["b"]["teacher"] is None
+    assert "more than once" not in str(result)
 
 
 def test_other_weights_of_what_was_needed_are_noted(runs):
     runs.add("hr-baseline", 290)
     for seed in range(3):
         runs.add("dfd", 230, seed, needs_weights={"teacher": "another"}), runs.add(LR, 200, seed)
-    said = "HR-baseline (resnet18) on cifar10 HR, seed 0: trained more than once, to different weights. 1 of the 1 runs"
-    assert said in versus.text(runs.versus("dfd", LR))
+    said = (
+        "HR-baseline (resnet18) on cifar10 32x32, seed 0: trained more than once, to different weights. 1 of the 1 runs"
+    )
+    assert said in str(runs.versus("dfd", LR))
 
 
 def test_a_network_that_predicts_one_class_is_named_even_of_an_old_record(runs):
     for seed in range(3):
         runs.add(LR, 30, seed, one_class=seed == 1), runs.add("dfd", 60, seed)
-    assert "- LR-baseline predicts one class in seed 1: it has learned" in versus.text(runs.versus("dfd", LR))
-    [old] = [one for one in runs.store.records() if one.spec.method == LR and one.spec.seed == 1]
-    assert "predicted_classes" not in old.metrics
-    [counted] = runs.store.counted([old])
-    assert counted.metrics["predicted_classes"] == 1
+    assert "- LR-baseline predicts one class in seed 1: it has learned" in str(runs.versus("dfd", LR))
+    assert all("predicted_classes" not in one.metrics for one in runs.store.records())
+    assert list(runs.one(LR)["predicted_classes"]) == [10, 1, 10]
 
 
 def test_two_seeds_with_one_gain_are_not_beyond_all_doubt(runs):
@@ -312,34 +341,35 @@ def test_two_seeds_with_one_gain_are_not_beyond_all_doubt(runs):
 
 def test_the_numbers_of_a_comparison_are_scipys(many):
     result = many.versus("dfd", "lr-baseline init=teacher", dataset="cifar10")
-    tops = [[one.top1 for one in side.records] for side in (result.first, result.second)]
+    tops = [list(side["top1"]) for side in (result.first, result.second)]
     test = scipy.stats.ttest_rel(*tops)
-    read = json.loads(versus.as_json(result))
+    read = json.loads(json.dumps(result.to_dict()))
     assert read["gain"] == pytest.approx(np.mean(tops[0]) - np.mean(tops[1]))
-    assert read["p_over_seeds_alone"] == pytest.approx(test.pvalue)
+    assert read["own_p"] == pytest.approx(test.pvalue, rel=1e-5)
     gains, images_sd = np.subtract(*tops), read["images_sd"]
     error = max(np.std(gains, ddof=1), images_sd) / math.sqrt(3)  # the test images alone give more than these seeds
     assert images_sd > np.std(gains, ddof=1) and images_sd == pytest.approx(result.comparison.images_sd)
-    assert read["p_over_seeds"] == pytest.approx(2 * scipy.stats.t.sf(abs(read["gain"]) / error, 2))
+    assert read["p"] == pytest.approx(2 * scipy.stats.t.sf(abs(read["gain"]) / error, 2), rel=1e-5)
     over = scipy.stats.t.interval(0.95, 2, read["gain"], error)
-    assert read["interval_over_seeds"] == pytest.approx(list(over))
-    for seed, told in enumerate(read["mcnemar"]):
-        first, second = (many.store.predictions(side.records[seed]) for side in (result.first, result.second))
+    assert [read["t_low"], read["t_high"]] == pytest.approx(list(over))
+    for told in read["by_seed"]:
+        first, second = (many.store.predictions(told[side]) for side in ("id_a", "id_b"))
         one, other = (stored["predicted"] == stored["label"] for stored in (first, second))
-        assert (told["only_first"], told["only_second"]) == ((one & ~other).sum(), (other & ~one).sum())
-        only = told["only_first"], told["only_second"]
+        assert told["gain"] == told["top1_a"] - told["top1_b"] == pytest.approx(100 * (one.mean() - other.mean()))
+        assert (told["only_a"], told["only_b"]) == ((one & ~other).sum(), (other & ~one).sum())
+        only = told["only_a"], told["only_b"]
         assert told["p"] == pytest.approx(scipy.stats.binomtest(only[0], sum(only)).pvalue)
-    low, high = read["interval_over_seeds_and_images"]
+    low, high = read["images_low"], read["images_high"]
     assert low < read["gain"] < high and over[1] - over[0] > high - low
-    assert read["interval"] == read["interval_over_seeds"]  # the wider
-    assert "the seeds differ by less than the images alone give, so t takes that" in versus.text(result)
-    assert read["seeds"] == [0, 1, 2] and read["a"]["runs"] == [one.id for one in result.first.records]
+    assert (read["low"], read["high"]) == (read["t_low"], read["t_high"])  # the wider
+    assert "the seeds differ by less than the images alone give, so t takes that" in str(result)
+    assert read["seeds"] == read["a"]["seeds"] == "0 1 2" and read["a"]["runs"] == " ".join(result.first["id"])
 
 
 def test_seeds_that_only_one_has_are_left_out_and_named(many):
     result = many.versus("dfd", LR, dataset="cifar10")
-    assert result.comparison.seeds == (0, 1) and result.left_out == ((2,), ())
-    assert "- left out: seed 2 of DFD, which the other does not have" in versus.text(result)
+    assert result.comparison.seeds == (0, 1) and list(result.seeds["seed"]) == [0, 1]
+    assert "- left out: seed 2 of DFD, which the other does not have" in str(result)
 
 
 def test_a_difference_beyond_chance_is_said_in_either_order(many):
@@ -348,7 +378,7 @@ def test_a_difference_beyond_chance_is_said_in_either_order(many):
         assert result.comparison.p < 0.05
         gain = abs(result.comparison.gain)
         told = r"(DFD|LR-baseline) is (\w+) than (LR-baseline|DFD) by (\S+) points, more than chance over 3 seeds"
-        found = re.search(told, versus.text(result))
+        found = re.search(told, str(result))
         assert (found[2], found[4]) == (word, f"{gain:.2f}")
 
 
@@ -356,7 +386,7 @@ def test_no_difference_is_not_called_equality(runs):
     for seed in range(5):
         runs.add("dfd", 200 + 3 * (-1) ** seed, seed), runs.add(LR, 200, seed)
     result = runs.versus("dfd", LR)
-    text = versus.text(result)
+    text = str(result)
     assert "No difference between DFD and LR-baseline is shown over 5 seeds" in text
     low, high = result.comparison.interval
     assert low < 0 < high and f"anything from {low:+.2f} to {high:+.2f} points" in text
@@ -366,18 +396,39 @@ def test_no_difference_is_not_called_equality(runs):
 def test_with_one_seed_it_is_said_what_cannot_be(runs, right, differ):
     runs.add("dfd", right), runs.add(LR, 200)
     result = runs.versus("dfd", LR)
-    text, read = versus.text(result), json.loads(versus.as_json(result))
+    text, read = str(result), json.loads(json.dumps(result.to_dict()))
     assert f"These two networks differ {differ} on these images" in text
     assert "With one seed nothing can be said of the two ways of training" in text
     assert re.search(r"95% interval over seeds \(t\) +-\n95% interval over images", text)
-    assert read["interval_over_seeds"] is None and read["p_over_seeds"] is None and len(read["mcnemar"]) == 1
+    assert (
+        read["t_low"] is None
+        and read["own_p"] is None
+        and read["p"] == pytest.approx(read["by_seed"][0]["p"], rel=1e-5)
+    )
 
 
 def test_one_method_under_two_conditions_is_told_apart(runs):
     for seed in range(2):
         runs.add(LR, 200 + seed, seed), runs.add(LR, 220 + 3 * seed, seed, width=0.5)
     names = runs.versus("lr-baseline width=1", "lr-baseline width=0.5").names
-    assert names == ("LR-baseline (width 1.0)", "LR-baseline (width 0.5)")
+    assert names == ("LR-baseline (width 1)", "LR-baseline (width 0.5)")
+
+
+def test_one_way_of_training_trained_with_other_needs_is_told_apart_by_its_runs(runs):
+    old, new = runs.add("dfd", 210, spec={"version": "draft-a"}), runs.add("dfd", 220, spec={"version": "draft-b"})
+    assert runs.versus(old.id, new.id).names == (f"DFD (as in {old.id})", f"DFD (as in {new.id})")
+
+
+def test_a_notebook_shows_what_is_printed(many):
+    result = many.versus("dfd", LR, dataset="cifar10")
+    shown = result._repr_html_()
+    grid = re.findall(r"<td>(.*?)</td>", shown)
+    assert len(grid) == 3 * 7  # two seeds and their mean
+    for line in str(result).splitlines():
+        if re.match(r"\| (\d|mean)", line):
+            cells = [cell.strip() for cell in line.split("|")[1:-1]]
+            assert any(grid[place : place + len(cells)] == cells for place in range(len(grid)))
+    assert result.conclusion in shown and "left out: seed 2 of DFD" in shown and "DFD against LR-baseline" in shown
 
 
 # --- the commands ---------------------------------------------------------------------------------------
@@ -386,6 +437,7 @@ def test_one_method_under_two_conditions_is_told_apart(runs):
 @pytest.fixture
 def lrbench(many, monkeypatch, capsys):
     monkeypatch.setenv("LRBENCH_RESULTS", str(many.store.root))
+    monkeypatch.setenv("LRBENCH_BASELINES", "none")
 
     def call(*args):
         monkeypatch.setattr(sys, "argv", ["lrbench", *map(str, args)])
@@ -432,12 +484,10 @@ def test_predictions_of_names_of_a_table_and_of_all(many, lrbench, tmp_path):
     assert status == 0 and f"{N * len(records):,} predictions of {len(records)} runs" in out
     with file.open() as written:
         assert {line["run"] for line in csv.DictReader(written)} == {one.id for one in records}
-    of_table = {one.spec.method for one in predictions.choose(many.store, [], ["2"])}
-    assert of_table == {"hr-baseline", LR, "dfd", "vdsr"}
+    of_table = predictions.choose(many.results, [], ["2"])
+    assert {one.spec.method for one in records if one.id in of_table} == {"hr-baseline", LR, "dfd", "vdsr"}
     shown = [one for one in records if one.spec.dataset == "cifar10" and one.spec.config.get("lam") != 0.5]
-    assert {one.id for one in predictions.choose(many.store, [], ["2"])} == {
-        one.id for one in shown if one.spec.config.get("init") != "teacher"
-    }
+    assert set(of_table) == {one.id for one in shown if one.spec.config.get("init") != "teacher"}
 
 
 def test_predictions_hold_one_run_at_a_time(many):
@@ -445,18 +495,18 @@ def test_predictions_hold_one_run_at_a_time(many):
         def __init__(self):
             self.asked = []
 
-        def predictions(self, one):
-            self.asked.append(one.id)
-            return many.store.predictions(one.id)
+        def predictions(self, run):
+            self.asked.append(run)
+            return many.store.predictions(run)
 
     class Sink(io.StringIO):
         def write(self, text):
-            if text.startswith(records[len(seen)].id if len(seen) < len(records) else "-"):
+            if text.startswith(ids[len(seen)] if len(seen) < len(ids) else "-"):
                 seen.append(len(store.asked))  # runs read when the first line of a run is written
             return super().write(text)
 
-    store, seen, records = Counting(), [], many.store.records()[:4]
-    predictions.write(records, store, Sink())
+    store, seen, ids = Counting(), [], [one.id for one in many.store.records()[:4]]
+    predictions.write(ids, store, Sink())
     assert seen == [1, 2, 3, 4]
 
 

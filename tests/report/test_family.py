@@ -7,18 +7,22 @@ import numpy as np
 import pytest
 import scipy.stats
 from helpers.records import LR, diverged, record
+from helpers.tables import fill, notes
 
-from lrbench.report import cells, published
-from lrbench.report.claims import Above, Verdict
-from lrbench.report.compare import compare, family
-from lrbench.report.evidence import Pair
-from lrbench.report.marks import about_marks, marked, significance
-from lrbench.report.render import sheet
-from lrbench.report.rows import Wanted
+from lrbench.report.claims import Above, Pair, Verdict
+from lrbench.report.compare import family, numbers
+from lrbench.report.frame import defaults, frame, tables
+from lrbench.report.groups import Runs, Wanted, comparison
+from lrbench.report.notes import about_marks
 from lrbench.report.stats import CHANCE, Spread, bootstrap, images_sd, mcnemar
-from lrbench.report.table import fill
+from lrbench.report.table import marked, table
 
 N = 1000
+
+
+def compare(mine, its, right):
+    """Some records minus others."""
+    return comparison(frame(mine), frame(its), right)
 
 
 class Networks:
@@ -39,8 +43,8 @@ class Networks:
         self.hits[one.id] = hit
         return one
 
-    def right(self, one):
-        return self.hits[one.id]
+    def right(self, run):
+        return self.hits[run]
 
     def compared(self, gains, noise=0.1, method="dfd", **changes):
         """A comparison of so many seeds that gain so many points, each a whole number of images."""
@@ -132,16 +136,18 @@ def test_what_diverged_is_in_no_gain_and_is_counted(networks):
     assert (one.seeds, one.diverged, one.gain) == ((0, 2), (1,), pytest.approx(6))
     assert str(one) == "+6.00 (2 of 2; 1 diverged)" and not one.beyond_chance
     assert compare(mine, [diverged(one) for one in its], networks.right) is None
-    assert significance("it", one)["it_diverged"] == 1 and set(significance("it", None)) == set(significance("it", one))
+    assert numbers("it", one)["it_diverged"] == 1 and set(numbers("it", None)) == set(numbers("it", one))
 
 
 def test_the_flat_numbers_have_both_tests_and_both_intervals(networks):
     [one] = family([networks.compared((3.0, 3.0, 3.1))])
-    flat = significance("reference", one)
-    assert flat["gain_over_reference"] == pytest.approx(3.0333, abs=1e-4) and flat["reference_n"] == 3
+    flat = numbers("reference", one)
+    assert flat["reference_gain"] == pytest.approx(3.0333, abs=1e-4) and flat["reference_n"] == 3
     assert flat["reference_p"] == pytest.approx(one.p, rel=1e-5) != flat["reference_own_p"]
     assert flat["reference_own_p"] == pytest.approx(scipy.stats.ttest_1samp(one.gains, 0).pvalue, rel=1e-5)
-    assert flat["reference_low"] <= flat["reference_low_over_seeds"] < one.gain < flat["reference_high"]
+    assert flat["reference_low"] <= flat["reference_t_low"] < one.gain < flat["reference_t_high"]
+    assert flat["reference_low"] <= flat["reference_images_low"] < one.gain < flat["reference_images_high"]
+    assert (flat["reference_low"], flat["reference_high"]) == pytest.approx(one.interval, abs=1e-6)
     assert (flat["reference_df"], flat["reference_sd"]) == (2, pytest.approx(one.images_sd, abs=1e-4))
     json.dumps(flat)
 
@@ -159,16 +165,16 @@ def published_runs(networks, seeds=3):
 
 def marks(filled):
     return {
-        (row.label, label): significance("reference", entry.comparison)
+        (row.label, label): numbers("reference", cell.reference)
         for row in filled.rows
-        for label, entry in zip(filled.labels, row.entries, strict=True)
-        if entry.comparison
+        for label, cell in zip(filled.columns, row.cells, strict=True)
+        if cell.reference
     }
 
 
 def test_no_run_that_is_added_changes_a_mark_of_table_1(networks):
     own = published_runs(networks)
-    [before] = fill(published.table("1"), own, networks.right)
+    [before] = fill("1", own, networks.right)
     added = [
         networks.add(method, 60 + seed, seed, settings=settings, **changes)
         for method, settings, changes in (
@@ -185,7 +191,7 @@ def test_no_run_that_is_added_changes_a_mark_of_table_1(networks):
         )
         for seed in range(3)
     ]
-    after = fill(published.table("1"), own + added, networks.right)
+    after = fill("1", own + added, networks.right)
     assert len(marks(before)) == 2 and marks(after[0]) == marks(before)
     assert len(before.comparisons) == len(after[0].comparisons) == 2
     assert [row.label for row in after[0].rows] == [row.label for row in before.rows]
@@ -193,45 +199,46 @@ def test_no_run_that_is_added_changes_a_mark_of_table_1(networks):
 
 def test_runs_at_another_width_change_nothing_in_a_published_table(networks):
     own = published_runs(networks)
-    [before] = fill(published.table("1"), own, networks.right)
+    [before] = fill("1", own, networks.right)
     added = [networks.add(method, 70 + seed, seed, spec={"width": 0.5}) for method in ("dfd", LR) for seed in range(3)]
-    [after] = fill(published.table("1"), own + added, networks.right)
+    [after] = fill("1", own + added, networks.right)
     assert [row.label for row in after.rows] == [row.label for row in before.rows]
     assert marks(after) == marks(before)
 
 
 def test_runs_that_a_table_does_not_ask_for_do_not_choose_its_width(networks):
     own = published_runs(networks)
-    [before] = fill(published.table("1"), own, networks.right)
+    [before] = fill("1", own, networks.right)
     others = [networks.add("hr-direct", 40, seed, spec={"width": 0.5}) for seed in range(5)]
     others += [networks.add("dfd", 70, seed, dataset="mine", spec={"width": 0.5}) for seed in range(5)]
-    [after] = fill(published.table("1"), own + others, networks.right)
+    [after] = fill("1", own + others, networks.right)
     assert marks(after) == marks(before) and not after.other_widths
     asked = [networks.add(LR, 60, 0, scale=2, spec={"width": 0.5})]
-    [after] = fill(published.table("1"), own + asked, networks.right)
+    [after] = fill("1", own + asked, networks.right)
     assert marks(after) == marks(before)
-    assert "not shown here: resnet18 x0.5; `lrbench table leaderboard` has it" in " ".join(sheet(after).notes)
+    assert "not shown here: resnet18 x0.5; `lrbench table leaderboard` has it" in notes(after)
 
 
 def test_another_precision_that_is_tried_later_replaces_nothing(networks):
     own = published_runs(networks)
-    [before] = fill(published.table("1"), own, networks.right)
+    [before] = fill("1", own, networks.right)
     later = [networks.add("dfd", 50, seed, spec={"precision": "bf16"}, finished="2027") for seed in range(3)]
-    [after] = fill(published.table("1"), own + later, networks.right)
+    [after] = fill("1", own + later, networks.right)
     assert marks(after) == marks(before)
 
 
 def test_one_comparison_that_is_reference_and_control_is_one(networks):
-    [filled] = fill(published.table("1"), published_runs(networks), networks.right)
+    [filled] = fill("1", published_runs(networks), networks.right)
     assert len(filled.comparisons) == 2
-    assert not [head for head in sheet(filled).head if "control" in head]
-    assert "Budgets" not in " ".join(sheet(filled).notes)
+    assert not [head for head in table(filled).shown if "control" in head]
+    assert "Budgets" not in notes(filled)
 
 
 def test_mcnemar_is_of_one_seed_alone(networks):
-    [filled] = fill(published.table("1"), published_runs(networks, 1), networks.right)
+    [filled] = fill("1", published_runs(networks, 1), networks.right)
     for flat in marks(filled).values():
-        assert flat["reference_test"].startswith("McNemar") and flat["reference_own_p"] is None
+        assert flat["reference_p"] == pytest.approx(float(flat["reference_mcnemar_p"]), rel=1e-2)
+        assert flat["reference_n"] == 1 and flat["reference_own_p"] is None
     for one in filled.comparisons:
         [differences] = one.differences
         assert one.p == mcnemar(differences > 0, differences < 0)
@@ -240,9 +247,9 @@ def test_mcnemar_is_of_one_seed_alone(networks):
 
 def test_a_row_is_compared_with_its_reference_at_its_own_precision(networks):
     own = published_runs(networks)
-    [before] = fill(published.table("1"), own, networks.right)
+    [before] = fill("1", own, networks.right)
     added = [networks.add(LR, 50, seed, spec={"precision": "bf16"}) for seed in range(4)]
-    [after] = fill(published.table("1"), own + added, networks.right)
+    [after] = fill("1", own + added, networks.right)
     assert marks(after) == marks(before)
 
 
@@ -251,8 +258,9 @@ def test_runs_at_another_width_change_no_verdict_and_are_no_evidence(networks):
     claim = Above("one is better", "nowhere", (pair,))
 
     def judged(runs):
-        [found] = cells.sort(runs).values()
-        [finding] = claim.judge(found, networks.right)
+        results = frame(runs)
+        [found] = tables(results)
+        [finding] = claim.judge(Runs(found, defaults(results)), networks.right)
         return finding
 
     own = [networks.add(method, top1, seed) for method, top1 in (("dfd", 70), (LR, 60)) for seed in range(3)]

@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
+import pandas as pd
 import pytest
 from helpers import stored
 from helpers.cli import caller
@@ -18,10 +19,11 @@ from safetensors.torch import save as save_tensors
 
 from lrbench.errors import UserError
 from lrbench.report import figures, tables
-from lrbench.report.formats import Sheet
+from lrbench.report.formats import Table
+from lrbench.report.frame import frame
 from lrbench.report.predictions import csv_lines
-from lrbench.report.site import linked, run_page, sections, writer
-from lrbench.report.site.linked import link
+from lrbench.report.site import pages as site_pages
+from lrbench.report.site import run_page, sections, writer
 from lrbench.store import replaced
 from lrbench.store.store import Store
 
@@ -68,11 +70,12 @@ class Page(HTMLParser):
         return [(" ".join(text.split()), links) for text, links in cells]
 
 
-def claims(store):
+def claims(results):
     """A table as another module might add it: what it calls its columns is its own affair."""
-    runs = " ".join(record.id for record in store.records() if record.spec.method in ("dfd", "lr-baseline"))
-    line = {"table": "Claims", "claim": CLAIM, "verdict": "holds", "runs": runs}
-    return Sheet("Claims", "two seeds", ["claim", "verdict"], [[CLAIM, "holds"]], ["By a t-test."], [line])
+    head = ["claim", "verdict"]
+    runs = tuple(results.loc[results["method"].isin(["dfd", "lr-baseline"]), "id"])
+    shown, behind = pd.DataFrame([[CLAIM, "holds"]], columns=head), pd.DataFrame([[runs, ()]], columns=head)
+    return Table("Claims", "two seeds", shown, ["By a t-test."], runs=behind)
 
 
 @pytest.fixture(scope="module")
@@ -81,9 +84,12 @@ def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     store, runs = stored.folder(folder)
     with pytest.MonkeyPatch.context() as patch:
-        names, sheets = tables.names, tables.sheets
-        patch.setattr(tables, "names", lambda: [*dict.fromkeys([*names(), "claims"])])
-        patch.setattr(tables, "sheets", lambda name, one: [claims(one)] if name == "claims" else sheets(name, one))
+        of_name = tables.tables
+        patch.setattr(
+            tables,
+            "tables",
+            lambda name, results, *others: [claims(results)] if name == "claims" else of_name(name, results, *others),
+        )
         writer.write(store, folder / "site", folder / "data", lambda message: None)
     return folder / "site", store, runs
 
@@ -152,10 +158,10 @@ def test_what_comes_from_records_is_no_markup(site):
 def test_a_table_is_the_one_that_lrbench_prints(site):
     folder, store, _ = site
     page = Page(folder / "tables.html")
-    for sheet in tables.sheets("1", store):
-        assert f"Protocol: {sheet.protocol}." in page.text
-        assert all(note in page.text for note in sheet.notes)
-        for line in sheet.lines:
+    for table in tables.tables("1", frame(store), store.right):
+        assert f"Protocol: {table.conditions}." in page.text
+        assert all(note in page.text for note in table.notes)
+        for line in table.shown.to_numpy():
             shown = [text.partition(" seed")[0] for text, _ in page.row(line[0])]
             assert [line[0], *line[1:]] == [line[0], *(("-" if one == "–" else one) for one in shown[1:])]
     assert "Table 2" in page.text and "Restoration quality" in page.text
@@ -312,51 +318,56 @@ def test_an_sr_nets_page_shows_what_it_restores(site):
 # --- linking ---------------------------------------------------------------------------------------------
 
 
-def test_rows_without_a_number_do_not_shift_the_links():
-    head = ["", "toys 8x8", "published", "toys 4x4"]
-    lines = [["A", "-", "-", "-"], ["B †", "1.00 (1)", "2.00", "3.00 (1)"], ["B", "4.00 (1)", "-", "-"]]
-    about = {"dataset": "toys", "method": "b"}
-    long_form = [
-        {"row": "B", "config": "1", "size": "8x8", "runs": "b8", **about},
-        {"row": "B", "config": "1", "size": "4x4", "runs": "b4 gone", **about},
-        {"row": "B", "config": "2", "size": "8x8", "runs": "c8", **about},
+def test_cells_have_the_runs_that_there_are_pages_of(tmp_path):
+    store, runs = stored.folder(tmp_path)
+    here = [one.id for one in runs["dfd"]]
+    head = ["", "toys 8x8", "published", "toys 8x8"]  # heads may be equal
+    shown = pd.DataFrame([["A", "-", "-", "x"], ["B †", "1.00 (2)", "2.00", "diverged"]], columns=head)
+    behind = pd.DataFrame([[(), (), (), ()], [(), (*here, "failed"), (), ("gone",)]], columns=head)
+    related = run_page.Related(frame(store))
+    assert related.cells(Table("T", "p", shown, runs=behind)) == [
+        [("A", []), ("", []), ("", []), ("x", [])],
+        [("B †", []), ("1.00 (2)", here), ("2.00", []), ("diverged", [])],
     ]
-    found = link(Sheet("T", "p", head, lines, [], long_form), {"b8", "b4", "c8"})
-    assert [[cell.runs for cell in row] for row in found.rows] == [
-        [(), (), (), ()],
-        [(), ("b8",), (), ("b4",)],
-        [(), ("c8",), (), ()],
-    ]
-    assert found.numeric == (False, True, True, True)
+    assert related.cells(Table("T", "p", shown))[1] == [("B †", []), ("1.00 (2)", []), ("2.00", []), ("diverged", [])]
+    assert site_pages.numeric(shown) == [False, True, True, False]
 
 
-def test_comparisons_link_to_the_runs_of_both_sides():
-    about = {"pair": "A, lam = 2"}
-    long_form = [
-        {"pair": "not shown", "compared": "once", "runs": "x", "other_runs": ""},
-        {**about, "compared": "once", "runs": "a1 a2", "other_runs": "b1"},
-        {**about, "compared": "again", "runs": "a3", "other_runs": "gone"},
-    ]
-    lines = [["A, lam = 2", "once", "+1"], ["A, lam = 2", "again", "+2"], ["B", "once", "-"]]
-    found = link(Sheet("T", "p", ["", "compared", "gain"], lines, [], long_form), {"x", "a1", "a2", "a3", "b1"})
-    assert [row[0].runs for row in found.rows] == [("a1", "a2", "b1"), ("a3",), ()]
+def test_a_difference_links_to_the_runs_that_it_was_taken_from(tmp_path):
+    store, runs = stored.folder(tmp_path)
+    writer.write(store, tmp_path / "site", tmp_path, lambda message: None)
+    rows = [row for row in Page(tmp_path / "site" / "tables.html").rows if row[0][0].startswith("DFD (resnet18)")]
+    [[name, _, _, gain, *_]] = rows  # of the leaderboard
+    assert name[1] == [home(run) for run in runs["dfd"]]
+    assert gain[0].startswith("+5.00") and gain[1] == [home(run) for run in runs["lr-baseline"]]
 
 
 def test_runs_of_one_method_are_told_apart_by_their_settings(tmp_path):
     store = Store(tmp_path)
-    runs = [stored.put(store, "dfd", seed, settings={"lam": lam}) for lam in (0.5, 2.0) for seed in (1, 0)]
-    found = run_page.experiments(runs)
-    assert [(name, [run.spec.seed for run in group]) for name, group in found] == [
+    runs = [stored.put(store, "dfd", seed, settings={"lam": lam}).id for lam in (0.5, 2.0) for seed in (1, 0)]
+    related = run_page.Related(frame(store))
+    assert [(name, [run.seed for run in found]) for name, found in related.experiments(runs)] == [
         ("DFD", [0, 1]),
         ("DFD lam=0.5", [0, 1]),
     ]
-    assert [name for name, _ in run_page.experiments(runs[:2])] == ["dfd"]
+    assert [name for name, _ in related.experiments(runs[:2])] == ["dfd"]
 
 
-def test_claims_and_their_evidence_have_links_of_their_own():
-    parts = [linked.LinkedSheet(title, "quick", (), (), (), ()) for title in ("Claims", "Claims: the evidence")]
-    found = writer._entries([sections.Table("claims", "Claims", parts, [])], "claims.html")
-    assert found == [("claims.html#claims-1", "Claims: quick"), ("claims.html#claims-2", "the evidence: quick")]
+def test_tables_of_one_name_are_told_apart_in_the_contents():
+    def entries(*titles, path="claims.html"):
+        found = [Table(title, "quick", pd.DataFrame()) for title in titles]
+        return sections.contents([sections.Named("claims", titles[0], found, [])], path)
+
+    parts = "Claims", "Claims: the evidence"
+    assert entries(*parts) == [
+        ("claims.html#claims-1", "Claims: quick"),
+        ("claims.html#claims-2", "the evidence: quick"),
+    ]
+    assert [words for _, words in entries("Cost", "Cost", path="cost.html")] == ["quick", "quick"]
+    tables = "Table 1: top-1", "Table 1: top-1"
+    assert [words for _, words in entries(*tables, path="tables.html")] == ["Table 1: quick", "Table 1: quick"]
+    places = "Leaderboard: toys 8x8", "Leaderboard: toys 4x4"
+    assert [words for _, words in entries(*places, path="tables.html")] == [f"{place}: quick" for place in places]
 
 
 # --- the folder ------------------------------------------------------------------------------------------

@@ -15,7 +15,10 @@ from selenium.webdriver.common.by import By  # noqa: E402
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 
 BROWSER, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (BROWSER and DRIVER), reason="there is no chromium and chromedriver here")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (BROWSER and DRIVER), reason="there is no chromium and chromedriver here"),
+]
 
 FLAGS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage"]
@@ -31,7 +34,7 @@ def site(tmp_path_factory):
     writer.write(store, folder / "site", folder / "data", lambda message: None)
     paths = {kind: f"{kind}.html" for kind in KINDS[:-2]}
     paths |= {"run": f"runs/{runs['dfd'][0].id}/index.html", "sr": f"runs/{runs['sr-espcn'][0].id}/index.html"}
-    names = ("id", "name", "dataset", "size", "backbone", "recipe", "epochs", "train", "seed", "psnr", "finished")
+    names = ("id", "name", "dataset", "size", "hr", "backbone", "recipe", "epochs", "train", "seed", "psnr", "finished")
     rows = [dict.fromkeys(names, "x") | {"name": f"run {n}", "top1": f"{n / 10:.1f}"} for n in range(MANY)]
     Pages(folder / "site", links=[], made="").write("runs.html", "many.html", rows=rows)
     return {kind: (folder / "site" / path).as_uri() for kind, path in (paths | {"many": "many.html"}).items()}

@@ -1,52 +1,56 @@
 """The quality table of SR nets, the SR rows of the published tables, and the comparison with a reference."""
 
-import csv
-import io
 import json
 import math
 import re
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import scipy.stats
 from helpers.extras import needs_basicsr
 from helpers.records import LR, PLAIN, net, record
-from helpers.tables import entry, lines, render, row, table
+from helpers.tables import cell, fill, lines, read, render, row, table
 
-from lrbench.report import cells, published
-from lrbench.report import sr as sr_table
+from lrbench.report import formats, published, sr
 from lrbench.report.compare import Comparison
 from lrbench.report.formats import FORMATS
-from lrbench.report.formats import render as render_sheets
-from lrbench.report.render import sheet
+from lrbench.report.frame import frame
 from lrbench.report.stats import mcnemar
-from lrbench.report.table import fill
 
 MEASURES = ("psnr", "ssim", "psnr_y", "ssim_y")
 
 
+def tables(records, failures=()):
+    """The tables of SR nets that come of the records."""
+    return sr.tables(frame(records, failures))
+
+
+def body(one):
+    """The lines of a table."""
+    return [list(line) for line in one.shown.to_numpy()]
+
+
 def shown(one):
-    """The lines of a sheet, by the row's name."""
-    return {line[0]: line[1:] for line in one.lines}
+    """The lines of a table, by the row's name."""
+    return {line[0]: line[1:] for line in body(one)}
 
 
 def test_bicubic_stands_first_and_every_net_below():
     records = [net("sr-vdsr", 26.0), record(LR), net("sr-espcn", 25.0), record("espcn")]
-    [one] = sr_table.sheets(records)
-    assert one.head == ["", "trained", "PSNR RGB (dB)", "SSIM RGB", "PSNR Y (dB)", "SSIM Y"]
-    assert [line[0] for line in one.lines] == ["bicubic", "ESPCN (SR net)", "VDSR (SR net)"]
+    [one] = tables(records)
+    assert list(one.shown) == ["", "trained", "PSNR RGB (dB)", "SSIM RGB", "PSNR Y (dB)", "SSIM Y"]
+    assert [line[0] for line in body(one)] == ["bicubic", "ESPCN (SR net)", "VDSR (SR net)"]
     assert shown(one)["bicubic"] == ["-", "21.25", "0.6250", "22.75", "0.6875"]
     assert shown(one)["VDSR (SR net)"] == [
         "paper, 100 epochs, 50,000 pairs, fp32", "26.00 (1)", "0.5200 (1)", "27.50 (1)", "0.6500 (1)"
     ]  # fmt: skip
-    assert one.protocol == "cifar10 8x8 to 16x16, pil-bicubic, 10,000 test images"
+    assert one.conditions == "cifar10 8x8 to 16x16, pil-bicubic, 10,000 test images"
 
 
 def test_a_nets_numbers_are_mean_and_sample_deviation_over_seeds():
     values = np.random.default_rng(0).normal(25, 1, 4)
-    [one] = sr_table.sheets([net(psnr=psnr, seed=seed) for seed, psnr in enumerate(values)])
+    [one] = tables([net(psnr=psnr, seed=seed) for seed, psnr in enumerate(values)])
     _, psnr, ssim, psnr_y, _ = shown(one)["ESPCN (SR net)"]
     assert psnr == f"{values.mean():.2f} ± {values.std(ddof=1):.2f} (4)"
     assert ssim == f"{(values / 50).mean():.4f} ± {(values / 50).std(ddof=1):.4f} (4)"
@@ -56,7 +60,7 @@ def test_a_nets_numbers_are_mean_and_sample_deviation_over_seeds():
 def test_a_measure_that_an_image_is_too_small_for_is_a_dash():
     small = net()
     small = small.model_copy(update={"metrics": small.metrics | {"ssim": None, "bicubic_ssim": None}})
-    [one] = sr_table.sheets([small])
+    [one] = tables([small])
     assert shown(one)["ESPCN (SR net)"][2] == shown(one)["bicubic"][2] == "-"
     assert shown(one)["ESPCN (SR net)"][1] == "25.00 (1)"
 
@@ -74,32 +78,29 @@ def test_a_measure_that_an_image_is_too_small_for_is_a_dash():
     ids=lambda other: next(iter(other)),
 )
 def test_nets_put_to_different_tests_never_share_a_table(other):
-    found = sr_table.sheets([net(psnr=20.0), net(psnr=30.0, **other)])
-    assert [len(one.lines) for one in found] == [2, 2]
-    assert {shown(one)["ESPCN (SR net)" if "settings" not in other else one.lines[1][0]][1] for one in found} == {
-        "20.00 (1)",
-        "30.00 (1)",
-    }
+    found = tables([net(psnr=20.0), net(psnr=30.0, **other)])
+    assert [len(one.shown) for one in found] == [2, 2]
+    assert {body(one)[1][2] for one in found} == {"20.00 (1)", "30.00 (1)"}
 
 
 @pytest.mark.parametrize(
     "other", [{"limit_train": 10_000}, {"epochs": 7}, {"recipe": "quick"}, {"select": "best-epoch"}], ids=str
 )
 def test_nets_trained_otherwise_share_a_table_and_no_row(other):
-    [one] = sr_table.sheets([net(psnr=20.0), net(psnr=30.0, **other)])
-    assert sorted(line[2] for line in one.lines[1:]) == ["20.00 (1)", "30.00 (1)"]
-    assert len({tuple(line[:2]) for line in one.lines[1:]}) == 2
+    [one] = tables([net(psnr=20.0), net(psnr=30.0, **other)])
+    assert sorted(line[2] for line in body(one)[1:]) == ["20.00 (1)", "30.00 (1)"]
+    assert len({tuple(line[:2]) for line in body(one)[1:]}) == 2
 
 
 def test_what_the_classifier_is_like_moves_no_net_to_another_row():
-    [one] = sr_table.sheets([net(seed=0, width=1.0), net(seed=1, width=0.25), net(seed=2, backbone="alexnet")])
+    [one] = tables([net(seed=0, width=1.0), net(seed=1, width=0.25), net(seed=2, backbone="alexnet")])
     assert shown(one)["ESPCN (SR net)"][1] == "25.00 ± 0.00 (3)"
 
 
 def test_epochs_are_those_of_all_stages_and_pairs_those_of_the_run():
     records = [net("sr-srresnet", epochs=30, limit_train=10_000), net("sr-srgan", epochs=30, limit_train=10_000)]
     records += [net("sr-vdsr", epochs=30, limit_train=10_000, settings={"sr_pairs": "all", "sr_epochs": 50})]
-    [one] = sr_table.sheets(records)
+    [one] = tables(records)
     assert {name: line[0] for name, line in shown(one).items()} == {
         "bicubic": "-",
         "SRGAN (SR net)": "paper, 60 epochs, 10,000 pairs, fp32",
@@ -110,25 +111,24 @@ def test_epochs_are_those_of_all_stages_and_pairs_those_of_the_run():
 
 @needs_basicsr
 def test_which_network_of_basicsrs_is_always_said_and_settings_are_written_as_set_takes_them():
-    one = record("basicsr", settings={"args": {"num_feat": 8}})
-    assert cells.name(cells.row_key(one.spec)) == 'BasicSR arch=EDSR args={"num_feat": 8}'
-    assert cells.name(cells.row_key(record("basicsr").spec)) == "BasicSR arch=EDSR"
+    found = frame([record("basicsr", settings={"args": {"num_feat": 8}}), record("basicsr")])
+    assert list(found["name"]) == ['BasicSR arch=EDSR args={"num_feat": 8}', "BasicSR arch=EDSR"]
 
 
 def test_seeds_that_lose_are_counted_apart():
-    def shown(*numbers):
+    def said(*numbers):
         return str(Comparison(*numbers, differences=np.zeros((len(numbers[0]), 1), np.int8)))
 
-    assert shown((0, 1, 2), (3.0, 2.0, -0.5), (0.01, 0.2, 0.03)) == "+1.50 (1 of 3, 1 against)"
-    assert shown((0, 1), (-3.0, -2.0), (0.01, 0.02)) == "-2.50 (2 of 2)"
+    assert said((0, 1, 2), (3.0, 2.0, -0.5), (0.01, 0.2, 0.03)) == "+1.50 (1 of 3, 1 against)"
+    assert said((0, 1), (-3.0, -2.0), (0.01, 0.02)) == "-2.50 (2 of 2)"
 
 
 def test_an_sr_net_that_diverged_is_in_no_mean_and_counted():
     nets = [net(psnr=20.0 + seed, seed=seed) for seed in range(3)]
-    [one] = sr_table.sheets([*nets[:2], nets[2].model_copy(update={"status": "diverged", "why": "no number"})])
+    [one] = tables([*nets[:2], nets[2].model_copy(update={"status": "diverged", "why": "no number"})])
     assert shown(one)["ESPCN (SR net)"][1] == "20.50 ± 0.71 (2 of 3; 1 diverged)"
-    assert (one.long_form[1]["n"], one.long_form[1]["diverged"], one.long_form[1]["psnr_mean"]) == (2, 1, 20.5)
-    [one] = sr_table.sheets([nets[2].model_copy(update={"status": "diverged"})])
+    assert list(one.numbers.loc[1, ["n", "diverged", "psnr_mean"]]) == [2, 1, 20.5]
+    [one] = tables([nets[2].model_copy(update={"status": "diverged"})])
     assert shown(one)["ESPCN (SR net)"][1] == "diverged (1)"
 
 
@@ -138,32 +138,32 @@ def test_an_sr_net_that_failed_is_named_below_its_table():
         (net(seed=5, dataset="svhn").spec, "of another"),
         (record().spec, "no net"),
     ]
-    [one] = sr_table.sheets([net()], failed)
+    [one] = tables([net()], failed)
     assert [note for note in one.notes if "Failed" in note] == [
         "Failed, and missing here: ESPCN (SR net) on cifar10 x4, seed 4: no space."
     ]
-    [empty] = sr_table.sheets([], failed)
+    [empty] = tables([], failed)
     assert len([note for note in empty.notes if "Failed" in note]) == 2
 
 
 def test_nets_that_differ_in_what_the_table_does_not_show_are_told_apart_by_their_runs():
     old, new = net("sr-espcn", spec={"version": "0"}), net("sr-espcn", 26.0)
-    [one] = sr_table.sheets([old, new])
-    assert {line[0] for line in one.lines[1:]} == {f"ESPCN (SR net) [{run.id}]" for run in (old, new)}
+    [one] = tables([old, new])
+    assert {line[0] for line in body(one)[1:]} == {f"ESPCN (SR net) [{run.id}]" for run in (old, new)}
 
 
 @pytest.mark.parametrize("records", [[], [record(LR), record("espcn")]], ids=["empty", "classifiers"])
 def test_without_an_sr_net_the_table_says_so(records):
-    [one] = sr_table.sheets(records)
-    assert (one.lines, one.protocol) == ([], "no run yet")
-    assert "No SR net has been run yet" in render_sheets([one], "md")
-    assert json.loads(render_sheets([one], "json")) == []
+    [one] = tables(records)
+    assert (len(one.shown), one.conditions) == (0, "no run yet")
+    assert "No SR net has been run yet" in str(one)
+    assert json.loads(formats.render([one], "json")) == []
 
 
 @pytest.mark.parametrize("style", FORMATS)
 @pytest.mark.parametrize("records", [[], [net(), net("sr-vdsr", 26.125), net(degradation="area")]], ids=len)
 def test_every_format_renders(records, style):
-    text = render_sheets(sr_table.sheets(records), style)
+    text = formats.render(tables(records), style)
     assert text.endswith("\n")
     assert ("26.1" in text) == bool(records)
 
@@ -172,10 +172,9 @@ def test_every_format_renders(records, style):
 def test_the_long_form_has_every_number(style):
     values = np.random.default_rng(1).normal(25, 1, 3)
     records = [net(psnr=psnr, seed=seed) for seed, psnr in enumerate(values)]
-    text = render_sheets(sr_table.sheets([*records, net("sr-vdsr", settings={"sr_scale": 4})]), style)
-    read = json.loads(text) if style == "json" else list(csv.DictReader(io.StringIO(text)))
-    assert [one["row"] for one in read] == ["bicubic", "ESPCN (SR net)", "bicubic", "VDSR (SR net) sr_scale=4"]
-    plain, espcn, _, vdsr = read
+    found = read(formats.render(tables([*records, net("sr-vdsr", settings={"sr_scale": 4})]), style), style)
+    assert [one["row"] for one in found] == ["bicubic", "ESPCN (SR net)", "bicubic", "VDSR (SR net) sr_scale=4"]
+    plain, espcn, _, vdsr = found
     for name in MEASURES:
         of_seeds = np.array([one.metrics[name] for one in records])
         assert float(espcn[f"{name}_mean"]) == pytest.approx(of_seeds.mean(), abs=1e-5)
@@ -203,11 +202,11 @@ def test_settings_that_the_paper_leaves_open_stand_in_published_rows_of_their_ow
     scores = {f"{label}": 81.0, f"{label}, sr_scale=4": 82.0, f"{label}, sr_pairs=all": 84.0}
     assert {one.label for one in filled.rows if one.label.startswith("VDSR")} == set(scores)
     for name, score in scores.items():
-        found = entry(filled, name)
-        assert (found.published, found.cell.top1.mean) == (80.00, score)
+        found = cell(filled, name)
+        assert (found.published, found.ours["top1_mean"]) == (80.00, score)
         assert found.difference == pytest.approx(score - 80.00)
-    assert entry(filled, "ESPCN + ResNet-18").cell.top1.mean == 84.0
-    assert entry(filled, "SRGAN + ResNet-18").cell is None
+    assert cell(filled, "ESPCN + ResNet-18").ours["top1_mean"] == 84.0
+    assert cell(filled, "SRGAN + ResNet-18").ours is None
 
 
 def test_only_the_open_setting_that_was_run_is_shown():
@@ -225,23 +224,22 @@ def test_the_published_rows_stand_in_the_papers_order():
 def test_a_setting_that_the_paper_fixes_is_no_row():
     others = [record("vdsr", 81.0, settings={"lr": 0.5}), record("vdsr", 81.0, settings={"init": "teacher"})]
     filled = table([*others, record()], "2")
-    assert entry(filled, "VDSR + ResNet-18").cell is None
+    assert cell(filled, "VDSR + ResNet-18").ours is None
     assert [one.label for one in filled.rows] == [one.label for one in table([], "2").rows]
 
 
 def test_a_run_on_another_backbone_is_no_row():
     filled = table([record("vdsr", 81.0), record("vdsr", 70.0, backbone="alexnet")], "2")
-    assert entry(filled, "VDSR + ResNet-18").cell.top1.mean == 81.0 and "alexnet" not in render([filled], "md")
-    assert table([record("vdsr", 70.0, backbone="alexnet")], "2").conditions is None
+    assert cell(filled, "VDSR + ResNet-18").ours["top1_mean"] == 81.0 and "alexnet" not in render([filled])
+    assert table([record("vdsr", 70.0, backbone="alexnet")], "2").run is None
 
 
 @pytest.mark.parametrize("name", ["1", "2"])
 def test_sr_nets_never_enter_a_published_table(name):
     nets = [net(method) for method in ("sr-vdsr", "sr-espcn", "sr-srresnet", "sr-srgan")]
-    assert table(nets, name).conditions is None
+    assert table(nets, name).run is None
     filled = table([*nets, record()], name)
-    runs = [one.id for row in filled.rows for entry in row.entries if entry.cell for one in entry.cell.records]
-    assert runs == [record().id] and "(SR net)" not in render([filled], "md")
+    assert [run for one in filled.rows for run in one.runs["id"]] == [record().id] and "(SR net)" not in render([filled])
 
 
 def test_the_z_values_of_the_note_are_those_of_two_proportions():
@@ -336,12 +334,12 @@ class Stored:
         self.records.append(one)
         return one
 
-    def right(self, one):
-        self.read.append(one.id)
-        return self.kept[one.id]
+    def right(self, run):
+        self.read.append(run)
+        return self.kept[run]
 
     def fill(self, name="2"):
-        [filled] = fill(published.table(name), self.records, self.right)
+        [filled] = fill(name, self.records, self.right)
         return filled
 
 
@@ -358,13 +356,13 @@ def stored():
 
 
 def test_the_gain_is_over_the_seeds_that_both_have(stored):
-    found = entry(stored.fill(), "DFD (ResNet-18)")
-    assert found.cell.top1.n == 3
-    assert found.comparison.gain == pytest.approx(((213 - 210) + (240 - 220)) / 2 / N * 100)
+    found = cell(stored.fill(), "DFD (ResNet-18)")
+    assert found.ours["n"] == 3
+    assert found.reference.gain == pytest.approx(((213 - 210) + (240 - 220)) / 2 / N * 100)
 
 
 def test_there_is_a_p_for_each_shared_seed(stored):
-    found = entry(stored.fill(), "DFD (ResNet-18)").comparison
+    found = cell(stored.fill(), "DFD (ResNet-18)").reference
     assert found.mcnemar == pytest.approx((2 / 2**3, 2 / 2**20))  # 3 and 20 images, all of them gained
     assert str(found) == "+2.88 (1 of 2)"
 
@@ -373,31 +371,31 @@ def test_a_row_without_a_shared_seed_is_not_compared(stored):
     stored.add("vdsr", 300, seed=7)
     stored.add("espcn", 150, seed=0)
     filled = stored.fill()
-    assert entry(filled, "VDSR + ResNet-18").comparison is None
-    assert str(entry(filled, "ESPCN + ResNet-18").comparison) == "-12.50 (1 of 1)"
+    assert cell(filled, "VDSR + ResNet-18").reference is None
+    assert str(cell(filled, "ESPCN + ResNet-18").reference) == "-12.50 (1 of 1)"
 
 
 def test_hr_rows_and_the_reference_itself_are_not_compared(stored):
     filled = stored.fill()
-    assert row(filled, "HR-baseline").hr and entry(filled, "HR-baseline").cell.top1.mean == 97.5
-    assert entry(filled, "HR-baseline").comparison is None and entry(filled, "LR-baseline").comparison is None
-    assert entry(filled, "SRGAN + ResNet-18").comparison is None  # not run
+    assert row(filled, "HR-baseline").hr and cell(filled, "HR-baseline").ours["top1_mean"] == 97.5
+    assert cell(filled, "HR-baseline").reference is None and cell(filled, "LR-baseline").reference is None
+    assert cell(filled, "SRGAN + ResNet-18").reference is None  # not run
     assert not {one.id for one in stored.records if one.spec.method == "hr-baseline"} & set(stored.read)
 
 
 def test_the_reference_at_other_settings_is_compared(stored):
     stored.add(LR, 260, 0, settings={"init": "teacher"})
     [filled] = fill(TRAINED_ON, stored.records, stored.right)
-    assert entry(filled, "LR-baseline, from the teacher").comparison.gain == pytest.approx(15.0)
+    assert cell(filled, "LR-baseline, from the teacher").reference.gain == pytest.approx(15.0)
 
 
 def test_runs_under_other_conditions_are_not_compared(stored):
     stored.add("vdsr", 300, dropout=0.25)
-    filled = fill(published.table("2"), stored.records, stored.right)
-    found = {one.conditions.values["dropout"]: one for one in filled}
-    assert entry(found[0.25], "VDSR + ResNet-18").cell.top1.mean == 75.0
-    assert entry(found[0.25], "VDSR + ResNet-18").comparison is None
-    assert entry(found[0.0], "DFD (ResNet-18)").comparison is not None
+    filled = fill("2", stored.records, stored.right)
+    found = {one.run["dropout"]: one for one in filled}
+    assert cell(found[0.25], "VDSR + ResNet-18").ours["top1_mean"] == 75.0
+    assert cell(found[0.25], "VDSR + ResNet-18").reference is None
+    assert cell(found[0.0], "DFD (ResNet-18)").reference is not None
 
 
 def test_the_comparison_has_a_column_and_a_note(stored):
@@ -412,12 +410,12 @@ def test_the_comparison_has_a_column_and_a_note(stored):
 
 def test_a_table_without_a_reference_compares_nothing(stored):
     [filled] = fill(replace(published.table("2"), reference=None), stored.records, stored.right)
-    assert "McNemar" not in render([filled], "md") and "vs LR-baseline" not in render([filled], "md")
+    assert "McNemar" not in render([filled]) and "vs LR-baseline" not in render([filled])
     assert stored.read == []
 
 
 def test_without_predictions_nothing_is_compared(stored):
-    text = render([table(stored.records, "2")], "md")
+    text = render([table(stored.records, "2")])
     assert "McNemar" not in text and "vs LR-baseline" not in text
 
 
@@ -427,14 +425,14 @@ def test_the_control_of_a_row_started_as_it_did(stored):
     for seed, first in ((1, 213), (2, 240), (3, 400)):
         stored.add("dfd", first, seed, settings={"init": "lr-baseline"})
     [filled] = fill(TRAINED_ON, stored.records, stored.right)
-    dfd = entry(filled, "DFD, trained on")
-    assert dfd.control.gain == pytest.approx((10 - 5) / 2 / N * 100) and dfd.comparison.gain == pytest.approx(2.875)
+    dfd = cell(filled, "DFD, trained on")
+    assert dfd.control.gain == pytest.approx((10 - 5) / 2 / N * 100) and dfd.reference.gain == pytest.approx(2.875)
     assert dfd.control.mcnemar == pytest.approx((2 / 2**10, 2 / 2**5))
     head, *body = lines(filled)
     assert head[3:5] == ["vs LR-baseline", "vs its control"]
     assert {line[0]: line[4] for line in body}["DFD, trained on"] == "+0.62 (1 of 2)"
-    own = entry(filled, "LR-baseline, trained on")
-    assert own.comparison and own.control is None  # it is one itself
+    own = cell(filled, "LR-baseline, trained on")
+    assert own.reference and own.control is None  # it is one itself
     assert len(filled.comparisons) == 3
 
 
@@ -443,26 +441,24 @@ def test_a_row_trained_from_scratch_has_the_reference_as_its_control():
     stored.add(LR, 200)
     stored.add("vdsr", 220)
     filled = stored.fill()
-    found = entry(filled, "VDSR + ResNet-18")
-    assert found.control is found.comparison and str(found.control) == "+5.00 (1 of 1)"
-    assert "control" not in render([filled], "md")  # budgets are equal
+    found = cell(filled, "VDSR + ResNet-18")
+    assert found.control is found.reference and str(found.control) == "+5.00 (1 of 1)"
+    assert "control" not in render([filled])  # budgets are equal
 
 
 @pytest.mark.parametrize("style", ["csv", "json"])
 def test_the_long_form_has_the_comparison(style, stored):
-    text = render_sheets([sheet(stored.fill())], style)
-    read = json.loads(text) if style == "json" else list(csv.DictReader(io.StringIO(text)))
-    by_row = {one["row"]: SimpleNamespace(**one) for one in read}
+    found = read(render([stored.fill()], style), style)
+    by_row = {one["row"]: one for one in found}
     dfd = by_row.pop("DFD (ResNet-18)")
-    assert float(dfd.gain_over_reference) == pytest.approx(2.875)
-    assert [float(p) for p in dfd.reference_mcnemar_p.split()] == pytest.approx([2 / 2**3, 2 / 2**20], rel=1e-2)
-    assert all(
-        one.gain_over_reference in (None, "") and one.reference_mcnemar_p in (None, "") for one in by_row.values()
-    )
+    for other in ("reference", "control"):  # which is the reference itself
+        assert float(dfd[f"{other}_gain"]) == pytest.approx(2.875)
+        assert [float(p) for p in dfd[f"{other}_mcnemar_p"].split()] == pytest.approx([2 / 2**3, 2 / 2**20], rel=1e-2)
+        assert all(one[f"{other}_{name}"] in (None, "") for one in by_row.values() for name in ("gain", "mcnemar_p"))
 
 
 def test_a_plugins_table_may_have_another_reference(stored):
     source = replace(published.table("2"), reference="dfd")
     [filled] = fill(source, stored.records, stored.right)
-    assert entry(filled, "LR-baseline").comparison.gain == pytest.approx(-2.875)
-    assert entry(filled, "DFD (ResNet-18)").comparison is None and "vs DFD" in render([filled], "md")
+    assert cell(filled, "LR-baseline").reference.gain == pytest.approx(-2.875)
+    assert cell(filled, "DFD (ResNet-18)").reference is None and "vs DFD" in render([filled])

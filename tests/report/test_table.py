@@ -1,22 +1,23 @@
 """From records to tables: what is averaged, what stands side by side, and what is printed."""
 
 import csv
+import importlib.util
 import io
 import json
 import re
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.stats
 from helpers.records import LR, diverged, record
-from helpers.tables import entry, lines, render, table
+from helpers.tables import cell, fill, lines, numbers, read, render, shown, table, top1
 
 from lrbench.errors import UserError
 from lrbench.method import registry
-from lrbench.report import cells, published
-from lrbench.report.formats import FORMATS, Sheet, markdown
-from lrbench.report.render import runs
-from lrbench.report.table import fill
+from lrbench.report import formats, frame, published, runs
+from lrbench.report.formats import FORMATS, Table, markdown
+from lrbench.report.frame import SHARED
 
 # The paper's numbers, as DESIGN section 5 has them: label -> CIFAR-10 8x8, 16x16, SVHN 8x8, 16x16.
 PAPER_1 = {
@@ -35,21 +36,21 @@ PAPER_2 = {
     "SRGAN + ResNet-18": (79.05,),
     "DFD (ResNet-18)": (81.26,),
 }
-COLUMNS_1 = ("cifar10 8x8", "cifar10 16x16", "svhn 8x8", "svhn 16x16")
+COLUMNS_1 = ["cifar10 8x8", "cifar10 16x16", "svhn 8x8", "svhn 16x16"]
 
 
 @pytest.mark.parametrize("name, paper", [("1", PAPER_1), ("2", PAPER_2)])
 def test_the_published_numbers_are_the_papers(name, paper):
     filled = table([], name)
-    assert {row.label: tuple(entry.published for entry in row.entries) for row in filled.rows} == paper
-    assert filled.labels == (COLUMNS_1 if name == "1" else COLUMNS_1[:1])
-    assert all(entry.cell is None and entry.difference is None for row in filled.rows for entry in row.entries)
+    assert {row.label: tuple(one.published for one in row.cells) for row in filled.rows} == paper
+    assert filled.columns == COLUMNS_1[: None if name == "1" else 1]
+    assert all(one.ours is None and one.difference is None for row in filled.rows for one in row.cells)
     head, *body = lines(filled)
-    assert head[1::3] == list(filled.labels) and head[2::3] == ["published"] * len(filled.labels)
+    assert head[1::3] == filled.columns and head[2::3] == ["published"] * len(filled.columns)
     for line in body:
-        assert line[1::3] == line[3::3] == ["-"] * len(filled.labels)  # not run
+        assert line[1::3] == line[3::3] == ["-"] * len(filled.columns)  # not run
         assert line[2::3] == [f"{number:.2f}" for number in paper[line[0].removesuffix(" †")]]
-    assert "no run yet" in render([filled], "md")
+    assert "no run yet" in render([filled])
 
 
 def test_which_published_rows_are_of_hr_images():
@@ -66,13 +67,14 @@ def test_a_cell_is_mean_and_sample_deviation_over_seeds():
     grid = {line[0]: line for line in lines(filled)}
     column = lines(filled)[0].index("cifar10 8x8")
     for label, values in scores.items():
-        cell, ours = entry(filled, label).cell, PAPER_1[label][0]
-        assert (cell.top1.mean, cell.top1.n) == (pytest.approx(np.mean(values)), len(values))
-        assert cell.top1.sd == pytest.approx(np.std(values, ddof=1)) == pytest.approx(scipy.stats.tstd(values))
-        assert [one.spec.seed for one in cell.records] == list(range(len(values)))
-        assert entry(filled, label).difference == pytest.approx(np.mean(values) - ours)
+        found, paper = cell(filled, label), PAPER_1[label][0]
+        assert (found.ours["top1_mean"], found.ours["n"]) == (pytest.approx(np.mean(values)), len(values))
+        sd = pytest.approx(np.std(values, ddof=1), abs=1e-6)
+        assert found.ours["top1_sd"] == sd == pytest.approx(scipy.stats.tstd(values))
+        assert list(found.runs["seed"]) == list(range(len(values)))
+        assert found.difference == pytest.approx(np.mean(values) - paper)
         text = f"{np.mean(values):.2f} ± {scipy.stats.tstd(values):.2f} ({len(values)})"
-        assert grid[label][column : column + 3] == [text, f"{ours:.2f}", f"{np.mean(values) - ours:+.2f}"]
+        assert grid[label][column : column + 3] == [text, f"{paper:.2f}", f"{np.mean(values) - paper:+.2f}"]
 
 
 def test_one_seed_has_no_deviation():
@@ -96,24 +98,20 @@ CONDITIONS = {
 def test_different_conditions_never_meet(name, changed):
     changes = {"spec": {"protocol": 0}} if changed == "harness" else {changed: CONDITIONS[changed]}
     records = [record(top1=80.0), record(top1=70.0, **changes), record("dfd", top1=60.0, **changes)]
-    filled = fill(published.table(name), records)
-    assert sorted(sorted(one.top1 for one in all_records(part)) for part in filled) == [[60.0, 70.0], [80.0]]
-    headings = re.findall("Protocol: (.*)", render(filled, "md"))
+    filled = fill(name, records)
+    assert sorted(sorted(top1(part)) for part in filled) == [[60.0, 70.0], [80.0]]
+    headings = re.findall("Protocol: (.*)", render(filled))
     assert len(headings) == 2 and headings[0] != headings[1]
-
-
-def all_records(filled):
-    return [record for row in filled.rows for entry in row.entries if entry.cell for record in entry.cell.records]
 
 
 def test_the_heading_names_the_conditions():
     changes = CONDITIONS | {"limit_test": None}
-    heading = re.findall("Protocol: (.*)", render([table([record(**changes)])], "md"))
+    heading = re.findall("Protocol: (.*)", render([table([record(**changes)])]))
     assert heading == [
         "recipe quick, 50 epochs, batches of 32, 10,000 training and all test images, "
         "area, epoch chosen on held-out images, dropout 0.5."
     ]
-    assert "final epoch" in render([table([record()])], "md")
+    assert "final epoch" in render([table([record()])])
 
 
 def test_an_earlier_protocol_is_named_and_stands_alone():
@@ -121,46 +119,55 @@ def test_an_earlier_protocol_is_named_and_stands_alone():
     new, earlier = fill(
         published.table("1"), [old, record("dfd", 60.0, spec={"protocol": 1, "select": "val"}), record()]
     )
-    assert [one.top1 for one in all_records(new)] == [80.0] and "protocol" not in str(new.conditions)
-    assert [one.top1 for one in all_records(earlier)] == [70.0, 60.0]
-    assert str(earlier.conditions).endswith("epoch chosen on held-out images, protocol 1 (today's is 2)")
+    assert top1(new) == [80.0] and "protocol" not in new.conditions
+    assert top1(earlier) == [70.0, 60.0]
+    assert earlier.conditions.endswith("epoch chosen on held-out images, protocol 1 (today's is 2)")
+
+
+def split(one, *others):
+    """The sizes of the tables that runs fall into."""
+    return sorted(len(part) for part in frame.tables(frame.frame([one, *others]), SHARED))
 
 
 def test_every_field_of_a_spec_splits_but_rows_columns_seeds_and_precision():
     plain = record().spec
     changes = {
-        "protocol": 1, "degradation": "area", "dropout": 0.25, "select": "held-out",
+        "protocol": 1, "degradation": "area", "dropout": 0.25, "select": "held-out", "fingerprint": {"train": "x"},
         "limit_train": 100, "limit_test": 100, "recipe": plain.recipe.model_copy(update={"weight_decay": 1e-4}),
     }  # fmt: skip
     alike = {
         "precision": "bf16", "seed": 7, "backbone": "vgg16", "width": 0.5, "method": "dfd",
-        "version": "2", "config": {}, "dataset": "svhn", "fingerprint": {"train": "x"}, "scale": 2, "needs": {},
+        "version": "2", "config": {}, "dataset": "svhn", "scale": 2, "needs": {"other": plain},
     }  # fmt: skip
     assert {*changes, *alike} == {*type(plain).model_fields}
     for name, value in changes.items():
-        assert cells.conditions(plain.model_copy(update={name: value})) != cells.conditions(plain), name
+        assert split(record(), record(spec={name: value})) == [1, 1], name
     for name, value in alike.items():
-        assert cells.conditions(plain.model_copy(update={name: value})) == cells.conditions(plain), name
+        assert split(record(), record(spec={name: value})) == [2], name
 
 
 def test_every_field_of_a_recipe_splits():
-    plain = record().spec
+    plain = record().spec.recipe
     others = {"epochs": 7, "batch_size": 32, "lr": 0.3, "momentum": 0.8, "nesterov": True, "weight_decay": 1e-4,
               "schedule": "cosine", "crop": 0.25, "flip": False, "label_smoothing": 0.2, "ema": 0.9}  # fmt: skip
     for name, value in others.items():
-        recipe = plain.recipe.model_copy(update={name: value})
-        assert cells.conditions(plain.model_copy(update={"recipe": recipe})) != cells.conditions(plain), name
-    assert {*others} <= {*type(plain.recipe).model_fields}
+        assert split(record(), record(spec={"recipe": plain.model_copy(update={name: value})})) == [1, 1], name
+    assert {*others} <= {*type(plain).model_fields}
 
 
 def test_a_field_that_is_added_later_splits_by_itself(monkeypatch):
     class Later(type(record().spec)):
         colour: str = "red"
 
-    monkeypatch.setattr(cells, "RunSpec", Later)
-    red, blue = (Later(**{**record().spec.model_dump(), "colour": colour}) for colour in ("red", "blue"))
-    assert cells.conditions(red) != cells.conditions(blue) and "colour blue" in str(cells.conditions(blue))
-    assert cells.fields(blue)["colour"] == "blue" and "colour" not in str(cells.conditions(red))
+    monkeypatch.setattr("lrbench.spec.RunSpec", Later)
+    module = importlib.util.find_spec("lrbench.report.frame")
+    later = importlib.util.module_from_spec(module)
+    module.loader.exec_module(later)
+    specs = [Later(**{**record().spec.model_dump(), "colour": colour}) for colour in ("red", "blue")]
+    results = later.frame([], [(spec, "out of memory") for spec in specs])
+    assert list(results["colour"]) == ["red", "blue"] and {"colour"} < {*later.SHARED}
+    red, blue = (part.iloc[0] for part in sorted(later.tables(results), key=lambda one: one.iloc[0]["colour"])[::-1])
+    assert "colour blue" in later.conditions(blue) and "colour" not in later.conditions(red)
 
 
 def test_precision_is_noted_and_mixed_in_no_cell():
@@ -171,19 +178,15 @@ def test_precision_is_noted_and_mixed_in_no_cell():
         [filled], "md"
     )
     filled = table([*records, record(top1=10.0, precision="fp32", finished="2027-01-01")])  # one later run of the other
-    assert entry(filled, "ResNet-18").cell.text == "80.00 ± 0.00 (3)" and filled.left_out == 1
-    assert "Precision: fp32." in render([table([record()])], "md")
+    assert shown(filled, "ResNet-18") == "80.00 ± 0.00 (3)" and filled.left_out == 1
+    assert "Precision: fp32." in render([table([record()])])
 
 
 def test_a_recipe_of_ones_own_is_no_known_one():
     own = [record().spec.recipe.model_copy(update={"lr": lr}) for lr in (0.2, 0.3)]
-    filled = fill(published.table("1"), [record(), *(record(spec={"recipe": recipe}) for recipe in own)])
-    assert len({str(part.conditions) for part in filled}) == 3
-    assert sorted(part.conditions.values["recipe"].partition(" ")[0] for part in filled) == [
-        "custom",
-        "custom",
-        "paper",
-    ]
+    filled = fill("1", [record(), *(record(spec={"recipe": recipe}) for recipe in own)])
+    assert len({part.conditions for part in filled}) == 3
+    assert sorted(part.run["recipe"].partition(" ")[0] for part in filled) == ["custom", "custom", "paper"]
 
 
 # --- what else one has to know --------------------------------------------------------------------------
@@ -193,55 +196,43 @@ def test_what_diverged_is_counted_beside_the_mean_of_the_others():
     records = [record(top1=80.0 + seed, seed=seed) for seed in range(2)] + [diverged(record(seed=2))]
     records += [diverged(record("dfd", seed=seed)) for seed in range(2)]
     filled = table(records)
-    assert entry(filled, "ResNet-18").cell.text == "80.50 ± 0.71 (2 of 3; 1 diverged)"
-    assert entry(filled, "DFD (ResNet-18)").cell.text == "diverged (2)"
     grid = {line[0]: line for line in lines(filled)}
-    assert grid["ResNet-18"][1:4] == [
-        "80.50 ± 0.71 (2 of 3; 1 diverged), predicts one class in 1 of 3",
-        "79.86",
-        "+0.64",
-    ]
-    assert grid["DFD (ResNet-18)"][1:4] == ["diverged (2), predicts one class", "81.26", "-"]
-    flat = {line["row"]: line for line in long_form([filled], "json") if line["runs"]}
-    assert (flat["ResNet-18"]["n"], flat["ResNet-18"]["diverged"], flat["ResNet-18"]["top1_mean"]) == (2, 1, 80.5)
-    told = flat["DFD (ResNet-18)"]
-    assert (told["n"], told["diverged"], told["top1_mean"], told["predicts_one_class"]) == (0, 2, None, "0 1")
+    assert grid["ResNet-18"][1:4] == ["80.50 ± 0.71 (2 of 3; 1 diverged; predicts one class in 1)", "79.86", "+0.64"]
+    assert grid["DFD (ResNet-18)"][1:4] == ["diverged (2; predicts one class)", "81.26", "-"]
+    plain, told = (numbers(filled)[label] for label in ("ResNet-18", "DFD (ResNet-18)"))
+    assert (plain["n"], plain["diverged"], plain["top1_mean"]) == (2, 1, 80.5)
+    assert (plain["runs"].split(), plain["diverged_runs"]) == ([one.id for one in records[:2]], records[2].id)
+    assert (told["n"], told["diverged"], told["top1_mean"], told["one_class"]) == (0, 2, None, "0 1")
 
 
 def test_one_class_is_said_wherever_it_is_so():
     guessing = record(top1=18.75)
     guessing = guessing.model_copy(update={"metrics": guessing.metrics | {"predicted_classes": 1}})
-    text = render([table([guessing, record("dfd", 70.0)])], "md")
-    assert "| 18.75 (1), predicts one class |" in text and text.count("one class") == 1
-    assert "18.75, predicts one class" in runs([guessing])
+    text = render([table([guessing, record("dfd", 70.0)])])
+    assert "| 18.75 (1; predicts one class) |" in text and text.count("one class") == 1
+    assert "18.75, predicts one class" in str(runs.table([guessing]))
 
 
 def test_what_run_prints_of_runs_that_diverged():
-    text = runs([record("dfd", 80.0), record("dfd", 81.0, 1), diverged(record("dfd", seed=2))])
-    assert "diverged in epoch 3" in text and "80.50 ± 0.71 (2 of 3; 1 diverged)" in text and "10.00" not in text
+    text = str(runs.table([record("dfd", 80.0), record("dfd", 81.0, 1), diverged(record("dfd", seed=2))]))
+    assert "diverged in epoch 3" in text and "80.50 ± 0.71 (2 of 3; 1 diverged" in text and "10.00" not in text
 
 
 def test_a_run_that_failed_is_named_below_the_table_that_misses_it():
     def failed(method="dfd", why="out of memory", **changes):
         return record(method, **changes).spec, why
 
-    failures = [
-        failed(seed=1),
-        failed("hr-baseline", "no data"),
-        failed(dropout=0.25),
-        failed(dataset="mine", why="no"),
-    ]
-    failures += [failed("vdsr", "not of this table"), failed(seed=2, scale=2, why="no space")]
-    wide, dropped = sorted(
-        fill(published.table("1"), [record(), record("dfd")], failures=failures),
-        key=lambda one: one.conditions.values["dropout"],
-    )
-    assert [why for _, why in wide.failed] == ["out of memory", "no data", "no space"]
-    assert "- Failed, and missing here: DFD (resnet18) on cifar10 x4, seed 1: out of memory." in render([wide], "md")
-    assert not all_records(dropped) and [spec.dropout for spec, _ in dropped.failed] == [0.25]
+    failures = [failed(seed=1), failed("hr-baseline", "no data"), failed(dropout=0.25)]
+    failures += [failed(dataset="mine", why="no"), failed("vdsr", "not of this table")]
+    failures += [failed(seed=2, scale=2, why="no space"), failed("hr-baseline", "of others", dropout=0.5)]
+    filled = fill("1", [record(), record("dfd")], failures=failures)
+    wide, dropped, others = sorted(filled, key=lambda one: one.run["dropout"])
+    assert sorted(wide.failed["why"]) == ["no data", "no space", "out of memory"]
+    assert "- Failed, and missing here: DFD (resnet18) on cifar10 x4, seed 1: out of memory." in render([wide])
+    assert not top1(dropped) and list(dropped.failed["dropout"]) == [0.25] and list(others.failed["dropout"]) == [0.5]
     done = record("dfd", seed=1)
-    [filled] = fill(published.table("1"), [record(), done], failures=[(done.spec, "it was tried again")])
-    assert not filled.failed
+    [filled] = fill("1", [record(), done], failures=[(done.spec, "it was tried again")])
+    assert not len(filled.failed)
 
 
 def test_a_run_that_failed_is_named_though_its_row_is_empty_and_narrow():
@@ -252,8 +243,8 @@ def test_a_run_that_failed_is_named_though_its_row_is_empty_and_narrow():
         (record("espcn", settings=free, **narrow).spec, "no space"),
         (record("vdsr").spec, "of another width"),
     ]
-    [filled] = fill(published.table("2"), [record(**narrow)], failures=failures)
-    assert [why for _, why in filled.failed] == ["out of memory", "no space"]
+    [filled] = fill("2", [record(**narrow)], failures=failures)
+    assert list(filled.failed["why"]) == ["out of memory", "no space"]
 
 
 def test_the_teachers_score_stands_beside_the_students():
@@ -261,12 +252,10 @@ def test_the_teachers_score_stands_beside_the_students():
     teachers = [record("hr-baseline", 93.0 + seed, seed) for seed in range(2)]
     assert students[0].spec.needs["teacher"] == teachers[0].spec
     filled = table([*students, *teachers, record()])
-    assert "teachers' top-1 %: DFD (ResNet-18), cifar10 8x8: 93.50 ± 0.71 (2), 100 epochs." in render([filled], "md")
-    flat = {
-        line["row"]: (line["teacher"], line["teacher_epochs"]) for line in long_form([filled], "json") if line["runs"]
-    }
+    assert "teachers' top-1 %: DFD (ResNet-18), cifar10 8x8: 93.50 ± 0.71 (2), 100 epochs." in render([filled])
+    flat = {label: (line["teacher_top1"], line["teacher_epochs"]) for label, line in numbers(filled).items()}
     assert flat == {"DFD (ResNet-18)": (93.5, "100"), "ResNet-18": (None, "")}
-    assert "teachers'" not in render([table([*students, record()])], "md")  # it is not in the store
+    assert "teachers'" not in render([table([*students, record()])])  # it is not in the store
 
 
 def test_sr_rows_say_what_their_sr_net_has_seen():
@@ -278,14 +267,14 @@ def test_sr_rows_say_what_their_sr_net_has_seen():
     net = vdsr.model_copy(update={"id": spec.id, "spec": spec, "metrics": metrics, "data": facts})
     limited = record("vdsr", 79.0)
     filled = table([vdsr, net, limited, record()], "2")
-    text = render([filled], "md")
+    text = render([filled])
     assert (
         "VDSR + ResNet-18, sr_pairs=all: its SR net was trained on 50,000 images for 12 epochs; 206.7 million" in text
     )
-    labels = [row.label for row in filled.rows if row.key.method == "vdsr"]
+    labels = [row.label for row in filled.rows if row.method == "vdsr"]
     assert sorted(labels) == ["VDSR + ResNet-18", "VDSR + ResNet-18, sr_pairs=all"]
-    [flat] = [line for line in long_form([filled], "json") if "sr_pairs" in line["row"]]
-    assert (flat["sr_images"], flat["sr_epochs"], flat["macs"]) == ("50000", "12", "206700000")
+    flat = numbers(filled)["VDSR + ResNet-18, sr_pairs=all"]
+    assert (flat["sr_images"], flat["sr_epochs"], flat["macs"]) == ("50000", "12", 206_700_000)
 
 
 def test_runs_of_one_id_with_other_weights_are_noted():
@@ -294,19 +283,20 @@ def test_runs_of_one_id_with_other_weights_are_noted():
 
     teacher = record("hr-baseline").model_copy(update={"files": {"weights.safetensors": "aa"}})
     same, other = learned_from("aa"), learned_from("bb")
-    assert "more than once" not in render([table([teacher, same, record()], "2")], "md")
-    text = render([table([teacher, other, record()], "2")], "md")
+    assert "more than once" not in render([table([teacher, same, record()], "2")])
+    text = render([table([teacher, other, record()], "2")])
     assert (
         "HR-baseline (resnet18) on cifar10 HR, seed 0: trained more than once, to different weights. 1 of the 1" in text
     )
     vgg = {"backbone": "vgg16"}
     pair = learned_from("aa", **vgg), learned_from("bb", scale=2, **vgg)  # two that differ, of a teacher that is gone
-    assert "seed 0: trained more than once, to different weights. 1 of the 2 runs" in render([table(pair)], "md")
+    needed = pair[0].spec.needs["teacher"].id
+    assert f"run {needed}: trained more than once, to different weights. 1 of the 2 runs" in render([table(pair)])
 
 
 def test_alexnets_own_learning_rate_is_the_same_recipe():
     filled = table([record(), record(backbone="alexnet", top1=60.0)])
-    assert entry(filled, "ResNet-18").cell.top1.mean == 80.0 and entry(filled, "AlexNet").cell.top1.mean == 60.0
+    assert cell(filled, "ResNet-18").ours["top1_mean"] == 80.0 and cell(filled, "AlexNet").ours["top1_mean"] == 60.0
 
 
 def test_one_hr_run_stands_in_every_column_of_its_data_set():
@@ -314,29 +304,25 @@ def test_one_hr_run_stands_in_every_column_of_its_data_set():
     others = [record("hr-baseline", top1=1.0, dropout=0.25), record("hr-baseline", top1=2.0, dataset="mine")]
     places = [("cifar10", scale, degradation) for scale in (2, 4) for degradation in ("pil-bicubic", "area")]
     students = [record(dataset=name, scale=scale, degradation=degradation) for name, scale, degradation in places]
-    found = cells.sort([hr, *others, *students, record(dataset="svhn")])
+    split = frame.tables(frame.frame([hr, *others, *students, record(dataset="svhn")]), SHARED)
     for degradation in ("pil-bicubic", "area"):
-        [own] = [
-            own
-            for shared, own in found.items()
-            if (shared.values["degradation"], shared.values["dropout"]) == (degradation, 0)
-        ]
-        columns = [column for (row, column), cell in own.items() if cell.records == (hr,)]
-        assert columns == [cells.Column("cifar10", 2), cells.Column("cifar10", 4)]
-    alone = [own for shared, own in found.items() if shared.values["degradation"] is None]  # of HR runs only
-    assert sorted(cell.top1.mean for own in alone for cell in own.values()) == [1.0, 2.0]
-    text = render([table([hr, record()], "2")], "md")
+        [own] = [one for one in split if {*one["degradation"]} == {degradation} and {*one["dropout"]} == {0}]
+        places = own.loc[own["id"] == hr.id, ["dataset", "scale"]]
+        assert sorted(places.itertuples(index=False)) == [("cifar10", 2), ("cifar10", 4)]
+    alone = [one for one in split if one["degradation"].isna().all()]  # of HR runs only
+    assert sorted(top1 for one in alone for top1 in one["top1"]) == [1.0, 2.0]
+    text = render([table([hr, record()], "2")])
     assert re.search(r"\| HR-baseline † +\|", text) and "† trained and tested on HR images" in text
 
 
 def test_hr_runs_alone_make_a_table():
     filled = table([record("hr-baseline", 90.0, seed) for seed in (0, 1)], "2")
-    assert entry(filled, "HR-baseline").published == 93.38 and entry(filled, "HR-baseline").cell.top1.n == 2
+    assert cell(filled, "HR-baseline").published == 93.38 and cell(filled, "HR-baseline").ours["n"] == 2
 
 
 def test_the_hr_row_of_table_2_is_filled():
     filled = table([record("hr-baseline", 93.0), record()], "2")
-    assert entry(filled, "HR-baseline").difference == pytest.approx(-0.38)
+    assert cell(filled, "HR-baseline").difference == pytest.approx(-0.38)
     assert [line[0] for line in lines(filled)][1] == "HR-baseline †"
 
 
@@ -347,19 +333,19 @@ def test_a_table_has_the_published_rows_and_columns_and_nothing_else():
         record(scale=8),
     ]
     filled = table([*records, record(dataset="svhn", top1=90.0)])
-    assert filled.labels == COLUMNS_1 and [row.label for row in filled.rows] == [*PAPER_1]
-    assert [one.top1 for one in all_records(filled)] == [90.0]
-    assert entry(filled, "ResNet-18", "svhn 8x8").difference == pytest.approx(-0.45)
+    assert filled.columns == COLUMNS_1 and [row.label for row in filled.rows] == [*PAPER_1]
+    assert top1(filled) == [90.0]
+    assert cell(filled, "ResNet-18", "svhn 8x8").difference == pytest.approx(-0.45)
 
 
 def test_runs_that_are_no_row_make_no_table():
     filled = table([record("dfd", settings={"lam": 0.25}), record(dataset="mine"), record(width=0.5, scale=8)])
-    assert filled.conditions is None and "Nothing has been run yet of these rows" in render([filled], "md")
+    assert filled.run is None and "Nothing has been run yet of these rows" in render([filled])
 
 
 def test_table_2_takes_only_its_backbone():
-    assert table([record(backbone="alexnet")], "2").conditions is None
-    assert len(fill(published.table("2"), [record(), record(backbone="vgg16", width=0.25)])) == 1
+    assert table([record(backbone="alexnet")], "2").run is None
+    assert len(fill("2", [record(), record(backbone="vgg16", width=0.25)])) == 1
 
 
 def test_a_setting_that_the_paper_leaves_open_has_rows_of_its_own():
@@ -370,16 +356,16 @@ def test_a_setting_that_the_paper_leaves_open_has_rows_of_its_own():
     ]
     records += [record("vdsr", 71.0, seed=1, settings={"channels": 8})]
     filled = table(records, "2")
-    labels = [row.label for row in filled.rows if row.key.method == "vdsr"]
+    labels = [row.label for row in filled.rows if row.method == "vdsr"]
     assert sorted(labels) == ["VDSR + ResNet-18", "VDSR + ResNet-18, channels=8"]
-    assert entry(filled, "VDSR + ResNet-18, channels=8").cell.top1.n == 2
-    assert entry(filled, "VDSR + ResNet-18").cell.top1.n == 1
+    assert cell(filled, "VDSR + ResNet-18, channels=8").ours["n"] == 2
+    assert cell(filled, "VDSR + ResNet-18").ours["n"] == 1
 
 
 def test_a_setting_that_is_newer_than_a_run_has_its_default_there():
     run = record("dfd")
     config = {name: value for name, value in run.spec.config.items() if name != "reduction"}
-    assert entry(table([record("dfd", spec={"config": config})]), "DFD (ResNet-18)").cell.top1.n == 1
+    assert cell(table([record("dfd", spec={"config": config})]), "DFD (ResNet-18)").ours["n"] == 1
 
 
 TRAINED_ON = published.PublishedTable(
@@ -400,37 +386,36 @@ def test_unequal_budgets_are_said_and_shown():
     epochs = {line[0]: line[1] for line in body if line[1] != "-"}
     assert head[1] == "epochs" and sorted(epochs.values()) == ["100", "100", "200"]
     assert epochs["LR-baseline"] == epochs["HR-baseline †"] == "100"
-    assert "Budgets are unequal" in render([filled], "md")
+    assert "Budgets are unequal" in render([filled])
     tex = render([filled], "latex")
     assert "Budgets are unequal" in tex and "Method & epochs & cifar10" in tex and "LR-baseline & 100 & " in tex
-    [student] = [line for line in json.loads(render([filled], "json")) if line["method"] == "dfd" and line["n"]]
-    assert student["epochs_in_weights"] == 200
+    assert numbers(filled)["DFD, trained on"]["epochs_in_weights"] == 200
 
 
 def test_equal_budgets_are_not_worth_a_word():
     records = [record("hr-baseline", 93.0, spec={"recipe": record().spec.recipe}), record(), record("dfd")]
     filled = table(records, "2")  # a longer HR run would be no competitor: it does not count
-    assert "epochs" not in lines(filled)[0] and "Budgets" not in render([filled], "md") + render([filled], "latex")
+    assert "epochs" not in lines(filled)[0] and "Budgets" not in render([filled]) + render([filled], "latex")
 
 
 def test_two_contents_of_one_name_never_meet():
     before = {"fingerprint": {"train": "aa", "test": "bb"}}
     old = [record("hr-baseline", spec=before), record(spec=before)]
     new = record("dfd", top1=90.0, spec={"fingerprint": {"train": "cc", "test": "bb"}})
-    first, second = fill(published.table("2"), [*old, new])
-    shown = [{row.label for row in one.rows for e in row.entries if e.cell} for one in (first, second)]
-    assert {"HR-baseline", "LR-baseline"} in shown and {"DFD (ResNet-18)"} in shown
-    assert str(first.conditions) != str(second.conditions) and "with content" in str(first.conditions)
+    first, second = fill("2", [*old, new])
+    labels = [{row.label for row in one.rows if len(row.runs)} for one in (first, second)]
+    assert {"HR-baseline", "LR-baseline"} in labels and {"DFD (ResNet-18)"} in labels
+    assert first.conditions != second.conditions and "with content" in first.conditions
 
 
 def test_older_versions_are_left_out_and_counted():
     old = [record(top1=10.0, seed=s, finished="2026-01-02", spec={"version": "draft-a"}) for s in (0, 1)]
     new = [record(top1=80.0 + s, seed=s, finished=f"2026-02-0{s}", spec={"version": "draft-b"}) for s in (2, 3)]
     filled = table([*new, *old], "2")
-    cell = entry(filled, "LR-baseline").cell
-    assert (cell.top1.mean, cell.top1.n, cell.left_out, filled.left_out) == (82.5, 2, 2, 2)
-    assert "2 run(s) of older versions or another precision of these rows are left out" in render([filled], "md")
-    assert "older versions" not in render([table(new, "2")], "md")
+    ours = cell(filled, "LR-baseline").ours
+    assert (ours["top1_mean"], ours["n"], filled.left_out) == (82.5, 2, 2)
+    assert "2 run(s) of older versions or another precision of these rows are left out" in render([filled])
+    assert "older versions" not in render([table(new, "2")])
 
 
 def test_a_teachers_older_version_is_left_out_too():
@@ -440,7 +425,7 @@ def test_a_teachers_older_version_is_left_out_too():
         return record("dfd", seed=seed, finished=finished, spec={"needs": {**run.spec.needs, "teacher": teacher}})
 
     filled = table([dfd(0, "2026-01-01", "1"), dfd(0, "2026-01-02", "2"), dfd(1, "2026-01-03", "2")], "2")
-    assert entry(filled, "DFD (ResNet-18)").cell.top1.n == 2 and filled.left_out == 1
+    assert cell(filled, "DFD (ResNet-18)").ours["n"] == 2 and filled.left_out == 1
 
 
 STRANGE = r"50%_better & #1 {x} ^~$ \o/ | `y`"
@@ -455,63 +440,59 @@ def strange():
     source = published.PublishedTable("A_b", "50% #1", "none", (("cifar10", 4, 32), ("pix_x-2", 4, 16)), (row, plain))
     spec = {"method": STRANGE, "config": config}
     [filled] = fill(source, [record(spec=spec), record(dataset="pix_x-2", side=16, spec=spec), record()])
-    assert cells.name(filled.rows[0].key) == f'{STRANGE} kind=a|b_% nested={{"x": [1, 2]}}'
+    assert {*filled.rows[0].runs["name"]} == {f'{STRANGE} kind=a|b_% nested={{"x": [1, 2]}}'}
     return filled
 
 
 @pytest.mark.parametrize("style", FORMATS)
 def test_a_method_that_is_not_installed_still_renders(strange, style):
     text = render([strange], style)
-    assert "better" in text and "79.86" in text and "80.0" in text
+    assert "better" in text and "79.86" in text and re.search(r"\b80\b", text)
 
 
 def test_markdown_is_a_valid_grid(strange):
     for filled in (strange, table([]), table([], "2")):
         grid = lines(filled)
         assert len({len(line) for line in grid}) == 1 and len(grid) == 1 + len(filled.rows)
-        widths = {len(line) for line in render([filled], "md").splitlines() if line.startswith("|")}
+        widths = {len(line) for line in render([filled]).splitlines() if line.startswith("|")}
         assert len(widths) == 1  # padded: it reads well as plain text too
-    assert STRANGE.replace("|", r"\|") in render([strange], "md")
-
-
-def long_form(filled, style):
-    text = render(filled, style)
-    return json.loads(text) if style == "json" else list(csv.DictReader(io.StringIO(text)))
+    assert STRANGE.replace("|", r"\|") in render([strange])
 
 
 @pytest.mark.parametrize("style", ["csv", "json"])
 def test_the_long_form_has_every_number(strange, style):
-    read = long_form([strange], style)
-    entries = [(row, each) for row in strange.rows for each in row.entries if each.cell or each.published]
-    assert len(read) == len(entries)
-    for line, (row, each) in zip(read, entries, strict=True):
-        assert line["row"] == row.label and line["method"] == row.key.method
-        assert json.loads(line["config"]) == json.loads(row.key.config)
-        assert (line["recipe"], int(line["epochs"]), float(line["width"])) == ("paper", 100, 1.0)
+    found = read(render([strange], style), style)
+    cells = [(row, each) for row in strange.rows for each in row.cells if each.ours or each.published]
+    assert len(found) == len(cells)
+    for line, (row, each) in zip(found, cells, strict=True):
+        assert line["row"] == row.label and line["method"] == row.method
+        assert json.loads(line["config"]) == json.loads(row.config)
+        assert (line["recipe"], int(line["recipe.epochs"]), float(line["width"])) == ("paper", 100, 1.0)
         for name, value in [
-            ("top1_mean", each.cell and each.cell.top1.mean),
+            ("top1_mean", each.ours and each.ours["top1_mean"]),
             ("published", each.published),
             ("difference", each.difference),
         ]:
             missing = line[name] in ("", None)
             assert value is None if missing else float(line[name]) == pytest.approx(value, abs=1e-4)
-        assert (line["runs"] or "").split() == [one.id for one in (each.cell.records if each.cell else ())]
+        assert (line["runs"] or "").split() == list(each.runs["id"])
 
 
 @pytest.mark.parametrize("style", ["csv", "json"])
 def test_the_long_form_without_records_is_the_paper(style):
-    read = long_form([table([], "2")], style)
-    assert [(line["row"], float(line["published"])) for line in read] == [(k, v) for k, (v,) in PAPER_2.items()]
-    assert {line["recipe"] for line in read} <= {"", None} and {line["n"] for line in read} <= {"0", 0}
-    assert [line["tested_on"] for line in read] == ["hr", *["lr"] * 5]
+    found = read(render([table([], "2")], style), style)
+    assert [(line["row"], float(line["published"])) for line in found] == [(k, v) for k, (v,) in PAPER_2.items()]
+    assert {line["recipe"] for line in found} <= {"", None} and {line["n"] for line in found} <= {"0", 0}
+    assert [line["tested_on"] for line in found] == ["hr", *["lr"] * 5]
+    assert {*found[0]} == {*numbers(table([record()]))["ResNet-18"]}  # the columns are those of every table
 
 
 def test_csv_keeps_one_header_for_several_tables():
     records = [record(), record(dropout=0.25)]
-    text = render(fill(published.table("1"), records) + fill(published.table("2"), records), "csv")
-    read = list(csv.reader(io.StringIO(text)))
-    assert {len(line) for line in read} == {len(read[0])} and sum(line == read[0] for line in read) == 1
-    assert {line[0][:7] for line in read[1:]} == {"Table 1", "Table 2"}
+    text = render(fill("1", records) + fill("2", records), "csv")
+    head, *body = csv.reader(io.StringIO(text))
+    assert {len(line) for line in body} == {len(head)} and head not in body
+    assert {line[0][:7] for line in body} == {"Table 1", "Table 2"}
 
 
 def test_latex_is_balanced_and_escaped(strange):
@@ -536,8 +517,8 @@ def test_latex_is_balanced_and_escaped(strange):
 @pytest.mark.parametrize(
     "call, hint",
     [
-        (lambda: render([], "latx"), "no format 'latx'; did you mean 'latex'?"),
-        (lambda: render([], "markdown"), "no format 'markdown'; choose from md, csv, latex, json"),
+        (lambda: formats.render([], "latx"), "no format 'latx'; did you mean 'latex'?"),
+        (lambda: formats.render([], "markdown"), "no format 'markdown'; choose from md, csv, latex, json"),
         (lambda: published.table("3"), "no table '3'; choose from 1, 2"),
     ],
 )
@@ -548,11 +529,12 @@ def test_an_unknown_name_ends_in_the_nearest(call, hint):
 
 def test_what_run_prints():
     records = [record("dfd", 80.0 + seed, seed) for seed in range(3)]
-    text = runs(records)
-    assert text.startswith("cifar10, resnet18, recipe paper, 100 epochs, batches of 128, all training and all test")
-    assert re.search(r"DFD.* 81.00 ± 1.00 \(3\)", text) and "†" not in text
-    assert all(one.id in text for one in records)
-    one = runs([record("hr-baseline", 93.0)])
+    found = runs.table(records)
+    about = "cifar10, resnet18, recipe paper, 100 epochs, batches of 128, all training and all test"
+    assert found.conditions.startswith(about) and not found.notes
+    assert list(found.shown["top-1 %"]) == ["80.00", "81.00", "82.00", "81.00 ± 1.00 (3)"]
+    assert list(found.shown["id"]) == [*(one.id for one in records), ""] and "†" not in str(found)
+    one = str(runs.table([record("hr-baseline", 93.0)]))
     assert "HR-baseline †" in one and "93.00" in one and "†" in one.splitlines()[-1] and "±" not in one
 
 
@@ -561,11 +543,11 @@ def test_a_drafts_label_and_defaults_are_used(monkeypatch):
         name, label = "drafty", "My draft"
 
     monkeypatch.setitem(registry._drafts, "drafty", (Draft, "a test"))
-    assert cells.name(cells.row_key(record("drafty").spec)) == "My draft"
+    assert list(frame.frame([record("drafty")])["name"]) == ["My draft"]
 
 
 def test_a_table_without_a_line_is_its_title_and_notes():
-    text = markdown([Sheet("Tuned", "no run yet", ["", "a"], [], ["Nothing was run."], [])])
+    text = markdown([Table("Tuned", "no run yet", pd.DataFrame(columns=["", "a"]), ["Nothing was run."])])
     assert text == "## Tuned\n\nProtocol: no run yet.\n\n- Nothing was run.\n"
 
 
@@ -576,7 +558,7 @@ def test_a_table_to_be_read_waits_for_no_interval(monkeypatch):
     monkeypatch.setattr("lrbench.report.compare.Comparison.resampled", property(resampled))
     hits = np.random.default_rng(0).random((2, 10_000)) < 0.8
     records = [record(), record("dfd", 81.0)]
-    [filled] = fill(published.table("1"), records, lambda one: hits[int(one.spec.method == "dfd")])
-    assert "+1.00 (" in render([filled], "md") and "+1.00 (" in render([filled], "latex")
+    [filled] = fill("1", records, lambda run: hits[int(run == records[1].id)])
+    assert "+1.00 (" in render([filled]) and "+1.00 (" in render([filled], "latex")
     with pytest.raises(AssertionError, match="long form"):
         render([filled], "csv")

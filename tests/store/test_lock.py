@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from pathlib import Path
@@ -74,10 +75,8 @@ def busy(path: Path, number: int, counter: Path) -> None:
     for _ in range(number):
         with lock.held(path, lambda: None):
             counter.write_text(str(int(counter.read_text()) + 1))
-        try:
+        with suppress(OSError):
             path.parent.rmdir()  # as a process does that made the folder
-        except OSError:
-            pass
 
 
 def test_of_many_processes_one_holds_it_though_file_and_folder_come_and_go(tmp_path: Path) -> None:

@@ -492,6 +492,7 @@ def test_killed_and_started_again_the_command_ends_the_same(tmp_path: Path, unbr
     assert len(finished(results)) == len(finished(unbroken))
 
 
+@pytest.mark.slow
 def test_two_processes_that_want_one_run_train_it_once(tmp_path: Path, unbroken: Path) -> None:
     results = tmp_path / "runs"
     (teacher,) = [record for record in Store(unbroken).records() if record.spec.method == "hr-baseline"]

@@ -22,7 +22,7 @@ from lrbench_baselines.lr_baseline import LRBaseline
 from torch import Tensor
 
 from lrbench import testing
-from lrbench.data.batches import epoch
+from lrbench.data.batches import Draw, epoch
 from lrbench.method.backbones import Backbone
 from lrbench.method.base import Batch, Method, Optimizer
 from lrbench.spec.runspec import RunSpec
@@ -30,7 +30,7 @@ from lrbench.spec.seeds import generator
 from lrbench.testing import registered
 from lrbench.train import remembering
 from lrbench.train.capture import graph as capture
-from lrbench.train.capture.graph import Captured, Terms, Together
+from lrbench.train.capture.graph import Captured, CaptureGroup, Terms
 from lrbench.train.capture.run_state import RunState
 
 CPU = torch.device("cpu")
@@ -113,7 +113,9 @@ def capturing(monkeypatch: pytest.MonkeyPatch, notes: list[str]) -> Iterator[Cal
 
     def through(record: Any) -> None:
         monkeypatch.setattr(
-            capture, "together", lambda device, wanted, note: Together(device, notes.append, record) if wanted else None
+            capture,
+            "capture_group",
+            lambda device, wanted, note: CaptureGroup(device, notes.append, record) if wanted else None,
         )
 
     yield through
@@ -132,7 +134,7 @@ def test_a_captured_run_ends_as_a_plain_one(method, tmp_path, capturing, record,
     assert record.recorded and record.replayed > record.recorded and not notes
 
 
-def test_runs_side_by_side_are_captured_each_and_end_as_plain_ones(tmp_path, capturing, record, notes):
+def test_runs_of_a_group_are_captured_each_and_end_as_plain_ones(tmp_path, capturing, record, notes):
     plain = ends(tmp_path / "plain", dfds())
     capturing(record)
     assert ends(tmp_path / "captured", dfds()) == plain
@@ -279,7 +281,7 @@ def test_a_capture_that_fails_or_does_not_do_the_same_costs_nothing_but_a_warnin
     assert len(notes) == 1 and why in notes[0]
 
 
-def test_one_that_cannot_be_captured_does_not_keep_its_company_from_it(tmp_path, capturing, record, notes):
+def test_one_that_cannot_be_captured_does_not_keep_its_group_from_it(tmp_path, capturing, record, notes):
     with registered(Counts):
         specs = [spec("counts"), spec("lr-baseline")]
         plain = ends(tmp_path / "plain", specs)
@@ -299,26 +301,35 @@ def test_when_one_leaves_the_others_are_captured_anew(tmp_path, capturing, recor
 
 
 def test_a_batch_is_made_once_for_all_that_read_it_and_of_what_is_read():
-    batches = epoch(tiny.pairs(16), tiny.training(batch_size=8), 4, False, generator(0, "a test"))
-    shared = Together(CPU, print, Again())
-    shared.read = {"up", "y"}
-    first, second = batches[0], batches[1]
-    images = shared.take(first)
-    place, version = images.up.data_ptr(), images.up._version
-    assert torch.equal(images.up, first.up) and torch.equal(images.y, first.y)
-    assert images.lr is None and images.hr is None and images.index is None
-    assert shared.take(first).up._version == version  # a frozen network that was asked is not asked again
-    images = shared.take(second)
-    assert not second.made
-    assert images.up.data_ptr() == place and torch.equal(images.up, second.up)
-    shared.read |= {"hr", "index"}  # another member comes to read more
-    images = shared.take(second)
-    assert images.up.data_ptr() == place
-    for name in ("hr", "up", "y", "index"):
-        assert torch.equal(getattr(images, name), getattr(second, name))
-    images = shared.take(first)
-    for name in ("hr", "up", "y", "index"):
-        assert torch.equal(getattr(images, name), getattr(first, name))
+    batches = list(epoch(tiny.pairs(16), tiny.training(batch_size=8), 4, False, generator(0, "a test")))
+    shared, first, second = CaptureGroup(CPU, print, Again()), batches[0].batch(), batches[1].batch()
+    student, teacher = tiny.method("lr-baseline"), tiny.method("hr-baseline")
+    shared.gather([student])
+    images = shared.take(batches[0])
+    assert images.keys() == {"up", "y", "index"}
+    place, version = images["up"].data_ptr(), images["up"]._version
+    assert torch.equal(images["up"], first.up) and torch.equal(images["y"], first.y)
+    assert shared.take(batches[0])["up"]._version == version  # a frozen network that was asked is not asked again
+    images = shared.take(batches[1])
+    assert images["up"].data_ptr() == place and torch.equal(images["up"], second.up)
+    shared.gather([student, teacher])  # another member, which reads more
+    for draw, batch in ((batches[1], second), (batches[0], first)):
+        images = shared.take(draw)
+        assert images.keys() == {"hr", "up", "y", "index"}
+        for name, image in images.items():
+            assert torch.equal(image, getattr(batch, name))
+
+
+def test_a_batch_that_is_replayed_is_not_made_the_plain_way(monkeypatch):
+    batches = list(epoch(tiny.pairs(80), tiny.training(batch_size=8), 4, False, generator(0, "a test")))
+    run, shared = tiny.method(), CaptureGroup(CPU, print, Again())
+    optimizers, step = run.optimizers(100), Captured(run, shared)
+    for place, draw in enumerate(batches):
+        if place == 6:
+            assert step.in_use and step.checked
+            monkeypatch.setattr(Draw, "batch", None)
+        shared.gather([run])
+        step(draw, optimizers)
 
 
 def test_the_record_says_whether_steps_were_captured(tmp_path, capturing, record):
@@ -338,18 +349,18 @@ def test_an_optimizer_that_counts_on_the_host_is_not_captured():
         lambda one, *_: [group.update(count=group["count"] + 1) for group in one.param_groups] and None
     )
     notes: list[str] = []
-    step = Captured(run, Together(CPU, notes.append, Again()))
+    step = Captured(run, CaptureGroup(CPU, notes.append, Again()))
     for batch in epoch(tiny.pairs(40), tiny.training(batch_size=8), 4, False, generator(0, "a test")):
         step(batch, optimizers)
     assert step.refused and "count of an optimizer" in notes[0]
 
 
 def test_what_runs_share_goes_with_them():
-    """Nothing of a company waits for a search of the garbage: on a GPU that would be images, graphs and memory."""
+    """Nothing of a group waits for a search of the garbage: on a GPU that would be images, graphs and memory."""
     gc.collect()
     gc.disable()
     try:
-        shared = Together(CPU, print)
+        shared = CaptureGroup(CPU, print)
         gone = weakref.ref(shared)
         del shared
         assert gone() is None
@@ -436,9 +447,9 @@ def test_none_reads_what_one_that_is_refused_computed_for_it(spoilt, tmp_path, c
 
 
 def test_one_that_comes_later_has_all_captured_anew_in_order():
-    batches = epoch(tiny.pairs(80), tiny.training(batch_size=8), 4, False, generator(0, "a test"))
+    batches = list(epoch(tiny.pairs(80), tiny.training(batch_size=8), 4, False, generator(0, "a test")))
     record = Again()
-    shared = Together(CPU, print, record)
+    shared = CaptureGroup(CPU, print, record)
     runs = [tiny.method() for _ in range(3)]
     steps = [Captured(run, shared) for run in runs]
     optimizers = [run.optimizers(100) for run in runs]
@@ -455,8 +466,8 @@ def test_one_that_comes_later_has_all_captured_anew_in_order():
 
 
 def test_what_is_replayed_is_compared_again_in_each_epoch(notes):
-    batches = epoch(tiny.pairs(80), tiny.training(batch_size=8), 4, False, generator(0, "a test"))
-    shared = Together(CPU, notes.append, Again())
+    batches = list(epoch(tiny.pairs(80), tiny.training(batch_size=8), 4, False, generator(0, "a test")))
+    shared = CaptureGroup(CPU, notes.append, Again())
     run = tiny.method()
     optimizers, step = run.optimizers(100), Captured(run, shared)
     for place in range(6):

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from lrbench.execute.progress import Progress
 from lrbench.execute.runner import Runner
+from lrbench.method import registry
 from lrbench.method.base import Batch
-from lrbench.plan import plan
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import PROTOCOL, RunSpec
 from lrbench.store.store import Store
@@ -95,8 +95,8 @@ def test_the_head_is_computed_in_float32() -> None:
 @pytest.mark.parametrize(("init", "epochs"), [("scratch", 20), ("lr-baseline", 40), ("teacher", 40)])
 def test_a_teacher_is_trained_for_as_long_as_its_students_weights(init: str, epochs: int) -> None:
     run = tiny.spec("dfd", {"init": init}, recipe="quick")
-    assert plan.epochs_in_weights(run) == epochs
-    assert plan.epochs_in_weights(run.needs["teacher"]) == epochs
+    assert registry.epochs_in_weights(run) == epochs
+    assert registry.epochs_in_weights(run.needs["teacher"]) == epochs
     if init != "scratch":
         assert run.needs["init"].recipe.epochs == 20
 

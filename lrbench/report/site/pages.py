@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 
-from lrbench.report.formats import DASH
+from lrbench.report.groups import DASH
 
 TEMPLATES = "templates"
 ASSETS = ("report.css", "report.js", "icon.svg")
+NUMBER = re.compile(r"[-+−]?\d")
 
 
 class Pages:
@@ -27,7 +29,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.environment.filters |= {"number": number, "slug": slug}
+        self.environment.filters |= {"number": number, "slug": slug, "numeric": numeric}
         self.environment.globals |= shared
         for name in ASSETS:
             (folder / name).write_bytes((files(__package__) / TEMPLATES / name).read_bytes())
@@ -59,3 +61,9 @@ def number(value: Any) -> str:
 def slug(name: str) -> str:
     """A name as it may stand in a file's name or a link."""
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "unnamed"
+
+
+def numeric(shown: pd.DataFrame) -> list[bool]:
+    """Of each column of a table, whether it holds numbers, for most of what is not a dash; the first holds names."""
+    found = [[text for text in column if text not in ("", DASH)] for column in shown.to_numpy().T[1:]]
+    return [False, *(2 * sum(bool(NUMBER.match(text)) for text in column) >= len(column) for column in found)]

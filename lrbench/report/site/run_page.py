@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import io
 import json
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from itertools import groupby
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from PIL import Image
 
 from lrbench.errors import UserError
-from lrbench.method import registry
-from lrbench.method.backbones import NONE
-from lrbench.report import cells
-from lrbench.report.formats import DASH, fixed
-from lrbench.spec.record import Record
-from lrbench.spec.runspec import RunSpec
+from lrbench.method import naming, registry
+from lrbench.report.formats import Table
+from lrbench.report.frame import DIVERGED, RESTORES, SELECTED, column
+from lrbench.report.groups import DASH, finished, fixed
+from lrbench.spec.runspec import id_of
+
+Content = Mapping[str, Any]  # of a record or a spec, as JSON has it
+Run = Any  # a row of `listed`
 
 # metric -> how it is called, its unit
 METRICS = {
@@ -48,7 +50,6 @@ METRICS = {
     "diverged_epoch": ("epoch in which it diverged", ""),
     "last_finite_loss": ("last loss that was a number", ""),
 }
-
 RECIPE = {
     "lr": "learning rate",
     "ema": "decay of averaged weights",
@@ -57,150 +58,148 @@ RECIPE = {
 }
 
 
-@dataclass(frozen=True)
-class Setting:
-    """One setting of the method; `default` is None where the method cannot be asked."""
+def listed(results: pd.DataFrame) -> pd.DataFrame:
+    """What lists and pages say of runs, a row per run of the frame `results`.
 
-    name: str
-    value: str
-    default: str | None
-    about: str
+    backbone: with its width, empty for an SR net. size: "8x8", or of an SR net "8x8 to 16x16". score: what it is judged
+    by, its value and its unit; of a run that diverged the value says so. finished: to the minute.
+    """
+    restores, width = results["backbone"] == RESTORES, results["width"].map("{:g}".format)
+    enlarged = results["side"] // results["scale"].fillna(1) * column(results, "set.sr_scale").astype(float).fillna(1)
+    value = column(results, "psnr").where(restores, column(results, "top1")).map(fixed)
+    diverged = results["status"] == DIVERGED
+    measure, unit = restores.map({True: "PSNR", False: "top-1"}), restores.map({True: "dB", False: "%"})
+    score = value.where(~diverged, "diverged")
+    kept = ["id", "experiment", "method", "name", "seed", "dataset", "recipe", "status", "why", "defaults"]
+    return results[kept].assign(
+        hr=results["scale"].isna(),
+        size=results["size"].where(~restores, results["size"] + " to " + enlarged.map("{0:.0f}x{0:.0f}".format)),
+        backbone=(results["backbone"] + " x" + width).where(~restores, ""),
+        epochs=column(results, "epochs_in_weights"),
+        train=results["data.train_images"].map("{:,.0f}".format),
+        score=list(zip(measure, score, unit.where(~diverged, ""), strict=True)),
+        top1=score.where(~restores, ""),
+        psnr=score.where(restores, ""),
+        predicted_classes=column(results, "predicted_classes"),
+        finished=finished(results).str[:16].str.replace("T", " ").replace("", DASH),
+    )
 
 
-@dataclass(frozen=True)
-class Need:
-    """A run in the tree of what a run needs."""
+class Related:
+    """Who needs whom in a store, and which runs are seeds of one experiment; `runs`: id -> row of `listed`."""
 
-    role: str
-    spec: RunSpec
-    name: str
-    known: bool
-    needs: tuple[Need, ...]
+    def __init__(self, results: pd.DataFrame) -> None:
+        by_seed = results.sort_values("seed", kind="stable")
+        needs = by_seed.assign(need=by_seed["needs"].str.findall(r"=(\w+)")).explode("need")
+        self.runs = {run.id: run for run in listed(results).itertuples(index=False)}
+        self._seeds = by_seed.groupby("experiment")["id"].agg(list)
+        self._users = needs.drop_duplicates(["id", "need"]).groupby("need")["id"].agg(list)
 
-
-@dataclass
-class Relations:
-    """Who needs whom in a store, and which runs are seeds of one experiment."""
-
-    records: dict[str, Record] = field(default_factory=dict)
-    needed_by: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    seeds: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    variant: dict[str, str] = field(default_factory=dict)
-
-    @classmethod
-    def of(cls, records: Iterable[Record]) -> Relations:
-        """The relations between the records of a store."""
-        found = cls()
-        for record in sorted(records, key=lambda record: record.spec.seed):
-            found.records[record.id] = record
-            found.variant[record.id] = cells.variant(record.spec)
-            found.seeds[found.variant[record.id]].append(record.id)
-            for needed in dict.fromkeys(need.id for need in record.spec.needs.values()):
-                found.needed_by[needed].append(record.id)
-        return found
-
-    def siblings(self, run: str) -> list[Record]:
+    def siblings(self, run: Run) -> list[Run]:
         """The other seeds of a run's experiment."""
-        return [self.records[one] for one in self.seeds[self.variant[run]] if one != run]
+        return [self.runs[one] for one in self._seeds[run.experiment] if one != run.id]
 
-    def users(self, run: str) -> list[Record]:
+    def users(self, run: Run) -> list[Run]:
         """The runs that need a run."""
-        return [self.records[one] for one in self.needed_by.get(run, ())]
+        return [self.runs[one] for one in self._users.get(run.id, ())]
 
-    def tree(self, spec: RunSpec) -> tuple[Need, ...]:
-        """What a run needs, and what that needs."""
-        return tuple(
-            Need(role, need, name(need), need.id in self.records, self.tree(need)) for role, need in spec.needs.items()
-        )
+    def tree(self, spec: Content) -> list[dict[str, Any]]:
+        """What a run needs, by role, and what that needs; `known`: whether it is in the store."""
+        return [
+            {
+                "role": role,
+                "id": id_of(need),
+                "name": self._name(need),
+                "known": id_of(need) in self.runs,
+                "seed": need["seed"],
+                "epochs": naming.in_epochs(need["recipe"]["epochs"]),
+                "needs": self.tree(need),
+            }
+            for role, need in spec["needs"].items()
+        ]
+
+    def cells(self, table: Table) -> list[list[tuple[str, list[str]]]]:
+        """The rows of a table: of each cell its text, empty for a dash, and the ids of its runs that are here."""
+        behind = table.shown.map(lambda text: ()) if table.runs is None else table.runs
+        return [
+            [
+                ("" if text == DASH else text, [one for one in ids if one in self.runs])
+                for text, ids in zip(*row, strict=True)
+            ]
+            for row in zip(table.shown.to_numpy(), behind.to_numpy(), strict=True)
+        ]
+
+    def experiments(self, ids: list[str]) -> list[tuple[str, list[Run]]]:
+        """Runs by method; by all that names them where one method has several settings."""
+        runs = sorted((self.runs[one] for one in ids), key=lambda run: (run.method, run.name, run.seed))
+        found = [(*key, list(same)) for key, same in groupby(runs, lambda run: (run.method, run.name))]
+        methods = [method for method, _, _ in found]
+        return [(name if methods.count(method) > 1 else method, same) for method, name, same in found]
+
+    def _name(self, spec: Content) -> str:
+        if (known := self.runs.get(id_of(dict(spec)))) is not None:
+            return str(known.name)
+        about = naming.about(spec["method"])
+        return " ".join([about.label, *naming.changes(spec["config"], about)])
 
 
-def name(spec: RunSpec) -> str:
-    """A run as lists call it, without its seed."""
-    return cells.name(cells.row_key(spec))
-
-
-def experiments(records: Iterable[Record]) -> list[tuple[str, list[Record]]]:
-    """Runs by method; by all that names them where one method has several settings."""
-    groups: dict[tuple[str, str], list[Record]] = defaultdict(list)
-    for record in sorted(records, key=lambda record: (record.spec.method, name(record.spec), record.spec.seed)):
-        groups[record.spec.method, name(record.spec)].append(record)
-    methods = [method for method, _ in groups]
-    return [(label if methods.count(method) > 1 else method, runs) for (method, label), runs in groups.items()]
-
-
-def score(record: Record) -> tuple[str, str, str]:
-    """What a run is judged by: its name, value and unit; of one that diverged the value says so."""
-    metric, name, unit = ("psnr", "PSNR", "dB") if record.restores else ("top1", "top-1", "%")
-    return (name, "diverged", "") if record.diverged else (name, fixed(record.metrics.get(metric)), unit)
-
-
-def warning(record: Record) -> str:
+def warning(run: Run) -> str:
     """What keeps a run's score from meaning anything, in a sentence; mostly nothing."""
-    said = [f"Diverged: {record.why}."] if record.diverged else []
-    said += ["It predicts one class, whatever the image."] if record.metrics.get("predicted_classes") == 1 else []
+    said = [f"Diverged: {run.why}."] if run.status == DIVERGED else []
+    said += ["It predicts one class, whatever the image."] if run.predicted_classes == 1 else []
     return " ".join(said)
 
 
-def size(record: Record) -> str:
-    """The size of the images that it sees: "8x8", or of an SR net "8x8 to 16x16"."""
-    side = record.data.side // (record.spec.scale or 1)
-    if not record.restores:
-        return f"{side}x{side}"
-    enlarged = side * int(str(record.spec.config.get("sr_scale", 1)))
-    return f"{side}x{side} to {enlarged}x{enlarged}"
-
-
-def backbone(spec: RunSpec) -> str:
-    """Such as "resnet18 x0.25", its width last; empty for an SR net, which has none."""
-    return "" if spec.backbone == NONE else f"{spec.backbone} x{spec.width:g}"
-
-
-def metrics(record: Record) -> list[tuple[str, float | int, str]]:
+def metrics(run: Run, measured: Content) -> list[tuple[str, float | int, str]]:
     """What was measured: name, value, unit. What has no value is left out."""
-    known = [name for name in METRICS if name in record.metrics]
-    others = [name for name in record.metrics if name not in METRICS]
-    found = [(*METRICS.get(name, (name, "")), record.metrics[name]) for name in [*known, *others]]
+    if not pd.isna(run.predicted_classes):  # which older records do not say
+        measured = {**measured, "predicted_classes": int(run.predicted_classes)}
+    names = [*(name for name in METRICS if name in measured), *(name for name in measured if name not in METRICS)]
+    found = [(*METRICS.get(name, (name, "")), measured[name]) for name in names]
     return [(title, value, unit) for title, unit, value in found if value is not None]
 
 
-def settings(spec: RunSpec) -> list[Setting]:
-    """The method's settings, with their defaults and sources where the method is installed."""
+def settings(run: Run, config: Content) -> list[dict[str, str | None]]:
+    """The method's settings, each with its default, if known, and its source, where the method is installed."""
     try:
-        fields = registry.method(spec.method).Config.model_fields
+        fields = registry.method(run.method).Config.model_fields
     except UserError:
         fields = {}
-    defaults = cells.default_config(spec.method)
+    defaults = json.loads(run.defaults) if isinstance(run.defaults, str) else {}
     return [
-        Setting(
-            name,
-            _text(value),
-            _text(defaults[name]) if name in defaults else None,
-            (fields[name].description or "") if name in fields else "",
-        )
-        for name, value in spec.config.items()
+        {
+            "name": name,
+            "value": _text(value),
+            "default": _text(defaults[name]) if name in defaults else None,
+            "about": (fields[name].description or "") if name in fields else "",
+        }
+        for name, value in config.items()
     ]
 
 
-def protocol(record: Record) -> list[tuple[str, str]]:
+def protocol(run: Run, record: Content) -> list[tuple[str, str]]:
     """What else can move the score: data, sizes, network and training, named and in words."""
-    spec, data, recipe = record.spec, record.data, record.spec.recipe.model_dump(mode="json")
+    spec, data = record["spec"], record["data"]
     return [
-        ("data set", spec.dataset),
-        ("classes", f"{len(data.classes)}: {', '.join(data.classes)}"),
-        ("images", f"{data.train_images:,} training, {data.val_images:,} validation, {data.test_images:,} test"),
-        ("limits", f"training {_limit(spec.limit_train)}, test {_limit(spec.limit_test)}"),
-        ("HR image", f"{data.side}x{data.side} pixels"),
-        ("scale", _text(spec.scale)),
-        ("degradation", _text(spec.degradation)),
-        ("backbone", backbone(spec) or DASH),
-        ("recipe", cells.fields(record.spec)["recipe"]),
-        *((RECIPE.get(name, name.replace("_", " ")), _text(value)) for name, value in recipe.items()),
-        ("precision", spec.precision),
-        ("selection", cells.SELECTED[spec.select]),
-        ("seed", str(spec.seed)),
-        ("version of the method", spec.version),
-        ("version of the harness", str(spec.protocol)),
-    ]  # fmt: skip
+        ("data set", spec["dataset"]),
+        ("classes", f"{len(data['classes'])}: {', '.join(data['classes'])}"),
+        (
+            "images",
+            f"{data['train_images']:,} training, {data['val_images']:,} validation, {data['test_images']:,} test",
+        ),
+        ("limits", f"training {_limit(spec['limit_train'])}, test {_limit(spec['limit_test'])}"),
+        ("HR image", f"{data['side']}x{data['side']} pixels"),
+        ("scale", _text(spec["scale"])),
+        ("degradation", _text(spec["degradation"])),
+        ("backbone", run.backbone or DASH),
+        ("recipe", run.recipe),
+        *((RECIPE.get(name, name.replace("_", " ")), _text(value)) for name, value in spec["recipe"].items()),
+        ("precision", spec["precision"]),
+        ("selection", SELECTED[spec["select"]]),
+        ("seed", str(spec["seed"])),
+        ("version of the method", spec["version"]),
+        ("version of the harness", str(spec["protocol"])),
+    ]
 
 
 def restored_png(arrays: Mapping[str, np.ndarray]) -> bytes | None:

@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from matplotlib.image import imread
 
 from lrbench.errors import UserError
-from lrbench.report import figures, headings, lines, outputs, plots, tables
-from lrbench.report import formats as sheet
-from lrbench.report.formats import HR_MARK, Sheet
-from lrbench.report.headings import Named
+from lrbench.report import figures, formats, lines, plots, tables
+from lrbench.report.formats import HR_MARK, Table
+from lrbench.report.headings import drawn, headings, marked
 from lrbench.report.lines import Panel
-from lrbench.report.site import linked
-from lrbench.report.site.linked import LinkedSheet
+from lrbench.report.site import cost
 from lrbench.report.site.pages import Pages, slug
-from lrbench.store.store import Store
+from lrbench.store import Store
 
+TABLES = "tables.html"  # the page, and the template of all pages of tables
 MOST_DRAWN = 1_000  # runs whose learning curves are drawn into one figure: of more it is neither quick nor legible
 LOSS, TITLES = "loss", {"train_top1": "top-1, training (%)", "val_top1": "top-1, validation (%)",
                         "train_psnr": "PSNR, training (dB)", "val_psnr": "PSNR, validation (dB)"}  # fmt: skip
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Table:
-    """A table of that name under each protocol that it has runs of; `files`: (path, format) to download."""
+class Section:
+    """A page of the report: its file, how menus call it, its template and what fills that.
+
+    entries: what it holds, for the first page: (link, words); the link is empty of what could not be shown.
+    """
+
+    path: str
+    label: str
+    template: str
+    content: Mapping[str, Any]
+    entries: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
+class Named:
+    """The tables of one name, one for each set of conditions; `files`: (path, format) to download."""
 
     id: str
     title: str
-    sheets: Sequence[LinkedSheet]
+    tables: Sequence[Table]
     files: Sequence[tuple[str, str]]
 
 
@@ -49,74 +64,97 @@ class Drawing:
     notes: Sequence[str]
 
 
-@dataclass(frozen=True)
-class CurveRow:
-    """The learning curves of an experiment, one for each column; None where it has no such curve."""
-
-    label: str
-    runs: Sequence[str]
-    epochs: int
-    panels: Sequence[Panel | None]
-
-
-@dataclass
-class Found:
-    """What could be shown, and a sentence for each thing that could not."""
-
-    shown: list[Any] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
+def of_tables(results: pd.DataFrame, store: Store, pages: Pages, note: Note) -> Iterator[Section]:
+    """The page of tables, and where there are claims a page of these; all their files are written."""
+    found = {name: named(name, tables.tables(name, results, store.right, note), pages) for name in tables.names()}
+    missing = [f"Table {name}: no run yet." for name, one in found.items() if one is None]
+    claims = found.pop(tables.CLAIMS, None)
+    shown = [one for one in found.values() if one]
+    yield _of_tables(TABLES, "Tables", shown, missing)
+    if claims:
+        yield _of_tables("claims.html", "Claims", [claims], first="claim")
 
 
-def table(name: str, sheets: Sequence[Sheet], known: Collection[str], pages: Pages) -> Table | None:
-    """A table with its files written below `tables/`; None where nothing in it has been run."""
-    filled = [one for one in sheets if linked.has_runs(one)]
+def of_cost(results: pd.DataFrame, pages: Pages) -> Section:
+    """The page of what runs cost; its files are written."""
+    found = named("cost", cost.tables(results), pages)
+    return _of_tables("cost.html", "Cost", [found] if found else [], filtered=True)
+
+
+def named(name: str, found: Sequence[Table], pages: Pages) -> Named | None:
+    """Tables, with their files written below `tables/`; None where nothing in them has been run."""
+    filled = [one for one in found if (len(one.shown) if one.runs is None else one.runs.map(len).to_numpy().any())]
     if not filled:
         return None
-    paths = [(f"tables/{slug(name)}.{suffix}", style) for style, suffix in outputs.SUFFIXES.items()]
-    for path, style in paths:
-        pages.save(path, sheet.render(filled, style))
-    return Table(f"table-{slug(name)}", filled[0].title, [linked.link(one, known) for one in filled], paths)
+    files = [(f"tables/{slug(name)}.{suffix}", style) for style, suffix in formats.SUFFIXES.items()]
+    for path, style in files:
+        pages.save(path, formats.render(filled, style))
+    return Named(f"table-{slug(name)}", filled[0].title, filled, files)
 
 
-def all_tables(store: Store, known: Collection[str], pages: Pages) -> dict[str, Table | None]:
-    """Name -> every table that there is."""
-    return {name: table(name, tables.sheets(name, store), known, pages) for name in tables.names()}
+def _of_tables(
+    path: str,
+    label: str,
+    shown: Sequence[Named],
+    missing: Sequence[str] = (),
+    filtered: bool = False,
+    first: str = "method",
+) -> Section:
+    only = [one.title for one in shown] == [label]
+    content = {"heading": label, "tables": shown, "missing": missing, "only": only}
+    entries = [*contents(shown, path), *(("", one) for one in missing)]
+    return Section(path, label, TABLES, {**content, "filtered": filtered, "first": first}, entries)
 
 
-def all_figures(store: Store, data: Path, pages: Pages, note: Callable[[str], None]) -> Found:
-    """Every figure that there is, written below `figures/`; `note` is told of one that cannot be drawn."""
-    found = Found()
+def contents(shown: Sequence[Named], path: str) -> list[tuple[str, str]]:
+    """Links to each table of a page, with what tells it apart: on the page of tables its name, and parts of a name."""
+    entries = []
+    for one in shown:
+        parts = len({table.title for table in one.tables}) > 1  # such as places, or claims and their evidence
+        for number, table in enumerate(one.tables, 1):
+            part = table.title.rpartition(": ")[2] if parts else ""
+            if path == TABLES:
+                part = table.title if parts else table.title.partition(": ")[0]
+            entries.append((f"{path}#{one.id}-{number}", f"{part}: {table.conditions}" if part else table.conditions))
+    return entries
+
+
+def of_figures(results: pd.DataFrame, store: Store, data: Path, pages: Pages, note: Note) -> Section:
+    """The page of every figure that there is; `note` is told of one that cannot be drawn, which the page says, too."""
+    shown, missing = [], []
     for name in figures.names():
-        if name == figures.CURVES and len(store.records()) > MOST_DRAWN:
-            found.missing.append(f"{name} is not drawn of more than {MOST_DRAWN:,} runs.")
+        if name == figures.CURVES and len(results) > MOST_DRAWN:
+            missing.append(f"{name} is not drawn of more than {MOST_DRAWN:,} runs.")
             continue
-        notes: list[str] = []
         try:
-            found.shown.append(_draw(name, store, data, pages, notes))
+            shown.append(_draw(name, results, store, data, pages))
         except UserError as error:
             note(f"{name} is not drawn: {error}")
-            shown = str(error).replace(str(data), "the data folder")  # a page is no place for a path of this machine
-            found.missing.append(f"{name} is not drawn: {shown}.")
-    return found
+            why = str(error).replace(str(data), "the data folder")  # a page is no place for a path of this machine
+            missing.append(f"{name} is not drawn: {why}.")
+    entries = [*((f"figures.html#{one.id}", one.name) for one in shown), *(("", one) for one in missing)]
+    return Section("figures.html", "Figures", "figures.html", {"figures": shown, "missing": missing}, entries)
 
 
-def _draw(name: str, store: Store, data: Path, pages: Pages, notes: list[str]) -> Drawing:
-    drawn = figures.draw(name, store, data, notes.append)
-    paths = {suffix: f"figures/{slug(name)}.{suffix}" for suffix in ("svg", "png")}
-    for path in paths.values():
-        plots.save(drawn, pages.folder / path)
-    height, width = imread(pages.folder / paths["png"]).shape[:2]
-    caption = drawn.get_suptitle()
-    return Drawing(f"figure-{slug(name)}", name, caption, paths["png"], paths["svg"], width // 2, height // 2, notes)
+def _draw(name: str, results: pd.DataFrame, store: Store, data: Path, pages: Pages) -> Drawing:
+    notes: list[str] = []
+    figure = figures.draw(name, results, store, data, notes.append)
+    svg, png = (f"figures/{slug(name)}.{suffix}" for suffix in ("svg", "png"))
+    for path in (svg, png):
+        plots.save(figure, pages.folder / path)
+    height, width = imread(pages.folder / png).shape[:2]
+    return Drawing(f"figure-{slug(name)}", name, figure.get_suptitle(), png, svg, width // 2, height // 2, notes)
 
 
-def all_curves(store: Store) -> list[dict[str, Any]]:
-    """For each heading of `headings.grouped`: heading, columns, rows (CurveRow) and notes."""
-    return [_group(store, str(heading), found) for heading, found in headings.grouped(store.records()).items()]
+def of_curves(results: pd.DataFrame, store: Store) -> Section:
+    """The page of learning curves: a table for each of `headings`."""
+    groups = [_curves(store, ": ".join(heading), found) for heading, found in headings(results).items()]
+    entries = [(f"curves.html#curves-{number}", one["heading"]) for number, one in enumerate(groups, 1)]
+    return Section("curves.html", "Learning curves", "curves.html", {"groups": groups}, entries)
 
 
-def _group(store: Store, heading: str, found: Sequence[Named]) -> dict[str, Any]:
-    read = [[lines.read(store.curve(record.id)) for record in experiment.drawn] for experiment in found]
+def _curves(store: Store, heading: str, found: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
+    read = [[lines.read(store.curve(run)) for run in drawn(runs)["id"]] for runs in found.values()]
     columns = [name for name in (LOSS, *TITLES) if any(name in curve for seeds in read for curve in seeds)]
     limits = {
         name: lines.span(curve[name] for seeds in read for curve in seeds if name in curve)
@@ -124,27 +162,27 @@ def _group(store: Store, heading: str, found: Sequence[Named]) -> dict[str, Any]
         if name != LOSS
     }
     rows = [
-        CurveRow(
-            experiment.marked,
-            [record.id for record in experiment.records],
-            max((len(values) for curve in seeds for values in curve.values()), default=0),
-            [_spark(seeds, name, limits.get(name)) for name in columns],
-        )
-        for experiment, seeds in zip(found, read, strict=True)
+        {
+            "label": marked(label, runs),
+            "runs": list(runs["id"]),
+            "epochs": max((len(values) for curve in seeds for values in curve.values()), default=0),
+            "panels": [_spark(seeds, name, limits.get(name)) for name in columns],
+        }
+        for (label, runs), seeds in zip(found.items(), read, strict=True)
     ]
-    scales = [f"{TITLES[name]}: from {low:.2f} to {high:.2f}." for name, (low, high) in limits.items()]
-    mark = [f"{HR_MARK} trained and tested on HR images."] if any(experiment.hr for experiment in found) else []
-    titles = [TITLES.get(name, name) for name in columns]
-    return {"heading": heading, "columns": titles, "rows": rows, "notes": scales + mark}
+    notes = [f"{TITLES[name]}: from {low:.2f} to {high:.2f}." for name, (low, high) in limits.items()]
+    on_hr = any((runs["tested_on"] == "hr").any() for runs in found.values())
+    notes += [f"{HR_MARK} trained and tested on HR images."] if on_hr else []
+    return {"heading": heading, "columns": [TITLES.get(name, name) for name in columns], "rows": rows, "notes": notes}
 
 
 def _spark(seeds: Sequence[lines.Curve], name: str, limits: tuple[float, float] | None) -> Panel | None:
-    """The seeds' curves and, last, their mean."""
+    """The seeds' curves and, last, their mean; None where there is no such curve."""
     curves = [curve[name] for curve in seeds if name in curve]
     if not curves:
         return None
     limits = limits or lines.span(curves)
     title = TITLES.get(name, name)
-    drawn = [lines.panel({"seed": one}, title, limits=limits, size=lines.SMALL) for one in curves if len(curves) > 1]
+    faint = [lines.panel({"seed": one}, title, limits=limits, size=lines.SMALL) for one in curves if len(curves) > 1]
     middle = lines.panel({"mean": lines.mean(curves)}, title, limits=limits, size=lines.SMALL)
-    return Panel(**(vars(middle) | {"lines": (*(line for one in drawn for line in one.lines), *middle.lines)}))
+    return Panel(**(vars(middle) | {"lines": (*(line for one in faint for line in one.lines), *middle.lines)}))

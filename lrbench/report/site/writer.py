@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
 from lrbench import __version__
 from lrbench.errors import UserError
-from lrbench.report import cells, lines
-from lrbench.report.formats import DASH
+from lrbench.report import lines
+from lrbench.report.frame import FAILED, column, frame
+from lrbench.report.groups import DASH, finished
 from lrbench.report.predictions import csv_lines
-from lrbench.report.site import cost, pages, run_page, sections
-from lrbench.report.site.run_page import Relations
-from lrbench.report.site.sections import Found, Table
-from lrbench.report.site.snapshot import Snapshot
-from lrbench.spec.record import Record
-from lrbench.store import replaced
-from lrbench.store.store import CURVE, RECORD, Store
+from lrbench.report.site import run_page, sections
+from lrbench.report.site.pages import Pages
+from lrbench.report.site.run_page import Related
+from lrbench.report.site.sections import Section
+from lrbench.store import Store, replaced
+from lrbench.store.store import CURVE, RECORD
 
-TABLES = "tables.html"
-CLAIMS = "claims"  # the table that has a page of its own, where there is one
 NEWEST = 10  # runs on the first page
-MOST_LISTED = 12  # data sets, methods and the like in a line
+MOST_LISTED = 12  # datasets, methods and the like in a line
 
 
 def write(store: Store, out: Path, data: Path, note: Callable[[str], None]) -> Path:
@@ -38,190 +36,90 @@ def write(store: Store, out: Path, data: Path, note: Callable[[str], None]) -> P
     anything but a report; OSError where it cannot be written.
     """
     replaced.check(out)
-    snapshot = Snapshot(store.root, store.warn, store.shown, store.others)
-    if not snapshot.records():
+    results = frame(store)
+    if not (results["status"] != FAILED).any():
         raise UserError(f"there is no run in {store.root}; start with 'lrbench run'")
     with replaced.replaced(out, lambda: note(f"another process is writing {out}; waiting for it")) as folder:
-        _Report(snapshot, data, folder, note).write()
+        _write(results, store, folder, data, note)
     return out / "index.html"
 
 
-class _Report:
-    """One report while it is written."""
-
-    def __init__(self, store: Snapshot, data: Path, folder: Path, note: Callable[[str], None]) -> None:
-        self.store, self.data, self.note = store, data, note
-        self.records = store.counted(store.records())
-        self.relations = Relations.of(self.records)
-        self.names = {record.id: run_page.name(record.spec) for record in self.records}
-        moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-        self.pages = pages.Pages(
-            folder,
-            names=self.names,
-            score=run_page.score,
-            links=[],
-            made=f"Made by lrbench {__version__} from {len(self.records):,} runs on {moment}.",
-        )
-        self.pages.environment.filters["run"] = self.relations.records.__getitem__
-        self.pages.environment.filters["experiments"] = run_page.experiments
-
-    def write(self) -> None:
-        known = self.relations.records
-        found = sections.all_tables(self.store, known, self.pages)
-        missing = [f"Table {name}: no run yet." for name, one in found.items() if one is None]
-        claims = found.pop(CLAIMS, None)
-        tables = Found([one for one in found.values() if one], missing)
-        costs = sections.table("cost", cost.sheets(self.records), known, self.pages)
-        figures = sections.all_figures(self.store, self.data, self.pages, self.note)
-        links = self.pages.environment.globals["links"] = [
-            ("index.html", "Overview"),
-            (TABLES, "Tables"),
-            *([("claims.html", "Claims")] if claims else []),
-            ("figures.html", "Figures"),
-            ("curves.html", "Learning curves"),
-            ("cost.html", "Cost"),
-            ("runs.html", "Runs"),
-        ]
-        self._tables(TABLES, "Tables", tables)
-        if claims:
-            self._tables("claims.html", "Claims", Found([claims]))
-        if costs:
-            self._tables("cost.html", "Cost", Found([costs]), filtered=True)
-        self.pages.write("figures.html", "figures.html", figures=figures.shown, missing=figures.missing)
-        curves = sections.all_curves(self.store)
-        self.pages.write("curves.html", "curves.html", groups=curves)
-        self.pages.write("runs.html", "runs.html", rows=[self._row(record) for record in self._newest_first()])
-        contents = {
-            TABLES: _entries(tables.shown) + [("", one) for one in tables.missing],
-            "claims.html": _entries([claims], "claims.html") if claims else [],
-            "figures.html": [(f"figures.html#{one.id}", one.name) for one in figures.shown]
-            + [("", one) for one in figures.missing],
-            "curves.html": [(f"curves.html#curves-{n}", one["heading"]) for n, one in enumerate(curves, 1)],
-            "cost.html": _entries([costs], "cost.html") if costs else [],
-        }
-        self.pages.write(
-            "index.html",
-            "index.html",
-            facts=self._facts(),
-            contents=[(path, label, contents[path]) for path, label in links if path in contents],
-            newest=[(record, _when(record)) for record in self._newest_first()[:NEWEST]],
-            records=len(self.records),
-        )
-        console = Console(stderr=True)
-        for record in track(
-            self.records, "pages of runs", console=console, transient=True, disable=not console.is_terminal
-        ):
-            self._run(record)
-
-    def _tables(self, path: str, heading: str, found: Found, filtered: bool = False) -> None:
-        only = found.shown[0].title == heading if len(found.shown) == 1 else False
-        content = {
-            "heading": heading,
-            "only": only,
-            "filtered": filtered,
-            "first": "claim" if path == "claims.html" else "method",
-        }
-        self.pages.write("tables.html", path, tables=found.shown, missing=found.missing, **content)
-
-    def _run(self, record: Record) -> None:
-        folder, source = f"runs/{record.id}", self.store.root / record.id
-        predictions = self.store.predictions(record.id)
-        table = "".join(f"{line}\n" for line in csv_lines(predictions))
-        self.pages.save(f"{folder}/predictions.csv", table)
-        for name in (RECORD, CURVE):
-            shutil.copyfile(source / name, self.pages.folder / folder / name)
-        restored = run_page.restored_png(predictions)
-        if restored:
-            self.pages.save(f"{folder}/restored.png", restored)
-        env = {key: value for key, value in record.env.items() if value is not None}
-        hashes = [("method source", record.method_source or "unknown"), *record.files.items()]
-        self.pages.write(
-            "run.html",
-            f"{folder}/index.html",
-            record=record,
-            size=run_page.size(record),
-            backbone=run_page.backbone(record.spec),
-            measure=run_page.score(record),
-            warning=run_page.warning(record),
-            columns=table.partition("\n")[0].replace(",", ", "),
-            panels=lines.panels(lines.read(self.store.curve(record.id))),
-            restored=bool(restored),
-            metrics=run_page.metrics(record),
-            needs=self.relations.tree(record.spec),
-            users=self.relations.users(record.id),
-            siblings=self.relations.siblings(record.id),
-            settings=run_page.settings(record.spec),
-            protocol=run_page.protocol(record),
-            environment=list(env.items()),
-            hashes=hashes,
-            spec=json.dumps(record.spec.model_dump(mode="json"), indent=1),
-        )
-
-    def _newest_first(self) -> list[Record]:
-        return sorted(self.records, key=cells.finished, reverse=True)
-
-    def _row(self, record: Record) -> dict[str, Any]:
-        """A line of the list of runs."""
-        spec = record.spec
-        return {
-            "id": record.id,
-            "name": self.names[record.id],
-            "dataset": spec.dataset,
-            "size": run_page.size(record) + (" (HR)" if spec.scale is None else ""),
-            "backbone": run_page.backbone(spec),
-            "recipe": cells.fields(record.spec)["recipe"],
-            "epochs": record.metrics.get("epochs_in_weights"),
-            "train": f"{record.data.train_images:,}",
-            "seed": spec.seed,
-            "top1": "" if record.restores else run_page.score(record)[1],
-            "psnr": run_page.score(record)[1] if record.restores else "",
-            "finished": _when(record),
-        }
-
-    def _facts(self) -> list[tuple[str, str]]:
-        """The store at a glance."""
-        seconds = sum(record.metrics.get("train_seconds") or 0 for record in self.records)
-        finished = sorted(str(when)[:10] for record in self.records if (when := record.env.get("finished")))
-        return [
-            ("runs", f"{len(self.records):,}"),
-            ("experiments, seeds together", f"{len(self.relations.seeds):,}"),
-            ("training time in all", f"{seconds / 3600:,.1f} hours"),
-            ("finished", " to ".join(dict.fromkeys((finished[0], finished[-1]))) if finished else DASH),
-            ("data sets", _list([record.spec.dataset for record in self.records])),
-            ("methods", _list([record.spec.method for record in self.records])),
-            ("backbones", _list([name for record in self.records if (name := run_page.backbone(record.spec))])),
-            ("devices", _list([str(record.env.get("device") or DASH) for record in self.records])),
-        ]
+def _write(results: pd.DataFrame, store: Store, folder: Path, data: Path, note: Callable[[str], None]) -> None:
+    ended = results[results["status"] != FAILED]
+    related = Related(ended)
+    moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    made = f"Made by lrbench {__version__} from {len(ended):,} runs on {moment}."
+    pages = Pages(folder, made=made, cells=related.cells, experiments=related.experiments)
+    in_time = finished(ended).sort_values(ascending=False, kind="stable")
+    newest = [related.runs[run] for run in ended.loc[in_time.index, "id"]]
+    found = [
+        *sections.of_tables(results, store, pages, note),
+        sections.of_figures(ended, store, data, pages, note),
+        sections.of_curves(ended, store),
+        sections.of_cost(ended, pages),
+        Section("runs.html", "Runs", "runs.html", {"rows": newest}),
+    ]
+    links = [("index.html", "Overview"), *((one.path, one.label) for one in found)]
+    pages.environment.globals["links"] = links
+    for one in found:
+        pages.write(one.template, one.path, **one.content)
+    first = {"facts": _facts(ended), "sections": found[:-1], "newest": newest[:NEWEST], "runs": len(ended)}
+    pages.write("index.html", "index.html", **first)
+    console = Console(stderr=True)
+    records = [one for one in store.contents() if one["id"] in related.runs]  # others may have been finished meanwhile
+    for record in track(records, "pages of runs", console=console, transient=True, disable=not console.is_terminal):
+        _write_run(record, related, store, pages)
 
 
-def _when(record: Record) -> str:
-    """When it was finished, to the minute."""
-    return str(record.env.get("finished") or DASH)[:16].replace("T", " ")
+def _write_run(record: dict[str, Any], related: Related, store: Store, pages: Pages) -> None:
+    """The page of a run, and the files that it links to."""
+    run = related.runs[record["id"]]
+    folder, source = f"runs/{run.id}", (store.origin(run.id) or store.root) / run.id
+    curve, predictions = store.curve(run.id), store.predictions(run.id)
+    table = "".join(f"{line}\n" for line in csv_lines(predictions))
+    restored = run_page.restored_png(predictions)
+    files = {RECORD: (source / RECORD).read_bytes(), CURVE: curve, "predictions.csv": table, "restored.png": restored}
+    for name, content in files.items():
+        if content is not None:
+            pages.save(f"{folder}/{name}", content)
+    pages.write(
+        "run.html",
+        f"{folder}/index.html",
+        run=run,
+        test_images=record["data"]["test_images"],
+        warning=run_page.warning(run),
+        columns=table.partition("\n")[0].replace(",", ", "),
+        panels=lines.panels(lines.read(curve)),
+        restored=restored is not None,
+        metrics=run_page.metrics(run, record["metrics"]),
+        needs=related.tree(record["spec"]),
+        users=related.users(run),
+        siblings=related.siblings(run),
+        settings=run_page.settings(run, record["spec"]["config"]),
+        protocol=run_page.protocol(run, record),
+        environment=[(name, value) for name, value in record["env"].items() if value is not None],
+        hashes=[("method source", record["method_source"] or "unknown"), *record["files"].items()],
+        spec=json.dumps(record["spec"], indent=1),
+    )
 
 
-def _list(values: Sequence[str]) -> str:
+def _facts(ended: pd.DataFrame) -> list[tuple[str, str]]:
+    """The store at a glance."""
+    days = sorted(day for when in finished(ended) if (day := when[:10]))
+    return [
+        ("runs", f"{len(ended):,}"),
+        ("experiments, seeds together", f"{ended['experiment'].nunique():,}"),
+        ("training time in all", f"{column(ended, 'train_seconds').sum() / 3600:,.1f} hours"),
+        ("finished", " to ".join(dict.fromkeys((days[0], days[-1]))) if days else DASH),
+        ("data sets", _list(ended["dataset"])),
+        ("methods", _list(ended["method"])),
+        ("backbones", _list(run_page.listed(ended)["backbone"])),
+        ("devices", _list(column(ended, "env.device").fillna(DASH))),
+    ]
+
+
+def _list(values: Iterable[str]) -> str:
     """The different values, a few of them by name."""
-    different = sorted(set(values))
+    different = sorted({*values} - {""})
     more = f" and {len(different) - MOST_LISTED} more" if len(different) > MOST_LISTED else ""
     return "; ".join(different[:MOST_LISTED]) + more
-
-
-def _entries(tables: Sequence[Table], page: str = TABLES) -> list[tuple[str, str]]:
-    """Links to every protocol of some tables; to one of several tables, with its name."""
-    entries = []
-    for table in tables:
-        parts = len({one.title for one in table.sheets})  # such as claims, and their evidence
-        for number, one in enumerate(table.sheets, 1):
-            named = f"{_short(table.title)}: " if page == TABLES else f"{_last(one.title)}: " if parts > 1 else ""
-            entries.append((f"{page}#{table.id}-{number}", named + one.protocol))
-    return entries
-
-
-def _short(title: str) -> str:
-    """ "Table 1" of "Table 1: top-1 accuracy"."""
-    return title.partition(": ")[0]
-
-
-def _last(title: str) -> str:
-    """ "the evidence" of "Claims: the evidence"."""
-    return title.rpartition(": ")[2]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from lrbench.method.base import Method, Optimizer
 from lrbench.spec.seeds import random_state, set_random_state
-
-DEPTH = 4  # of containers in containers
+from lrbench.train.capture.host_state import DEPTH, parts
 
 
 class RunState:
@@ -89,10 +88,7 @@ def _inside(value: Any, depth: int) -> Iterator[Tensor]:
     if isinstance(value, Tensor):
         yield value
     elif depth and not isinstance(value, (nn.Module, type)):
-        inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else None
-        if inner is None:
-            inner = vars(value).values() if hasattr(value, "__dict__") else ()
-        for one in inner:
+        for one in parts(value):
             yield from _inside(one, depth - 1)
 
 

@@ -1,4 +1,4 @@
-"""Runs trained side by side: each as alone, each batch and each teacher's answer made once, each fails alone."""
+"""Runs trained as a group: each as alone, each batch and each teacher's answer made once, each fails alone."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import copy
 import gc
 import weakref
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pytest
 import torch
 from helpers import tiny
 from helpers.groups import LAMBDAS, dfds, files, runner, spec, together
+from lrbench_baselines.hr_baseline import HRBaseline
 from lrbench_baselines.lr_baseline import LRBaseline
 from torch import Tensor
 
@@ -23,13 +23,13 @@ from lrbench.errors import UserError
 from lrbench.execute.executors import Event, Place
 from lrbench.execute.progress import Progress
 from lrbench.method import backbones, registry
-from lrbench.method.base import Batch
+from lrbench.method.base import Batch, Method
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import WEIGHTS, Store
 from lrbench.testing import registered
-from lrbench.train.loop import company
-from lrbench.train.remembering import remember_answers
+from lrbench.train.loop import group_of
+from lrbench.train.remembering import Remembering
 
 
 class Faulty(LRBaseline):
@@ -59,25 +59,24 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
-    """How often batches were made, and how often a network's maps were, with and without a gradient, in training."""
+    """How often the parts of a batch were made, and a network's maps: with and without a gradient, in training."""
     seen: Counter[str] = Counter()
-    make, maps = batches.Epoch.__getitem__, backbones._Stages.maps
+    make, maps = batches.Draw.make, backbones._Stages.maps
 
-    def counted_batch(self: batches.Epoch, place: int) -> Batch:
-        batch = make(self, place)  # raises at the end
-        seen["batch"] += 1
-        return batch
+    def counted_make(self: batches.Draw, field: str) -> Tensor:
+        seen[field] += 1
+        return make(self, field)
 
     def counted_maps(self: backbones.Backbone, x: Tensor) -> list[Tensor]:
         seen["student" if self.training else "teacher" if torch.is_grad_enabled() else "test"] += 1
         return maps(self, x)
 
-    monkeypatch.setattr(batches.Epoch, "__getitem__", counted_batch)
+    monkeypatch.setattr(batches.Draw, "make", counted_make)
     monkeypatch.setattr(backbones._Stages, "maps", counted_maps)
     return seen
 
 
-def test_side_by_side_each_run_is_as_alone_and_what_they_share_is_made_once(
+def test_in_a_group_each_run_is_as_alone_and_what_they_share_is_made_once(
     alone: Path, tmp_path: Path, calls: Counter[str]
 ) -> None:
     teacher = dfds()[0].needs["teacher"]
@@ -91,10 +90,11 @@ def test_side_by_side_each_run_is_as_alone_and_what_they_share_is_made_once(
         assert files(tmp_path, run) == files(alone, run)
         assert end.metrics["side_by_side"] == len(runs)
     steps, once = 3 * (500 // 128), len(runs)  # each run is asked once what its test path depends on
-    assert (calls["batch"], calls["teacher"], calls["student"]) == (steps, steps + once, 4 * steps)
+    assert (calls["hr"], calls["up"], calls["y"], calls["lr"]) == (steps, steps, steps, 0)
+    assert (calls["teacher"], calls["student"]) == (steps + once, 4 * steps)
 
 
-def test_without_company_a_record_says_so(alone: Path) -> None:
+def test_a_record_says_how_many_were_trained_side_by_side(alone: Path) -> None:
     assert [record.metrics["side_by_side"] for record in Store(alone).records()] == [1] * 5
 
 
@@ -203,21 +203,23 @@ def test_as_many_at_once_as_there_is_memory_for(tmp_path: Path, monkeypatch: pyt
         {"settings": {"init": "lr-baseline"}},
     ],
 )
-def test_company_is_kept_by_runs_of_the_same_batches_only(change: dict[str, Any]) -> None:
+def test_runs_of_the_same_batches_are_a_group(change: dict[str, Any]) -> None:
     scratch = {"settings": {"init": "scratch"}}
-    one = company(spec(**scratch))
-    assert one == company(spec("lr-baseline")) == company(spec(**scratch, width=0.25, epochs=9))
-    assert one != company(spec(**(scratch | change)))
+    one = group_of(spec(**scratch))
+    assert one == group_of(spec("lr-baseline")) == group_of(spec(**scratch, width=0.25, epochs=9))
+    assert one != group_of(spec(**(scratch | change)))
+
+
+def frozen() -> Any:
+    return tiny.method("hr-baseline").requires_grad_(False).eval()
 
 
 @pytest.fixture
-def asked() -> Iterator[tuple[Any, list[Tensor]]]:
+def asked() -> tuple[Any, list[Tensor]]:
     """A frozen network that remembers its answers, and the images that it really looked at."""
-    need = tiny.method("hr-baseline").requires_grad_(False).eval()
-    looked: list[Tensor] = []
-    need.backbone.stages[0].register_forward_hook(lambda module, args, output: looked.append(args[0]))
-    remember_answers(need)
-    yield need, looked
+    network, looked = frozen(), list[Tensor]()
+    network.backbone.stages[0].register_forward_hook(lambda module, args, output: looked.append(args[0]))
+    return Remembering(network), looked
 
 
 def test_a_question_is_answered_once(asked: tuple[Any, list[Tensor]]) -> None:
@@ -225,12 +227,21 @@ def test_a_question_is_answered_once(asked: tuple[Any, list[Tensor]]) -> None:
     image = tiny.batch().hr
     with torch.no_grad():
         expected = need.backbone.head(need.backbone.features(image.clone()))
-    looked.clear()
-    answers = [need.backbone.features(image) for _ in range(3)]
-    assert len(looked) == 1
-    assert torch.equal(need.backbone.head(answers[2]), expected)
-    assert torch.equal(need(image), expected), "through another door it is the same question"
-    assert len(looked) == 1
+    for ask in (need, need.forward, need.backbone, need.backbone.features, need.backbone.maps):
+        looked.clear()
+        first, *others = (ask(image) for _ in range(3))
+        assert len(looked) == 1
+        assert all(torch.equal(a, b) for other in others for a, b in zip(other, first, strict=True))
+    assert torch.equal(need.backbone.head(need.backbone.features(image)), expected)
+    assert torch.equal(need(image), expected)
+
+
+def test_all_else_is_the_networks_own() -> None:
+    network = frozen()
+    need: Any = Remembering(network)
+    assert isinstance(need, Method) and (need.name, need.context) == ("hr-baseline", network.context)
+    assert need.backbone.stages is network.backbone.stages
+    assert [*need.parameters()] == [*network.parameters()] and not need.training
 
 
 def test_it_is_asked_again_where_anything_has_changed(asked: tuple[Any, list[Tensor]]) -> None:
@@ -269,10 +280,9 @@ def test_other_weights_are_asked_for_themselves(asked: tuple[Any, list[Tensor]])
 
 
 def test_an_answer_of_chance_is_drawn_each_time() -> None:
-    need = tiny.method("hr-baseline").requires_grad_(False).eval()
-    need.backbone.stages[0].register_forward_hook(lambda module, args, output: output + torch.randn_like(output))
-    remember_answers(need)
-    image = tiny.batch().hr
+    network = frozen()
+    network.backbone.stages[0].register_forward_hook(lambda module, args, output: output + torch.randn_like(output))
+    need, image = Remembering(network), tiny.batch().hr
     assert not torch.equal(need(image), need(image))
 
 
@@ -291,21 +301,21 @@ def test_whoever_listens_hears_each_answer_and_has_a_list_of_his_own(asked: tupl
 def test_what_cannot_be_watched_is_not_remembered() -> None:
     """A part that is a network itself stays one; an answer in a dict is asked for again."""
 
-    class Part(torch.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
+    class Odd(HRBaseline):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
             self.features = torch.nn.Sequential(torch.nn.Flatten())
 
-        def forward(self, x: Tensor) -> dict[str, Tensor]:
-            return {"flat": self.features(x)}
+        def maps(self, x: Tensor) -> dict[str, Tensor]:
+            return {"flat": self.features(2 * x)}
 
-    need = tiny.method("hr-baseline").requires_grad_(False).eval()
-    need.part, image = Part(), tiny.batch().hr
-    remember_answers(need)
-    need.part(image)["flat"].zero_()
-    need.part(image).clear()
-    assert need.part(image.clone())["flat"].shape == (len(image), image[0].numel())
-    assert need.part(image)
+    network, image = frozen(), tiny.batch().hr
+    odd = Odd(network.config, network.context, {})
+    need: Any = Remembering(odd)
+    assert need.features is odd.features
+    need.maps(image)["flat"].zero_()
+    need.maps(image).clear()
+    assert need.maps(image)["flat"].any()
 
 
 def test_a_copy_of_a_frozen_network_is_one_of_its_own(asked: tuple[Any, list[Tensor]]) -> None:
@@ -313,6 +323,7 @@ def test_a_copy_of_a_frozen_network_is_one_of_its_own(asked: tuple[Any, list[Ten
     need, image = asked[0], tiny.batch().hr
     before = need.backbone.features(image).clone()
     student = copy.deepcopy(need).requires_grad_(True).train()
+    assert type(student) is HRBaseline and type(copy.deepcopy(need.backbone)) is type(student.backbone)
     student.backbone.features(image).sum().backward()
     assert all(weight.grad is not None for weight in student.backbone.stages.parameters())
     with torch.no_grad():
@@ -325,10 +336,9 @@ def test_a_copy_of_a_frozen_network_is_one_of_its_own(asked: tuple[Any, list[Ten
 
 def test_a_frozen_network_that_nobody_has_is_gone_at_once() -> None:
     """With its images and answers: memory of a GPU is not looked through for garbage."""
-    need = tiny.method("hr-baseline").requires_grad_(False).eval()
-    remember_answers(need)
+    need: Any = Remembering(frozen())
     need.backbone.features(tiny.batch().hr)
-    here = weakref.ref(need.backbone)
+    here = weakref.ref(need.backbone.stages)
     gc.disable()
     try:
         del need
@@ -340,6 +350,7 @@ def test_a_frozen_network_that_nobody_has_is_gone_at_once() -> None:
 def test_a_writer_into_its_batch_disturbs_nobody(alone: Path, tmp_path: Path) -> None:
     class Writer(LRBaseline):
         name = "writer"
+        reads = ("hr", "up")
 
         def loss(self, batch: Batch) -> dict[str, Tensor]:
             batch.hr.zero_(), batch.up.zero_(), batch.index.zero_()

@@ -1,0 +1,54 @@
+"""The command line: thin. What a command needs is imported when it is called."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from lrbench.cli import catalogue, results, training
+from lrbench.cli.options import Group, warn
+from lrbench.errors import OUT_OF_MEMORY, RunError, UserError, out_of_memory
+
+
+def main() -> None:
+    """Entry point: every error is one line; status 2 for the user's mistakes, 1 for the machine's."""
+    try:
+        status = cli(prog_name="lrbench", standalone_mode=False)
+    except UserError as error:
+        status = _fail(str(error), 2)
+    except RunError as error:
+        status = _fail(str(error), 1)
+    except click.UsageError as error:
+        status = _fail(f"{error.format_message()} See 'lrbench --help'.", 2)
+    except click.exceptions.Exit as exit:
+        status = exit.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        status = _fail("interrupted; run the same command again to go on from the last finished epoch", 130)
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except OSError as error:
+        place = f" {error.filename}" if error.filename else ""
+        status = _fail(f"cannot write or read{place}: {error.strerror or error}", 1)
+    except (MemoryError, RuntimeError) as error:
+        if not out_of_memory(error):
+            raise
+        status = _fail(OUT_OF_MEMORY, 1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _fail(message: str, status: int) -> int:
+    warn(message)
+    return status
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="lrbench")
+def cli() -> None:
+    """A benchmark harness for recognising low-resolution images."""
+
+
+for command in (*training.COMMANDS, *results.COMMANDS, *catalogue.COMMANDS):
+    cli.add_command(command)

@@ -1,0 +1,154 @@
+"""The Python interface, as README shows it and as a notebook uses it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.figure
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from helpers.stored import folder
+
+import lrbench as lr
+from lrbench import api
+
+README = Path(__file__).parents[1] / "README.md"
+SMALL = {"scale": 2, "width": 0.125, "recipe": "quick", "epochs": 1, "precision": "fp32", "threads": 1}
+
+
+class Linear(lr.Method):
+    """A method that is defined where it is used."""
+
+    name = "linear"
+    reads = ("up",)
+
+    def __init__(self, config, context, needs):
+        super().__init__(config, context, needs)
+        self.layer = torch.nn.Linear(3 * context.side**2, context.classes)
+
+    def loss(self, batch):
+        return {"recognition": self.cross_entropy(self(batch.up), batch.y)}
+
+    def forward(self, up):
+        return self.layer(up.flatten(1))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with nothing in it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("LRBENCH_RESULTS", raising=False)
+    return tmp_path
+
+
+def test_importing_it_is_quick_and_shows_what_there_is() -> None:
+    code = "import sys, lrbench; assert 'run' in dir(lrbench) and 'pandas' not in sys.modules; print(dir(lrbench))"
+    shown = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+    assert all(name in shown for name in lr.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'rum'"):
+        lr.rum  # noqa: B018
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(tmp_path: Path) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(), flags=re.S)
+    assert len(blocks) == 2
+    done = subprocess.run([sys.executable, "-c", "\n".join(blocks)], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "A: DFD lam=0.5" in done.stdout and "2 seeds are few" in done.stdout
+
+
+def test_a_class_is_trained_reused_and_loaded(here: Path) -> None:
+    runs = lr.run(Linear, "digits", seeds=range(2), **SMALL)
+    assert list(runs["seed"]) == [0, 1] and list(runs["method"]) == ["linear"] * 2 and runs["top1"].notna().all()
+    assert lr.run(Linear, "digits", seeds=range(2), **SMALL)["env.finished"].equals(runs["env.finished"])
+    net = lr.load(runs["id"][0][:8])
+    logits = net(torch.rand(5, 3, net.context.side, net.context.side))
+    assert logits.shape == (5, 10) and not any(weight.requires_grad for weight in net.parameters())
+    assert lr.results()["id"].tolist() == sorted(runs["id"])
+    assert isinstance(lr.plot("curves"), matplotlib.figure.Figure)
+    assert "linear" in lr.leaderboard()._repr_html_()
+
+
+def test_options_settings_and_presets_are_those_of_the_command_line(here: Path) -> None:
+    asked = api.request("dfd", "digits", "mini", {}, None, None, None, {"lam": 0.5, "scale": 2, "epochs": 3})
+    assert asked.settings == {"lam": 0.5} and asked.seeds == (0, 1, 2) and asked.width == 0.25
+    assert (asked.recipe, asked.epochs, asked.limit_train, asked.cap_limits) == ("quick", 3, 10_000, True)
+    assert api.request("dfd", "digits", None, {}, None, None, None, {"seeds": 4}).seeds == (4,)
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: lr.run("dfd", "digits", sedes=3), "did you mean 'seeds'"),
+        (lambda: lr.run("dfd", "digits", lamb=3), "did you mean 'lam'"),
+        (lambda: lr.run("dfdd", "digits"), "did you mean 'dfd'"),
+        (lambda: lr.run("dfd", "digits", preset="min"), "did you mean 'mini'"),
+        (lambda: lr.table("leaderbord"), "did you mean 'leaderboard'"),
+        (lambda: lr.plot("fig4"), "did you mean 'fig"),
+        (lambda: lr.plot("fig2", methods=["dfd"]), "fig2 has no option methods"),
+        (lambda: lr.load("0123"), "no run '0123'"),
+        (lambda: lr.results(baselines=["nowhere"]), "there is no folder 'nowhere'"),
+        (lambda: lr.compare("dfd", "lr-baseline"), "no method or run 'dfd'"),
+    ],
+)
+def test_what_cannot_be_is_one_error_of_one_line(here: Path, call, said: str) -> None:
+    with pytest.raises(lr.Error) as error:
+        call()
+    assert said in str(error.value) and "\n" not in str(error.value)
+    assert not list(here.iterdir())
+
+
+def test_tables_are_frames_with_the_runs_behind_each_cell(tmp_path: Path) -> None:
+    store, runs = folder(tmp_path)
+    [table] = lr.table(1, results=store.root)
+    dfd = {run.id for run in runs["dfd"]}
+    cells = [ids for ids in table.runs.to_numpy().ravel() if set(ids) == dfd]
+    assert len(cells) == 1 and table.shown.shape == table.runs.shape
+    numbers = table.numbers
+    line = numbers[(numbers["method"] == "dfd") & (numbers["n"] > 0)].squeeze()
+    assert set(line["runs"].split()) == dfd and line["top1_mean"] == np.mean([run.top1 for run in runs["dfd"]])
+    assert line["control_gain"] == 5.0 and "<table" in table._repr_html_()
+
+
+def test_records_beside_ones_own_count_are_named_and_are_never_written(tmp_path: Path) -> None:
+    theirs, runs = folder(tmp_path / "theirs")
+    before = {path: path.stat().st_mtime_ns for path in theirs.root.rglob("*")}
+    mine = tmp_path / "mine"
+    found = lr.results(mine, baselines=[theirs.root])
+    assert set(found["origin"]) == {str(theirs.root)} and len(found) == sum(map(len, runs.values()))
+    [board] = [one for one in lr.leaderboard(mine, baselines=[theirs.root]) if "cifar10" in one.title]
+    assert any(str(theirs.root) in note for note in board.notes)
+    assert {path: path.stat().st_mtime_ns for path in theirs.root.rglob("*")} == before and not mine.exists()
+    with pytest.raises(lr.Error, match="no weights"):
+        lr.load(runs["dfd"][0].id, mine, baselines=[theirs.root])
+
+
+def test_a_need_whose_record_is_beside_ones_own_without_weights_is_trained_and_that_is_said(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lr.run("hr-baseline", "digits", results="theirs", **SMALL)
+    [weights] = Path("theirs").glob("*/weights.safetensors")
+    kept = weights.read_bytes()
+    lr.run("dfd", "digits", results="first", baselines=["theirs"], **SMALL)
+    assert not list(Path("first").glob(f"{weights.parent.name}*"))  # its teacher is there, with its weights
+    weights.unlink()
+    capsys.readouterr()
+    again = lr.run("dfd", "digits", results="second", baselines=["theirs"], **SMALL)
+    assert (Path("second") / weights.parent.name / "weights.safetensors").read_bytes() == kept
+    assert "is in theirs without the weights that are needed" in capsys.readouterr().err
+    reused = lr.run("hr-baseline", "digits", results="third", baselines=["theirs"], **SMALL)
+    assert not Path("third").exists() and again["teacher"][0] == reused["id"][0]
+
+
+def test_a_frame_has_one_row_per_run_and_what_a_record_says(here: Path) -> None:
+    runs = lr.run("lr-baseline", "digits", **SMALL)
+    assert isinstance(runs, pd.DataFrame) and len(runs) == 1
+    run = runs.iloc[0]
+    assert (run["dataset"], run["size"], run["label"], run["set.init"]) == ("digits", "16x16", "LR-baseline", "scratch")
+    assert run["recipe.epochs"] == 1 and run["status"] == "done"
