@@ -198,7 +198,8 @@ def table(points: pd.DataFrame, title: str, machine: dict[str, object]) -> str:
         lines.append([axis, cost, *values, f"{last.exponent:.2f}", MARK if last.steeper_than_linear else ""])
     head = ["against", "cost", "from", "to", "cost from", "cost to", "grows as x to the", ""]
     notes = [f"the exponent is fitted to the {TAIL} largest; above {STEEP} it is marked", sheets.warning(machine)]
-    text = f"## How cost grows\n\nProtocol: {title}; {sheets.words(machine)}.\n\n{grid(pd.DataFrame(lines, columns=head))}\n"
+    shown = grid(pd.DataFrame(lines, columns=head))
+    text = f"## How cost grows\n\nProtocol: {title}; {sheets.words(machine)}.\n\n{shown}\n"
     return text + "".join(f"- {note}\n" for note in notes if note)
 
 
