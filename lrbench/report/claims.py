@@ -277,11 +277,11 @@ def gather(pairs: Sequence[Pair], runs: Runs, right: Right) -> list[Evidence]:
         ran, others = (runs.ways(side, *pair.place) or {("", 0.0): runs.nothing} for side in pair.sides)
         for mine in ran.values():
             for key, other in others.items():
-                told = " ".join(filter(None, (_told(*one) for one in zip(pair.sides, (mine, other), strict=True))))
                 gain = None
-                if len(mine) and len(other):
-                    at_own = runs.ways(pair.other, *pair.place, mine.iloc[0]["precision"])[key]
-                    gain = comparison(mine, at_own, right)
+                if len(mine) and len(other):  # at the precision of `mine`, if it was run at it
+                    other = runs.ways(pair.other, *pair.place, mine.iloc[0]["precision"])[key]
+                    gain = comparison(mine, other, right)
+                told = " ".join(filter(None, (_told(*one) for one in zip(pair.sides, (mine, other), strict=True))))
                 evidence.append(Evidence(f"{pair.label} ({told})" if told else pair.label, pair, mine, other, gain))
     made = iter(family([one.comparison for one in evidence if one.comparison]))
     return [replace(one, comparison=next(made)) if one.comparison else one for one in evidence]

@@ -108,8 +108,8 @@ def _curves(store: Store, ids: Iterable[str]) -> dict[str, np.ndarray]:
 
 
 def _far_apart(values: Sequence[np.ndarray]) -> bool:
-    lowest, highest = min(np.nanmin(one) for one in values), max(np.nanmax(one) for one in values)
-    return bool(0 < 100 * lowest < highest < np.inf)
+    finite = np.concatenate([one[np.isfinite(one)] for one in values])
+    return bool(finite.size and 0 < 100 * finite.min() < finite.max())
 
 
 def _band(panel: Axes, values: np.ndarray, label: str, look: Look, number: int) -> None:

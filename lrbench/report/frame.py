@@ -139,7 +139,7 @@ def tables(results: pd.DataFrame, by: list[str] = CONDITIONS) -> list[pd.DataFra
 def _order(run: pd.Series, by: Iterable[str]) -> tuple[Any, ...]:
     scale = 0 if pd.isna(run["scale"]) else run["scale"]
     first = (run["dataset"], -scale) if "scale" in by else ()
-    return -run["protocol"], *first, *(str(run[name]) for name in sorted(by))
+    return -run["protocol"], *first, *("" if pd.isna(run[name]) else str(run[name]) for name in sorted(by))
 
 
 def failures_of(results: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:

@@ -19,21 +19,28 @@ from lrbench.report.published import PublishedSweep
 class Sweep:
     """A backbone of some width on one dataset at one scale, under one set of conditions.
 
-    points: value of the setting, ascending -> its runs, by seed. reference: the runs of the reference at its defaults;
-    control: those of the reference whose training started as these did, none where that is the reference itself.
+    points: value of the setting, ascending -> its runs, by seed. table: all that was run there.
     """
 
     source: PublishedSweep
-    backbone: str
-    width: float
+    wanted: Wanted
     points: Mapping[float, pd.DataFrame]
-    reference: pd.DataFrame
-    control: pd.DataFrame
+    table: Runs
 
     @property
     def run(self) -> pd.Series:
         """Any of its runs."""
         return next(iter(self.points.values())).iloc[0]
+
+    def others(self, precision: str | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """The runs of the reference at its defaults, and its control: those of the reference that started as these did.
+
+        At a precision, where they were run at it. No control where that is the reference itself.
+        """
+        plain = Wanted(self.source.reference, self.wanted.backbone, width=self.wanted.width)
+        control, place = plain.started_as(self.wanted, self.table.defaults), (self.run["dataset"], self.run["scale"])
+        same = self.table.nothing if control == plain else self.table.way(control, *place, precision)
+        return self.table.way(plain, *place, precision), same
 
     @property
     def place(self) -> str:
@@ -43,7 +50,8 @@ class Sweep:
     @property
     def network(self) -> str:
         """Its backbone as the paper calls it, with its width where that is not 1."""
-        return naming.network(self.source.backbones.get(self.backbone, self.backbone), self.width)
+        backbone = self.wanted.backbone
+        return naming.network(self.source.backbones.get(backbone, backbone), self.run["width"])
 
     @property
     def common_seeds(self) -> set[int]:
@@ -77,9 +85,5 @@ def _sweeps(
     for backbone, width in sorted(networks, key=lambda one: (names.index(one[0]), one[1])):
         swept = Wanted(source.method, backbone, settings, free=(source.setting,), width=width)
         points = {float(json.loads(text)[source.setting]): same for (text, _), same in runs.ways(swept, *place).items()}
-        plain = Wanted(source.reference, backbone, width=width)
-        control = plain.started_as(swept, usual)
         if points:
-            reference = runs.way(plain, *place)
-            of_control = runs.nothing if control == plain else runs.way(control, *place)
-            yield Sweep(source, backbone, width, dict(sorted(points.items())), reference, of_control)
+            yield Sweep(source, swept, dict(sorted(points.items())), runs)

@@ -59,7 +59,7 @@ def draw(
     changed = "".join(f" {name}={value}" for name, value in (settings or {}).items())
     every = [one for panel in panels for one in panel]
     own, reference = _labels(every)
-    controls = any(len(one.control) for one in every)
+    controls = any(len(one.others()[1]) for one in every)
     diverged = any((runs["status"] == DIVERGED).any() for one in every for runs in one.points.values())
     figure.suptitle(
         f"{source.title}{f', with{changed}' if changed else ''}\n"
@@ -85,8 +85,8 @@ def draw(
 
 def _labels(drawn: Sequence[Sweep]) -> tuple[str, str]:
     """Of the method and of its reference."""
-    reference = next((one.reference.iloc[0]["label"] for one in drawn if len(one.reference)), drawn[0].source.reference)
-    return str(drawn[0].run["label"]), str(reference)
+    references = [runs.iloc[0]["label"] for one in drawn if len(runs := one.others()[0])]
+    return str(drawn[0].run["label"]), str(next(iter(references), drawn[0].source.reference))
 
 
 def _draw(panel: Axes, source: PublishedSweep, lines: Sequence[Sweep]) -> None:
@@ -119,9 +119,10 @@ def _draw(panel: Axes, source: PublishedSweep, lines: Sequence[Sweep]) -> None:
                 capsize=3,
             )
         _mark_diverged(panel, points, look, number)
+        plain, control = one.others()
         for runs, dashes, what, x in (
-            (one.reference, PLAIN, "", values[0] / 1.3),
-            (one.control, CONTROL, ", control", values[-1] * 1.3),
+            (plain, PLAIN, "", values[0] / 1.3),
+            (control, CONTROL, ", control", values[-1] * 1.3),
         ):
             if len(runs) and (way := summary(runs))["top1_mean"] is not None:
                 _level(panel, way, dashes, look, x, f"{reference}{what} ({one.network})")

@@ -23,11 +23,15 @@ WAYS = {"paper": "the paper's", "validation": "by validation", "test": "best by 
 
 @dataclass(frozen=True)
 class Choice:
-    """One way to choose: the value, or None where it cannot be chosen, and its runs, which may be none."""
+    """One way to choose: the value, or None where it cannot be chosen, and its runs, which may be none.
+
+    others: what it is compared with, the runs of the reference and of its control, at its own precision if run at it.
+    """
 
     way: str  # of WAYS
     value: float | None
     runs: pd.DataFrame
+    others: tuple[pd.DataFrame, pd.DataFrame]
 
 
 def validation(runs: pd.DataFrame) -> dict[str, Any] | None:
@@ -56,11 +60,13 @@ def choices(one: Sweep) -> list[Choice]:
         "validation": _best(measured if len(measured) == len(shared) else {}),
         "test": _best({value: summary(runs)["top1_mean"] for value, runs in shared.items()}),
     }
-    nothing = one.reference[:0]
-    return [
-        Choice(way, value, nothing if value is None else one.points.get(value, nothing))
-        for way, value in chosen.items()
-    ]
+    made, nothing = [], one.table.nothing
+    for way, value in chosen.items():
+        runs = nothing if value is None else one.points.get(value, nothing)
+        made.append(
+            Choice(way, value, runs, one.others(runs.iloc[0]["precision"]) if len(runs) else (nothing, nothing))
+        )
+    return made
 
 
 def _best(scores: Mapping[float, float]) -> float | None:
@@ -85,12 +91,12 @@ def _table(group: Sequence[Sweep], right: Right) -> Table:
     source = group[0].source
     rows = [(one, choice) for one in group for choice in choices(one)]
     alone: dict[tuple[str, str], Comparison] = {}  # one value may be chosen twice
-    for one, choice in rows:
-        for ids, runs in _against(one, choice).items():
+    for _, choice in rows:
+        for ids, runs in zip(_ids(choice), choice.others, strict=True):
             if ids not in alone and (gain := comparison(choice.runs, runs, right)):
                 alone[ids] = gain
     made = dict(zip(alone, family(list(alone.values())), strict=True))
-    compared = [[made.get(ids) for ids in _ids(one, choice)] for one, choice in rows]
+    compared = [[made.get(ids) for ids in _ids(choice)] for _, choice in rows]
     controlled = any(control for _, control in compared)
     label = _label(group)
     head = ["", source.symbol, "of", "validation", "test", f"vs {label}", *["vs its control"] * controlled]
@@ -122,29 +128,19 @@ def _table(group: Sequence[Sweep], right: Right) -> Table:
 
 
 def _rows(rows: Sequence[tuple[Sweep, Choice]]) -> dict[str, pd.DataFrame]:
-    return {
-        f"{one.network}, {WAYS[choice.way]}": pd.concat([choice.runs, one.reference, one.control])
-        for one, choice in rows
-    }
+    return {f"{one.network}, {WAYS[choice.way]}": pd.concat([choice.runs, *choice.others]) for one, choice in rows}
 
 
-def _against(one: Sweep, choice: Choice) -> dict[tuple[str, str], pd.DataFrame]:
-    """What a choice is compared with, at its own precision if it was run: the first ids of both -> the runs."""
-    if not len(choice.runs):
-        return {}
-    return {(choice.runs.iloc[0]["id"], runs.iloc[0]["id"]): runs for runs in (one.reference, one.control) if len(runs)}
-
-
-def _ids(one: Sweep, choice: Choice) -> list[tuple[str, str]]:
-    """Of a choice with the reference, and with the control; empty where there is none."""
-    own = choice.runs.iloc[0]["id"] if len(choice.runs) else ""
-    return [(own, runs.iloc[0]["id"] if len(runs) else "") for runs in (one.reference, one.control)]
+def _ids(choice: Choice) -> list[tuple[str, str]]:
+    """The first ids of a choice and of each of the others, empty where there is none."""
+    own, *others = (runs.iloc[0]["id"] if len(runs) else "" for runs in (choice.runs, *choice.others))
+    return [(own, other) for other in others]
 
 
 def _label(group: Sequence[Sweep]) -> str:
     """Of the reference."""
-    runs = [one.reference for one in group if len(one.reference)]
-    return str(runs[0].iloc[0]["label"]) if runs else group[0].source.reference
+    labels = [runs.iloc[0]["label"] for one in group if len(runs := one.others()[0])]
+    return str(next(iter(labels), group[0].source.reference))
 
 
 def _notes(group: Sequence[Sweep], reference: str) -> Iterator[str]:
@@ -192,8 +188,8 @@ def _flat(one: Sweep, choice: Choice, reference: Comparison | None, control: Com
         "row": f"{one.network}, {WAYS[choice.way]}",
         **ours,
         "method": one.source.method,
-        "backbone": one.backbone,
-        "width": one.width,
+        "backbone": one.run["backbone"],
+        "width": one.run["width"],
         "setting": one.source.setting,
         "chosen": choice.way,
         "value": choice.value,

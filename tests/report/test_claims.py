@@ -115,6 +115,15 @@ def test_above_goes_by_differences_over_enough_seeds(gains, verdict):
     assert finding.evidence[0].counts == (len(gains) >= 3)
 
 
+def test_runs_are_compared_at_their_own_precision_and_those_are_told():
+    records = runs("dfd", over(SURE), precision="bf16") + runs(LR, BASE)
+    for other, gain in (([], 1.0), (runs(LR, over((0.5,) * 3), precision="bf16", finished="2026-02-01"), 0.5)):
+        records += other
+        [finding] = judge(Above("text", "source", (pair(),)), records)
+        assert finding.evidence[0].comparison.gain == pytest.approx(gain)
+        assert list(finding.evidence[0].other["id"]) == [one.id for one in records[-3:]]
+
+
 def test_a_missing_pair_leaves_a_claim_undecided_but_one_against_it_is_enough():
     claim = Above("text", "source", (pair(), pair("vgg16")))
     for gains, verdict in ((SURE, Verdict.UNDECIDED), ([-gain for gain in SURE], Verdict.NOT_SUPPORTED)):

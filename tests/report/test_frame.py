@@ -6,9 +6,9 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 from helpers import tiny
-from helpers.records import LR, net, record
+from helpers.records import LR, diverged, net, record
 
-from lrbench.report.frame import CONDITIONS, WAY, WITHIN, classifiers, failures_of, frame, tables
+from lrbench.report.frame import CONDITIONS, SHARED, WAY, WITHIN, classifiers, conditions, failures_of, frame, tables
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import Store
 
@@ -84,15 +84,27 @@ def test_what_differs_in_a_condition_stands_in_another_table(name):
 
 def test_protocol_and_content_split_too_and_precision_does_not():
     other = [record(spec={"protocol": 1}), record(spec={"fingerprint": {"train": "3c", "test": "4d"}})]
-    assert len(tables(frame([record(), *other]))) == 3
+    split = tables(frame([record(), *other]))
+    assert len(split) == 3
+    for by in (CONDITIONS, SHARED):  # the content is named, since one name has stood for two
+        words = [conditions(table.iloc[0], by) for table in split]
+        assert len(set(words)) == 3 and all("cifar10 with content" in one for one in words)
+    assert "content" not in conditions(frame([record()]).iloc[0])
     assert len(tables(frame([record(), record(precision="bf16"), record(width=0.5), record(backbone="vgg16")]))) == 1
 
 
-def test_tables_stand_in_order():
-    runs = [record(spec={"protocol": 1}), record(dataset="svhn"), record(scale=2), record()]
+def test_tables_stand_in_order_those_of_all_images_first():
+    few = {"limit_train": 10_000, "epochs": 20}
+    runs = [record(spec={"protocol": 1}), record(dataset="svhn"), record(scale=2), record(**few), record()]
     heads = [table.iloc[0] for table in tables(frame(runs))]
-    order = [(head["protocol"], head["dataset"], head["scale"]) for head in heads]
-    assert order == [(2, "cifar10", 4), (2, "cifar10", 2), (2, "svhn", 4), (1, "cifar10", 4)]
+    order = [(head["protocol"], head["dataset"], head["scale"], head["recipe.epochs"]) for head in heads]
+    assert order == [
+        (2, "cifar10", 4, 100),
+        (2, "cifar10", 4, 20),
+        (2, "cifar10", 2, 100),
+        (2, "svhn", 4, 100),
+        (1, "cifar10", 4, 100),
+    ]
 
 
 def test_a_run_on_hr_stands_in_every_table_of_its_data_and_conditions():
@@ -119,6 +131,21 @@ def test_runs_that_failed_are_rows_and_belong_to_tables(tmp_path):
     assert failed.loc[student.id, "size"] == "8x8" and failed.loc[student.id, "why"] == "out of memory"
     [table] = tables(results)
     assert set(failures_of(results, table)["id"]) == {student.id, net_x4.id}
+
+
+def test_a_failure_that_another_version_has_made_good_is_no_row():
+    older = record().spec.model_copy(update={"version": "0"})
+    assert list(frame([record(seed=1)], [(older, "a bug")])["status"]) == ["done", "failed"]
+    assert list(frame([record()], [(older, "a bug")])["id"]) == [record().id]
+
+
+def test_runs_know_their_teachers_and_a_diverged_teacher_has_no_score():
+    student, teacher = record("dfd"), record("hr-baseline", 90.0)
+    assert list(student.spec.needs.values()) == [teacher.spec]
+    for one, top1 in ((teacher, 90.0), (diverged(teacher), None)):
+        found = frame([student, one]).set_index("id")["teacher_top1"]
+        assert found[student.id] == top1 if top1 else pd.isna(found[student.id])
+        assert pd.isna(found[one.id])
 
 
 def test_what_is_deployed_is_what_the_record_says_or_where_nothing_stands_in_front_all_parameters():

@@ -12,7 +12,7 @@ from lrbench.data.degradation import DEGRADATIONS
 from lrbench.data.importing import import_dataset
 from lrbench.errors import UserError
 from lrbench.plan.plan import plan
-from lrbench.report import curves, gallery, plots, published
+from lrbench.report import curves, figures, gallery, plots, published
 from lrbench.report.frame import frame
 from lrbench.spec.record import DataFacts, Record
 from lrbench.store.store import Store
@@ -232,6 +232,15 @@ def test_the_gallery_is_no_blank_page(toys, tmp_path):
     toys.put("sr-espcn")
     plots.save(gallery.draw("A title", toys.columns(), 2), tmp_path / "deep" / "fig3.png")
     assert imread(tmp_path / "deep" / "fig3.png").std() > 0.1
+
+
+def test_by_name_the_figure_says_which_nets_it_lacks(toys):
+    toys.put("sr-vdsr"), toys.put("sr-espcn", scale=2)
+    notes = []
+    drawn = figures.draw("fig3", frame(toys.store), toys.store, toys.data, notes.append, datasets=("toys",), images=2)
+    assert len(drawn.axes) == 2 * 4 and drawn.axes[2].get_title() == "VDSR\n8x8"
+    lacking = "{} has no column: it was not run"
+    assert notes == [f"{lacking} on what the others were".format("sr-espcn"), lacking.format("sr-srgan")]
 
 
 def test_the_title_names_the_dataset_and_each_seed_once(toys):

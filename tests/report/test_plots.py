@@ -7,12 +7,12 @@ import warnings
 
 import numpy as np
 import pytest
-from helpers.records import LR, record
+from helpers.records import LR, diverged, record
 from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
 
 from lrbench.errors import UserError
-from lrbench.report import curves, palette, plots
+from lrbench.report import curves, figures, palette, plots
 from lrbench.report.frame import frame
 from lrbench.store.store import Store
 
@@ -120,6 +120,19 @@ def test_each_term_of_a_loss_has_a_panel_which_runs_of_that_term_alone_share(sto
     assert distillation.get_ydata()[1:].tolist() == [5, 5] and np.isnan(distillation.get_ydata()[0])
 
 
+def test_a_loss_that_was_never_a_number_is_drawn_without_a_word(store):
+    put(store, 60.0)
+    lost = put(store, 70.0, "dfd")
+    text = re.sub(r"\n(\d),\d,\d", r"\n\1,nan,nan", store.curve(lost.id))
+    store.save(diverged(lost), text, store.predictions(lost.id), save_tensors({}))
+    with warnings.catch_warnings(action="error"):
+        loss, _ = drawn(store).axes
+    assert {line.get_label() for line in loss.lines} == {
+        "LR-baseline (resnet18)",
+        "DFD (resnet18), 1 of 1 diverged",
+    }
+
+
 def test_no_two_lines_look_alike_even_without_colour():
     many = palette.looks(252)
     assert len(set(many)) == 252
@@ -165,6 +178,21 @@ def test_curves_of_what_was_not_run(store, datasets, methods, message):
 def test_an_empty_store_has_no_curves(tmp_path):
     with pytest.raises(UserError, match=r"no run in .*runs; start with 'lrbench run'"):
         drawn(Store(tmp_path / "runs"))
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("fig22", {}, "did you mean 'fig2'?"),
+        ("fig2", {"images": 4}, "fig2 has no option images; it has datasets, settings"),
+        ("curves", {"settings": {"lam": 1}}, "curves has no option settings; it has datasets, methods"),
+        ("fig3", {"datasets": ("digits", "svhn")}, "one dataset; name one"),
+    ],
+)
+def test_a_figure_or_an_option_that_there_is_not_is_named(name, options, message, store):
+    put(store, 60.0)
+    with pytest.raises(UserError, match=re.escape(message)):
+        figures.draw(name, frame(store), store, store.root, print, **options)
 
 
 def figure_of_pairs(n=4):

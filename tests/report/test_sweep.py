@@ -129,9 +129,10 @@ def test_other_settings_are_other_sweeps_whose_control_is_their_own():
     [[own]] = sweep_plot.chosen(FIG_2, frame(records))
     [[longer]] = sweep_plot.chosen(FIG_2, frame(records), settings=TRAINED_ON)
     assert list(longer.points) == [1, 2]
-    assert [summary(runs)["top1_mean"] for runs in (longer.reference, longer.control)] == [40, 45]
-    assert list(own.points) == [1] and summary(own.reference)["top1_mean"] == 40
-    assert own.control.empty, "it is the reference itself: budgets are equal"
+    assert [summary(runs)["top1_mean"] for runs in longer.others()] == [40, 45]
+    reference, control = own.others()
+    assert list(own.points) == [1] and summary(reference)["top1_mean"] == 40
+    assert control.empty, "it is the reference itself: budgets are equal"
     assert "dotted" not in figure(records, settings={}).get_suptitle()
     assert "dotted" in figure(records).get_suptitle()
 
@@ -229,6 +230,17 @@ def test_without_held_out_images_nothing_is_chosen_by_validation_and_a_note_says
     assert (by["validation"]["value"], by["validation"]["top1_mean"]) == (None, None)
     assert any("not chosen by validation" in note for note in made.notes)
     assert any("not run at λ = 0.1, 0.2, 1, 5, 10" in note for note in made.notes)
+
+
+def test_a_choice_is_compared_at_its_own_precision():
+    """Of the LR-baseline fp32 was run first, and is what is drawn."""
+    records = plain({0.5: 70.0, 2.0: 71.0}, 3, precision="bf16") + baselines(60.0, 65.0, 3)
+    assert rows(records)[1]["paper"]["reference_gain"] == 11
+    records += baselines(62.0, 66.0, 3, precision="bf16", finished="2026-02-01")
+    made, by = rows(records)
+    assert by["paper"]["reference_gain"] == 9 and "Precision: bf16." in made.notes
+    [[found]] = sweep.sweeps(FIG_2, frame(records))
+    assert set(found.others()[0]["precision"]) == {"fp32"}
 
 
 def test_one_value_is_no_choice():
