@@ -1,8 +1,8 @@
 """The frame: all results as one pandas DataFrame with a row per run; every table and figure is selected from it.
 
 Columns, in this order:
-- id; experiment (what the seeds of one way of training share: the spec but for its seeds); anyhow (the same, whatever
-  the precision); label of the method, name (the label with the settings that differ from the defaults), these settings
+- id; experiment (a number that the seeds of one way of training share: what has one spec but for its seeds); anyhow (the
+  same, whatever the precision); label of the method, name (the label with the settings that differ from the defaults), these settings
   (`changes`) and the defaults, both as JSON;
 - every field of the spec, with `size`, such as "8x8", and `tested_on`, lr or hr; the settings as JSON in `config` and
   one by one as `set.NAME`; the recipe in words and as `recipe.FIELD`; `content` and `needs`: the data's fingerprint and
@@ -78,10 +78,11 @@ def frame(source: Store | Iterable[Record], failures: Iterable[tuple[RunSpec, st
     failed = [(spec, why) for spec, why in failed if _hash(spec, ("version",)) not in finished]
     sides = {(one["spec"]["dataset"], content_of(one["spec"])): one["data"]["side"] for one in contents}
     rows = [
-        (*_of_spec(one["spec"], _about(one), sides), _of_result(one), one["metrics"], _of_data(one)) for one in contents
+        (*_of_spec(one["id"], one["spec"], _about(one), sides), _of_result(one), one["metrics"], _of_data(one))
+        for one in contents
     ]
     rows += [
-        (*_of_spec(spec, naming.about(spec["method"]), sides), {"status": FAILED, "why": why}, {}, {})
+        (*_of_spec(id_of(spec), spec, naming.about(spec["method"]), sides), {"status": FAILED, "why": why}, {}, {})
         for spec, why in failed
     ]
     if not rows:
@@ -100,7 +101,10 @@ def _joined(results: pd.DataFrame) -> pd.DataFrame:
     contents = results.groupby("dataset")["content"].transform("nunique")
     several = results["dataset"] + " with content " + results["content"]
     results = results.reindex(columns=results.columns.union(USED, sort=False))  # also those that no run has measured
+    way = [*CONDITIONS, *(name for name in WAY if name != "needs")]
     return results.assign(
+        experiment=results.groupby([*way, "precision", "needs_ways"], dropna=False, sort=False).ngroup(),
+        anyhow=results.groupby([*way, "needs_anyhow"], dropna=False, sort=False).ngroup(),
         variant=several.where(contents > 1, None),
         teacher_top1=results["teacher"].map(column(done, "top1")),
         teacher_epochs=results["teacher"].map(column(done, "epochs_in_weights")),
@@ -192,14 +196,15 @@ def _about(content: Mapping[str, Any]) -> About:
 
 
 def _of_spec(
-    spec: Mapping[str, Any], about: About, sides: Mapping[tuple[str, str], int]
+    run_id: str, spec: Mapping[str, Any], about: About, sides: Mapping[tuple[str, str], int]
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """A run's columns that its spec says, its settings, its recipe."""
     content, needs, recipe = content_of(spec), spec["needs"], json.dumps(spec["recipe"])
     side = sides.get((spec["dataset"], content))
     small = side // (spec["scale"] or 1) if side else None
     changes = naming.changes(dict(sorted(spec["config"].items())), about)
-    ids = {role: id_of(need) for role, need in sorted(needs.items())}
+    known = {role: _need(json.dumps(need, sort_keys=True)) for role, need in sorted(needs.items())}
+    ids = {role: run for role, (run, _, _) in known.items()}
     derived = {
         "config": json.dumps(spec["config"], sort_keys=True),
         "fingerprint": content,
@@ -212,9 +217,9 @@ def _of_spec(
     }
     return (
         {
-            "id": id_of(dict(spec)),
-            "experiment": _hash(spec, ("seed",)),
-            "anyhow": _hash(spec, ("seed", "precision")),
+            "id": run_id,
+            "needs_ways": " ".join(f"{role}={way}" for role, (_, way, _) in known.items()),
+            "needs_anyhow": " ".join(f"{role}={way}" for role, (_, _, way) in known.items()),
             "label": about.label,
             "name": " ".join([about.label, *changes]),
             "changes": json.dumps(changes),
@@ -233,7 +238,7 @@ def _of_spec(
 
 def _of_result(content: Mapping[str, Any]) -> dict[str, Any]:
     needs, given = content["spec"]["needs"], content.get("needs_weights") or {}
-    weights = {id_of(needs[role]): digest for role, digest in given.items()}
+    weights = {_need(json.dumps(needs[role], sort_keys=True))[0]: digest for role, digest in given.items()}
     return {
         "status": content.get("status", DONE),
         "why": content.get("why"),
@@ -265,6 +270,13 @@ def _of_store(content: dict[str, Any], store: Store) -> dict[str, Any]:
 @lru_cache
 def _recipe_name(recipe: str, backbone: str) -> str:
     return recipes.name_of(Recipe.model_validate_json(recipe), backbone)
+
+
+@lru_cache(maxsize=1 << 14)  # many runs share a teacher
+def _need(text: str) -> tuple[str, str, str]:
+    """Of a needed run's spec (JSON) the id, and a hash of its way of training, and of that whatever the precision."""
+    spec = json.loads(text)
+    return id_of(spec), _hash(spec, ("seed",)), _hash(spec, ("seed", "precision"))
 
 
 def _hash(spec: Mapping[str, Any], without: Collection[str]) -> str:
