@@ -175,14 +175,18 @@ def plot(
 @results_option
 @baselines_option
 @data_option
-def report(out: Path, plugins: tuple[str, ...], data: Path | None, **stores: Any) -> None:
-    """Write a static site of every table, figure and run in the store, to be read here or put online."""
+def report(out: Path, plugins: tuple[str, ...], data: Path | None, results: Path, baselines: tuple[Path, ...]) -> None:
+    """Write a static site of every table, figure and run in the store, to be read here or put online.
+
+    Of your own runs, and of those of --baselines where it is given.
+    """
     from lrbench import api
     from lrbench.data.datasets import data_root
     from lrbench.report.site import writer
 
     _add_drafts(plugins)
-    click.echo(str(writer.write(api.open_store(**stores, warn=warn), out, data_root(data), warn)))
+    store = api.open_store(results, baselines or (api.NONE,), warn)
+    click.echo(str(writer.write(store, out, data_root(data), warn)))
 
 
 def _add_drafts(plugins: tuple[str, ...]) -> None:

@@ -93,7 +93,9 @@ class Runner:
         for spec in missing:
             if self.store.get(spec):
                 place = self.store.origin(spec.id) or self.store.root
-                self.progress(spec).note(f"{title(spec)} is in {place} without the weights that are needed: trained anew")
+                self.progress(spec).note(
+                    f"{title(spec)} is in {place} without the weights that are needed: trained anew"
+                )
         with ExitStack() as locks:
             for spec in sorted(missing, key=lambda spec: spec.id):  # in one order: no deadlock between two processes
                 locks.enter_context(self.store.training(spec.id))

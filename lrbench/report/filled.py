@@ -184,7 +184,8 @@ def _rows(row: PublishedRow, wanted: Wanted, places: Sequence[tuple[str, int]], 
         yield Row(", ".join([row.label, *told]), row.method, row.backbone, text, width, hr, tuple(cells))
     if not found:
         empty, text = tuple(Cell(top1, runs.nothing) for top1 in row.top1), json.dumps(config, sort_keys=True)
-        hr = naming.about(row.method).tested_on == "hr"
+        known = runs.table.loc[runs.table["method"] == row.method, "tested_on"]  # else its class says it
+        hr = (known.iloc[0] if len(known) else naming.about(row.method).tested_on) == "hr"
         yield Row(row.label, row.method, row.backbone, text, wanted.width or 1.0, hr, empty)
 
 
