@@ -77,6 +77,7 @@ def differing_weights(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[str
     """
     known = results.drop_duplicates("id").set_index("id")
     used: dict[str, dict[str, str]] = defaultdict(dict)  # needed run -> user -> its weights
+    role = {run: role for text in runs["needs"] for role, _, run in (one.partition("=") for one in text.split())}
     for run, text in zip(runs["id"], column(runs, "needs_weights"), strict=True):
         for need, weights in (json.loads(text) if isinstance(text, str) else {}).items():
             used[need][run] = weights
@@ -86,7 +87,7 @@ def differing_weights(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[str
         stored, given = need in known.index, list(of_user.values())
         now = known.loc[need, "weights"] if stored else max(given, key=given.count)
         if set(given) != {now}:
-            name, seed = f"run {need}", -1
+            name, seed = f"The {role[need]} {need}, which is not here", -1
             if stored:
                 name, seed = _described(known.loc[need]), int(known.loc[need, "seed"])
             seeds[name, stored].append(seed)

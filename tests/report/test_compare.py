@@ -282,7 +282,10 @@ def test_what_differs_beside_the_method_is_said_with_the_verdict(runs):
 def test_where_all_diverged_nothing_is_compared(runs):
     for seed in range(2):
         runs.add("dfd", 230, seed, lost=True), runs.add(LR, 200, seed)
-    with pytest.raises(UserError, match=r"of each seed that both have, seeds 0, 1, a run diverged: DFD diverged \(2\)"):
+    with pytest.raises(
+        UserError,
+        match=r"of each seed that both have, seeds 0, 1, a run diverged: DFD diverged \(2; predicts one class\)",
+    ):
         runs.versus("dfd", LR)
 
 
@@ -313,9 +316,7 @@ def test_other_weights_of_what_was_needed_are_noted(runs):
     runs.add("hr-baseline", 290)
     for seed in range(3):
         runs.add("dfd", 230, seed, needs_weights={"teacher": "another"}), runs.add(LR, 200, seed)
-    said = (
-        "HR-baseline (resnet18) on cifar10 32x32, seed 0: trained more than once, to different weights. 1 of the 1 runs"
-    )
+    said = "HR-baseline (resnet18) on cifar10 HR, seed 0: trained more than once, to different weights. 1 of the 1 runs"
     assert said in str(runs.versus("dfd", LR))
 
 

@@ -291,8 +291,8 @@ def test_runs_of_one_id_with_other_weights_are_noted():
     )
     vgg = {"backbone": "vgg16"}
     pair = learned_from("aa", **vgg), learned_from("bb", scale=2, **vgg)  # two that differ, of a teacher that is gone
-    needed = pair[0].spec.needs["teacher"].id
-    assert f"run {needed}: trained more than once, to different weights. 1 of the 2 runs" in render([table(pair)])
+    gone = f"The teacher {pair[0].spec.needs['teacher'].id}, which is not here"
+    assert f"{gone}: trained more than once, to different weights. 1 of the 2 runs" in render([table(pair)])
 
 
 def test_alexnets_own_learning_rate_is_the_same_recipe():
