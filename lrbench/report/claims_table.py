@@ -9,15 +9,13 @@ import pandas as pd
 
 from lrbench.report import claims, frame, notes
 from lrbench.report.claims import Claim, Evidence, Finding
-from lrbench.report.compare import SEEDS, Comparison, Right, numbers
+from lrbench.report.compare import SEEDS, Right, numbers
 from lrbench.report.formats import Table
 from lrbench.report.frame import DIVERGED, FAILED, SHARED
-from lrbench.report.groups import DASH, Runs, joined, summary
+from lrbench.report.groups import DASH, Runs, gain, joined, summary
 from lrbench.report.stats import CHANCE
 
 TITLE, EVIDENCE = "Claims", "Claims: the evidence"
-HEAD = ["", "compared", "verdict", "seeds enough", "diverged", "why"]
-EVIDENCE_HEAD = ["", "compared", "difference", "epochs", "p", "p (Holm)"]
 
 
 def tables(wanted: Sequence[Claim], results: pd.DataFrame, right: Right) -> list[Table]:
@@ -33,25 +31,14 @@ def tables(wanted: Sequence[Claim], results: pd.DataFrame, right: Right) -> list
     return made
 
 
-def difference(comparison: Comparison | None) -> str:
-    """Such as "+1.39 [+0.52, +2.26] (3)": points, their 95% interval over seeds and images, seeds."""
-    if comparison is None:
-        return DASH
-    low, high = comparison.interval
-    return f"{comparison.gain:+.2f} [{low:+.2f}, {high:+.2f}] ({len(comparison.seeds)}{comparison.left_out})"
-
-
 def _verdicts(runs: Runs, findings: Sequence[Finding]) -> Table:
-    lines = [
-        [
-            one.claim.text,
-            one.against,
-            str(one.verdict),
-            f"{one.enough} of {len(one.evidence)}",
-            str(one.diverged or DASH),
-            one.why,
-        ]
-        for one in findings
+    columns = [
+        ("", [one.claim.text for one in findings], [joined(_ids(one.evidence)) for one in findings]),
+        ("compared", [one.against for one in findings], None),
+        ("verdict", [str(one.verdict) for one in findings], None),
+        ("seeds enough", [f"{one.enough} of {len(one.evidence)}" for one in findings], None),
+        ("diverged", [str(one.diverged or DASH) for one in findings], None),
+        ("why", [one.why for one in findings], None),
     ]
     said = [
         "A claim is over ways of training: a difference counts where the two share "
@@ -65,10 +52,7 @@ def _verdicts(runs: Runs, findings: Sequence[Finding]) -> Table:
         *notes.failed(_failed(runs, findings)),
         *dict.fromkeys(f"{one.claim.text}: {one.claim.source}." for one in findings),
     ]
-    behind = [[tuple(_ids(one.evidence)), *[()] * 5] for one in findings]
-    return Table(
-        TITLE, _under(runs.table), pd.DataFrame(lines, columns=HEAD), said, runs=pd.DataFrame(behind, columns=HEAD)
-    )
+    return Table.of(TITLE, _under(runs.table), columns, said)
 
 
 def _failed(runs: Runs, findings: Sequence[Finding]) -> pd.DataFrame:
@@ -81,10 +65,15 @@ def _failed(runs: Runs, findings: Sequence[Finding]) -> pd.DataFrame:
 
 def _evidence(runs: pd.DataFrame, findings: Sequence[Finding]) -> Table:
     every = [(finding, one) for finding in findings for one in finding.evidence]
-    lines = [
-        [one.label, finding.against, difference(one.comparison), _epochs(one), *_p(one.comparison)]
-        for finding, one in every
-        if one.comparison
+    flat = [_flat(runs, finding, one) for finding, one in every]
+    shown = [(row, one) for row, (_, one) in zip(flat, every, strict=True) if one.comparison]
+    columns = [
+        ("", [row["pair"] for row, _ in shown], [joined(_ids([one])) for _, one in shown]),
+        ("compared", [row["compared"] for row, _ in shown], None),
+        ("difference", [gain(row, "other") for row, _ in shown], None),
+        ("epochs", [" and ".join(map(str, dict.fromkeys(one.budgets))) or DASH for _, one in shown], None),
+        ("p", [f"{row['other_p']:.2g}" for row, _ in shown], None),
+        ("p (Holm)", [DASH if pd.isna(p := row["other_p_holm"]) else f"{p:.2g}" for row, _ in shown], None),
     ]
     said = [
         "Difference: mean in points over the seeds that both have, its 95% interval over seeds and images, and their "
@@ -94,24 +83,7 @@ def _evidence(runs: pd.DataFrame, findings: Sequence[Finding]) -> Table:
         *notes.precisions({one.label: pd.concat([one.mine, one.other]) for _, one in every}),
         *notes.origins(pd.concat([runs[:0], *(side for _, one in every for side in (one.mine, one.other))])),
     ]
-    behind = [[tuple(_ids([one])), *[()] * 5] for _, one in every if one.comparison]
-    return Table(
-        EVIDENCE,
-        _under(runs),
-        pd.DataFrame(lines, columns=EVIDENCE_HEAD),
-        said,
-        lambda: pd.DataFrame([_flat(runs, finding, one) for finding, one in every]),
-        pd.DataFrame(behind, columns=EVIDENCE_HEAD),
-    )
-
-
-def _p(comparison: Comparison | None) -> list[str]:
-    raw, corrected = (comparison.p, comparison.corrected) if comparison else (None, None)
-    return [DASH if p is None else f"{p:.2g}" for p in (raw, corrected)]
-
-
-def _epochs(one: Evidence) -> str:
-    return " and ".join(map(str, dict.fromkeys(one.budgets))) or DASH
+    return Table.of(EVIDENCE, _under(runs), columns, said, lambda: pd.DataFrame(flat))
 
 
 def _ids(evidence: Sequence[Evidence]) -> list[str]:

@@ -38,6 +38,22 @@ class Table:
     long: Callable[[], pd.DataFrame] = field(default=pd.DataFrame, repr=False)
     runs: pd.DataFrame | None = field(default=None, repr=False)
 
+    @classmethod
+    def of(
+        cls,
+        title: str,
+        conditions: str,
+        columns: Sequence[tuple[str, Sequence[str], Sequence[str] | None]],
+        notes: Iterable[str] = (),
+        long: Callable[[], pd.DataFrame] = pd.DataFrame,
+    ) -> Table:
+        """From columns: a name, the text of each row, and the ids of the runs behind each, with spaces; None: no runs."""
+        names = [name for name, *_ in columns]
+        shown = pd.DataFrame(list(zip(*(texts for _, texts, _ in columns), strict=True)), columns=names)
+        behind = [[tuple(one.split()) for one in ids] if ids else [()] * len(shown) for _, _, ids in columns]
+        runs = pd.DataFrame(list(zip(*behind, strict=True)), columns=names)
+        return cls(title, conditions, shown, list(notes), long, runs)
+
     @cached_property
     def numbers(self) -> pd.DataFrame:
         """The long form: a row per number or group of numbers; percentages and percentage points."""

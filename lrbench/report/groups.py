@@ -174,6 +174,15 @@ def score(way: Mapping[str, Any], name: str = "top1", digits: int = 2) -> str:
     return f"{text} ({'; '.join(counts)})"
 
 
+def gain(flat: Mapping[str, Any], other: str) -> str:
+    """A difference of compare.numbers: "+1.39 [+0.52, +2.26] (3)": points, their 95% interval, seeds."""
+    if pd.isna(flat[f"{other}_gain"]):
+        return DASH
+    points, low, high, n, diverged = (flat[f"{other}_{name}"] for name in ("gain", "low", "high", "n", "diverged"))
+    left_out = f"; {diverged:.0f} diverged" if diverged else ""
+    return f"{points:+.2f} [{low:+.2f}, {high:+.2f}] ({n:.0f}{left_out})"
+
+
 def control(way: pd.DataFrame, runs: Runs, references: Sequence[str]) -> tuple[str | None, pd.DataFrame]:
     """The runs of a reference that are trained like a way of training: settings that both have, network, epochs.
 

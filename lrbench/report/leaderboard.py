@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -13,12 +12,11 @@ from lrbench.report import frame, notes, published
 from lrbench.report.compare import SEEDS, Right, family, numbers
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.frame import CONDITIONS, FAILED
-from lrbench.report.groups import DASH, Defaults, Runs, comparison, control, fixed, joined, score, summary
+from lrbench.report.groups import Defaults, Runs, comparison, control, fixed, gain, joined, score, summary
 from lrbench.spec import PROTOCOL
 
 TITLE = "Leaderboard"
 MARK = "§"  # of a gain whose interval leaves out 0
-HEAD = ["", "epochs", "top-1 %", "gain", "teacher", "params", "MACs", "min"]
 NONE_YET = "Nothing has been run yet; start with `lrbench run --method NAME --dataset NAME`."
 
 
@@ -26,7 +24,7 @@ def leaderboards(results: pd.DataFrame, right: Right, references: Sequence[str])
     """One for each set of conditions. references: the methods that gains are measured against."""
     usual = frame.defaults(results)
     found = [_table(table, results, right, references, usual) for table in frame.tables(results)]
-    return found or [Table(TITLE, "no run yet", pd.DataFrame(columns=HEAD), [NONE_YET])]
+    return found or [Table(TITLE, "no run yet", pd.DataFrame(), [NONE_YET])]
 
 
 def references(warn: Callable[[str], None] = lambda message: None) -> list[str]:
@@ -51,10 +49,10 @@ def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: D
     for runs in ways:
         on_hr = runs.iloc[0]["tested_on"] == "hr"
         reference, others = (None, there.nothing) if on_hr else control(runs, there, references)
-        gain = comparison(runs, others, right)
+        found = comparison(runs, others, right)
         rows.append({"reference": reference, "reference_precision": joined(others["precision"].unique())})
-        rows[-1]["control_runs"] = joined(others.loc[others["seed"].isin(gain.seeds if gain else ()), "id"])
-        gains.append(gain)
+        rows[-1]["control_runs"] = joined(others.loc[others["seed"].isin(found.seeds if found else ()), "id"])
+        gains.append(found)
     together = iter(family([gain for gain in gains if gain]))
     made = []
     for runs, row, gain in zip(ways, rows, gains, strict=True):
@@ -84,42 +82,27 @@ def _table(
     title += f", protocol {first['protocol']}" if first["protocol"] != PROTOCOL else ""
     about = frame.conditions(first) + (f", width {widths[0]:g}" if len(widths) == 1 else "")
     rows = ways.to_dict("records")
-    runs = [
-        [tuple(f"{row['runs']} {row['diverged_runs']}".split()), (), (), tuple(row["control_runs"].split()), *[()] * 4]
-        for row in rows
+    columns = [
+        ("", [row["row"] + (f" {HR_MARK}" if row["tested_on"] == "hr" else "") for row in rows], None),
+        ("epochs", [str(row["epochs_in_weights"]) for row in rows], None),
+        ("top-1 %", [score(row) for row in rows], [f"{row['runs']} {row['diverged_runs']}" for row in rows]),
+        (
+            "gain",
+            [f"{gain(row, 'control')} {row['control_mark'] or ''}".rstrip() for row in rows],
+            [row["control_runs"] for row in rows],
+        ),
+        ("teacher", [fixed(row["teacher_top1"]) for row in rows], None),
+        ("params", [fixed(row["parameters"] and row["parameters"] / 1e6, digits=3) for row in rows], None),
+        ("MACs", [fixed(row["macs"] and row["macs"] / 1e6, digits=1) for row in rows], None),
+        ("min", [fixed(row["minutes"], digits=1) for row in rows], None),
     ]
-    return Table(
-        title,
-        about,
-        pd.DataFrame([_line(row) for row in rows], columns=HEAD),
-        list(_notes(table, ways, results)),
-        lambda: ways,
-        pd.DataFrame(runs, columns=HEAD),
-    )
+    return Table.of(title, about, columns, _notes(table, ways, results), lambda: ways)
 
 
 def _size(table: pd.DataFrame) -> str:
     """Of the images of a table, in which runs on HR images may stand too; the scale where nothing is known of them."""
     known = table.loc[table["scale"].isna() | (table["tested_on"] == "lr"), "size"].dropna()
     return str(known.iloc[0]) if len(known) else f"x{table.iloc[0]['scale']:g}"
-
-
-def _line(row: dict[str, Any]) -> list[str]:
-    compared = DASH
-    if not pd.isna(row["control_gain"]):
-        ends = f"{row['control_low']:+.2f}, {row['control_high']:+.2f}"
-        seeds = f"{row['control_n']:.0f}"
-        seeds += f"; {row['control_diverged']:.0f} diverged" if row["control_diverged"] else ""
-        compared = f"{row['control_gain']:+.2f} [{ends}] ({seeds}) {row['control_mark']}".rstrip()
-    return [
-        row["row"] + (f" {HR_MARK}" if row["tested_on"] == "hr" else ""),
-        str(row["epochs_in_weights"]),
-        score(row),
-        compared,
-        fixed(row["teacher_top1"]),
-        *(fixed(row[name] and row[name] / 1e6, digits=digits) for name, digits in (("parameters", 3), ("macs", 1))),
-        fixed(row["minutes"], digits=1),
-    ]
 
 
 def _notes(table: pd.DataFrame, ways: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:

@@ -86,14 +86,14 @@ def _table(test: pd.DataFrame, failed: pd.DataFrame) -> Table:
     first, rows = test.iloc[0], [_plain(test), *(_net(label, runs) for label, runs in _nets(test))]
     same = [failed[name] == first[name] for name in ("dataset", "content", "degradation", "scale", "set.sr_scale")]
     missed = failed[pd.concat(same, axis=1).all(axis=1)] if len(failed) else failed
-    behind = [[tuple(row["runs"].split()), *[()] * (len(HEAD) - 1)] for row in rows]
-    return Table(
+    lines = [_line(row) for row in rows]
+    texts = dict(zip(HEAD, zip(*lines, strict=True), strict=True))
+    return Table.of(
         TITLE,
         about(first),
-        pd.DataFrame([_line(row) for row in rows], columns=HEAD),
+        [(name, texts[name], [row["runs"] for row in rows] if name == HEAD[0] else None) for name in HEAD],
         [*_notes(first, rows), *notes.failed(missed)],
         lambda: pd.DataFrame([{"table": TITLE, **{name: first[name] for name in TEST}, **row} for row in rows]),
-        pd.DataFrame(behind, columns=HEAD),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
 
@@ -11,24 +11,18 @@ from lrbench.report.compare import Comparison, numbers
 from lrbench.report.filled import Filled
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.frame import SHARED, USED
-from lrbench.report.groups import DASH, fixed, score, summary
+from lrbench.report.groups import DASH, fixed, joined, score, summary
 from lrbench.report.stats import CHANCE
 
-NOTHING: tuple[str, ...] = ()
+PUBLISHED, CONTROL = "published", "vs its control"  # columns
 NOT_RUN = dict.fromkeys(summary(pd.DataFrame([dict.fromkeys(USED)]))) | {"n": 0, "diverged": 0}
 
 
 def table(filled: Filled) -> Table:
     """The table as it is read."""
-    head, lines, runs = _body(filled)
-    return Table(
-        filled.source.title,
-        filled.conditions,
-        pd.DataFrame(lines, columns=head),
-        list(_notes(filled)),
-        lambda: _long(filled),
-        pd.DataFrame(runs, columns=head),
-    )
+    columns = list(_columns(filled))
+    notes = list(_notes(filled, [name for name, *_ in columns]))
+    return Table.of(filled.source.title, filled.conditions, columns, notes, lambda: _long(filled))
 
 
 def _long(filled: Filled) -> pd.DataFrame:
@@ -42,66 +36,28 @@ def _long(filled: Filled) -> pd.DataFrame:
                 place = {"dataset": dataset, "size": f"{side // scale}x{side // scale}", "scale": scale}
                 way = {name: getattr(row, name) for name in ("method", "config", "backbone", "width")}
                 against = {"published": cell.published, "difference": cell.difference}
-                lines.append(
-                    {
-                        "table": filled.source.title,
-                        **about,
-                        **place,
-                        "row": row.label,
-                        **(ours or NOT_RUN),
-                    }
-                    | way
-                    | {"tested_on": "hr" if row.hr else "lr"}
-                    | against
-                    | numbers("reference", cell.reference)
-                    | numbers("control", cell.control)
-                    | {"control_runs": cell.control_runs}
-                )
+                against |= numbers("reference", cell.reference) | numbers("control", cell.control)
+                on = {"tested_on": "hr" if row.hr else "lr", "control_runs": cell.control_runs}
+                title = {"table": filled.source.title, **about, **place, "row": row.label}
+                lines.append(title | (ours or NOT_RUN) | way | on | against)
     return pd.DataFrame(lines)
 
 
-def _body(filled: Filled) -> tuple[list[str], list[list[str]], list[list[tuple[str, ...]]]]:
-    """Head, lines, and the ids of the runs behind each cell."""
-    head = ["", *(["epochs"] if filled.unequal_budgets else [])]
-    published, compared, controlled = _columns(filled)
-    for number, label in enumerate(filled.columns):
-        head += [label, *(["published", "difference"] if number in published else [])]
-        head += [f"vs {_reference(filled)}"] * (number in compared) + ["vs its control"] * (number in controlled)
-    lines: list[list[str]] = []
-    runs: list[list[tuple[str, ...]]] = []
-    for row in filled.rows:
-        line, behind = [row.label + (f" {HR_MARK}" if row.hr else "")], [NOTHING]
-        if filled.unequal_budgets:
-            line.append(str(row.epochs or DASH))
-        for number, cell in enumerate(row.cells):
-            ours = cell.ours
-            ids = tuple(cell.runs["id"])
-            behind += [NOTHING] * (len(line) - len(behind)) + [ids]
-            line.append(score(ours) if ours else DASH)
-            if number in published:
-                line += [fixed(cell.published), fixed(cell.difference, "+")]
-            if number in compared:
-                line.append(marked(cell.reference))
-            if number in controlled:
-                line.append(marked(cell.control))
-                behind += [NOTHING] * (len(line) - len(behind) - 1) + [tuple(cell.control_runs.split())]
-        lines.append(line)
-        runs.append(behind + [NOTHING] * (len(line) - len(behind)))
-    return head, lines, runs
-
-
-def _columns(filled: Filled) -> tuple[set[int], set[int], set[int]]:
-    """The columns with a published number, with a difference from the reference, and from a control that is another."""
-    places = [(number, cell) for row in filled.rows for number, cell in enumerate(row.cells)]
-    return (
-        {number for number, cell in places if cell.published is not None},
-        {number for number, cell in places if cell.reference},
-        {
-            number
-            for number, cell in places
-            if cell.control and (filled.unequal_budgets or cell.control is not cell.reference)
-        },
-    )
+def _columns(filled: Filled) -> Iterator[tuple[str, list[str], list[str] | None]]:
+    """Name, text, and the ids of the runs behind it; those that would say nothing are left out."""
+    yield "", [row.label + (f" {HR_MARK}" if row.hr else "") for row in filled.rows], None
+    if filled.unequal_budgets:
+        yield "epochs", [str(row.epochs or DASH) for row in filled.rows], None
+    for name, cells in zip(filled.columns, zip(*(row.cells for row in filled.rows), strict=True), strict=True):
+        yield name, [score(cell.ours) if cell.ours else DASH for cell in cells], [joined(c.runs["id"]) for c in cells]
+        if any(cell.published is not None for cell in cells):
+            yield PUBLISHED, [fixed(cell.published) for cell in cells], None
+            yield "difference", [fixed(cell.difference, "+") for cell in cells], None
+        if any(cell.reference for cell in cells):
+            yield f"vs {_reference(filled)}", [marked(cell.reference) for cell in cells], None
+        other = filled.unequal_budgets or any(cell.control is not cell.reference for cell in cells)
+        if other and any(cell.control for cell in cells):
+            yield CONTROL, [marked(cell.control) for cell in cells], [cell.control_runs for cell in cells]
 
 
 def _reference(filled: Filled) -> str:
@@ -110,14 +66,12 @@ def _reference(filled: Filled) -> str:
     return str(runs.iloc[0]["label"]) if len(runs) else str(filled.source.reference)
 
 
-def _notes(filled: Filled) -> Iterator[str]:
-    source = filled.source
+def _notes(filled: Filled, columns: Sequence[str]) -> Iterator[str]:
+    source, reference, controlled = filled.source, _reference(filled), CONTROL in columns
     yield "Ours: top-1 % on the test images, mean ± sample standard deviation over seeds (number of seeds)."
-    published, compared, controlled = _columns(filled)
-    if published:
+    if PUBLISHED in columns:
         yield f"Published: {source.source}; {source.protocol}. Difference: ours - published."
-    if compared | controlled:
-        reference = _reference(filled)
+    if controlled or f"vs {reference}" in columns:
         yield (
             f"vs {reference}{' and its control' if controlled else ''}: mean difference in points over the seeds that "
             "both have; in brackets, in how many of them it is more than chance, by McNemar's test on the stored "

@@ -9,11 +9,10 @@ from typing import Any
 import pandas as pd
 
 from lrbench.report import frame, notes
-from lrbench.report.claims_table import difference
 from lrbench.report.compare import Comparison, Right, family, numbers
 from lrbench.report.formats import Table
 from lrbench.report.frame import CONDITIONS, DIVERGED, DONE
-from lrbench.report.groups import DASH, comparison, joined, score, summary
+from lrbench.report.groups import DASH, comparison, gain, joined, score, summary
 from lrbench.report.published import PublishedSweep
 from lrbench.report.stats import summarise
 from lrbench.report.sweep import Sweep, sweeps
@@ -81,10 +80,7 @@ def tables(sources: Iterable[PublishedSweep], results: pd.DataFrame, right: Righ
             several = [one for one in group if len(one.points) > 1]
             if several:
                 found.append(_table(several, right))
-    nothing = Table(
-        "Tuned", "no run yet", pd.DataFrame(columns=[""]), ["No setting has been run at two values or more."]
-    )
-    return found or [nothing]
+    return found or [Table("Tuned", "no run yet", pd.DataFrame(), ["No setting has been run at two values or more."])]
 
 
 def _table(group: Sequence[Sweep], right: Right) -> Table:
@@ -93,42 +89,32 @@ def _table(group: Sequence[Sweep], right: Right) -> Table:
     alone: dict[tuple[str, str], Comparison] = {}  # one value may be chosen twice
     for _, choice in rows:
         for ids, runs in zip(_ids(choice), choice.others, strict=True):
-            if ids not in alone and (gain := comparison(choice.runs, runs, right)):
-                alone[ids] = gain
+            if ids not in alone and (one := comparison(choice.runs, runs, right)):
+                alone[ids] = one
     made = dict(zip(alone, family(list(alone.values())), strict=True))
     compared = [[made.get(ids) for ids in _ids(choice)] for _, choice in rows]
-    controlled = any(control for _, control in compared)
+    flat = [_flat(*row, *of_row) for row, of_row in zip(rows, compared, strict=True)]
     label = _label(group)
-    head = ["", source.symbol, "of", "validation", "test", f"vs {label}", *["vs its control"] * controlled]
-    lines, behind = [], []
-    for (one, choice), (reference, control) in zip(rows, compared, strict=True):
-        held, ran = validation(choice.runs), len(choice.runs)
-        ours = summary(choice.runs) if ran else {}
-        lines.append(
-            [
-                f"{one.network}, {WAYS[choice.way]}",
-                DASH if choice.value is None else f"{choice.value:g}",
-                str(len(one.points)),
-                score(ours | held, "val_top1") if held else DASH,
-                score(ours) if ran else DASH,
-                difference(reference),
-                *[difference(control)] * controlled,
-            ]
-        )
-        behind.append([tuple(choice.runs["id"]), *[()] * (len(head) - 1)])
-    return Table(
-        f"Tuned: {group[0].points[next(iter(group[0].points))].iloc[0]['label']} on {group[0].place}, {source.symbol} "
-        "chosen three ways",
+    columns = [
+        ("", [row["row"] for row in flat], None),
+        (source.symbol, [DASH if row["value"] is None else f"{row['value']:g}" for row in flat], None),
+        ("of", [str(len(one.points)) for one, _ in rows], None),
+        ("validation", [score(row, "val_top1") if row["val_top1_mean"] else DASH for row in flat], None),
+        ("test", [score(row) for row in flat], [joined(choice.runs["id"]) for _, choice in rows]),
+        (f"vs {label}", [gain(row, "reference") for row in flat], None),
+    ]
+    if any(control for _, control in compared):
+        columns.append(("vs its control", [gain(row, "control") for row in flat], None))
+    with_others = {
+        row["row"]: pd.concat([choice.runs, *choice.others]) for row, (_, choice) in zip(flat, rows, strict=True)
+    }
+    return Table.of(
+        f"Tuned: {group[0].run['label']} on {group[0].place}, {source.symbol} chosen three ways",
         frame.conditions(group[0].run),
-        pd.DataFrame(lines, columns=head),
-        [*_notes(group, label), *notes.precisions(_rows(rows))],
-        lambda: pd.DataFrame([_flat(*row, *of_row) for row, of_row in zip(rows, compared, strict=True)]),
-        pd.DataFrame(behind, columns=head),
+        columns,
+        [*_notes(group, label), *notes.precisions(with_others)],
+        lambda: pd.DataFrame(flat),
     )
-
-
-def _rows(rows: Sequence[tuple[Sweep, Choice]]) -> dict[str, pd.DataFrame]:
-    return {f"{one.network}, {WAYS[choice.way]}": pd.concat([choice.runs, *choice.others]) for one, choice in rows}
 
 
 def _ids(choice: Choice) -> list[tuple[str, str]]:
@@ -179,7 +165,7 @@ def _notes(group: Sequence[Sweep], reference: str) -> Iterator[str]:
 def _flat(one: Sweep, choice: Choice, reference: Comparison | None, control: Comparison | None) -> dict[str, Any]:
     ours = summary(choice.runs if len(choice.runs) else next(iter(one.points.values())))
     if not len(choice.runs):
-        ours = dict.fromkeys(ours) | {"n": 0, "diverged": 0, "runs": "", "seeds": ""}
+        ours = dict.fromkeys(ours) | {"n": 0, "diverged": 0, "one_class": "", "runs": "", "seeds": ""}
     held = validation(choice.runs) or {"val_top1_mean": None, "val_top1_sd": None}
     return {
         "table": "Tuned",
