@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from html import escape
@@ -47,7 +47,7 @@ class Table:
         notes: Iterable[str] = (),
         long: Callable[[], pd.DataFrame] = pd.DataFrame,
     ) -> Table:
-        """From columns: a name, the text of each row, and the ids of the runs behind each, with spaces; None: no runs."""
+        """From columns: a name, the text of each row, and the ids of the runs behind each; None if there are none."""
         names = [name for name, *_ in columns]
         shown = pd.DataFrame(list(zip(*(texts for _, texts, _ in columns), strict=True)), columns=names)
         behind = [[tuple(one.split()) for one in ids] if ids else [()] * len(shown) for _, _, ids in columns]

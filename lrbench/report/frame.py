@@ -1,9 +1,9 @@
 """The frame: all results as one pandas DataFrame with a row per run; every table and figure is selected from it.
 
 Columns, in this order:
-- id; experiment (a number that the seeds of one way of training share: what has one spec but for its seeds); anyhow (the
-  same, whatever the precision); label of the method, name (the label with the settings that differ from the defaults), these settings
-  (`changes`) and the defaults, both as JSON;
+- id; experiment (a number that the seeds of one way of training share: specs that are equal but for their seeds);
+  anyhow (the same, whatever the precision); label of the method, name (the label with the settings that differ from the
+  defaults), these settings (`changes`) and the defaults, both as JSON;
 - every field of the spec, with `size`, such as "8x8", and `tested_on`, lr or hr; the settings as JSON in `config` and
   one by one as `set.NAME`; the recipe in words and as `recipe.FIELD`; `content` and `needs`: the data's fingerprint and
   the needed runs, as ids; `variant`: the dataset with its content, where one name has stood for several contents;
