@@ -45,24 +45,24 @@ def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: D
         return pd.DataFrame()
     there = Runs(tested, usual)
     ways = [runs for _, runs in tested.groupby("experiment", sort=False)]
-    rows, gains = [], []
+    alone, about = [], []
     for runs in ways:
         on_hr = runs.iloc[0]["tested_on"] == "hr"
         reference, others = (None, there.nothing) if on_hr else control(runs, there, references)
-        found = comparison(runs, others, right)
-        rows.append({"reference": reference, "reference_precision": joined(others["precision"].unique())})
-        rows[-1]["control_runs"] = joined(others.loc[others["seed"].isin(found.seeds if found else ()), "id"])
-        gains.append(found)
-    together = iter(family([gain for gain in gains if gain]))
+        one = comparison(runs, others, right)
+        compared = others[others["seed"].isin(one.seeds if one else ())]
+        said = {"reference": reference, "reference_precision": joined(others["precision"].unique())}
+        about.append(said | {"control_runs": joined(compared["id"])})
+        alone.append(one)
+    together = iter(family([one for one in alone if one]))
     made = []
-    for runs, row, gain in zip(ways, rows, gains, strict=True):
-        gain = next(together) if gain else None
-        low, high = gain.interval if gain else (0.0, 0.0)
-        mark = gain and {"control_mark": MARK if gain.of_ways and (low > 0 or high < 0) else ""}
-        first = runs.iloc[0]
-        about = {"table": TITLE, "size": _size(table), **{name: first[name] for name in CONDITIONS}}
-        about |= {"row": first["name"], "id": first["id"]}
-        made.append(about | summary(runs) | row | numbers("control", gain) | (mark or {}))
+    for runs, said, one in zip(ways, about, alone, strict=True):
+        first, gained = runs.iloc[0], next(together) if one else None
+        low, high = gained.interval if gained else (0.0, 0.0)
+        mark = {"control_mark": MARK if gained and gained.of_ways and (low > 0 or high < 0) else ""}
+        place = {"table": TITLE, "size": _size(table), **{name: first[name] for name in CONDITIONS}}
+        named = {"row": first["name"], "id": first["id"]}
+        made.append(place | named | summary(runs) | said | numbers("control", gained) | mark)
     found = pd.DataFrame(made)
     widths = found["width"].nunique() > 1
     found["row"] += [f" ({row.backbone}{f' x{row.width:g}' if widths else ''})" for row in found.itertuples()]
@@ -82,15 +82,12 @@ def _table(
     title += f", protocol {first['protocol']}" if first["protocol"] != PROTOCOL else ""
     about = frame.conditions(first) + (f", width {widths[0]:g}" if len(widths) == 1 else "")
     rows = ways.to_dict("records")
+    gains = [f"{gain(row, 'control')} {row['control_mark']}".rstrip() for row in rows]
     columns = [
         ("", [row["row"] + (f" {HR_MARK}" if row["tested_on"] == "hr" else "") for row in rows], None),
         ("epochs", [str(row["epochs_in_weights"]) for row in rows], None),
         ("top-1 %", [score(row) for row in rows], [f"{row['runs']} {row['diverged_runs']}" for row in rows]),
-        (
-            "gain",
-            [f"{gain(row, 'control')} {row['control_mark'] or ''}".rstrip() for row in rows],
-            [row["control_runs"] for row in rows],
-        ),
+        ("gain", gains, [row["control_runs"] for row in rows]),
         ("teacher", [fixed(row["teacher_top1"]) for row in rows], None),
         ("params", [fixed(row["parameters"] and row["parameters"] / 1e6, digits=3) for row in rows], None),
         ("MACs", [fixed(row["macs"] and row["macs"] / 1e6, digits=1) for row in rows], None),

@@ -363,8 +363,8 @@ def test_a_row_knows_its_runs_and_those_of_its_control(store):
     own = [put(store, "dfd", seed, 0.9, status=status).id for seed, status in enumerate(("done", "diverged"))]
     control = put(store, LR, 0).id
     assert board(store).runs.to_numpy().tolist() == [
-        [(*own,), (), (), (control,), (), (), (), ()],
-        [(control,), *[()] * 7],
+        [(), (), (*own,), (control,), (), (), (), ()],
+        [(), (), (control,), *[()] * 5],
     ]
 
 
