@@ -351,8 +351,8 @@ def test_a_difference_links_to_the_runs_that_it_was_taken_from(tmp_path):
     store, runs = stored.folder(tmp_path)
     writer.write(store, tmp_path / "site", tmp_path, lambda message: None)
     rows = [row for row in Page(tmp_path / "site" / "tables.html").rows if row[0][0].startswith("DFD (resnet18)")]
-    [[name, _, _, gain, *_]] = rows  # of the leaderboard
-    assert name[1] == [home(run) for run in runs["dfd"]]
+    [[_, _, top1, gain, *_]] = rows  # of the leaderboard
+    assert top1[1] == [home(run) for run in runs["dfd"]]
     assert gain[0].startswith("+5.00") and gain[1] == [home(run) for run in runs["lr-baseline"]]
 
 

@@ -209,7 +209,7 @@ def test_each_choice_knows_its_runs():
     records = plain({0.5: 70.0, 2.0: 71.0}, 2)
     made, by = rows(records)
     assert list(made.runs["test"]) == [tuple(by[way]["runs"].split()) for way in ("paper", "validation", "test")]
-    assert made.runs.shape == made.shown.shape and made.runs.iloc[0, 0] and not made.runs.iloc[1, 0]
+    assert made.runs.shape == made.shown.shape and made.runs["test"][0] and not made.runs["test"][1]
 
 
 def test_of_equal_validation_scores_the_smallest_value_is_chosen():
