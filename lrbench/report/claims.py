@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import pandas as pd
 
-from lrbench.errors import UserError
-from lrbench.method import naming, registry
+from lrbench.method import naming
+from lrbench.report import published
 from lrbench.report.compare import Comparison, Right, family
 from lrbench.report.frame import DIVERGED
 from lrbench.report.groups import Runs, Wanted, comparison, summary, usual_widths
@@ -143,9 +143,9 @@ class Paired(Claim):
 
     def judge(self, runs: Runs, right: Right) -> list[Finding]:
         """Against what the paper compares with, and at equal budget where that is something else."""
-        published = _at_usual_widths(self.pairs, runs)
-        equal = tuple(_at_equal_budget(pair, runs) for pair in published)
-        against = {AS_PUBLISHED: published} | ({EQUAL_BUDGET: equal} if equal != published else {})
+        as_published = _at_usual_widths(self.pairs, runs)
+        equal = tuple(_at_equal_budget(pair, runs) for pair in as_published)
+        against = {AS_PUBLISHED: as_published} | ({EQUAL_BUDGET: equal} if equal != as_published else {})
         findings = []
         for name, pairs in against.items():
             evidence = gather(pairs, runs, right)
@@ -203,33 +203,6 @@ class BestNear(Claim):
     setting: str = field(kw_only=True)
     value: float = field(kw_only=True)
     near: tuple[float, ...] = field(kw_only=True)
-
-    @classmethod
-    def over(
-        cls,
-        text: str,
-        source: str,
-        column: tuple[str, int],
-        method: str,
-        backbones: Mapping[str, str],
-        setting: str,
-        values: Sequence[float],
-        value: float,
-        near: tuple[float, ...],
-    ) -> BestNear:
-        """The claim over a grid of values. backbones: name -> label."""
-        pairs = tuple(
-            Pair(
-                f"{label}, {setting} {value:g} over {other:g}",
-                *column,
-                Wanted(method, backbone, {setting: value}),
-                Wanted(method, backbone, {setting: other}),
-            )
-            for backbone, label in backbones.items()
-            for other in values
-            if other not in (value, *near)
-        )
-        return cls(text, source, pairs, setting=setting, value=value, near=near)
 
     def judge(self, runs: Runs, right: Right) -> list[Finding]:
         evidence = gather(_at_usual_widths(self.pairs, runs), runs, right)
@@ -318,12 +291,7 @@ def _at_equal_budget(pair: Pair, runs: Runs) -> Pair:
 def installed(note: Callable[[str], None]) -> list[Claim]:
     """The claims of every plugin, in the order of their names; `note` is told of a plugin that is broken."""
     all_claims: list[Claim] = []
-    for name in registry.installed(CLAIMS):
-        try:
-            claims = registry.load(CLAIMS, "claims", name)
-        except UserError as error:
-            note(str(error))
-            continue
+    for name, claims in published.installed(CLAIMS, "claims", note):
         if isinstance(claims, list | tuple) and all(isinstance(claim, Claim) for claim in claims):
             all_claims += claims
         else:

@@ -17,7 +17,7 @@ from lrbench.errors import UserError, did_you_mean
 from lrbench.report.frame import FAILED
 from lrbench.report.headings import drawn, headings, said
 from lrbench.report.lines import read as read_curve
-from lrbench.report.palette import Look, looks
+from lrbench.report.plots import Look, looks
 from lrbench.store import Store
 from lrbench.train.training import COLUMNS
 

@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pandas as pd
 
-from lrbench.errors import UserError
-from lrbench.method import registry
 from lrbench.report import frame, notes, published
 from lrbench.report.compare import SEEDS, Right, family, numbers
 from lrbench.report.formats import HR_MARK, Table
@@ -27,15 +25,10 @@ def leaderboards(results: pd.DataFrame, right: Right, references: Sequence[str])
     return found or [Table(TITLE, "no run yet", pd.DataFrame(), [NONE_YET])]
 
 
-def references(warn: Callable[[str], None] = lambda message: None) -> list[str]:
-    """The methods that installed tables measure gains against."""
-    found = []
-    for name in registry.installed(published.TABLES):
-        try:
-            found.append(published.table(name).reference)
-        except UserError as error:
-            warn(str(error))
-    return list(dict.fromkeys(one for one in found if one))
+def references(note: Callable[[str], None] = lambda message: None) -> list[str]:
+    """The methods that installed tables measure gains against; `note` is told of a table that does not load."""
+    found = (table.reference for _, table in published.installed(published.TABLES, "table", note))
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: Defaults) -> pd.DataFrame:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+import pandas as pd
 
 WIDTH, HEIGHT = 320, 150  # of a panel, in SVG units
 SMALL = 160, 36  # of a sparkline
@@ -38,9 +39,9 @@ class Panel:
 
 
 def read(text: str) -> dict[str, list[float]]:
-    """curve.csv -> column -> values, a row an epoch; nan for what is no number."""
-    rows = list(csv.DictReader(io.StringIO(text)))
-    return {name: [_number(row[name]) for row in rows] for name in (rows[0] if rows else ()) if name != "epoch"}
+    """curve.csv -> column -> values, one per epoch; nan where an epoch has none."""
+    rows = pd.read_csv(io.StringIO(text)).drop(columns="epoch", errors="ignore")
+    return rows.astype(float).to_dict("list")
 
 
 def panels(curve: Curve) -> list[Panel]:
@@ -97,10 +98,3 @@ def _points(values: Sequence[float], low: float, high: float, size: tuple[int, i
     pieces = [piece if len(piece) > 1 else [(piece[0][0] - 3, piece[0][1]), (piece[0][0] + 3, piece[0][1])]
               for piece in pieces if piece]  # fmt: skip
     return tuple(" ".join(f"{x:.1f},{y:.1f}" for x, y in piece) for piece in pieces)
-
-
-def _number(text: str | None) -> float:
-    try:
-        return float(text or "nan")
-    except ValueError:
-        return math.nan

@@ -1,9 +1,10 @@
-"""Figures, drawn without a display."""
+"""Figures, drawn without a display: how they are saved, and looks of lines that are told apart in grey, too."""
 
 from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -11,11 +12,34 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lrbench.errors import UserError
-from lrbench.report.palette import RIGHT, WRONG
 from lrbench.store.files import write_atomic
 
+# Okabe & Ito 2008, "Color Universal Design", without the yellow, which is not seen on white
+COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1.5, 2)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
+RIGHT, WRONG = ("#009E73", "✓"), ("#D55E00", "✗")  # of a prediction: colour and mark
 SUFFIXES = (".png", ".pdf", ".svg")
 UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}  # what a file says of itself
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one line is drawn, as matplotlib takes it."""
+
+    colour: str
+    dashes: str | tuple[int, tuple[float, ...]]
+    marker: str
+
+
+def looks(n: int) -> list[Look]:
+    """For `n` lines; the first 252 are all different, neighbours in colour, dashes and marker."""
+    return [
+        Look(
+            COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)], MARKERS[i % len(MARKERS)]
+        )  # 7, 4 and 9 share no factor
+        for i in range(n)
+    ]
 
 
 def save(figure: Figure, path: Path) -> None:

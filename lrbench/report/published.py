@@ -6,7 +6,7 @@ They are plugins, of the entry-point groups `lrbench.tables` and `lrbench.figure
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -97,28 +97,18 @@ def figure(name: str) -> PublishedSweep | PublishedGallery:
     return _load(FIGURES, "figure", name, PublishedSweep, PublishedGallery)
 
 
-def gallery(name: str) -> PublishedGallery:
-    """The figure of restored images of that name. Raises UserError, as `figure` does."""
-    return _load(FIGURES, "figure", name, PublishedGallery)
-
-
-def sweep(name: str) -> PublishedSweep:
-    """The figure of a setting of that name. Raises UserError, as `figure` does."""
-    return _load(FIGURES, "figure", name, PublishedSweep)
+def installed(group: str, kind: str, note: Callable[[str], None]) -> Iterator[tuple[str, Any]]:
+    """Name and object of every plugin of a group; `note` is told of one that does not load."""
+    for name in registry.installed(group):
+        try:
+            yield name, registry.load(group, kind, name)
+        except UserError as error:
+            note(str(error))
 
 
 def sweeps(note: Callable[[str], None]) -> list[PublishedSweep]:
-    """Those of all the figures that are installed; `note` is told of one that does not load."""
-    found = []
-    for name in registry.installed(FIGURES):
-        try:
-            one = figure(name)
-        except UserError as error:
-            note(str(error))
-            continue
-        if isinstance(one, PublishedSweep):
-            found.append(one)
-    return found
+    """Those of all the figures that are installed."""
+    return [one for _, one in installed(FIGURES, "figure", note) if isinstance(one, PublishedSweep)]
 
 
 def _load(group: str, kind: str, name: str, *expected: type[Any]) -> Any:

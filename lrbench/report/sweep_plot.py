@@ -16,7 +16,7 @@ from lrbench.method import naming
 from lrbench.method.registry import config_of, method
 from lrbench.report.frame import DIVERGED, conditions
 from lrbench.report.groups import summary
-from lrbench.report.palette import Look, looks
+from lrbench.report.plots import Look, looks
 from lrbench.report.published import PublishedSweep
 from lrbench.report.sweep import Sweep, sweeps
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers.records import LR, diverged, record
 
-from lrbench.report import claims, claims_table
+from lrbench.report import claims, claims_table, published
 from lrbench.report.claims import Above, BestNear, NoGain, Pair, Verdict
 from lrbench.report.formats import FORMATS, render
 from lrbench.report.frame import SHARED, defaults, frame, tables
@@ -178,9 +178,11 @@ def test_every_value_of_a_free_setting_counts():
     assert (finding.verdict, len(finding.evidence)) == (Verdict.NOT_SUPPORTED, 2)
 
 
-NEAR = BestNear.over(
-    "text", "source", ("cifar10", 4), "dfd", {"resnet18": "R"}, "lam", (0.5, 1.0, 2.0, 5.0, 10.0), 2.0, (1.0, 5.0)
+NEAR_PAIRS = tuple(
+    Pair(f"R, lam 2 over {lam:g}", "cifar10", 4, *(Wanted("dfd", "resnet18", {"lam": one}) for one in (2.0, lam)))
+    for lam in (0.5, 10.0)
 )
+NEAR = BestNear("text", "source", NEAR_PAIRS, setting="lam", value=2.0, near=(1.0, 5.0))
 
 
 @pytest.mark.parametrize(
@@ -259,7 +261,7 @@ def test_a_broken_plugin_is_named_and_stops_nobody(monkeypatch):
         importlib.metadata.EntryPoint(name, value, claims.CLAIMS) for name, value in (("a", "no_module:X"), ("b", text))
     ]
     points = {point.name: [point] for point in [*broken, *own]}
-    monkeypatch.setattr(claims.registry, "installed", lambda group: points)
+    monkeypatch.setattr(published.registry, "installed", lambda group: points)
     notes = []
     assert len(claims.installed(notes.append)) == len(PAPER)
     assert "'a'" in notes[0] and "no_module" in notes[0] and "'b' is not a sequence" in notes[1]

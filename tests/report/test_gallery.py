@@ -17,7 +17,7 @@ from lrbench.report.frame import frame
 from lrbench.spec.record import DataFacts, Record
 from lrbench.store.store import Store
 
-FIG_3 = published.gallery("fig3")
+FIG_3 = published.figure("fig3")
 NETS = tuple(FIG_3.nets.values())
 SHOWN = 5  # restored images that are kept with a record here
 CURVE = "epoch,loss,mse,train_psnr\n1,3,3,20\n2,2,2,21\n3,1,1,22\n"

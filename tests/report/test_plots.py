@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
 
 from lrbench.errors import UserError
-from lrbench.report import curves, figures, palette, plots
+from lrbench.report import curves, figures, plots
 from lrbench.report.frame import frame
 from lrbench.store.store import Store
 
@@ -134,7 +134,7 @@ def test_a_loss_that_was_never_a_number_is_drawn_without_a_word(store):
 
 
 def test_no_two_lines_look_alike_even_without_colour():
-    many = palette.looks(252)
+    many = plots.looks(252)
     assert len(set(many)) == 252
     assert len({(look.dashes, look.marker) for look in many[:36]}) == 36  # in grey
     for one, other in itertools.pairwise(many):
@@ -212,7 +212,7 @@ def test_predictions_show_each_pair_and_what_was_seen_in_it(n):
         [image] = axes.images
         assert image.get_array().shape == (side, side, 3) and image.get_interpolation() == "nearest"
     words = [[(text.get_text(), text.get_color()) for text in axes.texts] for axes in below]
-    (green, right), (red, wrong) = palette.RIGHT, palette.WRONG
+    (green, right), (red, wrong) = plots.RIGHT, plots.WRONG
     cat, hit, miss = (f"cat {right}", green), (f"{{}} {right}", green), (f"cat {wrong}", red)
     dog, owl = ((hit[0].format(animal), green) for animal in ("dog", "owl"))
     seen = [[cat] * 2, [dog, miss], [cat] * 2, [owl, miss]]

@@ -17,7 +17,7 @@ from lrbench.report.formats import FORMATS, render
 from lrbench.report.frame import frame
 from lrbench.report.groups import summary
 
-FIG_2 = published.sweep("fig2")
+FIG_2 = published.figure("fig2")
 BACKBONES = ("alexnet", "vgg16", "resnet18")
 
 

@@ -81,14 +81,7 @@ def named(name: str, found: Sequence[Table], pages: Pages) -> Named | None:
 def _of_tables(path: str, label: str, shown: Sequence[Named], missing: Sequence[str] = (), **how: Any) -> Section:
     """how: `filtered`, whether each table has a filter; `first`, the head of first columns that have none."""
     only = [one.title for one in shown] == [label]
-    content = {
-        "heading": label,
-        "tables": shown,
-        "missing": missing,
-        "only": only,
-        "filtered": False,
-        "first": "method",
-    }
+    content = dict(heading=label, tables=shown, missing=missing, only=only, filtered=False, first="method")
     entries = [*contents(shown, path), *(("", one) for one in missing)]
     return Section(path, label, TABLES, content | how, entries)
 
