@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
-from lrbench import __version__
 from lrbench.errors import UserError
 from lrbench.report import lines
 from lrbench.report.frame import FAILED, column, frame
@@ -48,7 +48,7 @@ def _write(results: pd.DataFrame, store: Store, folder: Path, data: Path, note: 
     ended = results[results["status"] != FAILED]
     related = Related(ended)
     moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
-    made = f"Made by lrbench {__version__} from {len(ended):,} runs on {moment}."
+    made = f"Made by lrbench {version('lrbench')} from {len(ended):,} runs on {moment}."
     pages = Pages(folder, made=made, cells=related.cells, experiments=related.experiments)
     in_time = finished(ended).sort_values(ascending=False, kind="stable")
     newest = [related.runs[run] for run in ended.loc[in_time.index, "id"]]
