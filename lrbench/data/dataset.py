@@ -27,12 +27,16 @@ class Split:
     labels: np.ndarray
     groups: np.ndarray | None = None
 
+    def take(self, rows: np.ndarray) -> Split:
+        """The images at some places, in their order."""
+        return Split(self.images[rows], self.labels[rows], None if self.groups is None else self.groups[rows])
+
 
 @dataclass(frozen=True)
 class DatasetInfo:
     """What a dataset is, without its images.
 
-    `side` is the images' height and width in pixels, `counts` the images a split, `fingerprint` the
+    `side` is the images' height and width in pixels, `counts` the images of each split, `fingerprint` the
     sha256 (hex) of each split's content ("train", "test", "val") and of the training images with their
     groups ("groups", where there are any); `source` says where it came from.
     """
@@ -70,7 +74,7 @@ def build(name: str, classes: tuple[str, ...], splits: Mapping[str, Split], sour
         fingerprint[part] = _sha256(digests[i] for i in order)
         if split.groups is not None:
             fingerprint["groups"] = _sha256(digests[i] + groups[i].astype("<i8").tobytes() for i in order)
-        ordered[part] = Split(images[order], split.labels[order], None if split.groups is None else groups[order])
+        ordered[part] = split.take(np.array(order))
     counts = {part: len(split.labels) for part, split in ordered.items()}
     side = ordered["train"].images.shape[1]
     return Dataset(DatasetInfo(name, classes, side, counts, fingerprint, source), ordered)
@@ -90,14 +94,14 @@ class Known:
     fingerprint: Mapping[str, str] | None = None  # of which the images of each class follow
     side: int = 32
 
-    def fault(self, info: DatasetInfo, labels: Mapping[str, np.ndarray] | None = None) -> str | None:
+    def fault(self, info: DatasetInfo, splits: Mapping[str, Split] | None = None) -> str | None:
         """What keeps `info` from being this dataset, as the end of "this is not ...", or None.
 
-        labels: split -> int64 (n,), looked at where given.
+        splits: the images, whose labels are counted where they are given.
         """
         if info.counts != self.counts:
-            whole = "the whole of " if self.larger_than(info) else ""
-            return f"{whole}{info.name} ({_sizes(info.counts)} images, not {_sizes(self.counts)})"
+            part = "the whole of " if sum(info.counts.values()) < sum(self.counts.values()) else ""
+            return f"{part}{info.name} ({_sizes(info.counts)} images, not {_sizes(self.counts)})"
         if info.side != self.side or len(info.classes) != len(self.classes):
             found = f"{info.side}x{info.side} images in {len(info.classes)} classes"
             return f"{info.name} ({found}, not {self.side}x{self.side} in {len(self.classes)})"
@@ -105,18 +109,15 @@ class Known:
             return f"{info.name} (it has groups of images: leave train_source out)"
         if self.fingerprint is not None and info.fingerprint != self.fingerprint:
             return f"{info.name} (its images or labels differ)"
-        if labels is None or self.per_class is None:
+        if splits is None or self.per_class is None:
             return None
-        for split, wanted in self.per_class.items():
-            found = np.bincount(labels[split], minlength=len(wanted)).tolist()
+        for part, wanted in self.per_class.items():
+            found = np.bincount(splits[part].labels, minlength=len(wanted)).tolist()
             for label, (n, known) in enumerate(zip(found, wanted, strict=True)):
                 if n != known:
                     name = self.classes[label]
-                    return f"{info.name} (it has {n:,} {split} images of label {label}, '{name}', not {known:,})"
+                    return f"{info.name} (it has {n:,} {part} images of label {label}, '{name}', not {known:,})"
         return None
-
-    def larger_than(self, info: DatasetInfo) -> bool:
-        return sum(info.counts.values()) < sum(self.counts.values())
 
 
 CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"

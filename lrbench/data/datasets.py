@@ -49,8 +49,7 @@ def digits() -> Dataset:
     # The set comes without a split of its own. The canonical order is as good as a shuffle.
     test = subset(pool.labels, 500)
     train = np.setdiff1d(np.arange(len(pool.labels)), test)
-    splits = {part: Split(pool.images[rows], pool.labels[rows]) for part, rows in (("train", train), ("test", test))}
-    return build("digits", classes, splits, "scikit-learn")
+    return build("digits", classes, {"train": pool.take(train), "test": pool.take(test)}, "scikit-learn")
 
 
 BUILT_IN = {"digits": digits}  # made in memory, never imported
@@ -58,11 +57,8 @@ BUILT_IN = {"digits": digits}  # made in memory, never imported
 
 def data_root(given: Path | None) -> Path:
     """The folder of the datasets: `given`, else $LRBENCH_DATA, else one in the user's cache."""
-    if given is not None:
-        return given
-    if named := os.environ.get("LRBENCH_DATA"):
-        return Path(named).expanduser()
-    return platformdirs.user_cache_path("lrbench") / "data"
+    named = os.environ.get("LRBENCH_DATA")
+    return given or (Path(named).expanduser() if named else platformdirs.user_cache_path("lrbench") / "data")
 
 
 def info(name: str, root: Path) -> DatasetInfo:
@@ -79,14 +75,14 @@ def info(name: str, root: Path) -> DatasetInfo:
 def load(name: str, root: Path) -> Dataset:
     """The dataset `name` in `root`, with all its images.
 
-    Raises UserError where there is no such dataset, it is not there yet, or its file is damaged.
+    Raises UserError as `info` does.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]()
     with _archive(name, root) as archive:
         meta = _meta(archive, name)
         splits = {split: _split(archive, split, meta) for split in meta.counts}
-        if name in KNOWN and KNOWN[name].fault(meta, {part: split.labels for part, split in splits.items()}):
+        if name in KNOWN and KNOWN[name].fault(meta, splits):
             raise ValueError("another dataset")
         return Dataset(meta, splits)
 
@@ -134,16 +130,13 @@ def _archive(name: str, root: Path) -> Iterator[Mapping[str, Any]]:
     try:
         with open(path, "rb") as file:
             archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, Mapping):  # a single array (.npy) under this name
-                raise ValueError("not an archive")
             yield archive
     except MemoryError:
         raise
     except Exception as error:
         if isinstance(error, OSError) and error.errno:  # the machine's fault, not the file's
             raise UserError(f"cannot read {path}: {error.strerror}") from error
-        # Of any kind: a flipped bit comes out of zipfile, NumPy or even Python's tokenizer, which reads
-        # the arrays' headers, and there is no list of what they raise.
+        # Of any kind: a flipped bit comes out of zipfile, NumPy or even Python's tokenizer.
         raise UserError(f"{path} is damaged or not a dataset of lrbench; make it again with {remedy}") from error
 
 
@@ -161,13 +154,11 @@ def _meta(archive: Mapping[str, Any], name: str) -> DatasetInfo:
 
 def _split(archive: Mapping[str, Any], part: str, meta: DatasetInfo) -> Split:
     """One split of the archive. Any error means that it is not as the meta says."""
-    images, labels = archive[f"{part}_images"], archive[f"{part}_labels"]
-    # The meta says whether there are groups: a damaged name in the archive must not lose them unseen.
-    grouped = part == "train" and "groups" in meta.fingerprint
-    groups = archive[f"{part}_groups"] if grouped else None
+    images, *per_image = archive[f"{part}_images"], archive[f"{part}_labels"]
+    if part == "train" and "groups" in meta.fingerprint:  # a damaged name in the archive must not lose them unseen
+        per_image.append(archive["train_groups"])
     count = meta.counts[part]
-    expected = [(images, (count, meta.side, meta.side, 3), np.uint8), (labels, (count,), np.int64)]
-    expected += [] if groups is None else [(groups, (count,), np.int64)]
-    if any(array.shape != shape or array.dtype != dtype for array, shape, dtype in expected):
+    right = images.shape == (count, meta.side, meta.side, 3) and images.dtype == np.uint8
+    if not right or any(values.shape != (count,) or values.dtype != np.int64 for values in per_image):
         raise ValueError("not the arrays that the meta describes")
-    return Split(images, labels, groups)
+    return Split(images, *per_image)

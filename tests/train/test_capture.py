@@ -31,7 +31,7 @@ from lrbench.testing import registered
 from lrbench.train import remembering
 from lrbench.train.capture import graph as capture
 from lrbench.train.capture.graph import Captured, CaptureGroup, Terms
-from lrbench.train.capture.run_state import RunState
+from lrbench.train.capture.state import RunState
 
 CPU = torch.device("cpu")
 
