@@ -34,19 +34,14 @@ class Split:
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a dataset is, without its images.
-
-    `side` is the images' height and width in pixels, `counts` the images of each split, `fingerprint` the
-    sha256 (hex) of each split's content ("train", "test", "val") and of the training images with their
-    groups ("groups", where there are any); `source` says where it came from.
-    """
+    """What a dataset is, without its images."""
 
     name: str
     classes: tuple[str, ...]
-    side: int
-    counts: dict[str, int]
-    fingerprint: dict[str, str]
-    source: str
+    side: int  # height and width of its images, in pixels
+    counts: dict[str, int]  # split -> images
+    fingerprint: dict[str, str]  # split -> sha256 (hex) of its content; "groups": of the training images with theirs
+    source: str  # where it came from
 
 
 @dataclass(frozen=True)
@@ -122,13 +117,13 @@ class Known:
 
 CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 CIFAR100_CLASSES = """
-apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
-castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
-elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
-man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
-pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
-skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
-tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"""
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
+caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
+forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
+mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
+possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
+willow_tree wolf woman worm"""
 
 KNOWN = {
     "cifar10": Known(

@@ -11,10 +11,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import platformdirs
@@ -28,8 +28,7 @@ FORMAT = 1  # of the file; a file of another format is imported again, not conve
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # what a dataset may be called: it becomes a file name
 
 
-@dataclass(frozen=True)
-class Missing:
+class Missing(NamedTuple):
     """A dataset that cannot be used yet; `why` is the line that says what to do."""
 
     name: str
@@ -89,13 +88,14 @@ def load(name: str, root: Path) -> Dataset:
 
 def available(root: Path) -> list[DatasetInfo | Missing]:
     """Every dataset that is known or imported: the known ones first, then the user's by name."""
-    found: list[DatasetInfo | Missing] = []
-    for name in _names(root):
+
+    def found(name: str) -> DatasetInfo | Missing:
         try:
-            found.append(info(name, root))
+            return info(name, root)
         except UserError as error:
-            found.append(Missing(name, str(error)))
-    return found
+            return Missing(name, str(error))
+
+    return list(map(found, _names(root)))
 
 
 def save(dataset: Dataset, root: Path) -> None:
@@ -129,8 +129,7 @@ def _archive(name: str, root: Path) -> Iterator[Mapping[str, Any]]:
         raise UserError(f"{name} is not in {root}; run {remedy}") if fetch else unknown("dataset", name, _names(root))
     try:
         with open(path, "rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            yield archive
+            yield np.load(file, allow_pickle=False)
     except MemoryError:
         raise
     except Exception as error:
@@ -141,7 +140,7 @@ def _archive(name: str, root: Path) -> Iterator[Mapping[str, Any]]:
 
 
 def _meta(archive: Mapping[str, Any], name: str) -> DatasetInfo:
-    """The archive's meta as DatasetInfo. Any error means that it does not describe `name`."""
+    """The archive's meta. Any error means that it does not describe `name`."""
     meta = json.loads(str(archive["meta"][()]))
     if meta.pop("format") != FORMAT:
         raise ValueError("another format")

@@ -20,6 +20,7 @@ from lrbench.errors import UserError, unknown
 from lrbench.store.files import TEMPORARY
 
 TIMEOUT = 15.0  # seconds without a byte; torchvision itself would wait for ever
+Read = tuple[dict[str, Split], str]  # and from where
 
 
 def fetch_dataset(name: str, root: Path) -> DatasetInfo:
@@ -38,18 +39,18 @@ def fetch_dataset(name: str, root: Path) -> DatasetInfo:
         pass  # not there, or damaged: fetch it
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=root) as folder:  # on the disk that has room for data
-        dataset = make(name, *_download(name, Path(folder)))
+        splits, source = _download(name, Path(folder))
+        dataset = make(name, splits, None, source)
     datasets.save(dataset, root)
     return dataset.info
 
 
-def _download(name: str, folder: Path) -> tuple[dict[str, Split], None, str]:
-    """The splits, no names of classes, and the source; whatever goes wrong with a download ends in one line."""
+def _download(name: str, folder: Path) -> Read:
+    """What torchvision fetches, and from where; whatever goes wrong ends in one line."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
-        splits, source = SOURCES[name](folder)
-        return splits, None, source
+        return SOURCES[name](folder)
     except (OSError, HTTPException) as error:
         why = str(error).removeprefix("<urlopen error ").removesuffix(">") or type(error).__name__
         cause: Exception = error
@@ -61,7 +62,7 @@ def _download(name: str, folder: Path) -> tuple[dict[str, Split], None, str]:
     raise UserError(f"could not fetch {name}: {' '.join(why.split())}; {other}") from cause
 
 
-def _cifar(name: str, folder: Path) -> tuple[dict[str, Split], str]:
+def _cifar(name: str, folder: Path) -> Read:
     # These files are pickles, which run code when read. torchvision compares the md5 of the archive and of each
     # file in it with constants in its source before it unpickles any: so they are what the authors published.
     import torchvision  # here, as it brings torch
@@ -72,7 +73,7 @@ def _cifar(name: str, folder: Path) -> tuple[dict[str, Split], str]:
     return splits, f"fetched from {kind.url}"
 
 
-def _svhn(folder: Path) -> tuple[dict[str, Split], str]:
+def _svhn(folder: Path) -> Read:
     import torchvision
 
     # Checked by md5 as above; torchvision has already made the label 10 of the files the digit 0.
@@ -81,7 +82,7 @@ def _svhn(folder: Path) -> tuple[dict[str, Split], str]:
     return splits, f"fetched from {parts['train'].url}"
 
 
-SOURCES: dict[str, Callable[[Path], tuple[dict[str, Split], str]]] = {
+SOURCES: dict[str, Callable[[Path], Read]] = {
     "cifar10": partial(_cifar, "CIFAR10"),
     "cifar100": partial(_cifar, "CIFAR100"),
     "svhn": _svhn,

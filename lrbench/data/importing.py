@@ -20,6 +20,11 @@ MOST_CLASSES = 65_536  # a label is at most two bytes of an image's fingerprint
 Read = tuple[dict[str, Split], tuple[str, ...] | None]  # what was read, and the classes where the source names them
 
 
+def _need(right: object, otherwise: str) -> None:
+    if not right:
+        raise UserError(otherwise)
+
+
 def import_dataset(name: str, path: Path, root: Path) -> DatasetInfo:
     """Read the dataset at `path`, check it, and write it to `root` as `name` in canonical order.
 
@@ -31,11 +36,9 @@ def import_dataset(name: str, path: Path, root: Path) -> DatasetInfo:
     Raises UserError, and writes nothing, where anything about it is wrong, or where `name` is a known
     dataset's and the content is not.
     """
-    if name in BUILT_IN:
-        raise UserError(f"{name} is built in and cannot be imported; choose a name such as 'my-{name}'")
-    if not NAME.fullmatch(name):
-        rule = "use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
-        raise UserError(f"a dataset cannot be called '{name}': {rule}")
+    _need(name not in BUILT_IN, f"{name} is built in and cannot be imported; choose a name such as 'my-{name}'")
+    rule = "use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
+    _need(NAME.fullmatch(name), f"a dataset cannot be called '{name}': {rule}")
     try:
         splits, classes = _read(path)
     except OSError as error:
@@ -71,12 +74,11 @@ def make(name: str, splits: Mapping[str, Split], classes: tuple[str, ...] | None
 def _read(path: Path) -> Read:
     if path.is_dir():
         return _read_folder(path)
-    if not path.exists():
-        raise UserError(f"{path} does not exist; give an .npz file or a folder with train/ and test/")
+    _need(path.exists(), f"{path} does not exist; give an .npz file or a folder with train/ and test/")
     if zipfile.is_zipfile(path):
         return _read_npz(path)
-    if path.suffix == ".npz":
-        raise UserError(f"{path} is not a whole .npz file (cut off, damaged or something else); get it again")
+    cut = f"{path} is not a whole .npz file (cut off, damaged or something else); get it again"
+    _need(path.suffix != ".npz", cut)
     raise UserError(f"{path} is neither an .npz file nor a folder; give one with train/ and test/ of images")
 
 
@@ -85,16 +87,15 @@ def _read_npz(path: Path) -> Read:
     wanted = [f"{part}_{kind}" for part in ("train", "test") for kind in ("images", "labels")]
     if {"val_images", "val_labels"} & arrays.keys():
         wanted += ["val_images", "val_labels"]
-    if missing := [key for key in wanted if key not in arrays]:
-        raise UserError(f"{path} has no {', '.join(missing)}; these are the keys that MedMNIST's files use")
+    missing = ", ".join(key for key in wanted if key not in arrays)
+    _need(not missing, f"{path} has no {missing}; these are the keys that MedMNIST's files use")
     splits = {part: _npz_split(path, arrays, part) for part in SPLITS if f"{part}_images" in arrays}
     for key in ("classes", "class_names"):
         if key in arrays:
-            names = arrays[key]
-            if names.ndim != 1 or names.dtype.kind != "U":
-                raise UserError(f"{key} in {path} is {names.dtype} {names.shape}: strings (classes,) are needed")
-            if len(set(names.tolist())) != len(names):
-                raise UserError(f"{key} in {path} names a class twice; give each its own name")
+            names, what = arrays[key], f"{key} in {path}"
+            are_names = names.ndim == 1 and names.dtype.kind == "U"
+            _need(are_names, f"{what} is {names.dtype} {names.shape}: strings (classes,) are needed")
+            _need(len({*names}) == len(names), f"{what} names a class twice; give each its own name")
             return splits, tuple(names.tolist())
     return splits, None
 
@@ -112,9 +113,9 @@ def _arrays(path: Path) -> dict[str, Any]:
             hint = "lrbench does not unpickle; save it as a plain array of numbers or strings"
             raise UserError(f"{key} in {path} is an array of Python objects: {hint}") from error
         raise UserError(f"{path} is damaged; get it again") from error
-    for key, value in arrays.items():
-        if not isinstance(value, np.ndarray):  # NumPy hands out the bytes of a member that is no array
-            raise UserError(f"{key} in {path} is not a NumPy array; make the file with numpy.savez")
+    for key, value in arrays.items():  # NumPy hands out the bytes of a member that is no array
+        wrong = f"{key} in {path} is not a NumPy array; make the file with numpy.savez"
+        _need(isinstance(value, np.ndarray), wrong)
     return arrays
 
 
@@ -124,66 +125,57 @@ def _npz_split(path: Path, arrays: Mapping[str, np.ndarray], part: str) -> Split
     columns = []
     for key in (f"{part}_labels", "train_source") if grouped else (f"{part}_labels",):
         columns.append(_column(arrays[key], f"{key} in {path}", may_have_more=key == "train_source"))
-        if len(columns[-1]) != len(images):
-            found = f"{len(columns[-1]):,} for {len(images):,} images"
-            raise UserError(f"{key} in {path}: {found}; one per image is needed")
+        found = f"{len(columns[-1]):,} for {len(images):,} images"
+        _need(len(columns[-1]) == len(images), f"{key} in {path}: {found}; one per image is needed")
     return Split(images, *columns)
 
 
 def _rgb(images: np.ndarray, what: str) -> np.ndarray:
     """uint8 (n, S, S, 3) from (n, S, S), (n, S, S, 1) or (n, S, S, 3)."""
-    if images.dtype != np.uint8:
-        raise UserError(f"{what} are {images.dtype}: convert them to uint8, 0 to 255")
+    _need(images.dtype == np.uint8, f"{what} are {images.dtype}: convert them to uint8, 0 to 255")
     if images.ndim == 3:
         images = images[..., None]
-    if images.ndim != 4 or images.shape[3] not in (1, 3):
-        shape = "x".join(map(str, images.shape))
-        raise UserError(f"{what} have the shape {shape}: (n, S, S), (n, S, S, 1) or (n, S, S, 3) is needed")
-    if not len(images):
-        raise UserError(f"{what} are empty; every split needs images")
-    height, width = images.shape[1:3]
-    if height != width:
-        raise UserError(f"{what} are {height}x{width}, not square; crop or pad them")
+    shape, are_images = "x".join(map(str, images.shape)), images.ndim == 4 and images.shape[3] in (1, 3)
+    _need(are_images, f"{what} have the shape {shape}: (n, S, S), (n, S, S, 1) or (n, S, S, 3) is needed")
+    n, height, width, _ = images.shape
+    _need(n, f"{what} are empty; every split needs images")
+    _need(height == width, f"{what} are {height}x{width}, not square; crop or pad them")
     return np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images
 
 
 def _column(values: np.ndarray, what: str, may_have_more: bool) -> np.ndarray:
     """int64 (n,) from integers (n,) or (n, 1); the first column of (n, k) where there may be more than one."""
-    if values.ndim == 2 and values.shape[1] > 1 and not may_have_more:
-        raise UserError(f"{what} give {values.shape[1]} labels per image (multi-label): one is needed")
-    if values.dtype.kind not in "iu" or values.ndim not in (1, 2) or 0 in values.shape[1:]:
-        raise UserError(f"{what} is {values.dtype} {values.shape}: integers (n,) or (n, 1), from 0, are needed")
+    right = values.dtype.kind in "iu" and values.ndim in (1, 2) and 0 not in values.shape[1:]
+    _need(right, f"{what} is {values.dtype} {values.shape}: integers (n,) or (n, 1), from 0, are needed")
+    each = values.size // max(1, len(values))
+    _need(each <= 1 or may_have_more, f"{what} give {each} labels per image (multi-label): one is needed")
     return (values if values.ndim == 1 else values[:, 0]).astype(np.int64)
 
 
 def _read_folder(path: Path) -> Read:
     classes = tuple(folder.name for folder in _class_folders(path / "train"))
-    if len(classes) < 2:
-        raise UserError(f"{path / 'train'} needs a folder of images for each of at least two classes")
+    _need(len(classes) > 1, f"{path / 'train'} needs a folder of images for each of at least two classes")
     parts = [part for part in SPLITS if part != "val" or (path / part).is_dir()]
     return {part: _folder_split(path / part, classes) for part in parts}, classes
 
 
 def _class_folders(path: Path) -> list[Path]:
-    if not path.is_dir():
-        raise UserError(f"{path} is missing; the folder needs train/CLASS/ and test/CLASS/ with images")
+    _need(path.is_dir(), f"{path} is missing; the folder needs train/CLASS/ and test/CLASS/ with images")
     return sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
 
 
 def _folder_split(path: Path, classes: tuple[str, ...]) -> Split:
     images, labels = list[np.ndarray](), list[int]()
     for folder in _class_folders(path):
-        if folder.name not in classes:
-            raise UserError(f"{folder} is a class that train/ does not have; add it there or take it out")
+        known = folder.name in classes
+        _need(known, f"{folder} is a class that train/ does not have; add it there or take it out")
         for file in sorted(f for f in folder.iterdir() if not f.name.startswith(".")):
             images.append(_image(file))
             labels.append(classes.index(folder.name))
             side, others = len(images[-1]), len(images[0])
-            if side != others:
-                sizes = f"{side}x{side}, where others are {others}x{others}"
-                raise UserError(f"{file} is {sizes}: all images must have one size")
-    if not images:
-        raise UserError(f"{path} has no images; they lie in a folder per class, as {path / classes[0]}")
+            sizes = f"{side}x{side}, where others are {others}x{others}"
+            _need(side == others, f"{file} is {sizes}: all images must have one size")
+    _need(images, f"{path} has no images; they lie in a folder per class, as {path / classes[0]}")
     return Split(np.stack(images), np.array(labels, np.int64))
 
 
@@ -194,41 +186,36 @@ def _image(file: Path) -> np.ndarray:
             mode, (width, height), pixels = image.mode, image.size, np.asarray(image.convert("RGB"))
     except Exception as error:  # of any kind: Pillow's decoders raise whatever damaged bytes lead to
         raise UserError(f"{file} cannot be read as an image; repair it or take it out") from error
-    if mode.startswith(("I", "F")):  # Pillow clips these to 0..255 instead of scaling them: most would come out white
-        raise UserError(f"{file} has more than 8 bits per channel; convert it to 8")
-    if width != height:
-        raise UserError(f"{file} is {width}x{height}, not square; crop or pad it")
+    # Pillow clips these modes to 0..255 instead of scaling them: most would come out white.
+    _need(not mode.startswith(("I", "F")), f"{file} has more than 8 bits per channel; convert it to 8")
+    _need(width == height, f"{file} is {width}x{height}, not square; crop or pad it")
     return pixels
 
 
 def _numbered(labels: np.ndarray) -> tuple[str, ...]:
     """Class names for labels that have none: their numbers, which must be 0..C-1."""
     present = np.unique(labels)
-    last = len(present) - 1
-    if present[0] != 0 or present[-1] != last:
-        found = f"the {last + 1} classes in train are numbered from {present[0]} to {present[-1]}"
-        raise UserError(f"{found}: renumber them 0 to {last}")
+    low, high, last = present[0], present[-1], len(present) - 1
+    found = f"the {last + 1} classes in train are numbered from {low} to {high}"
+    _need((low, high) == (0, last), f"{found}: renumber them 0 to {last}")
     return tuple(map(str, present.tolist()))
 
 
 def _check_sides(splits: Mapping[str, Split]) -> None:
     train = splits["train"].images.shape[1]
     for part, split in splits.items():
-        if (side := split.images.shape[1]) != train:
-            raise UserError(f"the {part} images are {side}x{side}, those of train {train}x{train}: make them one size")
-    if train < SMALLEST:
-        raise UserError(f"the images are {train} pixels wide; {SMALLEST} is the least")
+        sizes = f"{split.images.shape[1]}x{split.images.shape[1]}, those of train {train}x{train}"
+        _need(split.images.shape[1] == train, f"the {part} images are {sizes}: make them one size")
+    _need(train >= SMALLEST, f"the images are {train} pixels wide; {SMALLEST} is the least")
 
 
 def _check_labels(splits: Mapping[str, Split], classes: tuple[str, ...]) -> None:
-    last = len(classes) - 1
-    if not 1 <= last < MOST_CLASSES:
-        raise UserError(f"the number of classes is {last + 1}: it must lie between 2 and {MOST_CLASSES}")
+    n, last = len(classes), len(classes) - 1
+    _need(1 < n <= MOST_CLASSES, f"the number of classes is {n}: it must lie between 2 and {MOST_CLASSES}")
     for part, split in splits.items():
-        low, high = int(split.labels.min()), int(split.labels.max())
-        if low < 0 or high > last:
-            found = f"the {part} labels run from {low} to {high}"
-            raise UserError(f"{found}, but the classes of train are 0 to {last}; renumber or remove them")
-    counts = np.bincount(splits["train"].labels, minlength=len(classes))
-    for empty in np.flatnonzero(counts == 0)[:1]:
+        low, high = split.labels.min(), split.labels.max()
+        found = f"the {part} labels run from {low} to {high}"
+        wanted = f"the classes of train are 0 to {last}; renumber or remove them"
+        _need(low >= 0 and high <= last, f"{found}, but {wanted}")
+    for empty in np.flatnonzero(np.bincount(splits["train"].labels, minlength=n) == 0)[:1]:
         raise UserError(f"class '{classes[empty]}' has no training image; add some or take the class out")

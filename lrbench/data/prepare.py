@@ -71,13 +71,8 @@ def prepare(spec: RunSpec, root: Path, device: torch.device) -> Prepared:
 
     train, test = pairs("train"), pairs("test")
     val = pairs("val") if spec.select != "none" else None
-    facts = DataFacts(
-        classes=info.classes,
-        side=info.side,
-        train_images=len(train),
-        val_images=0 if val is None else len(val),
-        test_images=len(test),
-    )
+    counts = {"train_images": len(train), "val_images": len(val or ()), "test_images": len(test)}
+    facts = DataFacts(classes=info.classes, side=info.side, **counts)
     colours = kept("train", ["statistics"], lambda split: _statistics(split.images))
     mean, std = colours["mean"], np.maximum(colours["std"], 1e-3)
     return Prepared(train, val, test, facts, tuple(mean.tolist()), tuple(std.tolist()))

@@ -14,8 +14,8 @@ from lrbench.method.base import Method
 class Average:
     """w <- d * w + (1 - d) * new, over weights and floating buffers; others are copied.
 
-    d = min(decay, (1 + t) / (10 + t)) after t updates, as TensorFlow's ExponentialMovingAverage has it:
-    without this, a short training would test its random start.
+    d = min(decay, (1 + t) / (10 + t)) after t updates, as TensorFlow's ExponentialMovingAverage has it, lest a short
+    training test its random start.
     """
 
     def __init__(self, method: Method, decay: float) -> None:

@@ -34,8 +34,7 @@ def one_epoch(
 
     On the CPU each ends bit-identical to one that is trained alone. `step` is told of a member and the images of
     each of its batches; `failed` of a member that raised: unless it raises too, the others go on without that one.
-    The time is shared out equally: where networks and images are shared, it is nobody's own. capture: captures their
-    steps, on a GPU.
+    Their time is shared out equally. capture: captures their steps, on a GPU.
     """
     started, going, device = time.perf_counter(), list(members), members[0].train.y.device
 

@@ -24,8 +24,7 @@ from lrbench.train.capture.graph import Captured
 from lrbench.train.tasks import task_of
 
 TRAIN_SAMPLE = 1000  # training images that the curve's train_... is measured on, not augmented
-# of the learning curve, beside the loss terms
-COLUMNS = ("epoch", "loss", *(f"{split}_{score}" for score in ("top1", "psnr") for split in ("train", "val")))
+COLUMNS = ("epoch", "loss", "train_top1", "val_top1", "train_psnr", "val_psnr")  # of the curve, beside the loss terms
 HUGE = 1e12  # no loss is so large that still has something to say
 GREW = 1000  # times its first epoch's; a loss of more than that is not coming back
 SNAPSHOT = 1  # of a checkpoint's form; one of another form is not gone on from
@@ -45,7 +44,10 @@ class History:
 
 
 class Training:
-    """One run being trained. `snapshot` and `restore` carry it over a kill, bit for bit on the CPU."""
+    """One run being trained. `snapshot` and `restore` carry it over a kill, bit for bit on the CPU.
+
+    code: a hash of the method's; a snapshot of other code is not gone on from.
+    """
 
     def __init__(
         self,
@@ -54,11 +56,10 @@ class Training:
         train: Pairs,
         val: Pairs | None,
         epochs_before: int,
-        source: str | None = None,
+        code: str | None = None,
     ) -> None:
-        """source: a hash of the method's code; a snapshot of other code is not gone on from."""
-        self.method, self.spec, self.train, self.val, self.source = method, spec, train, val, source
-        self.epochs_before = epochs_before
+        self.method, self.spec, self.train, self.val, self.epochs_before = method, spec, train, val, epochs_before
+        self.made_by = [SNAPSHOT, spec.id, code]
         self.task = task_of(type(method))
         size = min(spec.recipe.batch_size, len(train))
         self.updates_per_epoch = len(train) // size
@@ -82,25 +83,18 @@ class Training:
     def epoch(self) -> int:
         """How many epochs have gone into the weights, those of the run they started from included.
 
-        The random numbers of the next one depend on the seed and on this, on nothing else: a student trained
-        on from another run sees new crops, and nothing is kept for that.
+        The random numbers of the next one depend on the seed and on this alone.
         """
         return self.epochs_before + self.history.epoch
 
     def batches(self) -> Iterator[Draw]:
         """Those of the next epoch."""
-        return epoch(
-            self.train,
-            self.spec.recipe,
-            self.train.scale,
-            on_grid=self.method.view == "lr",
-            generator=generator(self.spec.seed, "batches", self.epoch),
-        )
+        chance = generator(self.spec.seed, "batches", self.epoch)
+        return epoch(self.train, self.spec.recipe, self.train.scale, self.method.view == "lr", chance)
 
     def use_own_threads(self) -> None:
         """Compute, from now on, with as many threads as it was begun with."""
-        if torch.get_num_threads() != self.history.threads:
-            torch.set_num_threads(self.history.threads)
+        torch.set_num_threads(self.history.threads)
 
     def begin_epoch(self) -> None:
         """Get ready for the next epoch's batches. The runs of a group have one number of threads."""
@@ -125,9 +119,11 @@ class Training:
                 terms = self.method.step(draw.batch(self.method.reads), self.optimizers)
         if self.average:
             self.average.update(done)
-        if taken := set(terms).intersection(COLUMNS):
-            raise UserError(f"{self.method.name}: no loss term may be called '{taken.pop()}'")
         for name, term in terms.items():  # summed on the device: nothing waits for it within an epoch
+            if name in COLUMNS:
+                raise UserError(f"{self.method.name}: no loss term may be called '{name}'")
+            if shape := tuple(term.shape):
+                raise UserError(f"{self.method.name}: loss term '{name}' has shape {shape}; it must be a scalar")
             self.totals[name] = self.totals.get(name, 0.0) + term.detach().double()
 
     def end_epoch(self, seconds: float) -> None:
@@ -151,14 +147,11 @@ class Training:
             if self.val is not None:
                 score = f"val_{self.task.score}"
                 row[score] = self.task.measure(self.method, self.val)
-                if self._selects and row[score] > max((past[score] for past in history.curve), default=-1.0):
+                selects = self.spec.select == "best-epoch" and self.method.selects
+                if selects and row[score] > max((past[score] for past in history.curve), default=-1.0):
                     history.best_epoch = history.epoch
                     history.best_weights = {name: value.clone() for name, value in self.method.state_dict().items()}
         history.curve.append(row)
-
-    @property
-    def _selects(self) -> bool:
-        return self.spec.select == "best-epoch" and self.method.selects
 
     @property
     def is_captured(self) -> bool:
@@ -176,15 +169,15 @@ class Training:
 
     def diverged(self) -> str | None:
         """Why it is of no use to train on, in words; None where it is."""
-        losses = [row["loss"] for row in self.history.curve]
-        if not losses:
+        if not self.history.curve:
             return None
-        if not math.isfinite(losses[-1]):
-            return f"its loss was no number in epoch {len(losses)}"
-        if abs(losses[-1]) > HUGE:
-            return f"its loss was {losses[-1]:.3g} in epoch {len(losses)}"
-        if self.method.steady and abs(losses[-1]) > GREW * max(abs(losses[0]), 1.0):
-            return f"its loss grew from {losses[0]:.3g} in epoch 1 to {losses[-1]:.3g} in epoch {len(losses)}"
+        first, last, epoch = self.history.curve[0]["loss"], self.history.curve[-1]["loss"], len(self.history.curve)
+        if not math.isfinite(last):
+            return f"its loss was no number in epoch {epoch}"
+        if abs(last) > HUGE:
+            return f"its loss was {last:.3g} in epoch {epoch}"
+        if self.method.steady and abs(last) > GREW * max(abs(first), 1.0):
+            return f"its loss grew from {first:.3g} in epoch 1 to {last:.3g} in epoch {epoch}"
         return None
 
     @property
@@ -195,23 +188,17 @@ class Training:
     def snapshot(self) -> dict[str, Any]:
         """The whole state, as plain values and tensors."""
         return {
-            "made by": self._maker,
+            "made by": self.made_by,
             "state": vars(self.history),
             "method": dict(self.method.state_dict()),
             "average": self.average.weights if self.average else None,
             "optimizers": [one.optimizer.state_dict() for one in self.optimizers],
         }
 
-    def fits(self, snapshot: dict[str, Any]) -> bool:
-        """Whether this run can go on from a snapshot."""
-        return bool(snapshot.get("made by") == self._maker)
-
-    @property
-    def _maker(self) -> list[Any]:
-        return [SNAPSHOT, self.spec.id, self.source]
-
-    def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go on from a snapshot that fits."""
+    def restore(self, snapshot: dict[str, Any]) -> bool:
+        """Go on from a snapshot; False where it is of another run or of other code, and nothing is changed."""
+        if snapshot.get("made by") != self.made_by:
+            return False
         self.history = History(**snapshot["state"])
         self.method.load_state_dict(snapshot["method"])
         if self.average:
@@ -223,3 +210,4 @@ class Training:
                     if isinstance(value, Tensor) and value.shape == weight.shape:
                         # as the optimizer made it: on the weight's device, in the weight's memory order
                         values[name] = torch.empty_like(weight, requires_grad=False).copy_(value)
+        return True

@@ -88,10 +88,9 @@ class Captured:
 
     def _check(self, draw: Draw, optimizers: list[Optimizer]) -> Terms:
         """Train on the batch the plain way, take that back and replay the step; the plain one counts if they differ."""
-        device, method = self.group.device, self.method
-        before = RunState(method, optimizers, device)
+        before = RunState(self.method, optimizers, self.group.device)
         terms = {name: term.clone() for name, term in self._plain(draw, optimizers).items()}
-        after = RunState(method, optimizers, device)
+        after = before.later()
         before.put_back()
         try:
             images = self.group.take(draw)
@@ -103,8 +102,8 @@ class Captured:
             why = one_line(error)[:200]
         else:
             zeros = [torch.zeros_like(term) for term in terms.values()]
-            same = near([*self.terms.values()], [*terms.values()], zeros, BOUND, device)
-            same &= RunState(method, optimizers, device).is_near(after, before, BOUND)
+            same = near([*self.terms.values()], [*terms.values()], zeros, BOUND, self.group.device)
+            same &= before.later().is_near(after, before, BOUND)
             if self.terms.keys() == terms.keys() and same.item():  # the one thing in an epoch that waits for the device
                 self.checked = True
                 return self.terms

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import pickle
 import random
@@ -16,13 +17,8 @@ from torch import Tensor, nn
 from lrbench.method.base import Method, Optimizer
 from lrbench.spec.seeds import random_state, set_random_state
 
-THEMSELVES = (
-    nn.Module,
-    torch.optim.Optimizer,
-    type,
-    BuiltinFunctionType,
-    ModuleType,
-)  # looked at by themselves, or not
+# Written down as which they are: they are looked at by themselves, or never changed.
+THEMSELVES = (nn.Module, torch.optim.Optimizer, type, BuiltinFunctionType, ModuleType)
 MOVED = ("params", "lr")  # of an optimizer's parameter groups: tensors, and the rate, which a replay reads anew
 KNOWN = ("state", "param_groups", "defaults")  # of an optimizer, looked at by themselves or never changed
 
@@ -56,13 +52,11 @@ class _Look(pickle.Pickler):
             inside = value.get_state().numpy().tobytes()
         else:
             try:
-                reduced = value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
+                inside = value.__reduce_ex__(pickle.HIGHEST_PROTOCOL)
             except Exception:
                 inside = getattr(value, "__dict__", None)
-            else:
-                if not isinstance(reduced, str):
-                    return reduced
-                inside = None  # a name: there is only one
+            if isinstance(inside, tuple):
+                return inside
         return id, (id(value),), inside
 
 
@@ -113,8 +107,17 @@ class RunState:
         seen = {id(x): x for _, value in _values(method, optimizers) for x in _Look(value, device).tensors}
         others = [x for place, x in seen.items() if place not in set(map(id, [*weights, *state]))]
         self.places = [[x for x in kind if _writable(x)] for kind in (weights, others, state)]
+        self._read()
+
+    def _read(self) -> None:
         self.values = [[x.detach().clone() for x in kind] for kind in self.places]
-        self.random = random_state(device)
+        self.random = random_state(self.device)
+
+    def later(self) -> RunState:
+        """The same tensors, and the random numbers, as they are now."""
+        now = copy.copy(self)
+        now._read()
+        return now
 
     @torch.no_grad()
     def put_back(self) -> None:
@@ -142,12 +145,12 @@ def near(
 
     The answer, (), bool, is on the device: nothing has waited for it.
     """
-    same = torch.full((), [x.shape for x in found] == [x.shape for x in wanted], device=device)
+    if not [x.shape for x in found] == [x.shape for x in wanted] == [x.shape for x in start]:
+        return torch.zeros((), dtype=torch.bool, device=device)
+    same = torch.ones((), dtype=torch.bool, device=device)
     missed, moved = torch.zeros(2, dtype=torch.float64, device=device)
-    for values in zip(found, wanted, start, strict=False):
+    for values in zip(found, wanted, start, strict=True):
         one, other, before = (torch.view_as_real(x) if x.is_complex() else x for x in values)
-        if one.shape != other.shape:
-            break
         if one.is_floating_point():
             missed += _square(one, other).to(device)
             moved += _square(other, before).to(device)
