@@ -136,10 +136,9 @@ def try_out(cls: type[Method], folder: Path, settings: Mapping[str, Any] | None 
 def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Mapping[str, Any] | None = None) -> None:
     """Train a method, and the runs that it needs, on a few hundred 8x8 digits, and check the contract.
 
-    name_or_class: a name that `lrbench methods` lists, or a class that need not be installed.
-    settings: its config where it differs from the defaults. Takes seconds on one core; writes below
-    `tmp_path` only. Raises AssertionError, with a line that says what is wrong, for a method that does
-    not keep the contract, and lets through what the method itself raises.
+    name_or_class: a name that `lrbench methods` lists, or a class that need not be installed. settings: its config
+    where it differs from the defaults. Takes seconds on one core; writes below `tmp_path` only. Raises AssertionError,
+    with a line that says what is wrong, and lets through what the method or the training loop itself raises.
     """
     cls = registry.method(name_or_class) if isinstance(name_or_class, str) else name_or_class
     with registered(cls):

@@ -18,8 +18,8 @@ from lrbench.spec.recipes import Recipe
 class Crops:
     """How to crop and mirror n square images. Each is padded with black by `reach` pixels on every side.
 
-    An image lies beside its mirror on a canvas, both padded, below those before it: so a row of a crop is in one piece,
-    mirrored or not, and is copied whole, which is several times as fast as picking pixels.
+    An image lies beside its mirror on a canvas, below those before it: so a row of a crop, mirrored or not, is copied
+    in one piece, which is several times as fast as picking pixels.
     """
 
     rows: Tensor  # (n, side) int64: the pixel of the canvas at which each row of each crop starts
@@ -49,13 +49,12 @@ class Crops:
 
 
 class Draw:
-    """One batch as chance drew it: which images, and how those of each side in pixels are cropped and mirrored.
+    """One batch as chance drew it; its images are made when a run first asks for them, once for all runs of a group.
 
-    Its images are made when a run first asks for them, once for all runs of a group.
+    index: (n,) int64, places in `pairs`. crops: how images are cropped and mirrored, by their side in pixels.
     """
 
     def __init__(self, pairs: Pairs, index: Tensor, crops: Mapping[int, Crops]) -> None:
-        """index: (n,) int64, places in `pairs`. crops: by the side of the images that they are of."""
         self.pairs, self.index, self.crops = pairs, index, crops
         self._made: dict[str, tuple[Tensor, int]] = {}  # with the version of each, which tells of a change
 

@@ -1,13 +1,12 @@
 """What a dataset is: images and labels in canonical order, known by a fingerprint of their content.
 
-Inside a split the images are sorted by the sha256 of their bytes and label, so whoever makes it gets the
-same arrays: subsets, seeds and per-image predictions then mean the same thing on every machine.
+Inside a split the images are sorted by the sha256 of their bytes and label, so whoever makes it gets the same arrays.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,15 +16,11 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images uint8 (n, S, S, 3), RGB in 0..255; labels int64 (n,), 0..C-1.
+    """The images of a split, in an order."""
 
-    `groups`, int64 (n,), numbers what each image was cut from, where images share a source: images of
-    one group must not be on both sides of a validation split. None where every image stands alone.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-    groups: np.ndarray | None = None
+    images: np.ndarray  # uint8 (n, S, S, 3), RGB
+    labels: np.ndarray  # int64 (n,), 0..C-1
+    groups: np.ndarray | None = None  # int64 (n,): numbers what each image was cut from, where images share a source
 
     def take(self, rows: np.ndarray) -> Split:
         """The images at some places, in their order."""
@@ -66,17 +61,14 @@ def build(name: str, classes: tuple[str, ...], splits: Mapping[str, Split], sour
         digests = [hashlib.sha256(image.tobytes() + end).digest() for image, end in zip(images, ends, strict=True)]
         groups = np.zeros(len(digests), np.int64) if split.groups is None else split.groups
         order = sorted(range(len(digests)), key=list(zip(digests, groups.tolist(), strict=True)).__getitem__)
-        fingerprint[part] = _sha256(digests[i] for i in order)
+        fingerprint[part] = hashlib.sha256(b"".join(digests[i] for i in order)).hexdigest()
         if split.groups is not None:
-            fingerprint["groups"] = _sha256(digests[i] + groups[i].astype("<i8").tobytes() for i in order)
+            with_groups = (digests[i] + groups[i].astype("<i8").tobytes() for i in order)
+            fingerprint["groups"] = hashlib.sha256(b"".join(with_groups)).hexdigest()
         ordered[part] = split.take(np.array(order))
     counts = {part: len(split.labels) for part, split in ordered.items()}
     side = ordered["train"].images.shape[1]
     return Dataset(DatasetInfo(name, classes, side, counts, fingerprint, source), ordered)
-
-
-def _sha256(parts: Iterable[bytes]) -> str:
-    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -115,7 +107,6 @@ class Known:
         return None
 
 
-CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 CIFAR100_CLASSES = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
 caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
@@ -127,7 +118,7 @@ willow_tree wolf woman worm"""
 
 KNOWN = {
     "cifar10": Known(
-        classes=tuple(CIFAR10_CLASSES.split()),
+        classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         counts={"train": 50_000, "test": 10_000},
         fingerprint={
             "train": "6a3b2c04d0a79ce272dcdacaf0bc440275db5a8cbe3717521a28fada2ea0d2ed",

@@ -72,10 +72,7 @@ def info(name: str, root: Path) -> DatasetInfo:
 
 
 def load(name: str, root: Path) -> Dataset:
-    """The dataset `name` in `root`, with all its images.
-
-    Raises UserError as `info` does.
-    """
+    """The dataset `name` in `root`, with all its images. Raises UserError as `info` does."""
     if name in BUILT_IN:
         return BUILT_IN[name]()
     with _archive(name, root) as archive:
@@ -105,9 +102,7 @@ def save(dataset: Dataset, root: Path) -> None:
     """
     arrays: dict[str, Any] = {"meta": np.array(json.dumps({"format": FORMAT, **asdict(dataset.info)}))}
     for part, split in dataset.splits.items():
-        arrays[f"{part}_images"], arrays[f"{part}_labels"] = split.images, split.labels
-        if split.groups is not None:
-            arrays[f"{part}_groups"] = split.groups
+        arrays |= {f"{part}_{kind}": values for kind, values in vars(split).items() if values is not None}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     root.mkdir(parents=True, exist_ok=True)

@@ -91,9 +91,8 @@ def imresize(images: Images, height: int, width: int | None = None) -> Images:
     The standard of the super-resolution field. Bicubic, antialiased when an axis shrinks; width: as height. Both axes
     are done in float64 and the result is rounded once, half away from zero, and clipped to 0..255: imresize of
     im2double(I), then im2uint8. (Given uint8, MATLAB also rounds between the two axes, which moves some pixels by 1.)
-
-    Source: imresize.m, Image Processing Toolbox; BasicSR's port of it gives the same numbers.
-    Raises ValueError where an axis is empty or would be.
+    Source: imresize.m, Image Processing Toolbox; BasicSR's port of it gives the same numbers. Raises ValueError where
+    an axis is empty or would be.
     """
     count, old_height, old_width, channels = images.shape
     width = height if width is None else width
@@ -111,10 +110,7 @@ def imresize(images: Images, height: int, width: int | None = None) -> Images:
 
 
 def resize_weights(size: int, new_size: int) -> npt.NDArray[np.float64]:
-    """The matrix (new_size, size) that resizes one axis; each row sums to 1.
-
-    For integer scales that are powers of two every weight is exact in binary, and so is the result.
-    """
+    """The matrix (new_size, size) that resizes one axis; each row sums to 1. For scales of 2**k it is exact."""
     if size < 1 or new_size < 1:
         raise ValueError(f"cannot resize {size} pixels to {new_size}")
     scale = new_size / size

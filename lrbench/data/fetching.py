@@ -62,31 +62,23 @@ def _download(name: str, folder: Path) -> Read:
     raise UserError(f"could not fetch {name}: {' '.join(why.split())}; {other}") from cause
 
 
-def _cifar(name: str, folder: Path) -> Read:
-    # These files are pickles, which run code when read. torchvision compares the md5 of the archive and of each
-    # file in it with constants in its source before it unpickles any: so they are what the authors published.
+def _torchvision(kind: str, folder: Path) -> Read:
+    # CIFAR's files are pickles, which run code when read. torchvision compares the md5 of the archive and of each file
+    # in it with constants in its source before it unpickles any: so they are what the authors published.
     import torchvision  # here, as it brings torch
 
-    kind = getattr(torchvision.datasets, name)
-    parts = {"train": kind(folder, train=True, download=True), "test": kind(folder, train=False)}
+    cls = getattr(torchvision.datasets, kind)
+    if kind == "SVHN":  # whose label 10, the digit 0, torchvision has already made 0
+        parts = {part: cls(folder, split=part, download=True) for part in ("train", "test")}
+        splits = {part: Split(data.data.transpose(0, 2, 3, 1), data.labels) for part, data in parts.items()}
+        return splits, f"fetched from {parts['train'].url}"
+    parts = {"train": cls(folder, train=True, download=True), "test": cls(folder, train=False)}
     splits = {part: Split(data.data, np.array(data.targets, np.int64)) for part, data in parts.items()}
-    return splits, f"fetched from {kind.url}"
+    return splits, f"fetched from {cls.url}"
 
 
-def _svhn(folder: Path) -> Read:
-    import torchvision
-
-    # Checked by md5 as above; torchvision has already made the label 10 of the files the digit 0.
-    parts = {part: torchvision.datasets.SVHN(folder, split=part, download=True) for part in ("train", "test")}
-    splits = {part: Split(data.data.transpose(0, 2, 3, 1), data.labels) for part, data in parts.items()}
-    return splits, f"fetched from {parts['train'].url}"
-
-
-SOURCES: dict[str, Callable[[Path], Read]] = {
-    "cifar10": partial(_cifar, "CIFAR10"),
-    "cifar100": partial(_cifar, "CIFAR100"),
-    "svhn": _svhn,
-}
+KINDS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}
+SOURCES: dict[str, Callable[[Path], Read]] = {name: partial(_torchvision, kind) for name, kind in KINDS.items()}
 
 
 def _arrived(folder: Path) -> str | None:

@@ -28,13 +28,11 @@ def _need(right: object, otherwise: str) -> None:
 def import_dataset(name: str, path: Path, root: Path) -> DatasetInfo:
     """Read the dataset at `path`, check it, and write it to `root` as `name` in canonical order.
 
-    `path` is an .npz with the MedMNIST keys (train_images, train_labels, test_images, test_labels;
-    optionally val_images and val_labels, train_source whose first column numbers what each image was cut
-    from, and classes or class_names), or a folder with train/CLASS/, test/CLASS/ and optionally
-    val/CLASS/ of images. Images are uint8, square, all of one size of at least 4 pixels, grey or RGB.
-
-    Raises UserError, and writes nothing, where anything about it is wrong, or where `name` is a known
-    dataset's and the content is not.
+    `path` is an .npz with the MedMNIST keys (train_images, train_labels, test_images, test_labels; optionally
+    val_images and val_labels, train_source whose first column numbers what each image was cut from, and classes or
+    class_names), or a folder with train/CLASS/, test/CLASS/ and optionally val/CLASS/ of images. Images are uint8,
+    square, all of one size of at least 4 pixels, grey or RGB. Raises UserError, and writes nothing, where anything
+    about it is wrong, or where `name` is a known dataset's and the content is not.
     """
     _need(name not in BUILT_IN, f"{name} is built in and cannot be imported; choose a name such as 'my-{name}'")
     rule = "use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
@@ -77,8 +75,7 @@ def _read(path: Path) -> Read:
     _need(path.exists(), f"{path} does not exist; give an .npz file or a folder with train/ and test/")
     if zipfile.is_zipfile(path):
         return _read_npz(path)
-    cut = f"{path} is not a whole .npz file (cut off, damaged or something else); get it again"
-    _need(path.suffix != ".npz", cut)
+    _need(path.suffix != ".npz", f"{path} is not a whole .npz file (cut off, damaged or something else); get it again")
     raise UserError(f"{path} is neither an .npz file nor a folder; give one with train/ and test/ of images")
 
 
@@ -114,8 +111,7 @@ def _arrays(path: Path) -> dict[str, Any]:
             raise UserError(f"{key} in {path} is an array of Python objects: {hint}") from error
         raise UserError(f"{path} is damaged; get it again") from error
     for key, value in arrays.items():  # NumPy hands out the bytes of a member that is no array
-        wrong = f"{key} in {path} is not a NumPy array; make the file with numpy.savez"
-        _need(isinstance(value, np.ndarray), wrong)
+        _need(isinstance(value, np.ndarray), f"{key} in {path} is no array; make the file with numpy.savez")
     return arrays
 
 
@@ -167,8 +163,7 @@ def _class_folders(path: Path) -> list[Path]:
 def _folder_split(path: Path, classes: tuple[str, ...]) -> Split:
     images, labels = list[np.ndarray](), list[int]()
     for folder in _class_folders(path):
-        known = folder.name in classes
-        _need(known, f"{folder} is a class that train/ does not have; add it there or take it out")
+        _need(folder.name in classes, f"{folder} is a class that train/ does not have; add it there or take it out")
         for file in sorted(f for f in folder.iterdir() if not f.name.startswith(".")):
             images.append(_image(file))
             labels.append(classes.index(folder.name))

@@ -89,19 +89,18 @@ def _small(hr: np.ndarray, spec: RunSpec) -> Arrays:
 
 
 def _statistics(images: np.ndarray) -> Arrays:
-    """Mean and standard deviation of each channel in [0, 1], float64.
+    """Mean and standard deviation of each channel in [0, 1], float64, as NumPy has them over all pixels at once.
 
-    In pieces, because all pixels as float64 are eight times the images; each is added to the sum of those before,
-    pixel by pixel, as NumPy adds all at once: so they are equal to the last bit.
+    In pieces, because all pixels as float64 are eight times the images; each is added, pixel by pixel, to the sum of
+    those before, which gives the same bits.
     """
     pixels = images.reshape(-1, 3)
 
     def average(values: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-        sums = np.empty((0, 3))
+        total = np.zeros(3)
         for start in range(0, len(pixels), PIECE):
-            piece = values(pixels[start : start + PIECE] / 255)
-            sums = np.add.reduce(np.concatenate([sums, piece]), axis=0, keepdims=True)
-        return sums[0] / len(pixels)
+            total = np.vstack([total, values(pixels[start : start + PIECE] / 255)]).sum(axis=0)
+        return total / len(pixels)
 
     mean = average(lambda piece: piece)
     return {"mean": mean, "std": np.sqrt(average(lambda piece: (piece - mean) ** 2))}

@@ -26,12 +26,9 @@ def subset(labels: np.ndarray, n: int) -> np.ndarray:
 def hold_out(labels: np.ndarray, groups: np.ndarray | None, fraction: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
     """Sorted indices (train, val): `fraction` of the images in val, each class in its proportion.
 
-    `labels` (N,) are in canonical order. Every class keeps at least one training image. Where `groups`
-    (N,) are given, no group is on both sides, and proportions hold as nearly as whole groups allow.
-    Raises UserError where nothing can be held out.
+    `labels` (N,) are in canonical order. Every class keeps a training image. Where `groups` (N,) are given, no group is
+    on both sides, and proportions hold as nearly as that allows. Raises UserError where nothing can be held out.
     """
-    if not 0 < fraction < 1:
-        raise UserError(f"the fraction held out must lie between 0 and 1, not {fraction}")
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     room = counts - 1
     if not room.sum():
@@ -57,10 +54,9 @@ def _apportion(counts: np.ndarray, n: int, room: np.ndarray) -> np.ndarray:
 
 
 def _choose_groups(codes: np.ndarray, groups: np.ndarray, counts: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The groups whose images, together, come near `target` images of each class.
+    """Groups that together have about `target` images of each class, but no class's last training image.
 
-    One pass over the groups in the order of a hash of their numbers; a group is taken where it brings
-    the class counts nearer (in squared distance). None may take a class's last training image.
+    In the order of a hash of their numbers, each is taken that brings the counts nearer, in squared distance.
     """
     numbers, rows = np.unique(groups, return_inverse=True)
     table = np.zeros((len(numbers), len(counts)), np.int64)

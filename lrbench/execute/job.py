@@ -94,7 +94,7 @@ class Job:
         self.progress.stop()
         training.use_own_threads()
         training.finish()
-        why = training.diverged() or training.collapsed()
+        why = training.diverged() or training.history.collapsed
         metrics, outputs = training.task.test(method, self.data.test)
         start = self._record(self.start) if self.start else None
         if not why and not training.epochs and start and start.diverged:

@@ -74,10 +74,7 @@ def _tensors(method: Method) -> Iterator[torch.Tensor]:
 
 
 def start_from(method: Method, need: Method) -> None:
-    """Copy the weights that two methods have in common, by name, from `need` into `method`.
-
-    Raises UserError where there are none, or where one differs in shape.
-    """
+    """Copy the weights of the same name from `need` into `method`. UserError if there are none, or a shape differs."""
     own = method.state_dict()
     common = {name: value for name, value in need.state_dict().items() if name in own}
     if not common:

@@ -18,16 +18,14 @@ ASKED = ("forward", "features", "maps")
 class Remembering:
     """A frozen network that answers from memory where it is asked about the same tensor again.
 
-    So do `forward`, `features` and `maps`, its own and those of its `backbone`; all else is the network's own. Of
-    several methods that ask about one batch only the first has to wait for the answer, and none need know.
+    So do `forward`, `features` and `maps`, its own and its `backbone`'s; all else is the network's own.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self._network = network
         self._hooks = [one for part in network.modules() for one in (part._forward_hooks, part._forward_pre_hooks)]
         self._own_hooks = sum(map(len, self._hooks))
-        # State, question and answer; by the kind of question, and by whether a CUDA graph was being captured, as
-        # nothing is computed then.
+        # State, question and answer, by what was asked and whether a CUDA graph was captured: nothing is computed then.
         self._memories: dict[tuple[str, bool], tuple[object, Tensor, Any]] = {}
         if isinstance(backbone := getattr(network, "backbone", None), Backbone):
             self.backbone = Remembering(backbone)
@@ -80,9 +78,8 @@ def is_capturing(device: str) -> bool:
 
 def _can_be_kept(value: Any) -> bool:
     """Whether a tensor, or several, can be: one with a graph serves one backward only, an inference tensor none."""
-    return not torch.is_inference_mode_enabled() and all(
-        isinstance(one, Tensor) and not one.requires_grad and not one.is_inference() for one in _tensors(value)
-    )
+    tensors = all(isinstance(one, Tensor) and not (one.requires_grad or one.is_inference()) for one in _tensors(value))
+    return tensors and not torch.is_inference_mode_enabled()
 
 
 def _tensors(answer: Any) -> list[Any] | tuple[Any, ...]:

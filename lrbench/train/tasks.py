@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -125,22 +126,18 @@ def top1(predicted: Tensor, labels: Tensor) -> float:
 def quality(restored: Tensor, true: Tensor, shave: int) -> dict[str, Tensor]:
     """PSNR (dB) and SSIM of each image: psnr and ssim over RGB, psnr_y and ssim_y over luma.
 
-    restored, true: uint8 (n, H, W, 3). Over RGB the whole image counts; over luma, as SR papers report
-    it, all but `shave` pixels at each border. Returns float64 (n,) tensors on the CPU; a measure for which
-    the images are too small (SSIM wants 11 pixels) is left out. Equal to BasicSR's calculate_psnr and
-    calculate_ssim (the mean over channels, for RGB); a perfect image has 100 dB.
+    restored, true: uint8 (n, H, W, 3). Over RGB the whole image counts; over luma, as SR papers report it, all but
+    `shave` pixels at each border. Returns float64 (n,) on the CPU; a measure for which the images are too small (SSIM
+    wants 11 pixels) is left out. As BasicSR's calculate_psnr and calculate_ssim; a perfect image has 100 dB.
     """
-    parts = [_quality(a, b, shave) for a, b in zip(restored.cpu().split(CHUNK), true.cpu().split(CHUNK), strict=True)]
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def _quality(restored: Tensor, true: Tensor, shave: int) -> dict[str, Tensor]:
-    a, b = (images.permute(0, 3, 1, 2).double() for images in (restored, true))
-    found = {"psnr": psnr(a, b), "ssim": ssim(a, b)}
-    a, b = (luma(x)[..., shave : x.shape[2] - shave, shave : x.shape[3] - shave] for x in (a, b))
-    if a.numel():
-        found |= {"psnr_y": psnr(a, b), "ssim_y": ssim(a, b)}
-    return {name: values for name, values in found.items() if values is not None}
+    parts: list[dict[str, Any]] = []
+    for chunk in zip(restored.cpu().split(CHUNK), true.cpu().split(CHUNK), strict=True):
+        a, b = (images.permute(0, 3, 1, 2).double() for images in chunk)
+        parts.append({"psnr": psnr(a, b), "ssim": ssim(a, b)})
+        a, b = (luma(x)[..., shave : x.shape[2] - shave, shave : x.shape[3] - shave] for x in (a, b))
+        if a.numel():
+            parts[-1] |= {"psnr_y": psnr(a, b), "ssim_y": ssim(a, b)}
+    return {name: torch.cat([part[name] for part in parts]) for name, x in parts[0].items() if x is not None}
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:

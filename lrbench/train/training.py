@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,6 @@ from lrbench.method.backbones import Dropout
 from lrbench.method.base import Method, Optimizer
 from lrbench.spec.runspec import RunSpec
 from lrbench.spec.seeds import Stream, derive, generator
-from lrbench.train.averaging import Average
 from lrbench.train.capture.graph import Captured
 from lrbench.train.tasks import task_of
 
@@ -39,8 +38,45 @@ class History:
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
-    collapsed: str | None = None  # why what it has learnt by the last epoch is nothing
+    collapsed: str | None = None  # why what it has learnt is nothing, where the last epoch counts
     best_weights: dict[str, Tensor] | None = None  # only with select="best-epoch"
+
+
+class Average:
+    """An exponential moving average of a method's weights, to be tested in their place.
+
+    w <- d * w + (1 - d) * new, over weights and floating buffers; others are copied. d = min(decay, (1 + t) / (10 + t))
+    after t updates, as TensorFlow's ExponentialMovingAverage has it, lest a short training test its random start.
+    """
+
+    def __init__(self, method: Method, decay: float) -> None:
+        self.method, self.decay = method, decay
+        self.weights = {name: value.detach().clone() for name, value in method.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, done: int) -> None:
+        """Take in the method's weights after update number `done`, counted from 0."""
+        decay = min(self.decay, (1 + done) / (10 + done))
+        live = self.method.state_dict()
+        floating = [name for name, value in live.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.weights[name] for name in floating], [live[name] for name in floating], 1 - decay)
+        for name in live.keys() - floating:
+            self.weights[name].copy_(live[name])
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Go on from saved averages."""
+        for name, value in weights.items():
+            self.weights[name].copy_(value)
+
+    @contextmanager
+    def swapped(self) -> Iterator[None]:
+        """The method with the averaged weights, for as long as the block lasts."""
+        live = {name: value.detach().clone() for name, value in self.method.state_dict().items()}
+        self.method.load_state_dict(self.weights)
+        try:
+            yield
+        finally:
+            self.method.load_state_dict(live)
 
 
 class Training:
@@ -61,6 +97,7 @@ class Training:
         self.method, self.spec, self.train, self.val, self.epochs_before = method, spec, train, val, epochs_before
         self.made_by = [SNAPSHOT, spec.id, code]
         self.task = task_of(type(method))
+        self.epochs = spec.recipe.epochs if type(method).trains(method.config) else 0  # that it is trained for
         size = min(spec.recipe.batch_size, len(train))
         self.updates_per_epoch = len(train) // size
         self.images_per_epoch = self.updates_per_epoch * size
@@ -70,21 +107,13 @@ class Training:
         self.captured: Captured | None = None  # stands in for the method's own step
 
     @property
-    def epochs(self) -> int:
-        """How many this run is trained for: its recipe's, or none."""
-        return self.spec.recipe.epochs if type(self.method).trains(self.method.config) else 0
-
-    @property
     def done(self) -> bool:
         """Whether there is nothing more to train: the last epoch is finished, or it has diverged."""
         return self.history.epoch >= self.epochs or self.diverged() is not None
 
     @property
     def epoch(self) -> int:
-        """How many epochs have gone into the weights, those of the run they started from included.
-
-        The random numbers of the next one depend on the seed and on this alone.
-        """
+        """How many are in the weights, with those of a run they started from; chance depends on this and the seed."""
         return self.epochs_before + self.history.epoch
 
     def batches(self) -> Iterator[Draw]:
@@ -105,7 +134,7 @@ class Training:
             module.reseed(derive(self.spec.seed, "dropout", self.epoch, number))
         self.method.train()
         if self.captured:
-            self.captured.begin_epoch()
+            self.captured.checked = False
 
     def update(self, place: int, draw: Draw) -> None:
         """Train on the batch at `place` in the epoch."""
@@ -142,8 +171,6 @@ class Training:
         with self.average.swapped() if self.average else nullcontext():
             sample = self.train.first(TRAIN_SAMPLE)
             row[f"train_{self.task.score}"] = self.task.measure(self.method, sample)
-            if history.epoch == self.epochs:
-                history.collapsed = self.task.collapsed(self.method, sample)
             if self.val is not None:
                 score = f"val_{self.task.score}"
                 row[score] = self.task.measure(self.method, self.val)
@@ -151,6 +178,8 @@ class Training:
                 if selects and row[score] > max((past[score] for past in history.curve), default=-1.0):
                     history.best_epoch = history.epoch
                     history.best_weights = {name: value.clone() for name, value in self.method.state_dict().items()}
+            if history.epoch == self.epochs and history.best_epoch in (0, history.epoch):
+                history.collapsed = self.task.collapsed(self.method, sample)
         history.curve.append(row)
 
     @property
@@ -162,10 +191,6 @@ class Training:
         """Put the weights that count in place: the chosen epoch's with select="best-epoch", else the last's."""
         if counted := self.history.best_weights or (self.average and self.average.weights):
             self.method.load_state_dict(counted)
-
-    def collapsed(self) -> str | None:
-        """Why it has learnt nothing, in words; None where it has learnt something, or an earlier epoch counts."""
-        return self.history.collapsed if self.history.best_epoch in (0, self.history.epoch) else None
 
     def diverged(self) -> str | None:
         """Why it is of no use to train on, in words; None where it is."""

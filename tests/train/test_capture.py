@@ -474,7 +474,7 @@ def test_what_is_replayed_is_compared_again_in_each_epoch(notes):
         step(batches[place], optimizers)
     assert step.in_use and not notes
     step.replay = lambda: None  # it no longer does what the plain step does
-    step.begin_epoch()
+    step.checked = False  # as in a new epoch
     shared.gather([run])
     before = [weight.clone() for weight in run.parameters()]
     step(batches[6], optimizers)

@@ -1,10 +1,8 @@
 """A method's step captured in a CUDA graph and replayed: one launch instead of hundreds, and no Python.
 
-A step is first taken the plain way a few times and looked at; then it is captured. Its first replay, and that of the
-first batch of every epoch, is compared with the plain step from the same weights on the same batch. Where it cannot be
-captured, or does not do what the plain step does, the run goes on the plain way, with one warning that says why.
-
-`torch.compile` is not used: it rounds differently, and a clock would decide whether it pays.
+A step is taken the plain way a few times and looked at, then captured. Its first replay, and that of the first batch of
+every epoch, is compared with the plain step from the same weights. Where it cannot be captured or does something else,
+the run goes on the plain way, with one warning that says why. `torch.compile` is not used: it rounds differently.
 """
 
 from __future__ import annotations
@@ -37,7 +35,7 @@ class Captured:
         self.state: dict[str, Any] = {}  # of the host, after the last of these
         self.refused: str | None = None  # why it is not captured
         self.generation = -1  # of the group, when it was captured
-        self.checked = False  # in this epoch
+        self.checked = False  # in this epoch, by a replay and the plain step of one batch
         self.replay: Callable[[], None] | None = None
         self.terms: Terms = {}
         self.rates: list[Tensor] = []
@@ -59,10 +57,6 @@ class Captured:
     def in_use(self) -> bool:
         """Whether its step is captured, with those of its group as it is now."""
         return self.replay is not None and self.generation == self.group.generation
-
-    def begin_epoch(self) -> None:
-        """What is replayed is compared with the plain step again."""
-        self.checked = False
 
     def _warm(self, draw: Draw, optimizers: list[Optimizer]) -> Terms:
         if type(self.method).step is not Method.step:

@@ -24,10 +24,10 @@ KNOWN = ("state", "param_groups", "defaults")  # of an optimizer, looked at by t
 
 
 class _Look(pickle.Pickler):
-    """Writes down what a value consists of, and collects its tensors.
+    """Writes down what a value consists of, in `mark`, and collects its tensors.
 
-    A tensor is written down as which it is, not by what it holds, if it lies on `device`: that is for the captured
-    step to change. What cannot be pickled is written down by its attributes; what a C extension hides is not seen.
+    What a tensor on `device` holds is left out: the captured step changes it. What cannot be pickled is written down by
+    its attributes; what a C extension hides is not seen.
     """
 
     def __init__(self, value: Any, device: torch.device) -> None:
@@ -121,14 +121,12 @@ class RunState:
 
     @torch.no_grad()
     def put_back(self) -> None:
-        """Make all as it was."""
         for places, values in zip(self.places, self.values, strict=True):
             for place, value in zip(places, values, strict=True):
                 place.copy_(value)
         self.put_back_random()
 
     def put_back_random(self) -> None:
-        """Make the random numbers as they were."""
         set_random_state(self.random, self.device)
 
     def is_near(self, wanted: RunState, start: RunState, bound: float) -> Tensor:
