@@ -165,11 +165,13 @@ def check_config(cls: type[Method]) -> None:
     assert again == config, f"{cls.name}: the config changes on its way through JSON: {config!r} -> {again!r}"
     needs = cls.needs_of(config)
     assert all(isinstance(need, Needs) for need in needs.values()), f"{cls.name}: needs_of must give role -> Needs"
-    for about, role in (("starts_from", cls.starts_from(config)), ("restored_by", cls.restored_by(config))):
+    start, restorer = cls.starts_from(config), cls.restored_by(config)
+    for about, role in (("starts_from", start), ("restored_by", restorer)):
         assert role is None or role in needs, f"{cls.name}: {about} says '{role}', which is no role in needs_of"
-    if role is not None:
-        restores = issubclass(registry.method(needs[role].method), Restorer)
-        assert restores, f"{cls.name}: restored_by says '{role}', but {needs[role].method} is not an SR net"
+    if restorer is not None:
+        other = needs[restorer].method
+        restores = issubclass(registry.method(other), Restorer)
+        assert restores, f"{cls.name}: restored_by says '{restorer}', but {other} is not an SR net"
         assert cls.view == "up", f"{cls.name}: restored images are seen as 'up', and its view is '{cls.view}'"
 
 

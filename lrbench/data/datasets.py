@@ -127,10 +127,9 @@ def _archive(name: str, root: Path) -> Iterator[Mapping[str, Any]]:
             yield np.load(file, allow_pickle=False)
     except MemoryError:
         raise
-    except Exception as error:
+    except Exception as error:  # of any kind: a flipped bit comes out of zipfile, NumPy or even Python's tokenizer
         if isinstance(error, OSError) and error.errno:  # the machine's fault, not the file's
             raise UserError(f"cannot read {path}: {error.strerror}") from error
-        # Of any kind: a flipped bit comes out of zipfile, NumPy or even Python's tokenizer.
         raise UserError(f"{path} is damaged or not a dataset of lrbench; make it again with {remedy}") from error
 
 
@@ -140,9 +139,8 @@ def _meta(archive: Mapping[str, Any], name: str) -> DatasetInfo:
     if meta.pop("format") != FORMAT:
         raise ValueError("another format")
     found = DatasetInfo(**{**meta, "classes": tuple(meta["classes"])})
-    # A file that was renamed by hand must not pass for what its new name says.
     if found.name != name or (name in KNOWN and KNOWN[name].fault(found)):
-        raise ValueError("another dataset")
+        raise ValueError("another dataset")  # such as a file that was renamed by hand
     return found
 
 
