@@ -8,11 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 from helpers import tiny
+from helpers.captured import deterministic as deterministic_kernels
+from helpers.captured import distance
 from helpers.groups import LAMBDAS, Leaves, spec
 from lrbench_baselines.lr_baseline import LRBaseline
 from torch import Tensor
 
-from lrbench import testing
 from lrbench.data.batches import epoch
 from lrbench.errors import RunError
 from lrbench.execute import session
@@ -24,7 +25,7 @@ from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.spec.seeds import generator
 from lrbench.store.store import Store
-from lrbench.testing import distance, registered
+from lrbench.testing import registered
 from lrbench.train import build
 from lrbench.train.capture import graph as capture
 from lrbench.train.loop import one_epoch
@@ -52,7 +53,7 @@ def test_images_are_restored_on_the_device(tmp_path: Path) -> None:
     )
     (record,) = session.run(request, Progress())
     assert record.top1 > 80
-    quality = next(one.metrics for one in session.with_needs([record], tmp_path, print) if one.restores)
+    quality = next(one.metrics for one in session.with_needs([record], Store(tmp_path)) if one.restores)
     assert quality["psnr"] > quality["bicubic_psnr"]
 
 
@@ -96,7 +97,7 @@ def apart(folder: Path, other: Path, record: Record) -> float:
 
 @pytest.fixture
 def deterministic() -> Iterator[None]:
-    with testing.deterministic():
+    with deterministic_kernels():
         yield
 
 

@@ -18,8 +18,8 @@ from lrbench.spec.recipes import Recipe
 class Crops:
     """How to crop and mirror n square images. Each is padded with black by `reach` pixels on every side.
 
-    An image lies beside its mirror on a canvas, both padded, below those before it. A row of a crop is then pixels in
-    one piece, mirrored or not: rows are copied whole, which is several times as fast as picking pixels.
+    An image lies beside its mirror on a canvas, below those before it: so a row of a crop, mirrored or not, is copied
+    in one piece, which is several times as fast as picking pixels.
     """
 
     rows: Tensor  # (n, side) int64: the pixel of the canvas at which each row of each crop starts
@@ -49,13 +49,12 @@ class Crops:
 
 
 class Draw:
-    """One batch as chance drew it: which images, and how those of each side in pixels are cropped and mirrored.
+    """One batch as chance drew it; its images are made when a run first asks for them, once for all runs of a group.
 
-    Its images are made when a run first asks for them, once for all runs of a group.
+    index: (n,) int64, places in `pairs`. crops: how images are cropped and mirrored, by their side in pixels.
     """
 
     def __init__(self, pairs: Pairs, index: Tensor, crops: Mapping[int, Crops]) -> None:
-        """index: (n,) int64, places in `pairs`. crops: by the side of the images that they are of."""
         self.pairs, self.index, self.crops = pairs, index, crops
         self._made: dict[str, tuple[Tensor, int]] = {}  # with the version of each, which tells of a change
 
@@ -63,7 +62,7 @@ class Draw:
         return len(self.index)
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Draw:
-        """With every tensor changed: to those of a part of the images, or to another place in memory."""
+        """With every tensor changed, such as to a part of the images."""
         crops = {side: Crops(change(one.rows), one.reach) for side, one in self.crops.items()}
         return Draw(self.pairs, change(self.index), crops)
 
@@ -88,11 +87,9 @@ class Draw:
         """The batch for a method that reads these images. What a method has written into is made anew."""
         if self.is_written:
             self._made.clear()
-        fields = self.fields(reads)
-        for name in fields:
+        for name in (fields := self.fields(reads)):
             if name not in self._made:
-                tensor = self.make(name)
-                self._made[name] = tensor, tensor._version
+                self._made[name] = (tensor := self.make(name)), tensor._version
         return Batch(**{"hr": MISSING} | {name: self._made[name][0] for name in fields})
 
     @property
@@ -104,9 +101,8 @@ class Draw:
 def epoch(pairs: Pairs, recipe: Recipe, scale: int | None, on_grid: bool, generator: torch.Generator) -> Iterator[Draw]:
     """The batches of one epoch, augmented and shuffled; the last, smaller one is dropped.
 
-    hr and up share crop and flip; lr's crop is theirs in whole LR pixels, rounded, and exact with
-    `on_grid`, which draws crops in multiples of `scale`. All random numbers come from `generator` (on
-    the CPU) before the first batch: nothing in the loop waits for the device.
+    hr and up share crop and flip; lr's crop is theirs in whole LR pixels, rounded, and exact with `on_grid`, which
+    draws crops in multiples of `scale`. All random numbers come from `generator`, on the CPU, before the first batch.
     """
     n, side, device = len(pairs), pairs.hr.shape[1], pairs.hr.device
     size, stride = min(recipe.batch_size, n), scale if on_grid and scale else 1

@@ -1,13 +1,12 @@
 """What a dataset is: images and labels in canonical order, known by a fingerprint of their content.
 
-Inside a split the images are sorted by the sha256 of their bytes and label, so whoever makes it gets the
-same arrays: subsets, seeds and per-image predictions then mean the same thing on every machine.
+Inside a split the images are sorted by the sha256 of their bytes and label, so whoever makes it gets the same arrays.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,32 +16,27 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """Images uint8 (n, S, S, 3), RGB in 0..255; labels int64 (n,), 0..C-1.
+    """The images of a split, in an order."""
 
-    `groups`, int64 (n,), numbers what each image was cut from, where images share a source: images of
-    one group must not be on both sides of a validation split. None where every image stands alone.
-    """
+    images: np.ndarray  # uint8 (n, S, S, 3), RGB
+    labels: np.ndarray  # int64 (n,), 0..C-1
+    groups: np.ndarray | None = None  # int64 (n,): numbers what each image was cut from, where images share a source
 
-    images: np.ndarray
-    labels: np.ndarray
-    groups: np.ndarray | None = None
+    def take(self, rows: np.ndarray) -> Split:
+        """The images at some places, in their order."""
+        return Split(self.images[rows], self.labels[rows], None if self.groups is None else self.groups[rows])
 
 
 @dataclass(frozen=True)
 class DatasetInfo:
-    """What a dataset is, without its images.
-
-    `side` is the images' height and width in pixels, `counts` the images a split, `fingerprint` the
-    sha256 (hex) of each split's content ("train", "test", "val") and of the training images with their
-    groups ("groups", where there are any); `source` says where it came from.
-    """
+    """What a dataset is, without its images."""
 
     name: str
     classes: tuple[str, ...]
-    side: int
-    counts: dict[str, int]
-    fingerprint: dict[str, str]
-    source: str
+    side: int  # height and width of its images, in pixels
+    counts: dict[str, int]  # split -> images
+    fingerprint: dict[str, str]  # split -> sha256 (hex) of its content; "groups": of the training images with theirs
+    source: str  # where it came from
 
 
 @dataclass(frozen=True)
@@ -67,17 +61,14 @@ def build(name: str, classes: tuple[str, ...], splits: Mapping[str, Split], sour
         digests = [hashlib.sha256(image.tobytes() + end).digest() for image, end in zip(images, ends, strict=True)]
         groups = np.zeros(len(digests), np.int64) if split.groups is None else split.groups
         order = sorted(range(len(digests)), key=list(zip(digests, groups.tolist(), strict=True)).__getitem__)
-        fingerprint[part] = _sha256(digests[i] for i in order)
+        fingerprint[part] = hashlib.sha256(b"".join(digests[i] for i in order)).hexdigest()
         if split.groups is not None:
-            fingerprint["groups"] = _sha256(digests[i] + groups[i].astype("<i8").tobytes() for i in order)
-        ordered[part] = Split(images[order], split.labels[order], None if split.groups is None else groups[order])
+            with_groups = (digests[i] + groups[i].astype("<i8").tobytes() for i in order)
+            fingerprint["groups"] = hashlib.sha256(b"".join(with_groups)).hexdigest()
+        ordered[part] = split.take(np.array(order))
     counts = {part: len(split.labels) for part, split in ordered.items()}
     side = ordered["train"].images.shape[1]
     return Dataset(DatasetInfo(name, classes, side, counts, fingerprint, source), ordered)
-
-
-def _sha256(parts: Iterable[bytes]) -> str:
-    return hashlib.sha256(b"".join(parts)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -90,14 +81,14 @@ class Known:
     fingerprint: Mapping[str, str] | None = None  # of which the images of each class follow
     side: int = 32
 
-    def fault(self, info: DatasetInfo, labels: Mapping[str, np.ndarray] | None = None) -> str | None:
+    def fault(self, info: DatasetInfo, splits: Mapping[str, Split] | None = None) -> str | None:
         """What keeps `info` from being this dataset, as the end of "this is not ...", or None.
 
-        labels: split -> int64 (n,), looked at where given.
+        splits: the images, whose labels are counted where they are given.
         """
         if info.counts != self.counts:
-            whole = "the whole of " if self.larger_than(info) else ""
-            return f"{whole}{info.name} ({_sizes(info.counts)} images, not {_sizes(self.counts)})"
+            part = "the whole of " if sum(info.counts.values()) < sum(self.counts.values()) else ""
+            return f"{part}{info.name} ({_sizes(info.counts)} images, not {_sizes(self.counts)})"
         if info.side != self.side or len(info.classes) != len(self.classes):
             found = f"{info.side}x{info.side} images in {len(info.classes)} classes"
             return f"{info.name} ({found}, not {self.side}x{self.side} in {len(self.classes)})"
@@ -105,33 +96,29 @@ class Known:
             return f"{info.name} (it has groups of images: leave train_source out)"
         if self.fingerprint is not None and info.fingerprint != self.fingerprint:
             return f"{info.name} (its images or labels differ)"
-        if labels is None or self.per_class is None:
+        if splits is None or self.per_class is None:
             return None
-        for split, wanted in self.per_class.items():
-            found = np.bincount(labels[split], minlength=len(wanted)).tolist()
+        for part, wanted in self.per_class.items():
+            found = np.bincount(splits[part].labels, minlength=len(wanted)).tolist()
             for label, (n, known) in enumerate(zip(found, wanted, strict=True)):
                 if n != known:
                     name = self.classes[label]
-                    return f"{info.name} (it has {n:,} {split} images of label {label}, '{name}', not {known:,})"
+                    return f"{info.name} (it has {n:,} {part} images of label {label}, '{name}', not {known:,})"
         return None
 
-    def larger_than(self, info: DatasetInfo) -> bool:
-        return sum(info.counts.values()) < sum(self.counts.values())
 
-
-CIFAR10_CLASSES = "airplane automobile bird cat deer dog frog horse ship truck"
 CIFAR100_CLASSES = """
-apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
-castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
-elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster
-man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck
-pine_tree plain plate poppy porcupine possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk
-skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone television tiger
-tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm"""
+apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
+caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin elephant flatfish
+forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard lobster man maple_tree motorcycle
+mountain mouse mushroom oak_tree orange orchid otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine
+possum rabbit raccoon ray road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar
+sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle wardrobe whale
+willow_tree wolf woman worm"""
 
 KNOWN = {
     "cifar10": Known(
-        classes=tuple(CIFAR10_CLASSES.split()),
+        classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
         counts={"train": 50_000, "test": 10_000},
         fingerprint={
             "train": "6a3b2c04d0a79ce272dcdacaf0bc440275db5a8cbe3717521a28fada2ea0d2ed",

@@ -11,10 +11,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import platformdirs
@@ -28,8 +28,7 @@ FORMAT = 1  # of the file; a file of another format is imported again, not conve
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # what a dataset may be called: it becomes a file name
 
 
-@dataclass(frozen=True)
-class Missing:
+class Missing(NamedTuple):
     """A dataset that cannot be used yet; `why` is the line that says what to do."""
 
     name: str
@@ -49,8 +48,7 @@ def digits() -> Dataset:
     # The set comes without a split of its own. The canonical order is as good as a shuffle.
     test = subset(pool.labels, 500)
     train = np.setdiff1d(np.arange(len(pool.labels)), test)
-    splits = {part: Split(pool.images[rows], pool.labels[rows]) for part, rows in (("train", train), ("test", test))}
-    return build("digits", classes, splits, "scikit-learn")
+    return build("digits", classes, {"train": pool.take(train), "test": pool.take(test)}, "scikit-learn")
 
 
 BUILT_IN = {"digits": digits}  # made in memory, never imported
@@ -58,11 +56,8 @@ BUILT_IN = {"digits": digits}  # made in memory, never imported
 
 def data_root(given: Path | None) -> Path:
     """The folder of the datasets: `given`, else $LRBENCH_DATA, else one in the user's cache."""
-    if given is not None:
-        return given
-    if named := os.environ.get("LRBENCH_DATA"):
-        return Path(named).expanduser()
-    return platformdirs.user_cache_path("lrbench") / "data"
+    named = os.environ.get("LRBENCH_DATA")
+    return given or (Path(named).expanduser() if named else platformdirs.user_cache_path("lrbench") / "data")
 
 
 def info(name: str, root: Path) -> DatasetInfo:
@@ -77,29 +72,27 @@ def info(name: str, root: Path) -> DatasetInfo:
 
 
 def load(name: str, root: Path) -> Dataset:
-    """The dataset `name` in `root`, with all its images.
-
-    Raises UserError where there is no such dataset, it is not there yet, or its file is damaged.
-    """
+    """The dataset `name` in `root`, with all its images. Raises UserError as `info` does."""
     if name in BUILT_IN:
         return BUILT_IN[name]()
     with _archive(name, root) as archive:
         meta = _meta(archive, name)
         splits = {split: _split(archive, split, meta) for split in meta.counts}
-        if name in KNOWN and KNOWN[name].fault(meta, {part: split.labels for part, split in splits.items()}):
+        if name in KNOWN and KNOWN[name].fault(meta, splits):
             raise ValueError("another dataset")
         return Dataset(meta, splits)
 
 
 def available(root: Path) -> list[DatasetInfo | Missing]:
     """Every dataset that is known or imported: the known ones first, then the user's by name."""
-    found: list[DatasetInfo | Missing] = []
-    for name in _names(root):
+
+    def found(name: str) -> DatasetInfo | Missing:
         try:
-            found.append(info(name, root))
+            return info(name, root)
         except UserError as error:
-            found.append(Missing(name, str(error)))
-    return found
+            return Missing(name, str(error))
+
+    return list(map(found, _names(root)))
 
 
 def save(dataset: Dataset, root: Path) -> None:
@@ -109,9 +102,7 @@ def save(dataset: Dataset, root: Path) -> None:
     """
     arrays: dict[str, Any] = {"meta": np.array(json.dumps({"format": FORMAT, **asdict(dataset.info)}))}
     for part, split in dataset.splits.items():
-        arrays[f"{part}_images"], arrays[f"{part}_labels"] = split.images, split.labels
-        if split.groups is not None:
-            arrays[f"{part}_groups"] = split.groups
+        arrays |= {f"{part}_{kind}": values for kind, values in vars(split).items() if values is not None}
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     root.mkdir(parents=True, exist_ok=True)
@@ -133,41 +124,33 @@ def _archive(name: str, root: Path) -> Iterator[Mapping[str, Any]]:
         raise UserError(f"{name} is not in {root}; run {remedy}") if fetch else unknown("dataset", name, _names(root))
     try:
         with open(path, "rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if not isinstance(archive, Mapping):  # a single array (.npy) under this name
-                raise ValueError("not an archive")
-            yield archive
+            yield np.load(file, allow_pickle=False)
     except MemoryError:
         raise
-    except Exception as error:
+    except Exception as error:  # of any kind: a flipped bit comes out of zipfile, NumPy or even Python's tokenizer
         if isinstance(error, OSError) and error.errno:  # the machine's fault, not the file's
             raise UserError(f"cannot read {path}: {error.strerror}") from error
-        # Of any kind: a flipped bit comes out of zipfile, NumPy or even Python's tokenizer, which reads
-        # the arrays' headers, and there is no list of what they raise.
         raise UserError(f"{path} is damaged or not a dataset of lrbench; make it again with {remedy}") from error
 
 
 def _meta(archive: Mapping[str, Any], name: str) -> DatasetInfo:
-    """The archive's meta as DatasetInfo. Any error means that it does not describe `name`."""
+    """The archive's meta. Any error means that it does not describe `name`."""
     meta = json.loads(str(archive["meta"][()]))
     if meta.pop("format") != FORMAT:
         raise ValueError("another format")
     found = DatasetInfo(**{**meta, "classes": tuple(meta["classes"])})
-    # A file that was renamed by hand must not pass for what its new name says.
     if found.name != name or (name in KNOWN and KNOWN[name].fault(found)):
-        raise ValueError("another dataset")
+        raise ValueError("another dataset")  # such as a file that was renamed by hand
     return found
 
 
 def _split(archive: Mapping[str, Any], part: str, meta: DatasetInfo) -> Split:
     """One split of the archive. Any error means that it is not as the meta says."""
-    images, labels = archive[f"{part}_images"], archive[f"{part}_labels"]
-    # The meta says whether there are groups: a damaged name in the archive must not lose them unseen.
-    grouped = part == "train" and "groups" in meta.fingerprint
-    groups = archive[f"{part}_groups"] if grouped else None
+    images, *per_image = archive[f"{part}_images"], archive[f"{part}_labels"]
+    if part == "train" and "groups" in meta.fingerprint:  # a damaged name in the archive must not lose them unseen
+        per_image.append(archive["train_groups"])
     count = meta.counts[part]
-    expected = [(images, (count, meta.side, meta.side, 3), np.uint8), (labels, (count,), np.int64)]
-    expected += [] if groups is None else [(groups, (count,), np.int64)]
-    if any(array.shape != shape or array.dtype != dtype for array, shape, dtype in expected):
+    right = images.shape == (count, meta.side, meta.side, 3) and images.dtype == np.uint8
+    if not right or any(values.shape != (count,) or values.dtype != np.int64 for values in per_image):
         raise ValueError("not the arrays that the meta describes")
-    return Split(images, labels, groups)
+    return Split(images, *per_image)

@@ -6,7 +6,8 @@ LR is made once from the whole HR image, before any augmentation, and is uint8 a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +23,7 @@ CHUNK = 2_000  # images at a time: bounds the float copies (50 MB for 32x32 RGB 
 SUPPORT = 4.0  # width of the cubic kernel of imresize, in pixels
 
 
-@dataclass(frozen=True)
-class Degradation:
+class Degradation(NamedTuple):
     """One protocol: `down` makes LR from HR; `up` enlarges LR to the network's input and sees no HR."""
 
     down: Resize
@@ -33,11 +33,9 @@ class Degradation:
 def degrade(images: Images, scale: int, protocol: str = DEFAULT) -> tuple[Images, Images]:
     """Make LR images and their enlargements.
 
-    images: uint8 (n, S, S, 3), 0..255. Returns `lr` uint8 (n, S/scale, S/scale, 3) and `up` uint8
-    (n, S, S, 3), both new arrays; `up` is made from `lr` alone. Same input, same bytes.
-
-    Raises UserError for an unknown protocol or a scale that does not divide S, ValueError for images of
-    another type or shape.
+    images: uint8 (n, S, S, 3), 0..255. Returns `lr` uint8 (n, S/scale, S/scale, 3) and `up` uint8 (n, S, S, 3), new
+    arrays, `up` made from `lr` alone. Raises UserError for an unknown protocol or a scale that does not divide S,
+    ValueError for images of another type or shape.
     """
     if protocol not in DEGRADATIONS:
         raise unknown("degradation", protocol, DEGRADATIONS)
@@ -53,9 +51,8 @@ def check_scale(side: int, scale: int) -> None:
     """Raise UserError, naming the nearest scales that would do, unless `scale` >= 1 divides `side`."""
     divisors = [d for d in range(1, side + 1) if side % d == 0]
     if scale not in divisors:
-        below = [d for d in divisors if d < scale][-1:]
-        above = [d for d in divisors if d > scale][:1]
-        nearest = ", ".join(map(str, below + above))
+        below, above = [d for d in divisors if d < scale], [d for d in divisors if d > scale]
+        nearest = ", ".join(map(str, below[-1:] + above[:1]))
         raise UserError(f"scale {scale} does not divide {side}-pixel images; the nearest that do: {nearest}")
 
 
@@ -67,11 +64,6 @@ def pil_bicubic(images: Images, side: int) -> Images:
     return out
 
 
-def matlab_bicubic(images: Images, side: int) -> Images:
-    """MATLAB's imresize, the standard of the super-resolution field, on squares."""
-    return imresize(images, side, side)
-
-
 def block_mean(images: Images, side: int) -> Images:
     """The mean of each block of pixels, rounded half up, in exact integers; `side` divides the old side."""
     scale = images.shape[1] // side
@@ -80,17 +72,8 @@ def block_mean(images: Images, side: int) -> Images:
     return means
 
 
-def torch_bicubic_aa_down(images: Images, side: int) -> Images:
-    """torch's antialiased bicubic (a = -0.5), rounded half to even."""
-    return _interpolate(images, side, antialias=True)
-
-
-def torch_bicubic_up(images: Images, side: int) -> Images:
-    """torch's plain bicubic, whose kernel has a = -0.75; `antialias` would make it -0.5, even upwards."""
-    return _interpolate(images, side, antialias=False)
-
-
-def _interpolate(images: Images, side: int, antialias: bool) -> Images:
+def torch_bicubic(images: Images, side: int, antialias: bool) -> Images:
+    """torch's bicubic, rounded half to even. Its kernel has a = -0.5 with `antialias`, even upwards, else -0.75."""
     import torch  # here, not above: the command line must answer before torch is loaded
     from torch.nn.functional import interpolate
 
@@ -102,17 +85,17 @@ def _interpolate(images: Images, side: int, antialias: bool) -> Images:
     return out
 
 
-def imresize(images: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDArray[np.uint8]:
+def imresize(images: Images, height: int, width: int | None = None) -> Images:
     """Resize images (n, H, W, C) uint8 to (n, height, width, C) uint8 as MATLAB's imresize(I, [h w]) does.
 
-    Bicubic, antialiased when an axis shrinks. Both axes are done in float64 and the result is rounded
-    once, half away from zero, and clipped to 0..255: imresize of im2double(I), then im2uint8. (Given
-    uint8, MATLAB also rounds between the two axes, which moves some pixels by 1.)
-
-    Source: imresize.m, Image Processing Toolbox; BasicSR's port of it gives the same numbers.
-    Raises ValueError where an axis is empty or would be.
+    The standard of the super-resolution field. Bicubic, antialiased when an axis shrinks; width: as height. Both axes
+    are done in float64 and the result is rounded once, half away from zero, and clipped to 0..255: imresize of
+    im2double(I), then im2uint8. (Given uint8, MATLAB also rounds between the two axes, which moves some pixels by 1.)
+    Source: imresize.m, Image Processing Toolbox; BasicSR's port of it gives the same numbers. Raises ValueError where
+    an axis is empty or would be.
     """
     count, old_height, old_width, channels = images.shape
+    width = height if width is None else width
     rows = resize_weights(old_height, height)
     # Kronecker with the channels: a plain matrix product on the layout in memory, no transposed copies.
     columns = np.kron(resize_weights(old_width, width), np.eye(channels)).T
@@ -127,10 +110,7 @@ def imresize(images: npt.NDArray[np.uint8], height: int, width: int) -> npt.NDAr
 
 
 def resize_weights(size: int, new_size: int) -> npt.NDArray[np.float64]:
-    """The matrix (new_size, size) that resizes one axis; each row sums to 1.
-
-    For integer scales that are powers of two every weight is exact in binary, and so is the result.
-    """
+    """The matrix (new_size, size) that resizes one axis; each row sums to 1. For scales of 2**k it is exact."""
     if size < 1 or new_size < 1:
         raise ValueError(f"cannot resize {size} pixels to {new_size}")
     scale = new_size / size
@@ -158,7 +138,7 @@ def cubic(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 DEGRADATIONS: dict[str, Degradation] = {
     DEFAULT: Degradation(pil_bicubic, pil_bicubic),
-    "matlab-bicubic": Degradation(matlab_bicubic, matlab_bicubic),
+    "matlab-bicubic": Degradation(imresize, imresize),
     "area": Degradation(block_mean, pil_bicubic),
-    "torch-bicubic-aa": Degradation(torch_bicubic_aa_down, torch_bicubic_up),
+    "torch-bicubic-aa": Degradation(partial(torch_bicubic, antialias=True), partial(torch_bicubic, antialias=False)),
 }

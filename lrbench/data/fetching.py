@@ -5,8 +5,7 @@ from __future__ import annotations
 import socket
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from http.client import HTTPException
 from pathlib import Path
@@ -21,6 +20,7 @@ from lrbench.errors import UserError, unknown
 from lrbench.store.files import TEMPORARY
 
 TIMEOUT = 15.0  # seconds without a byte; torchvision itself would wait for ever
+Read = tuple[dict[str, Split], str]  # and from where
 
 
 def fetch_dataset(name: str, root: Path) -> DatasetInfo:
@@ -37,78 +37,57 @@ def fetch_dataset(name: str, root: Path) -> DatasetInfo:
         return datasets.load(name, root).info
     except UserError:
         pass  # not there, or damaged: fetch it
-    with _folder(root) as folder:
-        with _explained(name, folder):
-            splits, source = SOURCES[name](folder)
+    root.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=root) as folder:  # on the disk that has room for data
+        splits, source = _download(name, Path(folder))
         dataset = make(name, splits, None, source)
     datasets.save(dataset, root)
     return dataset.info
 
 
-def _cifar(name: str, folder: Path) -> tuple[dict[str, Split], str]:
-    # These files are pickles, which run code when read. torchvision compares the md5 of the archive
-    # (download_url) and of each file in it (_check_integrity, and again in _load_meta) with constants
-    # in its source before it unpickles any, so what is read here is what the authors published.
-    import torchvision  # here, as it brings torch
-
-    kind = getattr(torchvision.datasets, name)
-    parts = {"train": kind(folder, train=True, download=True), "test": kind(folder, train=False)}
-    splits = {part: Split(data.data, np.array(data.targets, np.int64)) for part, data in parts.items()}
-    return splits, f"fetched from {kind.url}"
-
-
-def _svhn(folder: Path) -> tuple[dict[str, Split], str]:
-    import torchvision
-
-    # Checked by md5 as above; torchvision has already made the label 10 of the files the digit 0.
-    parts = {part: torchvision.datasets.SVHN(folder, split=part, download=True) for part in ("train", "test")}
-    splits = {part: Split(data.data.transpose(0, 2, 3, 1), data.labels) for part, data in parts.items()}
-    return splits, f"fetched from {parts['train'].url}"
-
-
-SOURCES: dict[str, Callable[[Path], tuple[dict[str, Split], str]]] = {
-    "cifar10": partial(_cifar, "CIFAR10"),
-    "cifar100": partial(_cifar, "CIFAR100"),
-    "svhn": _svhn,
-}
-
-
-@contextmanager
-def _folder(root: Path) -> Iterator[Path]:
-    """A temporary folder in `root`, on the disk that has room for data, removed in any case."""
-    root.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=root) as path:
-        yield Path(path)
-
-
-@contextmanager
-def _explained(name: str, folder: Path) -> Iterator[None]:
-    """Turn whatever goes wrong with a download into one line."""
+def _download(name: str, folder: Path) -> Read:
+    """What torchvision fetches, and from where; whatever goes wrong ends in one line."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
-        yield
+        return SOURCES[name](folder)
     except (OSError, HTTPException) as error:
-        why = str(error).removeprefix("<urlopen error ").removesuffix(">")
-        raise _failed(name, why or type(error).__name__) from error
+        why = str(error).removeprefix("<urlopen error ").removesuffix(">") or type(error).__name__
+        cause: Exception = error
     except (RuntimeError, tarfile.TarError) as error:  # torchvision's word for a wrong checksum
-        raise _failed(name, _arrived(folder) or str(error)) from error
+        why, cause = _arrived(folder) or str(error), error
     finally:
         socket.setdefaulttimeout(before)
-
-
-def _failed(name: str, why: str) -> UserError:
     other = f"without a network, get the data elsewhere and run 'lrbench data import {name} PATH'"
-    return UserError(f"could not fetch {name}: {' '.join(why.split())}; {other}")
+    raise UserError(f"could not fetch {name}: {' '.join(why.split())}; {other}") from cause
+
+
+def _torchvision(kind: str, folder: Path) -> Read:
+    # CIFAR's files are pickles, which run code when read. torchvision compares the md5 of the archive and of each file
+    # in it with constants in its source before it unpickles any: so they are what the authors published.
+    import torchvision  # here, as it brings torch
+
+    cls = getattr(torchvision.datasets, kind)
+    if kind == "SVHN":  # whose label 10, the digit 0, torchvision has already made 0
+        parts = {part: cls(folder, split=part, download=True) for part in ("train", "test")}
+        splits = {part: Split(data.data.transpose(0, 2, 3, 1), data.labels) for part, data in parts.items()}
+        return splits, f"fetched from {parts['train'].url}"
+    parts = {"train": cls(folder, train=True, download=True), "test": cls(folder, train=False)}
+    splits = {part: Split(data.data, np.array(data.targets, np.int64)) for part, data in parts.items()}
+    return splits, f"fetched from {cls.url}"
+
+
+KINDS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}
+SOURCES: dict[str, Callable[[Path], Read]] = {name: partial(_torchvision, kind) for name, kind in KINDS.items()}
 
 
 def _arrived(folder: Path) -> str | None:
     """What the newest downloaded file is, if it is not what was asked for."""
-    files = sorted((f for f in folder.iterdir() if f.is_file()), key=lambda f: f.stat().st_mtime)
-    if not files:
+    newest = max((f for f in folder.iterdir() if f.is_file()), key=lambda f: f.stat().st_mtime, default=None)
+    if newest is None:
         return None
-    with files[-1].open("rb") as file:
+    with newest.open("rb") as file:
         start = file.read(1024).lower()
     if b"<html" in start or b"<!doctype" in start:
-        return f"an HTML page came instead of {files[-1].name} (a proxy or login page?)"
-    return f"{files[-1].name} came with a wrong checksum ({files[-1].stat().st_size:,} bytes)"
+        return f"an HTML page came instead of {newest.name} (a proxy or login page?)"
+    return f"{newest.name} came with a wrong checksum ({newest.stat().st_size:,} bytes)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,26 @@ from lrbench.errors import UserError
 
 SMALLEST = 4  # pixels: the smallest side that can still be made smaller
 MOST_CLASSES = 65_536  # a label is at most two bytes of an image's fingerprint
-REQUIRED = ("train_images", "train_labels", "test_images", "test_labels")
-
-
 Read = tuple[dict[str, Split], tuple[str, ...] | None]  # what was read, and the classes where the source names them
+
+
+def _need(right: object, otherwise: str) -> None:
+    if not right:
+        raise UserError(otherwise)
 
 
 def import_dataset(name: str, path: Path, root: Path) -> DatasetInfo:
     """Read the dataset at `path`, check it, and write it to `root` as `name` in canonical order.
 
-    `path` is an .npz with the MedMNIST keys (train_images, train_labels, test_images, test_labels;
-    optionally val_images and val_labels, train_source whose first column numbers what each image was cut
-    from, and classes or class_names), or a folder with train/CLASS/, test/CLASS/ and optionally
-    val/CLASS/ of images. Images are uint8, square, all of one size of at least 4 pixels, grey or RGB.
-
-    Raises UserError, and writes nothing, where anything about it is wrong, or where `name` is a known
-    dataset's and the content is not.
+    `path` is an .npz with the MedMNIST keys (train_images, train_labels, test_images, test_labels; optionally
+    val_images and val_labels, train_source whose first column numbers what each image was cut from, and classes or
+    class_names), or a folder with train/CLASS/, test/CLASS/ and optionally val/CLASS/ of images. Images are uint8,
+    square, all of one size of at least 4 pixels, grey or RGB. Raises UserError, and writes nothing, where anything
+    about it is wrong, or where `name` is a known dataset's and the content is not.
     """
-    _check_name(name)
+    _need(name not in BUILT_IN, f"{name} is built in and cannot be imported; choose a name such as 'my-{name}'")
+    rule = "use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
+    _need(NAME.fullmatch(name), f"a dataset cannot be called '{name}': {rule}")
     try:
         splits, classes = _read(path)
     except OSError as error:
@@ -56,163 +58,119 @@ def make(name: str, splits: Mapping[str, Split], classes: tuple[str, ...] | None
     known = KNOWN.get(name)
     if known is None:
         return build(name, named, splits, source)
-    labelled = known.classes if len(known.classes) == len(named) else named
-    dataset = build(name, labelled, splits, source)
-    fault = known.fault(dataset.info, {part: split.labels for part, split in dataset.splits.items()})
+    dataset = build(name, known.classes if len(known.classes) == len(named) else named, splits, source)
+    fault = known.fault(dataset.info, dataset.splits)
     if fault is None and known.fingerprint is None and classes not in (None, known.classes):
         # Other names may mean another order of the labels, and no fingerprint would tell.
-        first, last = known.classes[0], known.classes[-1]
-        fault = f"{name} (its classes are not called {first} to {last}, in that order)"
+        fault = f"{name} (its classes are not called {known.classes[0]} to {known.classes[-1]}, in that order)"
     if fault:
-        other = "partial" if known.larger_than(dataset.info) else "other"
+        other = "partial" if fault.startswith("the whole") else "other"
         raise UserError(f"this is not {fault}: import it under another name, such as '{name}-{other}'")
     return dataset
 
 
-def _check_name(name: str) -> None:
-    if name in BUILT_IN:
-        raise UserError(f"{name} is built in and cannot be imported; choose a name such as 'my-{name}'")
-    if not NAME.fullmatch(name):
-        rule = "use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
-        raise UserError(f"a dataset cannot be called '{name}': {rule}")
-
-
 def _read(path: Path) -> Read:
-    if not path.exists():
-        raise UserError(f"{path} does not exist; give an .npz file or a folder with train/ and test/")
     if path.is_dir():
         return _read_folder(path)
+    _need(path.exists(), f"{path} does not exist; give an .npz file or a folder with train/ and test/")
     if zipfile.is_zipfile(path):
         return _read_npz(path)
-    if path.suffix == ".npz":
-        raise UserError(f"{path} is not a whole .npz file (cut off, damaged or something else); get it again")
+    _need(path.suffix != ".npz", f"{path} is not a whole .npz file (cut off, damaged or something else); get it again")
     raise UserError(f"{path} is neither an .npz file nor a folder; give one with train/ and test/ of images")
 
 
 def _read_npz(path: Path) -> Read:
     arrays = _arrays(path)
-    _check_keys(path, arrays)
+    wanted = [f"{part}_{kind}" for part in ("train", "test") for kind in ("images", "labels")]
+    if {"val_images", "val_labels"} & arrays.keys():
+        wanted += ["val_images", "val_labels"]
+    missing = ", ".join(key for key in wanted if key not in arrays)
+    _need(not missing, f"{path} has no {missing}; these are the keys that MedMNIST's files use")
     splits = {part: _npz_split(path, arrays, part) for part in SPLITS if f"{part}_images" in arrays}
-    return splits, _npz_classes(path, arrays)
+    for key in ("classes", "class_names"):
+        if key in arrays:
+            names, what = arrays[key], f"{key} in {path}"
+            are_names = names.ndim == 1 and names.dtype.kind == "U"
+            _need(are_names, f"{what} is {names.dtype} {names.shape}: strings (classes,) are needed")
+            _need(len({*names}) == len(names), f"{what} names a class twice; give each its own name")
+            return splits, tuple(names.tolist())
+    return splits, None
 
 
 def _arrays(path: Path) -> dict[str, Any]:
     """The archive's members of the keys that are read; whatever is wrong with its bytes is a UserError."""
     wanted = {f"{part}_{kind}" for part in SPLITS for kind in ("images", "labels")}
-    wanted |= {"train_source", "classes", "class_names"}
     arrays, key = {}, ""
     try:
         with np.load(path, allow_pickle=False) as archive:
-            for key in wanted & set(archive.files):
+            for key in (wanted | {"train_source", "classes", "class_names"}) & set(archive.files):
                 arrays[key] = archive[key]
     except Exception as error:  # of any kind, as in lrbench.data.datasets
         if "allow_pickle" in str(error):
             hint = "lrbench does not unpickle; save it as a plain array of numbers or strings"
             raise UserError(f"{key} in {path} is an array of Python objects: {hint}") from error
         raise UserError(f"{path} is damaged; get it again") from error
+    for key, value in arrays.items():  # NumPy hands out the bytes of a member that is no array
+        _need(isinstance(value, np.ndarray), f"{key} in {path} is no array; make the file with numpy.savez")
     return arrays
-
-
-def _check_keys(path: Path, arrays: Mapping[str, Any]) -> None:
-    halves = ("val_images", "val_labels")
-    wanted = REQUIRED + (halves if any(key in arrays for key in halves) else ())
-    if missing := [key for key in wanted if key not in arrays]:
-        raise UserError(f"{path} has no {', '.join(missing)}; these are the keys that MedMNIST's files use")
-    for key, value in arrays.items():
-        if not isinstance(value, np.ndarray):  # NumPy hands out the bytes of a member that is no array
-            raise UserError(f"{key} in {path} is not a NumPy array; make the file with numpy.savez")
 
 
 def _npz_split(path: Path, arrays: Mapping[str, np.ndarray], part: str) -> Split:
     images = _rgb(arrays[f"{part}_images"], f"{part}_images in {path}")
-    per_image: dict[str, Callable[[np.ndarray, str], np.ndarray]] = {f"{part}_labels": _labels}
-    if part == "train" and "train_source" in arrays:
-        per_image["train_source"] = _groups
-    found = []
-    for key, check in per_image.items():
-        found.append(check(arrays[key], f"{key} in {path}"))
-        if len(found[-1]) != len(images):
-            raise UserError(f"{key} in {path}: {len(found[-1]):,} for {len(images):,} images; one per image is needed")
-    return Split(images, *found)
+    grouped = part == "train" and "train_source" in arrays
+    columns = []
+    for key in (f"{part}_labels", "train_source") if grouped else (f"{part}_labels",):
+        columns.append(_column(arrays[key], f"{key} in {path}", may_have_more=key == "train_source"))
+        found = f"{len(columns[-1]):,} for {len(images):,} images"
+        _need(len(columns[-1]) == len(images), f"{key} in {path}: {found}; one per image is needed")
+    return Split(images, *columns)
 
 
 def _rgb(images: np.ndarray, what: str) -> np.ndarray:
     """uint8 (n, S, S, 3) from (n, S, S), (n, S, S, 1) or (n, S, S, 3)."""
-    if images.dtype != np.uint8:
-        raise UserError(f"{what} are {images.dtype}: convert them to uint8, 0 to 255")
+    _need(images.dtype == np.uint8, f"{what} are {images.dtype}: convert them to uint8, 0 to 255")
     if images.ndim == 3:
         images = images[..., None]
-    if images.ndim != 4 or images.shape[3] not in (1, 3):
-        shape = "x".join(map(str, images.shape))
-        raise UserError(f"{what} have the shape {shape}: (n, S, S), (n, S, S, 1) or (n, S, S, 3) is needed")
-    if not len(images):
-        raise UserError(f"{what} are empty; every split needs images")
-    height, width = images.shape[1:3]
-    if height != width:
-        raise UserError(f"{what} are {height}x{width}, not square; crop or pad them")
+    shape, are_images = "x".join(map(str, images.shape)), images.ndim == 4 and images.shape[3] in (1, 3)
+    _need(are_images, f"{what} have the shape {shape}: (n, S, S), (n, S, S, 1) or (n, S, S, 3) is needed")
+    n, height, width, _ = images.shape
+    _need(n, f"{what} are empty; every split needs images")
+    _need(height == width, f"{what} are {height}x{width}, not square; crop or pad them")
     return np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images
 
 
-def _labels(labels: np.ndarray, what: str) -> np.ndarray:
-    """int64 (n,) from integers (n,) or (n, 1)."""
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        raise UserError(f"{what} give {labels.shape[1]} labels per image (multi-label): one is needed")
-    if labels.ndim not in (1, 2) or (labels.ndim == 2 and not labels.shape[1]):
-        raise UserError(f"{what} have the shape {labels.shape}: (n,) or (n, 1) is needed")
-    if labels.dtype.kind not in "iu":
-        raise UserError(f"{what} are {labels.dtype}: convert them to integers, 0 to classes - 1")
-    return labels.reshape(-1).astype(np.int64)
-
-
-def _groups(source: np.ndarray, what: str) -> np.ndarray:
-    """int64 (n,): the first column of integers (n,) or (n, k)."""
-    column = source[:, 0] if source.ndim == 2 and source.shape[1] else source
-    if column.dtype.kind not in "iu" or column.ndim != 1:
-        raise UserError(f"{what} is {source.dtype} {source.shape}: integers (n,) or (n, k) are needed")
-    return column.astype(np.int64)
-
-
-def _npz_classes(path: Path, arrays: Mapping[str, np.ndarray]) -> tuple[str, ...] | None:
-    key = "classes" if "classes" in arrays else "class_names"
-    if key not in arrays:
-        return None
-    names = arrays[key]
-    if names.ndim != 1 or names.dtype.kind != "U":
-        raise UserError(f"{key} in {path} is {names.dtype} {names.shape}: strings (classes,) are needed")
-    if len(set(names.tolist())) != len(names):
-        raise UserError(f"{key} in {path} names a class twice; give each its own name")
-    return tuple(names.tolist())
+def _column(values: np.ndarray, what: str, may_have_more: bool) -> np.ndarray:
+    """int64 (n,) from integers (n,) or (n, 1); the first column of (n, k) where there may be more than one."""
+    right = values.dtype.kind in "iu" and values.ndim in (1, 2) and 0 not in values.shape[1:]
+    _need(right, f"{what} is {values.dtype} {values.shape}: integers (n,) or (n, 1), from 0, are needed")
+    each = values.size // max(1, len(values))
+    _need(each <= 1 or may_have_more, f"{what} give {each} labels per image (multi-label): one is needed")
+    return (values if values.ndim == 1 else values[:, 0]).astype(np.int64)
 
 
 def _read_folder(path: Path) -> Read:
     classes = tuple(folder.name for folder in _class_folders(path / "train"))
-    if len(classes) < 2:
-        raise UserError(f"{path / 'train'} needs a folder of images for each of at least two classes")
+    _need(len(classes) > 1, f"{path / 'train'} needs a folder of images for each of at least two classes")
     parts = [part for part in SPLITS if part != "val" or (path / part).is_dir()]
     return {part: _folder_split(path / part, classes) for part in parts}, classes
 
 
 def _class_folders(path: Path) -> list[Path]:
-    if not path.is_dir():
-        raise UserError(f"{path} is missing; the folder needs train/CLASS/ and test/CLASS/ with images")
-    folders = (folder for folder in path.iterdir() if folder.is_dir())
-    return sorted((f for f in folders if not f.name.startswith(".")), key=lambda f: f.name)
+    _need(path.is_dir(), f"{path} is missing; the folder needs train/CLASS/ and test/CLASS/ with images")
+    return sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
 
 
 def _folder_split(path: Path, classes: tuple[str, ...]) -> Split:
     images, labels = list[np.ndarray](), list[int]()
     for folder in _class_folders(path):
-        if folder.name not in classes:
-            raise UserError(f"{folder} is a class that train/ does not have; add it there or take it out")
+        _need(folder.name in classes, f"{folder} is a class that train/ does not have; add it there or take it out")
         for file in sorted(f for f in folder.iterdir() if not f.name.startswith(".")):
-            image = _image(file)
-            if images and image.shape != images[0].shape:
-                sizes = f"{_size(image)}, where others are {_size(images[0])}"
-                raise UserError(f"{file} is {sizes}: all images must have one size")
-            images.append(image)
+            images.append(_image(file))
             labels.append(classes.index(folder.name))
-    if not images:
-        raise UserError(f"{path} has no images; they lie in a folder per class, as {path / classes[0]}")
+            side, others = len(images[-1]), len(images[0])
+            sizes = f"{side}x{side}, where others are {others}x{others}"
+            _need(side == others, f"{file} is {sizes}: all images must have one size")
+    _need(images, f"{path} has no images; they lie in a folder per class, as {path / classes[0]}")
     return Split(np.stack(images), np.array(labels, np.int64))
 
 
@@ -220,50 +178,39 @@ def _image(file: Path) -> np.ndarray:
     """The image as uint8 (S, S, 3)."""
     try:
         with Image.open(file) as image:
-            mode, pixels = image.mode, np.asarray(image.convert("RGB"))
+            mode, (width, height), pixels = image.mode, image.size, np.asarray(image.convert("RGB"))
     except Exception as error:  # of any kind: Pillow's decoders raise whatever damaged bytes lead to
         raise UserError(f"{file} cannot be read as an image; repair it or take it out") from error
-    # Pillow clips these to 0..255 instead of scaling them: most would come out white.
-    if mode.startswith(("I", "F")):
-        raise UserError(f"{file} has more than 8 bits per channel; convert it to 8")
-    if pixels.shape[0] != pixels.shape[1]:
-        raise UserError(f"{file} is {_size(pixels)}, not square; crop or pad it")
+    # Pillow clips these modes to 0..255 instead of scaling them: most would come out white.
+    _need(not mode.startswith(("I", "F")), f"{file} has more than 8 bits per channel; convert it to 8")
+    _need(width == height, f"{file} is {width}x{height}, not square; crop or pad it")
     return pixels
-
-
-def _size(image: np.ndarray) -> str:
-    return f"{image.shape[1]}x{image.shape[0]}"
 
 
 def _numbered(labels: np.ndarray) -> tuple[str, ...]:
     """Class names for labels that have none: their numbers, which must be 0..C-1."""
     present = np.unique(labels)
-    last = len(present) - 1
-    if present[0] != 0 or present[-1] != last:
-        found = f"the {last + 1} classes in train are numbered from {present[0]} to {present[-1]}"
-        raise UserError(f"{found}: renumber them 0 to {last}")
+    low, high, last = present[0], present[-1], len(present) - 1
+    found = f"the {last + 1} classes in train are numbered from {low} to {high}"
+    _need((low, high) == (0, last), f"{found}: renumber them 0 to {last}")
     return tuple(map(str, present.tolist()))
 
 
 def _check_sides(splits: Mapping[str, Split]) -> None:
-    sides = {part: split.images.shape[1] for part, split in splits.items()}
-    for part, side in sides.items():
-        if side != sides["train"]:
-            train = f"{sides['train']}x{sides['train']}"
-            raise UserError(f"the {part} images are {side}x{side}, those of train {train}: make them one size")
-    if sides["train"] < SMALLEST:
-        raise UserError(f"the images are {sides['train']} pixels wide; {SMALLEST} is the least")
+    train = splits["train"].images.shape[1]
+    for part, split in splits.items():
+        sizes = f"{split.images.shape[1]}x{split.images.shape[1]}, those of train {train}x{train}"
+        _need(split.images.shape[1] == train, f"the {part} images are {sizes}: make them one size")
+    _need(train >= SMALLEST, f"the images are {train} pixels wide; {SMALLEST} is the least")
 
 
 def _check_labels(splits: Mapping[str, Split], classes: tuple[str, ...]) -> None:
-    last = len(classes) - 1
-    if not 1 <= last < MOST_CLASSES:
-        raise UserError(f"the number of classes is {last + 1}: it must lie between 2 and {MOST_CLASSES}")
+    n, last = len(classes), len(classes) - 1
+    _need(1 < n <= MOST_CLASSES, f"the number of classes is {n}: it must lie between 2 and {MOST_CLASSES}")
     for part, split in splits.items():
-        low, high = int(split.labels.min()), int(split.labels.max())
-        if low < 0 or high > last:
-            found = f"the {part} labels run from {low} to {high}"
-            raise UserError(f"{found}, but the classes of train are 0 to {last}; renumber or remove them")
-    counts = np.bincount(splits["train"].labels, minlength=len(classes))
-    for empty in np.flatnonzero(counts == 0)[:1]:
+        low, high = split.labels.min(), split.labels.max()
+        found = f"the {part} labels run from {low} to {high}"
+        wanted = f"the classes of train are 0 to {last}; renumber or remove them"
+        _need(low >= 0 and high <= last, f"{found}, but {wanted}")
+    for empty in np.flatnonzero(np.bincount(splits["train"].labels, minlength=n) == 0)[:1]:
         raise UserError(f"class '{classes[empty]}' has no training image; add some or take the class out")

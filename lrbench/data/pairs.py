@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -33,14 +32,11 @@ class Pairs:
 
     def to(self, device: torch.device) -> Pairs:
         """The same pairs on another device."""
-        return self._each(lambda values: values.to(device))
+        return Pairs(**{name: values.to(device) for name, values in vars(self).items() if values is not None})
 
     def first(self, n: int) -> Pairs:
         """The first `n` pairs."""
-        return self._each(lambda values: values[:n])
-
-    def _each(self, change: Callable[[Tensor], Tensor]) -> Pairs:
-        return Pairs(**{name: change(values) for name, values in vars(self).items() if values is not None})
+        return Pairs(**{name: values[:n] for name, values in vars(self).items() if values is not None})
 
     def view(self, view: View) -> Tensor:
         """The one kind of image that a method's `forward` gets, whole and not augmented."""

@@ -12,13 +12,11 @@ from lrbench.errors import UserError
 def subset(labels: np.ndarray, n: int) -> np.ndarray:
     """Sorted indices of `n` images, each class in its proportion (largest remainder).
 
-    `labels` (N,) are in canonical order; of each class the first are taken. Raises UserError where `n`
-    is not in 1..N.
+    `labels` (N,) are in canonical order; of each class the first are taken. Raises UserError unless 1 <= n <= N.
     """
     total = len(labels)
     if not 1 <= n <= total:
-        nearest = min(max(n, 1), total)
-        raise UserError(f"limit {n} must lie between 1 and {total}; the nearest is {nearest}")
+        raise UserError(f"limit {n} must lie between 1 and {total}; the nearest is {1 if n < 1 else total}")
     classes, counts = np.unique(labels, return_counts=True)
     shares = _apportion(counts, n, counts)
     firsts = [np.flatnonzero(labels == c)[:k] for c, k in zip(classes, shares, strict=True)]
@@ -28,20 +26,16 @@ def subset(labels: np.ndarray, n: int) -> np.ndarray:
 def hold_out(labels: np.ndarray, groups: np.ndarray | None, fraction: float = 0.1) -> tuple[np.ndarray, np.ndarray]:
     """Sorted indices (train, val): `fraction` of the images in val, each class in its proportion.
 
-    `labels` (N,) are in canonical order. Every class keeps at least one training image. Where `groups`
-    (N,) are given, no group is on both sides, and proportions hold as nearly as whole groups allow.
-    Raises UserError where nothing can be held out.
+    `labels` (N,) are in canonical order. Every class keeps a training image. Where `groups` (N,) are given, no group is
+    on both sides, and proportions hold as nearly as that allows. Raises UserError where nothing can be held out.
     """
-    if not 0 < fraction < 1:
-        raise UserError(f"the fraction held out must lie between 0 and 1, not {fraction}")
     classes, codes, counts = np.unique(labels, return_inverse=True, return_counts=True)
     room = counts - 1
     if not room.sum():
         raise UserError(f"{len(labels)} images of {len(classes)} classes are too few to hold any out")
     n = min(max(1, round(fraction * len(labels))), int(room.sum()))
     shares = _apportion(counts, n, room)
-    if groups is None:
-        # The last of each class: a subset takes the first, so a small one shares none with this.
+    if groups is None:  # the last of each class: a subset takes the first, so a small one shares none with this
         parts = [np.flatnonzero(codes == c)[-k:] for c, k in enumerate(shares) if k]
         val = np.sort(np.concatenate(parts))
     else:
@@ -50,10 +44,7 @@ def hold_out(labels: np.ndarray, groups: np.ndarray | None, fraction: float = 0.
 
 
 def _apportion(counts: np.ndarray, n: int, room: np.ndarray) -> np.ndarray:
-    """Split `n` in proportion to `counts`, at most `room` each, by largest remainder (first class first).
-
-    All in integers, so that no rounding of floats decides.
-    """
+    """Split `n` in proportion to `counts`, at most `room` each, by largest remainder; exact, in integers."""
     exact, total = n * counts.astype(np.int64), int(counts.sum())
     shares = np.minimum(exact // total, room)
     by_remainder = np.argsort(-(exact % total), kind="stable")
@@ -62,29 +53,26 @@ def _apportion(counts: np.ndarray, n: int, room: np.ndarray) -> np.ndarray:
     return shares
 
 
-def _choose_groups(codes: np.ndarray, groups: np.ndarray, counts: np.ndarray, target: np.ndarray) -> list[int]:
-    """The groups whose images, together, come near `target` images of each class.
+def _choose_groups(codes: np.ndarray, groups: np.ndarray, counts: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Groups that together have about `target` images of each class, but no class's last training image.
 
-    One pass over the groups in the order of a hash of their numbers; a group is taken where it brings
-    the class counts nearer (in squared distance). None may take a class's last training image.
+    In the order of a hash of their numbers, each is taken that brings the counts nearer, in squared distance.
     """
     numbers, rows = np.unique(groups, return_inverse=True)
     table = np.zeros((len(numbers), len(counts)), np.int64)
     np.add.at(table, (rows, codes), 1)
     hashes = [hashlib.sha256(number.tobytes()).digest() for number in numbers.astype("<i8")]
     order = sorted(range(len(numbers)), key=hashes.__getitem__)
-    held = np.zeros_like(counts)
-    chosen: list[int] = []
+    held, chosen = np.zeros_like(counts), list[int]()
     for i in order:
         more = held + table[i]
         nearer = ((more - target) ** 2).sum() < ((held - target) ** 2).sum()
         if nearer and (more < counts).all():
             held = more
-            chosen.append(int(numbers[i]))
-    if chosen:
-        return chosen
-    # Every group is larger than the whole of what was asked for: the smallest that may go.
-    allowed = [i for i in order if (table[i] < counts).all()]
-    if not allowed:
-        raise UserError("no group of images can be held out: each has a class's last training image")
-    return [int(numbers[min(allowed, key=lambda i: int(table[i].sum()))])]
+            chosen.append(i)
+    if not chosen:  # every group is larger than the whole of what was asked for: the smallest that may go
+        allowed = [i for i in order if (table[i] < counts).all()]
+        if not allowed:
+            raise UserError("no group of images can be held out: each has a class's last training image")
+        chosen = [min(allowed, key=lambda i: int(table[i].sum()))]
+    return numbers[chosen]

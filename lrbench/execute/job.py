@@ -71,9 +71,7 @@ class Job:
             self.macs += int(of_restorer["macs"] or 0)
             self.deployed += int(of_restorer.get("deployed_parameters") or of_restorer["parameters"] or 0)
         saved = store.read_checkpoint(spec.id)
-        if saved is not None and self.training.fits(saved):
-            self.training.restore(saved)
-        elif saved is not None:
+        if saved is not None and not self.training.restore(saved):
             progress.note(f"{title(spec)}: its checkpoint is of other code; it starts anew")
         progress.start(spec, title(spec), self.training.history.epoch, self.training.images_per_epoch)
 
@@ -96,8 +94,8 @@ class Job:
         self.progress.stop()
         training.use_own_threads()
         training.finish()
-        why = training.diverged() or training.collapsed()
-        tested = training.task.test(method, self.data.test)
+        why = training.diverged() or training.history.collapsed
+        metrics, outputs = training.task.test(method, self.data.test)
         start = self._record(self.start) if self.start else None
         if not why and not training.epochs and start and start.diverged:
             why = f"its weights are those of {title(start.spec)}, which diverged"
@@ -111,7 +109,7 @@ class Job:
             status="diverged" if why else "done",
             why=why,
             metrics={
-                **{name: _number(value) for name, value in tested.metrics.items()},
+                **{name: _number(value) for name, value in metrics.items()},
                 **(ended if why else {}),
                 f"train_{score}": _number(counted.get(f"train_{score}")),
                 f"val_{score}": _number(counted.get(f"val_{score}")),  # None where no image is held out
@@ -135,7 +133,7 @@ class Job:
             files={},
         )
         weights = {name: value.detach().cpu().contiguous().clone() for name, value in method.state_dict().items()}
-        record = self.store.save(record, curve_csv(history.curve), tested.outputs, save_tensors(weights))
+        record = self.store.save(record, curve_csv(history.curve), outputs, save_tensors(weights))
         value = math.nan if record.metrics[score] is None else record.metrics[score]
         said = f"diverged: {why}" if why else f"{score} {value:.2f} {training.task.unit}"
         speed = f", {training.images_per_second:.0f} images/s" if training.images_per_second else ""

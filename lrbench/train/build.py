@@ -55,10 +55,9 @@ def build(
 
 
 def _backbones(spec: RunSpec, facts: DataFacts, mean: Sequence[float], std: Sequence[float]) -> Callable[[], Backbone]:
-    """Makes new backbones whose first weights depend on the seed and on the backbone alone.
+    """Makes new backbones whose first weights depend on the seed, the backbone and how many were made before, alone.
 
-    So a student and its control start from the same weights, whatever else either of them draws. A method's second
-    backbone starts from others than its first.
+    So a student and its control start from the same weights, whatever else either of them draws.
     """
     numbers, classes = itertools.count(), len(facts.classes)
 
@@ -75,10 +74,7 @@ def _tensors(method: Method) -> Iterator[torch.Tensor]:
 
 
 def start_from(method: Method, need: Method) -> None:
-    """Copy the weights that two methods have in common, by name, from `need` into `method`.
-
-    Raises UserError where there are none, or where one differs in shape.
-    """
+    """Copy the weights of the same name from `need` into `method`. UserError if there are none, or a shape differs."""
     own = method.state_dict()
     common = {name: value for name, value in need.state_dict().items() if name in own}
     if not common:
@@ -91,7 +87,7 @@ def start_from(method: Method, need: Method) -> None:
 
 
 def load_frozen(spec: RunSpec, store: Store, device: torch.device) -> Method:
-    """A finished run's method: its weights, no gradient, eval mode. It must be in the store."""
+    """The method of a finished run in the store: its weights, no gradient, eval mode."""
     record = store.get(spec, weights=True)
     if record is None:
         raise FileNotFoundError(f"run {spec.id} ({spec.method}) has no weights in {store.root}")

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
-from lrbench.data.batches import Draw
 from lrbench.method import registry
 from lrbench.method.registry import config_of, epochs_before
 from lrbench.method.restorer import magnification
@@ -16,56 +15,51 @@ from lrbench.spec.runspec import RunSpec
 from lrbench.train.capture.graph import Captured, CaptureGroup
 from lrbench.train.training import Training
 
-Step = Callable[[Training, int], None]
-Failed = Callable[[Training, Exception], None]
-
-
-def _alone(_: Training, error: Exception) -> None:
-    raise error
-
 
 def one_epoch(
     members: Sequence[Training],
-    step: Step = lambda *_: None,
-    failed: Failed = _alone,
+    step: Callable[[Training, int], None] = lambda *_: None,
+    failed: Callable[[Training, Exception], None] | None = None,
     capture: CaptureGroup | None = None,
 ) -> None:
     """Train the next epoch of a group (see `group_of`), whose runs have equally many epochs behind them.
 
     On the CPU each ends bit-identical to one that is trained alone. `step` is told of a member and the images of
     each of its batches; `failed` of a member that raised: unless it raises too, the others go on without that one.
-    The time is shared out equally: where networks and images are shared, it is nobody's own. capture: captures their
-    steps, on a GPU.
+    Their time is shared out equally. capture: captures their steps, on a GPU.
     """
     started, going, device = time.perf_counter(), list(members), members[0].train.y.device
 
-    def attempt(member: Training, work: Callable[[], None]) -> None:
+    @contextmanager
+    def failing_alone(member: Training) -> Iterator[None]:
         try:
-            work()
+            yield
         except Exception as error:  # whatever a method may raise
+            if failed is None:
+                raise
             going.remove(member)
             failed(member, error)
-
-    def update(member: Training, place: int, draw: Draw) -> None:
-        member.update(place, draw)
-        step(member, len(draw))
 
     for member in members:
         if capture and not member.captured:
             member.captured = Captured(member.method, capture)
-        attempt(member, member.begin_epoch)
+        with failing_alone(member):
+            member.begin_epoch()
     for place, draw in enumerate(members[0].batches()):
         if not going:
             break
         if capture:
             capture.gather([member.method for member in going])
         for member in list(going):
-            attempt(member, partial(update, member, place, draw))
+            with failing_alone(member):
+                member.update(place, draw)
+                step(member, len(draw))
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     seconds = (time.perf_counter() - started) / len(members)
     for member in list(going):
-        attempt(member, partial(member.end_epoch, seconds))
+        with failing_alone(member):
+            member.end_epoch(seconds)
 
 
 def group_of(spec: RunSpec) -> tuple[object, ...]:

@@ -24,21 +24,22 @@ def see_through(data: Prepared, restorer: Method, record: Record, store: Store) 
     where it is smaller. record: of the run of `restorer`.
     """
 
+    degradation = DEGRADATIONS[str(record.spec.degradation)]
+
     def through(pairs: Pairs) -> Pairs:
-        lr, side, degradation = pairs.view("lr").cpu(), pairs.hr.shape[1], DEGRADATIONS[str(record.spec.degradation)]
-        content = (record.id, record.files[WEIGHTS], str(tuple(lr.shape)), lr.numpy().tobytes())
-        key = hashlib.sha256(b"\0".join(x if isinstance(x, bytes) else x.encode() for x in content)).hexdigest()[:16]
+        lr, side = pairs.view("lr").cpu().numpy(), pairs.hr.shape[1]
+        content = "\0".join([record.id, record.files[WEIGHTS], str(lr.shape), ""]).encode() + lr.tobytes()
+        key = hashlib.sha256(content).hexdigest()[:16]
 
         def make() -> Arrays:
-            small = torch.from_numpy(degradation.up(lr.numpy(), restorer.context.side))
+            small = torch.from_numpy(degradation.up(lr, restorer.context.side))
             source = replace(pairs, up=small.to(pairs.hr.device)) if restorer.view == "up" else pairs
             return {"images": restore(restorer, source).cpu().numpy()}
 
-        folder = store.root / ".images" / key
-        made = arrays(folder, make, lambda: store.warn(f"another process is making images {key}; waiting for it"))
-        kept = torch.from_numpy(made["images"])
-        up = kept if kept.shape[1] == side else torch.from_numpy(degradation.up(kept.numpy(), side))
-        return replace(pairs, up=up.to(pairs.hr.device))
+        folder, busy = store.root / ".images" / key, f"another process is making images {key}; waiting for it"
+        kept = arrays(folder, make, lambda: store.warn(busy))["images"]
+        up = kept if kept.shape[1] == side else degradation.up(kept, side)
+        return replace(pairs, up=torch.from_numpy(up).to(pairs.hr.device))
 
     val = None if data.val is None else through(data.val)
     return replace(data, train=through(data.train), val=val, test=through(data.test))

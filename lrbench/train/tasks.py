@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,57 +25,33 @@ MOST = 100.0  # dB: the PSNR of an image without an error, which would be infini
 CHUNK = 1_000  # images at a time in quality: bounds the float64 copies
 
 
-@dataclass(frozen=True)
-class Tested:
-    """What the test set showed: `metrics` for the record, `outputs` image by image; None for what is no number."""
-
-    metrics: dict[str, float | None]
-    outputs: dict[str, np.ndarray]
+Metrics = dict[str, float | None]  # for the record; None for what is no number
+Outputs = dict[str, np.ndarray]  # image by image
 
 
-class Task(ABC):
-    """How the runs of one kind are measured."""
-
-    score: ClassVar[str]  # of the learning curve, as train_... and val_...; more is better
-    unit: ClassVar[str]
-
-    @abstractmethod
-    def measure(self, method: Method, images: Pairs) -> float:
-        """The score on some images."""
-
-    @abstractmethod
-    def test(self, method: Method, images: Pairs) -> Tested:
-        """All that the record says of the test set."""
-
-    def collapsed(self, method: Method, images: Pairs) -> str | None:
-        """Why a trained method has learnt nothing of its training images, in words; None where it has learnt some."""
-        return None
-
-
-class Classification(Task):
+class Classification:
     """Top-1 accuracy, in percent."""
 
-    score, unit = "top1", "%"
+    score, unit = "top1", "%"  # of the learning curve, as train_... and val_...; more is better
 
     def measure(self, method: Method, images: Pairs) -> float:
+        """The score on some images."""
         return top1(predict(method, images), images.y)
 
-    def test(self, method: Method, images: Pairs) -> Tested:
+    def test(self, method: Method, images: Pairs) -> tuple[Metrics, Outputs]:
+        """All that the record says of the test set."""
         predicted = predict(method, images)
-        outputs = {"predicted": predicted.cpu().numpy(), "label": images.y.cpu().numpy()}
-        metrics: dict[str, float | None] = {
-            "top1": top1(predicted, images.y),
-            "predicted_classes": len(predicted.unique()),
-        }
-        return Tested(metrics, outputs)
+        metrics: Metrics = {"top1": top1(predicted, images.y), "predicted_classes": len(predicted.unique())}
+        return metrics, {"predicted": predicted.cpu().numpy(), "label": images.y.cpu().numpy()}
 
     @torch.no_grad()
     def collapsed(self, method: Method, images: Pairs) -> str | None:
-        """It predicts one class for nearly all images, at a cross-entropy of no less than chance's.
+        """Why it has learnt nothing of its training images, in words; None where it has learnt some.
 
-        Chance's is the entropy of the labels: ln C where all C classes are equally frequent.
+        It predicts one class for nearly all images, at a cross-entropy of no less than chance's: the entropy of the
+        labels, ln C where all C classes are equally frequent.
         """
-        logits = torch.cat(list(_logits(method, images))).float()
+        logits = torch.cat(list(_outputs(method, images))).float()
         if logits.argmax(dim=1).bincount().max() < NEARLY_ALL * len(images):
             return None
         parts = images.y.bincount().double() / len(images)
@@ -88,8 +62,8 @@ class Classification(Task):
         return f"it ended predicting one class, at a cross-entropy of {loss:.3g}; chance is {chance:.3g}"
 
 
-class Restoration(Task):
-    """PSNR and SSIM against the HR images, beside those of plain enlargement, see `quality`."""
+class Restoration:
+    """PSNR and SSIM against the HR images, beside those of plain enlargement, see `quality`; otherwise the same."""
 
     score, unit = "psnr", "dB"
 
@@ -97,19 +71,21 @@ class Restoration(Task):
         restored, true = (x.permute(0, 3, 1, 2).float() for x in (restore(method, images), images.hr))
         return psnr(restored, true).mean().item()
 
-    def test(self, method: Method, images: Pairs) -> Tested:
+    def test(self, method: Method, images: Pairs) -> tuple[Metrics, Outputs]:
         restored, shave = restore(method, images), images.scale or 0
-        found = quality(restored, images.hr, shave)
-        plain = quality(images.view("up"), images.hr, shave)
-        metrics: dict[str, float | None] = dict.fromkeys(("psnr", "ssim", "psnr_y", "ssim_y"))
-        metrics |= {f"bicubic_{name}": None for name in metrics}
-        metrics |= {name: values.mean().item() for name, values in found.items()}
-        metrics |= {f"bicubic_{name}": values.mean().item() for name, values in plain.items()}
+        found, plain = (quality(candidate, images.hr, shave) for candidate in (restored, images.view("up")))
+        metrics: Metrics = {}
+        for kind, values in (("", found), ("bicubic_", plain)):
+            for name in ("psnr", "ssim", "psnr_y", "ssim_y"):
+                metrics[kind + name] = values[name].mean().item() if name in values else None
         outputs = {name: values.float().numpy() for name, values in found.items()}
-        return Tested(metrics, outputs | {"restored": restored[:SHOWN].cpu().numpy()})
+        return metrics, outputs | {"restored": restored[:SHOWN].cpu().numpy()}
+
+    def collapsed(self, method: Method, images: Pairs) -> str | None:
+        return None
 
 
-def task_of(cls: type[Method]) -> Task:
+def task_of(cls: type[Method]) -> Classification | Restoration:
     """How the runs of a method are measured."""
     return Restoration() if issubclass(cls, Restorer) else Classification()
 
@@ -117,25 +93,21 @@ def task_of(cls: type[Method]) -> Task:
 @torch.no_grad()
 def predict(method: Method, images: Pairs) -> Tensor:
     """Predicted classes (n,) int64. Raises UserError for a method that returns anything but logits (n, classes)."""
-    return torch.cat([logits.argmax(dim=1) for logits in _logits(method, images)])
+    return torch.cat([logits.argmax(dim=1) for logits in _outputs(method, images)])
 
 
 @torch.no_grad()
 def restore(method: Method, images: Pairs) -> Tensor:
-    """Restored images (n, side, side, 3), uint8, as they would be stored.
-
-    Raises UserError for a method that returns anything but images (n, 3, side, side).
-    """
-    shape = (3, method.context.side, method.context.side)
-    return torch.cat([pairs.to_uint8(image) for image in _outputs(method, images, shape, "restored images")])
+    """Restored images (n, side, side, 3), uint8. Raises UserError for anything but images (n, 3, side, side)."""
+    return torch.cat([pairs.to_uint8(image) for image in _outputs(method, images)])
 
 
-def _logits(method: Method, images: Pairs) -> Iterator[Tensor]:
-    return _outputs(method, images, (method.context.classes,), "logits (n, classes)")
-
-
-def _outputs(method: Method, images: Pairs, shape: tuple[int, ...], kind: str) -> Iterator[Tensor]:
+def _outputs(method: Method, images: Pairs) -> Iterator[Tensor]:
     """What `forward` makes of the one view of the images that it is given, a batch at a time."""
+    shape: tuple[int, ...] = (method.context.classes,)
+    kind = "logits (n, classes)"
+    if isinstance(method, Restorer):
+        shape, kind = (3, method.context.side, method.context.side), "restored images"
     method.eval()
     for chunk in images.view(method.view).split(EVAL_BATCH):
         with method.context.autocast():
@@ -154,23 +126,18 @@ def top1(predicted: Tensor, labels: Tensor) -> float:
 def quality(restored: Tensor, true: Tensor, shave: int) -> dict[str, Tensor]:
     """PSNR (dB) and SSIM of each image: psnr and ssim over RGB, psnr_y and ssim_y over luma.
 
-    restored, true: uint8 (n, H, W, 3). Over RGB the whole image counts; over luma, as SR papers report
-    it, all but `shave` pixels at each border. Returns float64 (n,) tensors on the CPU; a measure for which
-    the images are too small (SSIM wants 11 pixels) is left out. Equal to BasicSR's calculate_psnr and
-    calculate_ssim (the mean over channels, for RGB); a perfect image has 100 dB.
+    restored, true: uint8 (n, H, W, 3). Over RGB the whole image counts; over luma, as SR papers report it, all but
+    `shave` pixels at each border. Returns float64 (n,) on the CPU; a measure for which the images are too small (SSIM
+    wants 11 pixels) is left out. As BasicSR's calculate_psnr and calculate_ssim; a perfect image has 100 dB.
     """
-    parts = [_quality(a, b, shave) for a, b in zip(restored.cpu().split(CHUNK), true.cpu().split(CHUNK), strict=True)]
-    return {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
-
-
-def _quality(restored: Tensor, true: Tensor, shave: int) -> dict[str, Tensor]:
-    a, b = (images.permute(0, 3, 1, 2).double() for images in (restored, true))
-    found = {"psnr": psnr(a, b), "ssim": ssim(a, b)}
-    rows, columns = (slice(shave, side - shave) for side in a.shape[2:])
-    a, b = luma(a)[..., rows, columns], luma(b)[..., rows, columns]
-    if a.numel():
-        found |= {"psnr_y": psnr(a, b), "ssim_y": ssim(a, b)}
-    return {name: values for name, values in found.items() if values is not None}
+    parts: list[dict[str, Any]] = []
+    for chunk in zip(restored.cpu().split(CHUNK), true.cpu().split(CHUNK), strict=True):
+        a, b = (images.permute(0, 3, 1, 2).double() for images in chunk)
+        parts.append({"psnr": psnr(a, b), "ssim": ssim(a, b)})
+        a, b = (luma(x)[..., shave : x.shape[2] - shave, shave : x.shape[3] - shave] for x in (a, b))
+        if a.numel():
+            parts[-1] |= {"psnr_y": psnr(a, b), "ssim_y": ssim(a, b)}
+    return {name: torch.cat([part[name] for part in parts]) for name, x in parts[0].items() if x is not None}
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,13 +19,11 @@ from lrbench.method.backbones import Dropout
 from lrbench.method.base import Method, Optimizer
 from lrbench.spec.runspec import RunSpec
 from lrbench.spec.seeds import Stream, derive, generator
-from lrbench.train.averaging import Average
 from lrbench.train.capture.graph import Captured
 from lrbench.train.tasks import task_of
 
 TRAIN_SAMPLE = 1000  # training images that the curve's train_... is measured on, not augmented
-# of the learning curve, beside the loss terms
-COLUMNS = ("epoch", "loss", *(f"{split}_{score}" for score in ("top1", "psnr") for split in ("train", "val")))
+COLUMNS = ("epoch", "loss", "train_top1", "val_top1", "train_psnr", "val_psnr")  # of the curve, beside the loss terms
 HUGE = 1e12  # no loss is so large that still has something to say
 GREW = 1000  # times its first epoch's; a loss of more than that is not coming back
 SNAPSHOT = 1  # of a checkpoint's form; one of another form is not gone on from
@@ -40,12 +38,52 @@ class History:
     seconds: float = 0.0
     curve: list[dict[str, float]] = field(default_factory=list)
     best_epoch: int = 0
-    collapsed: str | None = None  # why what it has learnt by the last epoch is nothing
+    collapsed: str | None = None  # why what it has learnt is nothing, where the last epoch counts
     best_weights: dict[str, Tensor] | None = None  # only with select="best-epoch"
 
 
+class Average:
+    """An exponential moving average of a method's weights, to be tested in their place.
+
+    w <- d * w + (1 - d) * new, over weights and floating buffers; others are copied. d = min(decay, (1 + t) / (10 + t))
+    after t updates, as TensorFlow's ExponentialMovingAverage has it, lest a short training test its random start.
+    """
+
+    def __init__(self, method: Method, decay: float) -> None:
+        self.method, self.decay = method, decay
+        self.weights = {name: value.detach().clone() for name, value in method.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, done: int) -> None:
+        """Take in the method's weights after update number `done`, counted from 0."""
+        decay = min(self.decay, (1 + done) / (10 + done))
+        live = self.method.state_dict()
+        floating = [name for name, value in live.items() if value.is_floating_point()]
+        torch._foreach_lerp_([self.weights[name] for name in floating], [live[name] for name in floating], 1 - decay)
+        for name in live.keys() - floating:
+            self.weights[name].copy_(live[name])
+
+    def load(self, weights: dict[str, Tensor]) -> None:
+        """Go on from saved averages."""
+        for name, value in weights.items():
+            self.weights[name].copy_(value)
+
+    @contextmanager
+    def swapped(self) -> Iterator[None]:
+        """The method with the averaged weights, for as long as the block lasts."""
+        live = {name: value.detach().clone() for name, value in self.method.state_dict().items()}
+        self.method.load_state_dict(self.weights)
+        try:
+            yield
+        finally:
+            self.method.load_state_dict(live)
+
+
 class Training:
-    """One run being trained. `snapshot` and `restore` carry it over a kill, bit for bit on the CPU."""
+    """One run being trained. `snapshot` and `restore` carry it over a kill, bit for bit on the CPU.
+
+    code: a hash of the method's; a snapshot of other code is not gone on from.
+    """
 
     def __init__(
         self,
@@ -54,12 +92,12 @@ class Training:
         train: Pairs,
         val: Pairs | None,
         epochs_before: int,
-        source: str | None = None,
+        code: str | None = None,
     ) -> None:
-        """source: a hash of the method's code; a snapshot of other code is not gone on from."""
-        self.method, self.spec, self.train, self.val, self.source = method, spec, train, val, source
-        self.epochs_before = epochs_before
+        self.method, self.spec, self.train, self.val, self.epochs_before = method, spec, train, val, epochs_before
+        self.made_by = [SNAPSHOT, spec.id, code]
         self.task = task_of(type(method))
+        self.epochs = spec.recipe.epochs if type(method).trains(method.config) else 0  # that it is trained for
         size = min(spec.recipe.batch_size, len(train))
         self.updates_per_epoch = len(train) // size
         self.images_per_epoch = self.updates_per_epoch * size
@@ -69,38 +107,23 @@ class Training:
         self.captured: Captured | None = None  # stands in for the method's own step
 
     @property
-    def epochs(self) -> int:
-        """How many this run is trained for: its recipe's, or none."""
-        return self.spec.recipe.epochs if type(self.method).trains(self.method.config) else 0
-
-    @property
     def done(self) -> bool:
         """Whether there is nothing more to train: the last epoch is finished, or it has diverged."""
         return self.history.epoch >= self.epochs or self.diverged() is not None
 
     @property
     def epoch(self) -> int:
-        """How many epochs have gone into the weights, those of the run they started from included.
-
-        The random numbers of the next one depend on the seed and on this, on nothing else: a student trained
-        on from another run sees new crops, and nothing is kept for that.
-        """
+        """How many are in the weights, with those of a run they started from; chance depends on this and the seed."""
         return self.epochs_before + self.history.epoch
 
     def batches(self) -> Iterator[Draw]:
         """Those of the next epoch."""
-        return epoch(
-            self.train,
-            self.spec.recipe,
-            self.train.scale,
-            on_grid=self.method.view == "lr",
-            generator=generator(self.spec.seed, "batches", self.epoch),
-        )
+        chance = generator(self.spec.seed, "batches", self.epoch)
+        return epoch(self.train, self.spec.recipe, self.train.scale, self.method.view == "lr", chance)
 
     def use_own_threads(self) -> None:
         """Compute, from now on, with as many threads as it was begun with."""
-        if torch.get_num_threads() != self.history.threads:
-            torch.set_num_threads(self.history.threads)
+        torch.set_num_threads(self.history.threads)
 
     def begin_epoch(self) -> None:
         """Get ready for the next epoch's batches. The runs of a group have one number of threads."""
@@ -111,7 +134,7 @@ class Training:
             module.reseed(derive(self.spec.seed, "dropout", self.epoch, number))
         self.method.train()
         if self.captured:
-            self.captured.begin_epoch()
+            self.captured.checked = False
 
     def update(self, place: int, draw: Draw) -> None:
         """Train on the batch at `place` in the epoch."""
@@ -125,9 +148,11 @@ class Training:
                 terms = self.method.step(draw.batch(self.method.reads), self.optimizers)
         if self.average:
             self.average.update(done)
-        if taken := set(terms).intersection(COLUMNS):
-            raise UserError(f"{self.method.name}: no loss term may be called '{taken.pop()}'")
         for name, term in terms.items():  # summed on the device: nothing waits for it within an epoch
+            if name in COLUMNS:
+                raise UserError(f"{self.method.name}: no loss term may be called '{name}'")
+            if shape := tuple(term.shape):
+                raise UserError(f"{self.method.name}: loss term '{name}' has shape {shape}; it must be a scalar")
             self.totals[name] = self.totals.get(name, 0.0) + term.detach().double()
 
     def end_epoch(self, seconds: float) -> None:
@@ -146,19 +171,16 @@ class Training:
         with self.average.swapped() if self.average else nullcontext():
             sample = self.train.first(TRAIN_SAMPLE)
             row[f"train_{self.task.score}"] = self.task.measure(self.method, sample)
-            if history.epoch == self.epochs:
-                history.collapsed = self.task.collapsed(self.method, sample)
             if self.val is not None:
                 score = f"val_{self.task.score}"
                 row[score] = self.task.measure(self.method, self.val)
-                if self._selects and row[score] > max((past[score] for past in history.curve), default=-1.0):
+                selects = self.spec.select == "best-epoch" and self.method.selects
+                if selects and row[score] > max((past[score] for past in history.curve), default=-1.0):
                     history.best_epoch = history.epoch
                     history.best_weights = {name: value.clone() for name, value in self.method.state_dict().items()}
+            if history.epoch == self.epochs and history.best_epoch in (0, history.epoch):
+                history.collapsed = self.task.collapsed(self.method, sample)
         history.curve.append(row)
-
-    @property
-    def _selects(self) -> bool:
-        return self.spec.select == "best-epoch" and self.method.selects
 
     @property
     def is_captured(self) -> bool:
@@ -170,21 +192,17 @@ class Training:
         if counted := self.history.best_weights or (self.average and self.average.weights):
             self.method.load_state_dict(counted)
 
-    def collapsed(self) -> str | None:
-        """Why it has learnt nothing, in words; None where it has learnt something, or an earlier epoch counts."""
-        return self.history.collapsed if self.history.best_epoch in (0, self.history.epoch) else None
-
     def diverged(self) -> str | None:
         """Why it is of no use to train on, in words; None where it is."""
-        losses = [row["loss"] for row in self.history.curve]
-        if not losses:
+        if not self.history.curve:
             return None
-        if not math.isfinite(losses[-1]):
-            return f"its loss was no number in epoch {len(losses)}"
-        if abs(losses[-1]) > HUGE:
-            return f"its loss was {losses[-1]:.3g} in epoch {len(losses)}"
-        if self.method.steady and abs(losses[-1]) > GREW * max(abs(losses[0]), 1.0):
-            return f"its loss grew from {losses[0]:.3g} in epoch 1 to {losses[-1]:.3g} in epoch {len(losses)}"
+        first, last, epoch = self.history.curve[0]["loss"], self.history.curve[-1]["loss"], len(self.history.curve)
+        if not math.isfinite(last):
+            return f"its loss was no number in epoch {epoch}"
+        if abs(last) > HUGE:
+            return f"its loss was {last:.3g} in epoch {epoch}"
+        if self.method.steady and abs(last) > GREW * max(abs(first), 1.0):
+            return f"its loss grew from {first:.3g} in epoch 1 to {last:.3g} in epoch {epoch}"
         return None
 
     @property
@@ -195,23 +213,17 @@ class Training:
     def snapshot(self) -> dict[str, Any]:
         """The whole state, as plain values and tensors."""
         return {
-            "made by": self._maker,
+            "made by": self.made_by,
             "state": vars(self.history),
             "method": dict(self.method.state_dict()),
             "average": self.average.weights if self.average else None,
             "optimizers": [one.optimizer.state_dict() for one in self.optimizers],
         }
 
-    def fits(self, snapshot: dict[str, Any]) -> bool:
-        """Whether this run can go on from a snapshot."""
-        return bool(snapshot.get("made by") == self._maker)
-
-    @property
-    def _maker(self) -> list[Any]:
-        return [SNAPSHOT, self.spec.id, self.source]
-
-    def restore(self, snapshot: dict[str, Any]) -> None:
-        """Go on from a snapshot that fits."""
+    def restore(self, snapshot: dict[str, Any]) -> bool:
+        """Go on from a snapshot; False where it is of another run or of other code, and nothing is changed."""
+        if snapshot.get("made by") != self.made_by:
+            return False
         self.history = History(**snapshot["state"])
         self.method.load_state_dict(snapshot["method"])
         if self.average:
@@ -223,3 +235,4 @@ class Training:
                     if isinstance(value, Tensor) and value.shape == weight.shape:
                         # as the optimizer made it: on the weight's device, in the weight's memory order
                         values[name] = torch.empty_like(weight, requires_grad=False).copy_(value)
+        return True

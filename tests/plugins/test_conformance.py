@@ -9,17 +9,19 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from helpers import captured
 from helpers.extras import needs_basicsr
 from lrbench_baselines.super_resolved import SuperResolved
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lrbench import device
 from lrbench.errors import UserError
 from lrbench.method import base as method
 from lrbench.method import registry
 from lrbench.method.base import Batch, Context, Method, Needs, Optimizer
-from lrbench.testing import check_method, registered
+from lrbench.testing import check_method, registered, try_out
 from lrbench.train.capture import graph as capture
 
 # Of the SR nets: small ones, so that they learn something in a few batches of digits.
@@ -47,8 +49,12 @@ def variants() -> list[Any]:
 @pytest.mark.parametrize(("name", "settings"), variants())
 def test_every_method_keeps_the_contract(name: str, settings: dict[str, Any], tmp_path: Path) -> None:
     check_method(name, tmp_path, settings)
-    if torch.cuda.is_available() and registry.method(name).step is Method.step:
-        assert not [why for who, why in capture._warned if who == name]  # its step was captured
+    if torch.cuda.is_available():
+        cls = registry.method(name)
+        if cls.trains(registry.config_of(cls, settings)):
+            captured.check_captured(try_out(cls, tmp_path, settings), device.pick("cuda"))
+        if cls.step is Method.step:
+            assert not [why for who, why in capture._warned if who == name]  # its step was captured
 
 
 class Toy(Method):

@@ -131,7 +131,6 @@ def toys(tmp_path: Path) -> Path:
 
 
 def prepared(root: Path, method: str = "lr-baseline", **changes: object) -> Prepared:
-    prepare._prepare.cache_clear()
     protocol = Protocol(**{"data": datasets.info("toys", root), "scale": 4, "precision": "fp32"} | changes)
     return prepare.prepare(plan(method, {}, protocol), root, CPU)
 

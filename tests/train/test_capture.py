@@ -16,22 +16,21 @@ from typing import Any
 
 import pytest
 import torch
-from helpers import tiny
+from helpers import captured, tiny
 from helpers.groups import LAMBDAS, Leaves, dfds, files, spec, together
 from lrbench_baselines.lr_baseline import LRBaseline
 from torch import Tensor
 
-from lrbench import testing
 from lrbench.data.batches import Draw, epoch
 from lrbench.method.backbones import Backbone
 from lrbench.method.base import Batch, Method, Optimizer
 from lrbench.spec.runspec import RunSpec
 from lrbench.spec.seeds import generator
-from lrbench.testing import registered
+from lrbench.testing import registered, try_out
 from lrbench.train import remembering
 from lrbench.train.capture import graph as capture
 from lrbench.train.capture.graph import Captured, CaptureGroup, Terms
-from lrbench.train.capture.run_state import RunState
+from lrbench.train.capture.state import RunState
 
 CPU = torch.device("cpu")
 
@@ -369,22 +368,22 @@ def test_what_runs_share_goes_with_them():
 
 
 @pytest.mark.slow
-def test_the_contract_check_compares_captured_steps_with_plain_ones(tmp_path, capturing, record):
-    trial = testing.try_out(LRBaseline, tmp_path)
+def test_the_check_compares_captured_steps_with_plain_ones(tmp_path, capturing, record):
+    trial = try_out(LRBaseline, tmp_path)
     capturing(record)
-    testing.check_captured(trial, CPU)
-    assert record.replayed > testing.STEPS / 2
+    captured.check_captured(trial, CPU)
+    assert record.replayed > captured.STEPS / 2
 
 
 @pytest.mark.slow
-def test_the_contract_check_finds_captured_steps_that_differ(tmp_path, capturing, monkeypatch):
-    trial = testing.try_out(LRBaseline, tmp_path)
+def test_the_check_finds_captured_steps_that_differ(tmp_path, capturing, monkeypatch):
+    trial = try_out(LRBaseline, tmp_path)
     capturing(Again())
     monkeypatch.setattr(capture, "_rates_on_device", lambda *_: nullcontext())  # the rate is captured as a number
     monkeypatch.setattr(capture, "BOUND", float("inf"))
     monkeypatch.setattr(Again, "step", _with_its_first_rate(Again.step))
     with pytest.raises(AssertionError, match="from the plain steps"):
-        testing.check_captured(trial, CPU)
+        captured.check_captured(trial, CPU)
 
 
 def _with_its_first_rate(record: Any) -> Any:
@@ -475,7 +474,7 @@ def test_what_is_replayed_is_compared_again_in_each_epoch(notes):
         step(batches[place], optimizers)
     assert step.in_use and not notes
     step.replay = lambda: None  # it no longer does what the plain step does
-    step.begin_epoch()
+    step.checked = False  # as in a new epoch
     shared.gather([run])
     before = [weight.clone() for weight in run.parameters()]
     step(batches[6], optimizers)

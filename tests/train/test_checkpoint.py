@@ -19,8 +19,8 @@ from lrbench.report.stats import summarise
 from lrbench.spec.seeds import derive, generator
 from lrbench.store.checkpoint import Damaged, pack, unpack
 from lrbench.store.files import new_folder, write_atomic
-from lrbench.train.averaging import Average
 from lrbench.train.build import build, start_from
+from lrbench.train.training import Average
 
 
 def same(a, b) -> bool:

@@ -1,12 +1,8 @@
 """A method's step captured in a CUDA graph and replayed: one launch instead of hundreds, and no Python.
 
-A plugin author need not know. A step is trained the plain way a few times and looked at; then it is captured, and
-its first replay, and that of the first batch of every epoch, is compared with the plain step from the same weights on
-the same batch. Where it cannot be captured, or does not do what the plain step does, the run goes on the plain way,
-with one warning that says why.
-
-`torch.compile` is not used: whether it pays would be decided by a clock, it rounds differently, and so a run would
-no longer be a function of its spec.
+A step is taken the plain way a few times and looked at, then captured. Its first replay, and that of the first batch of
+every epoch, is compared with the plain step from the same weights. Where it cannot be captured or does something else,
+the run goes on the plain way, with one warning that says why. `torch.compile` is not used: it rounds differently.
 """
 
 from __future__ import annotations
@@ -21,11 +17,9 @@ from torch import Tensor
 from lrbench.data.batches import Draw
 from lrbench.errors import one_line
 from lrbench.method.base import IMAGES, MISSING, Batch, Method, Optimizer
-from lrbench.train.capture.host_state import changed, host_random, host_state
-from lrbench.train.capture.run_state import RunState, near
+from lrbench.train.capture.state import RunState, changed, host_random, host_state, near
 
 WARM = 3  # plain steps before: cuDNN has chosen its kernels by then, and the optimizer has made its state
-LONG = 200  # characters of an error's message
 BOUND = 0.02  # how far a replay may end from the plain step, as a part of how far that has come
 Terms = dict[str, Tensor]
 Recorder = Callable[[Callable[[], Terms]], tuple[Callable[[], None], Terms]]
@@ -41,7 +35,7 @@ class Captured:
         self.state: dict[str, Any] = {}  # of the host, after the last of these
         self.refused: str | None = None  # why it is not captured
         self.generation = -1  # of the group, when it was captured
-        self.checked = False  # in this epoch
+        self.checked = False  # in this epoch, by a replay and the plain step of one batch
         self.replay: Callable[[], None] | None = None
         self.terms: Terms = {}
         self.rates: list[Tensor] = []
@@ -64,12 +58,7 @@ class Captured:
         """Whether its step is captured, with those of its group as it is now."""
         return self.replay is not None and self.generation == self.group.generation
 
-    def begin_epoch(self) -> None:
-        """What is replayed is compared with the plain step again."""
-        self.checked = False
-
     def _warm(self, draw: Draw, optimizers: list[Optimizer]) -> Terms:
-        """A plain step, which is looked at."""
         if type(self.method).step is not Method.step:
             self._refuse("it has a step of its own")
             return self(draw, optimizers)
@@ -92,14 +81,10 @@ class Captured:
             return {name: term.detach() for name, term in terms.items()}
 
     def _check(self, draw: Draw, optimizers: list[Optimizer]) -> Terms:
-        """Train on the batch the plain way, take that back, and replay the step, captured now if it is not yet.
-
-        It is replayed from then on if it has done the same; else the plain step counts.
-        """
-        device, method = self.group.device, self.method
-        before = RunState(method, optimizers, device)
+        """Train on the batch the plain way, take that back and replay the step; the plain one counts if they differ."""
+        before = RunState(self.method, optimizers, self.group.device)
         terms = {name: term.clone() for name, term in self._plain(draw, optimizers).items()}
-        after = RunState(method, optimizers, device)
+        after = before.later()
         before.put_back()
         try:
             images = self.group.take(draw)
@@ -108,12 +93,11 @@ class Captured:
             before.put_back_random()
             self._replay(optimizers)
         except Exception as error:  # whatever a method may do that a graph cannot
-            why = one_line(error)[:LONG]
+            why = one_line(error)[:200]
         else:
-            wanted = list(terms.values())
-            zeros = [torch.zeros_like(term) for term in wanted]
-            same = near(list(self.terms.values()), wanted, zeros, BOUND, device)
-            same &= RunState(method, optimizers, device).is_near(after, before, BOUND)
+            zeros = [torch.zeros_like(term) for term in terms.values()]
+            same = near([*self.terms.values()], [*terms.values()], zeros, BOUND, self.group.device)
+            same &= before.later().is_near(after, before, BOUND)
             if self.terms.keys() == terms.keys() and same.item():  # the one thing in an epoch that waits for the device
                 self.checked = True
                 return self.terms
@@ -124,8 +108,8 @@ class Captured:
 
     def _capture(self, images: Mapping[str, Tensor], optimizers: list[Optimizer]) -> None:
         self.replay, self.terms = None, {}
-        device, reads = self.group.device, ("y", "index", *self.method.reads)
-        self.rates = [torch.tensor(float(one["lr"]), device=device) for one in _param_groups(optimizers)]
+        reads = ("y", "index", *self.method.reads)
+        self.rates = [torch.tensor(float(one["lr"]), device=self.group.device) for one in _param_groups(optimizers)]
         batch = Batch(**{"hr": MISSING} | {name: image for name, image in images.items() if name in reads})
 
         def step() -> Terms:
@@ -146,16 +130,15 @@ class Captured:
         self.group.stale = True  # others may read what it computed for them
         if (self.method.name, why) not in _warned:
             _warned.add((self.method.name, why))
-            self.group.note(
-                f"{self.method.name}: its step is not captured in a CUDA graph, as {why}; it is trained the plain way"
-            )
+            said = f"its step is not captured in a CUDA graph, as {why}; it is trained the plain way"
+            self.group.note(f"{self.method.name}: {said}")
 
 
 class CaptureGroup:
     """What the captured steps of a group share: the place of their images, and memory.
 
-    A frozen network that several of them ask is captured with the first only, and scratch memory of one may serve the
-    next. So they are captured and replayed in one order, and all anew where one comes, goes or is refused.
+    A frozen network that several of them ask is captured with the first only, and memory of one may serve the next:
+    so they are captured and replayed in one order, and all anew where one comes, goes or is refused.
     """
 
     def __init__(self, device: torch.device, note: Callable[[str], None], record: Recorder | None = None) -> None:
@@ -229,10 +212,7 @@ class CaptureGroup:
         return graph.replay, made
 
     def _end_capture(self) -> None:
-        """Clean up after a capture that could not be ended, as torch 2.11 does not (2.14 does).
-
-        Its memory would still go to the graph's pool, and random numbers would wait for a capture to end.
-        """
+        """Let memory and random numbers no longer wait for a capture that could not be ended: torch 2.11 does not."""
         with suppress(RuntimeError):
             torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self.pool)
         with suppress(RuntimeError), torch.cuda.graph(torch.cuda.CUDAGraph(), stream=self.stream):
@@ -251,13 +231,12 @@ def _param_groups(optimizers: Sequence[Optimizer]) -> list[dict[str, Any]]:
 @contextmanager
 def _rates_on_device(optimizers: Sequence[Optimizer], rates: Sequence[Tensor]) -> Iterator[None]:
     """The learning rates as tensors, which a replay reads anew; as numbers they would be captured with the step."""
-    places = _param_groups(optimizers)
-    names = ("lr", "capturable")
-    kept: list[dict[str, Any]] = [{name: one[name] for name in names if name in one} for one in places]
-    for one, rate, before in zip(places, rates, kept, strict=True):
-        one.update({"lr": rate, "capturable": True} if "capturable" in before else {"lr": rate})
+    groups = _param_groups(optimizers)
+    before = [dict(one) for one in groups]
+    for one, rate in zip(groups, rates, strict=True):
+        one.update({"lr": rate} | ({"capturable": True} if "capturable" in one else {}))
     try:
         yield
     finally:
-        for one, before in zip(places, kept, strict=True):
-            one.update(before)
+        for one, kept in zip(groups, before, strict=True):
+            one.update(kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from lrbench.train.capture.run_state import near
+from lrbench.train.capture.state import near
 
 CPU = torch.device("cpu")
 
