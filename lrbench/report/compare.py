@@ -17,8 +17,6 @@ from lrbench.report.stats import (
     bootstrap,
     holm,
     images_sd,
-    mcnemar,
-    pooled,
     spreads,
     t_interval,
     t_test,
@@ -114,27 +112,6 @@ class Comparison:
     def left_out(self) -> str:
         """The seeds that diverged, to be read behind a number of seeds: "; 1 diverged", or nothing."""
         return f"; {len(self.diverged)} diverged" if self.diverged else ""
-
-
-def between(
-    seeds: Sequence[int],
-    gains: Sequence[float],
-    hits: Sequence[tuple[np.ndarray, np.ndarray]],
-    diverged: Sequence[int] = (),
-) -> Comparison:
-    """A comparison by itself. gains: in percentage points; hits: which test images each of the two got right.
-
-    Both are a seed each; diverged: the seeds that are left out.
-    """
-    found = Comparison(
-        tuple(seeds),
-        tuple(gains),
-        tuple(mcnemar(mine, its) for mine, its in hits),
-        np.stack([mine.astype(np.int8) - its.astype(np.int8) for mine, its in hits]),
-        tuple(diverged),
-    )
-    own = pooled([found.gains])
-    return replace(found, spread=own and own.at_least(found.images_sd))
 
 
 def family(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -8,11 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from lrbench.report.compare import Comparison, Right, between
+from lrbench.report.compare import Comparison, Right
 from lrbench.report.frame import DIVERGED, DONE, FAILED, column
-from lrbench.report.stats import summarise
+from lrbench.report.stats import mcnemar, pooled, summarise
 
 Defaults = Mapping[str, Mapping[str, Any]]  # method -> its settings where nothing is set
 ROW = ["backbone", "method", "config", "width"]  # what tells rows of a table apart
@@ -209,7 +210,8 @@ def control(way: pd.DataFrame, runs: Runs, references: Sequence[str]) -> tuple[s
 def comparison(runs: pd.DataFrame, others: pd.DataFrame, right: Right) -> Comparison | None:
     """One way of training minus another, over the seeds that both have; None where none of them is finished.
 
-    A seed of which one or both diverged is left out, and counted.
+    A seed of which one or both diverged is left out, and counted. It stands by itself: compare.family has several share
+    what they know.
     """
     mine, its = (
         {seed: rest for seed, *rest in zip(one["seed"], one["status"], one["id"], one["top1"], strict=True)}
@@ -220,8 +222,15 @@ def comparison(runs: pd.DataFrame, others: pd.DataFrame, right: Right) -> Compar
     if not ended:
         return None
     hits = [(right(mine[seed][1]), right(its[seed][1])) for seed in ended]
-    gains = [mine[seed][2] - its[seed][2] for seed in ended]
-    return between(ended, gains, hits, [seed for seed in seeds if seed not in ended])
+    alone = Comparison(
+        tuple(ended),
+        tuple(mine[seed][2] - its[seed][2] for seed in ended),
+        tuple(mcnemar(one, other) for one, other in hits),
+        np.stack([one.astype(np.int8) - other.astype(np.int8) for one, other in hits]),
+        tuple(seed for seed in seeds if seed not in ended),
+    )
+    own = pooled([alone.gains])
+    return replace(alone, spread=own and own.at_least(alone.images_sd))
 
 
 def usual_widths(asked: Iterable[pd.DataFrame]) -> dict[str, float]:
