@@ -12,12 +12,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from lrbench.store import lock
-from lrbench.store.files import TEMPORARY, new_folder
+from lrbench.store.files import new_folder, remove_leftovers
 
 Arrays = dict[str, np.ndarray]
 CHECKSUMS = "checksums.json"
@@ -32,18 +33,17 @@ def arrays(
     process is making them, `waiting` is called and they are waited for. Where the folder cannot be written they are
     made, and not kept.
     """
-    if (kept := _read(folder)) is not None:
-        return kept
     made: Arrays | None = None
-    try:
-        with lock.held(folder.with_name(f"{folder.name}.lock"), waiting):
-            if (kept := _read(folder)) is None:  # still: nobody has made them while we waited
-                made = dict(make())
-                _write(folder, made)
-                kept = _read(folder)
-    except OSError:  # a read-only folder, a full disk
-        return dict(make()) if made is None else made
-    return kept or made or {}
+    kept = _read(folder)
+    with suppress(OSError):  # a read-only folder, a full disk
+        if kept is None:
+            with lock.held(folder.with_name(f"{folder.name}.lock"), waiting):
+                kept = _read(folder)  # another process may have made them while we waited
+                if kept is None:
+                    made = dict(make())
+                    _write(folder, made)
+                    kept = _read(folder)
+    return kept or made or dict(make())
 
 
 def _read(folder: Path) -> Arrays | None:
@@ -62,8 +62,7 @@ def _read(folder: Path) -> Arrays | None:
 
 def _write(folder: Path, made: Arrays) -> None:
     """Put the arrays in place of what is there: nobody else holds the lock. Raises OSError."""
-    for leftover in folder.parent.glob(f"{TEMPORARY}{folder.name}-*"):  # of a killed process
-        shutil.rmtree(leftover, ignore_errors=True)
+    remove_leftovers(folder.parent, f"{folder.name}-")
     shutil.rmtree(folder, ignore_errors=True)
     with new_folder(folder) as new:
         for name, values in made.items():

@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -23,8 +23,7 @@ def write_atomic(path: Path, content: bytes | str) -> None:
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """A temporary file beside `path` to write to, flushed to disk and renamed to `path` when the block ends well.
 
-    Raises OSError (full disk, read-only folder) and leaves neither the temporary file nor a change
-    to what was there before.
+    Raises OSError, such as of a full disk, and leaves what was there before as it was.
     """
     handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
     try:
@@ -42,21 +41,43 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
+def new_folder(path: Path, old: Path | None = None) -> Iterator[Path]:
     """A temporary folder to fill, renamed to `path` when the block ends well and removed when not.
 
-    Raises FileExistsError where `path` is already there.
+    old: what what is at `path` is renamed to, for the caller to remove. Raises FileExistsError without it.
     """
-    if path.exists():
+    if old is None and path.exists():
         raise FileExistsError(f"{path} exists")
     temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{path.name}-", dir=path.parent))
     try:
         yield temporary
         os.chmod(temporary, 0o755)
-        os.rename(temporary, path)
+        if old and path.exists():
+            path.rename(old)
+        temporary.rename(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
+        if old and old.exists() and not path.exists():
+            old.rename(path)
         raise
+
+
+def remove_leftovers(folder: Path, name: str = "") -> None:
+    """Remove what killed processes were writing into a folder, or into folder/name; nobody else may be writing it."""
+    for path in folder.glob(f"{TEMPORARY}{name}*"):
+        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+@contextmanager
+def without_empty(*folders: Path) -> Iterator[None]:
+    """When the block ends, those of the folders and their parents that it has made are removed where they are empty."""
+    made = [place for folder in folders for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    finally:
+        for place in made:
+            with suppress(OSError):  # it is in use, or gone already
+                place.rmdir()
 
 
 def check_writable(folder: Path) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from lrbench.errors import UserError
 from lrbench.store import lock
-from lrbench.store.files import TEMPORARY
+from lrbench.store.files import TEMPORARY, new_folder, remove_leftovers, without_empty
 
 CONTENTS = ".lrbench-contents"  # a file in each such folder: the names of the files that were written, one per line
 
@@ -40,34 +40,17 @@ def replaced(path: Path, waiting: Callable[[], None]) -> Iterator[Path]:
     """
     place = path.resolve()
     check(path)
-    created = [folder for folder in place.parents if not folder.exists()]
-    new, old = (place.with_name(f"{TEMPORARY}{age}-{place.name}") for age in ("new", "old"))
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with lock.held(place.with_name(f"{TEMPORARY}lock-{place.name}"), waiting):
-            _recover(place, new, old)
-            try:
-                new.mkdir()
-                yield new
-                (new / CONTENTS).write_text("".join(f"{file}\n" for file in _files(new)), encoding="utf-8")
-                check(path)  # it may have changed meanwhile
-                if place.exists():
-                    place.rename(old)
-                new.rename(place)
-            finally:
-                _recover(place, new, old)
-    finally:
-        for folder in created:
-            with suppress(OSError):  # it is in use
-                folder.rmdir()
-
-
-def _recover(place: Path, new: Path, old: Path) -> None:
-    """Undo what was begun and not finished, by a killed process too: the old folder is back, the new one is gone."""
-    if old.exists() and not place.exists():
-        old.rename(place)
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    old, locked = (place.with_name(f"{TEMPORARY}{what}-{place.name}") for what in ("old", "lock"))
+    with without_empty(place.parent), lock.held(locked, waiting):
+        if old.exists() and not place.exists():  # another process was killed before the new one was in its place
+            old.rename(place)
+        remove_leftovers(place.parent, f"{place.name}-")
+        shutil.rmtree(old, ignore_errors=True)
+        with new_folder(place, old) as new:
+            yield new
+            (new / CONTENTS).write_text("".join(f"{file}\n" for file in _files(new)), encoding="utf-8")
+            check(path)  # it may have changed meanwhile
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _files(folder: Path) -> list[str]:

@@ -463,7 +463,7 @@ def test_a_report_that_was_moved_away_by_a_killed_process_comes_back(small, tmp_
     out = tmp_path / "site"
     write(small, out)
     out.rename(tmp_path / ".tmp-old-site")
-    (tmp_path / ".tmp-new-site").mkdir()
+    (tmp_path / ".tmp-site-new").mkdir()
     with pytest.raises(ValueError, match="again"), replaced.replaced(out, lambda: None):
         raise ValueError("again")
     assert (out / "index.html").is_file() and sorted(path.name for path in tmp_path.iterdir()) == ["runs", "site"]
