@@ -79,9 +79,7 @@ def request(
     from lrbench.execute.session import Request
     from lrbench.method import registry
 
-    registry.add_drafts(options.get("plugins", ()))
-    if not isinstance(method, str):
-        registry.register_class(method)
+    registry.add_drafts([*options.get("plugins", ()), *([] if isinstance(method, str) else [method])])
     cls = registry.method(method if isinstance(method, str) else method.name)
     known = {field.name for field in fields(Request)}
     own = set(cls.Config.model_fields)

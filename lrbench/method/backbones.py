@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from lrbench.errors import UserError, did_you_mean, one_line, unknown
 from lrbench.spec.recipes import NONE as NONE
 
 TIMM = "timm:"
+Stages = tuple[Iterable[nn.Module], int]  # of a network, and the channels of the last one's maps: its features
 
 
 class Dropout(nn.Module):
@@ -44,19 +45,22 @@ class Backbone(nn.Module):
     """A classifier taken apart: `head(features(x))` are its logits.
 
     Images come in [0, 1]; the backbone subtracts `mean` and divides by `std` (RGB) itself, so that
-    nothing outside it can get the normalisation wrong.
+    nothing outside it can get the normalisation wrong. `dimension`: of a feature.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, dimension: int, classes: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(
+        self, stages: Iterable[nn.Module], dimension: int, classes: int, mean: Sequence[float], std: Sequence[float]
+    ) -> None:
         super().__init__()
         self.dimension = dimension
         self.dropout = Dropout(0.0)
         self.classifier = nn.Linear(dimension, classes)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
+        self.stages = nn.ModuleList(stages)
 
     def normalise(self, x: Tensor) -> Tensor:
         """(n, 3, S, S) in [0, 1] to zero mean and unit variance."""
@@ -67,7 +71,10 @@ class Backbone(nn.Module):
 
         timm's models give one, the last, as timm shapes it: (n, tokens, d) for a transformer.
         """
-        raise NotImplementedError
+        maps, x = [], self.normalise(x)
+        for stage in self.stages:
+            maps.append(x := stage(x))
+        return maps
 
     def pool(self, last: Tensor) -> Tensor:
         """The deepest feature maps -> features (n, d), float32."""
@@ -87,33 +94,12 @@ class Backbone(nn.Module):
         return self.head(self.features(x))
 
 
-class _Stages(Backbone):
-    """A backbone that is a chain of stages, each giving one map."""
-
-    def __init__(
-        self,
-        stages: Sequence[nn.Module],
-        dimension: int,
-        classes: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-    ) -> None:
-        super().__init__(dimension, classes, mean, std)
-        self.stages = nn.ModuleList(stages)
-
-    def maps(self, x: Tensor) -> list[Tensor]:
-        maps, x = [], self.normalise(x)
-        for stage in self.stages:
-            maps.append(x := stage(x))
-        return maps
-
-
 def _channels(at_full_width: int, width: float) -> int:
     """Channels at a width: a multiple of 8, at least 8."""
     return max(8, 8 * round(at_full_width * width / 8))
 
 
-def resnet18(width: float, classes: int, mean: Sequence[float], std: Sequence[float]) -> Backbone:
+def resnet18(width: float) -> Stages:
     """ResNet-18 (He et al. 2016), timm's, with the CIFAR stem: 3x3 stride 1 and no max-pool."""
     import timm
 
@@ -127,10 +113,10 @@ def resnet18(width: float, classes: int, mean: Sequence[float], std: Sequence[fl
     nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
     parts = dict(net.named_children())
     first = nn.Sequential(stem, parts["bn1"], parts["act1"], parts["layer1"])
-    return _Stages([first, *(parts[f"layer{n}"] for n in (2, 3, 4))], channels[-1], classes, mean, std)
+    return [first, *(parts[f"layer{n}"] for n in (2, 3, 4))], channels[-1]
 
 
-def vgg16(width: float, classes: int, mean: Sequence[float], std: Sequence[float]) -> Backbone:
+def vgg16(width: float) -> Stages:
     """VGG-16 (Simonyan & Zisserman 2015) with batch normalisation: torchvision's features, one linear layer."""
     from torchvision.models.vgg import cfgs, make_layers
 
@@ -143,20 +129,11 @@ def vgg16(width: float, classes: int, mean: Sequence[float], std: Sequence[float
             stages.append([])
     net = nn.ModuleList(nn.Sequential(*stage) for stage in stages[:-1])
     _kaiming(net)
-    return _Stages(list(net), _channels(512, width), classes, mean, std)
+    return net, _channels(512, width)
 
 
-def alexnet(width: float, classes: int, mean: Sequence[float], std: Sequence[float]) -> Backbone:
+def alexnet(width: float, batch_norm: bool = False) -> Stages:
     """The AlexNet for 32x32 images known at 77.2 % on CIFAR-10 (bearpaw/pytorch-classification)."""
-    return _alexnet(width, classes, mean, std, batch_norm=False)
-
-
-def alexnet_bn(width: float, classes: int, mean: Sequence[float], std: Sequence[float]) -> Backbone:
-    """The same AlexNet with batch normalisation after each convolution."""
-    return _alexnet(width, classes, mean, std, batch_norm=True)
-
-
-def _alexnet(width: float, classes: int, mean: Sequence[float], std: Sequence[float], batch_norm: bool) -> Backbone:
     c = [_channels(channels, width) for channels in (64, 192, 384, 256, 256)]
 
     def layer(inputs: int, outputs: int, size: int, stride: int = 1) -> list[nn.Module]:
@@ -172,7 +149,12 @@ def _alexnet(width: float, classes: int, mean: Sequence[float], std: Sequence[fl
         nn.Sequential(*layer(c[1], c[2], 3), *layer(c[2], c[3], 3), *layer(c[3], c[4], 3), pool()),
     ])  # fmt: skip
     _kaiming(net)  # PyTorch's smaller start costs the plain one 2 points in 20 epochs
-    return _Stages(list(net), c[4], classes, mean, std)
+    return net, c[4]
+
+
+def alexnet_bn(width: float) -> Stages:
+    """The same AlexNet with batch normalisation after each convolution."""
+    return alexnet(width, batch_norm=True)
 
 
 def _kaiming(net: nn.Module) -> None:
@@ -194,7 +176,7 @@ class TimmBackbone(Backbone):
             net = timm.create_model(name, num_classes=0, img_size=side)
         except TypeError:
             net = timm.create_model(name, num_classes=0)
-        super().__init__(_timm_dimension(net, side), classes, mean, std)
+        super().__init__((), _timm_dimension(net, side), classes, mean, std)
         self.net: Any = net  # forward_features and forward_head are timm's, not nn.Module's
 
     def maps(self, x: Tensor) -> list[Tensor]:
@@ -204,16 +186,16 @@ class TimmBackbone(Backbone):
         return self.net.forward_head(last, pre_logits=True).float()
 
 
-def _timm_dimension(net: nn.Module, side: int) -> int:
+def _timm_dimension(net: Any, side: int) -> int:
     """The width of the pre-logits layer, which some timm models keep under no common name."""
     training = net.training
     with torch.no_grad():
-        width = net.eval().forward_head(net.forward_features(torch.zeros(1, 3, side, side)), pre_logits=True).shape[1]  # type: ignore[operator]
+        features = net.eval().forward_head(net.forward_features(torch.zeros(1, 3, side, side)), pre_logits=True)
     net.train(training)
-    return int(width)
+    return int(features.shape[1])
 
 
-BACKBONES: dict[str, Callable[[float, int, Sequence[float], Sequence[float]], Backbone]] = {
+BACKBONES: dict[str, Callable[[float], Stages]] = {
     "alexnet": alexnet,
     "alexnet-bn": alexnet_bn,
     "vgg16": vgg16,
@@ -262,6 +244,6 @@ def create(
     if name.startswith(TIMM):
         net: Backbone = TimmBackbone(name.removeprefix(TIMM), side, classes, mean, std)
     else:
-        net = BACKBONES[name](width, classes, mean, std)
+        net = Backbone(*BACKBONES[name](width), classes, mean, std)
     net.dropout.part = dropout
     return net

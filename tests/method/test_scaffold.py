@@ -102,7 +102,7 @@ def draft(tmp_path, monkeypatch):
     """The generated method, loaded as `--plugin` loads it."""
     monkeypatch.setattr(registry, "_drafts", {})
     folder = scaffold.create("drafted", tmp_path)
-    registry.add_draft(f"{folder / 'lrbench_drafted.py'}:{scaffold.class_of('drafted')}")
+    registry.add_drafts([f"{folder / 'lrbench_drafted.py'}:{scaffold.class_of('drafted')}"])
     cls = registry.method("drafted")
     yield cls
     del sys.modules[cls.__module__]
