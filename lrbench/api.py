@@ -12,6 +12,7 @@ Whatever is wrong with what was asked raises `lr.Error`, with a message of one l
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 NONE = "none"  # in place of a folder of baselines: none is read
 RESULTS = Path("results/runs")  # below the current folder, unless $LRBENCH_RESULTS says otherwise
 SHIPPED = Path(__file__).resolve().parents[1] / "results" / "records"  # of the checkout, where it is one
-Folder = str | os.PathLike[str]
+Folder = str | os.PathLike[str] | None
+Folders = Iterable[str | os.PathLike[str]] | None
+Warn = Callable[[str], None] | None
 
 
 def run(
@@ -46,9 +49,9 @@ def run(
     *,
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
-    results: Folder | None = None,
-    baselines: Iterable[Folder] | None = None,
-    data: Folder | None = None,
+    results: Folder = None,
+    baselines: Folders = None,
+    data: Folder = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> pd.DataFrame:
@@ -61,19 +64,19 @@ def run(
     from lrbench.execute.session import run as carry_out
     from lrbench.report.frame import frame
 
-    asked = request(method, dataset, preset, settings or {}, results, baselines, data, options)
+    asked = request(method, dataset, preset, settings, results, baselines, data, **options)
     return frame(carry_out(asked, progress))
 
 
 def request(
     method: str | type[Method],
     dataset: str,
-    preset: str | None,
-    settings: Mapping[str, Any],
-    results: Folder | None,
-    baselines: Iterable[Folder] | None,
-    data: Folder | None,
-    options: Mapping[str, Any],
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    results: Folder = None,
+    baselines: Folders = None,
+    data: Folder = None,
+    **options: Any,
 ) -> Request:
     """What `run` and `lrbench run` ask for. options: of Request and the method; those given override the preset's."""
     from lrbench.execute.session import Request
@@ -86,24 +89,24 @@ def request(
     for name in options:
         if name not in known | own:
             raise unknown(f"option or setting of {cls.name}", name, sorted(known | own))
-    chosen = dict(presets.preset(preset)) if preset else {}
-    if "seeds" in chosen:
-        chosen["seeds"] = range(chosen["seeds"])
-    capped = "limit_train" in chosen and "limit_train" not in options
-    chosen |= {name: value for name, value in options.items() if name in known}
-    seeds = chosen.pop("seeds", (0,))
+    of_preset = presets.preset(preset) if preset else {}
+    chosen = {**of_preset, **{name: value for name, value in options.items() if name in known}}
+    seeds = options.get("seeds", range(of_preset.get("seeds", 1)))
     chosen["seeds"] = (seeds,) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
     chosen["width"] = for_backbone(chosen.get("width", 1.0), chosen.get("backbone", "resnet18"))
-    extra = {name: value for name, value in options.items() if name not in known}
     return Request(
-        **(chosen | {"method": cls.name, "dataset": dataset, "settings": {**settings, **extra}, "cap_limits": capped}),
+        method=cls.name,
+        dataset=dataset,
+        settings={**(settings or {}), **{name: value for name, value in options.items() if name not in known}},
+        cap_limits="limit_train" in of_preset and "limit_train" not in options,
         results=results_folder(results),
         baselines=tuple(baseline_folders(baselines)),
         data=None if data is None else Path(data),
+        **chosen,
     )
 
 
-def results(folder: Folder | None = None, baselines: Iterable[Folder] | None = None) -> pd.DataFrame:
+def results(folder: Folder = None, baselines: Folders = None) -> pd.DataFrame:
     """All results as a frame with a row per run, whose columns lrbench.report.frame describes.
 
     folder: of the runs; $LRBENCH_RESULTS or results/runs where None. baselines: stores that are read beside it and
@@ -115,10 +118,7 @@ def results(folder: Folder | None = None, baselines: Iterable[Folder] | None = N
 
 
 def table(
-    name: str | int | None = None,
-    results: Folder | None = None,
-    baselines: Iterable[Folder] | None = None,
-    warn: Callable[[str], None] | None = None,
+    name: str | int | None = None, results: Folder = None, baselines: Folders = None, warn: Warn = None
 ) -> Tables:
     """A table by name: a published one, leaderboard, sr, tuned or claims; all published ones where None."""
     from lrbench.report.frame import frame
@@ -128,18 +128,13 @@ def table(
     return tables(None if name is None else str(name), frame(store), store.right, store.warn)
 
 
-def leaderboard(results: Folder | None = None, baselines: Iterable[Folder] | None = None) -> Tables:
+def leaderboard(results: Folder = None, baselines: Folders = None) -> Tables:
     """Every way of training that was run, best first, beside its control of equal budget."""
     return table("leaderboard", results, baselines)
 
 
 def compare(
-    first: str,
-    second: str,
-    results: Folder | None = None,
-    baselines: Iterable[Folder] | None = None,
-    warn: Callable[[str], None] | None = None,
-    **conditions: Any,
+    first: str, second: str, results: Folder = None, baselines: Folders = None, warn: Warn = None, **conditions: Any
 ) -> Versus:
     """Two ways of training, as `lrbench compare` names them, over the seeds that both have. conditions: of the runs."""
     from lrbench.report import versus
@@ -150,12 +145,7 @@ def compare(
 
 
 def plot(
-    name: str,
-    results: Folder | None = None,
-    baselines: Iterable[Folder] | None = None,
-    data: Folder | None = None,
-    warn: Callable[[str], None] | None = None,
-    **options: Any,
+    name: str, results: Folder = None, baselines: Folders = None, data: Folder = None, warn: Warn = None, **options: Any
 ) -> Figure:
     """A figure by name: curves, or an installed one; options: see lrbench.report.figures.draw."""
     from lrbench.report import figures
@@ -166,9 +156,7 @@ def plot(
     return figures.draw(name, frame(store), store, root, store.warn, **options)
 
 
-def load(
-    run: str, results: Folder | None = None, baselines: Iterable[Folder] | None = None, device: str = "cpu"
-) -> nn.Module:
+def load(run: str, results: Folder = None, baselines: Folders = None, device: str = "cpu") -> nn.Module:
     """The trained network of a run, by its id or the beginning of one, frozen and in eval mode.
 
     It is called with images, float32 in [0, 1], (n, 3, S, S): for a classifier that is tested on LR images these are
@@ -190,23 +178,19 @@ def load(
         raise UserError(f"{error}; train it again with lr.run or 'lrbench run'") from error
 
 
-def open_store(
-    results: Folder | None = None,
-    baselines: Iterable[Folder] | None = None,
-    warn: Callable[[str], None] | None = None,
-) -> Store:
+def open_store(results: Folder = None, baselines: Folders = None, warn: Warn = None) -> Store:
     """The store of the user's runs, with those that are read beside it. warn: told of what is wrong with a run."""
     own = results_folder(results)
     others = [one for one in baseline_folders(baselines) if one.resolve() != own.resolve()]
-    return Store(own, warn or _warn, others=others)
+    return Store(own, warn or warnings.warn, others=others)
 
 
-def results_folder(given: Folder | None) -> Path:
+def results_folder(given: Folder) -> Path:
     """The folder of the runs: `given`, else $LRBENCH_RESULTS, else results/runs."""
     return Path(given or os.environ.get("LRBENCH_RESULTS") or RESULTS).expanduser()
 
 
-def baseline_folders(given: Iterable[Folder] | None) -> list[Path]:
+def baseline_folders(given: Folders) -> list[Path]:
     """The stores that are read beside the user's own: `given`, else $LRBENCH_BASELINES, else what the checkout ships.
 
     Raises UserError for a folder that is not there.
@@ -220,9 +204,3 @@ def baseline_folders(given: Iterable[Folder] | None) -> list[Path]:
         if not folder.is_dir():
             raise UserError(f"there is no folder '{folder}' of baselines")
     return folders
-
-
-def _warn(message: str) -> None:
-    import warnings
-
-    warnings.warn(message, stacklevel=2)

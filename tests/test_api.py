@@ -76,10 +76,10 @@ def test_a_class_is_trained_reused_and_loaded(here: Path) -> None:
 
 
 def test_options_settings_and_presets_are_those_of_the_command_line(here: Path) -> None:
-    asked = api.request("dfd", "digits", "mini", {}, None, None, None, {"lam": 0.5, "scale": 2, "epochs": 3})
+    asked = api.request("dfd", "digits", "mini", lam=0.5, scale=2, epochs=3)
     assert asked.settings == {"lam": 0.5} and asked.seeds == (0, 1, 2) and asked.width == 0.25
     assert (asked.recipe, asked.epochs, asked.limit_train, asked.cap_limits) == ("quick", 3, 10_000, True)
-    assert api.request("dfd", "digits", None, {}, None, None, None, {"seeds": 4}).seeds == (4,)
+    assert api.request("dfd", "digits", seeds=4).seeds == (4,)
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,7 @@ def run(
     from lrbench.execute import session
     from lrbench.report import formats, runs
 
-    asked = api.request(method, dataset, preset, settings_of(settings), results, baselines, data, given(options))
+    asked = api.request(method, dataset, preset, settings_of(settings), results, baselines, data, **given(options))
     records = session.run(asked)
     if as_json:
         click.echo(json.dumps([record.model_dump(mode="json") for record in records], indent=1))

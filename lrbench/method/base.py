@@ -31,19 +31,17 @@ IMAGES: tuple[View, ...] = ("hr", "lr", "up")
 class _Missing:
     """In place of an image that is not in a batch: a method that touches it gets a UserError."""
 
-    WHY = (
-        "a method reads an image that is not in its batch: its class names in `reads` those that it is given, and "
-        'where `view` is "hr" there is no LR image'
-    )
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # what Python itself looks for, such as to copy it
             raise AttributeError(name)
-        raise UserError(self.WHY)
+        return self.__torch_function__()
 
     @classmethod
     def __torch_function__(cls, *_: Any) -> Any:
-        raise UserError(cls.WHY)
+        raise UserError(
+            "a method reads an image that is not in its batch: its class names in `reads` those that it is given, and "
+            'where `view` is "hr" there is no LR image'
+        )
 
     def __reduce__(self) -> str:
         return "MISSING"
@@ -192,17 +190,10 @@ class Method(nn.Module):
 
     def optimizers(self, updates: int) -> list[Optimizer]:
         """What `step` updates the weights with, over `updates` steps. SGD as the recipe says."""
-        recipe = self.context.recipe
+        values = self.context.recipe.model_dump(include={"lr", "momentum", "nesterov", "weight_decay"})
         weights = [weight for weight in self.parameters() if weight.requires_grad]
-        sgd = torch.optim.SGD(
-            weights,
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
-        if recipe.momentum:  # the fused step wants all buffers or none, and a weight's gradient may come later
+        sgd = torch.optim.SGD(weights, **values, fused=True)
+        if values["momentum"]:  # the fused step wants all buffers or none, and a weight's gradient may come later
             for weight in weights:
                 sgd.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         return [self.scheduled(sgd, updates)]

@@ -233,6 +233,7 @@ def source_hash(cls: type[Method]) -> str | None:
     To tell a change. A helper is a module of the same package that the method's file uses and that holds no
     method itself.
     """
+    things: list[Any]
     try:
         things = [*filter(_is_method, cls.__mro__), *_helpers(sys.modules[cls.__module__])]
         return hashlib.sha256(b"".join(Path(inspect.getfile(one)).read_bytes() for one in things)).hexdigest()

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lrbench.errors import UserError, did_you_mean, unknown
+from lrbench.errors import UserError, unknown
 
 FILE = ".toml"  # a recipe whose name ends so is a file of the user's
 BASE = "paper"  # the recipe that a file starts from which names none
@@ -124,19 +124,18 @@ def for_backbone(value: Any, backbone: str) -> Any:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"there is no file '{path}'")
     try:
         given = tomllib.loads(path.read_text())
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise UserError(f"there is no file '{path}'") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}") from error
-    base = given.pop("base", BASE)
-    if not isinstance(base, str) or base not in RECIPES:
-        raise UserError(f"{path}: base: {unknown('recipe', str(base), RECIPES)}")
+    base = str(given.pop("base", BASE))
+    if base not in RECIPES:
+        raise UserError(f"{path}: base: {unknown('recipe', base, RECIPES)}")
     for field in given:
         if field not in Recipe.model_fields:
-            nearest = did_you_mean(field, ["base", *Recipe.model_fields])
-            raise UserError(f"{path}: there is no field '{field}'; {nearest}")
+            raise UserError(f"{path}: there is {unknown('field', field, ['base', *Recipe.model_fields])}")
         if isinstance(given[field], dict) and field != "lr":
             raise UserError(f"{path}: {field} is the same for all backbones: only lr may be a table")
     values = fields(base)
@@ -151,18 +150,15 @@ def name_of(resolved: Recipe, backbone: str) -> str:
 
     If it is none of them: "custom", with the nearest one and what differs, such as "custom (quick, lr 0.05)".
     """
-    nearest: list[str] | None = None
+    ways = []
     for name in RECIPES:
         known = recipe(name, backbone, resolved.epochs, resolved.batch_size)
         if backbone == NONE and not resolved.crop:  # images that are restored are not cropped
             known = known.without_crop()
         differs = [f"{field} {_text(value)}" for field, value in resolved if value != getattr(known, field)]
-        if not differs:
-            return name
-        if nearest is None or len(differs) < len(nearest) - 1:
-            nearest = [name, *differs]
-    assert nearest is not None
-    return f"custom ({', '.join(nearest)})"
+        ways.append([name, *differs])
+    nearest = min(ways, key=len)
+    return f"custom ({', '.join(nearest)})" if len(nearest) > 1 else nearest[0]
 
 
 def _text(value: Any) -> str:

@@ -72,16 +72,9 @@ class RunSpec(BaseModel):
 
     def walk(self) -> Iterator[RunSpec]:
         """This run and all it needs, each once, needs first."""
-        seen: set[str] = set()
-
-        def visit(spec: RunSpec) -> Iterator[RunSpec]:
-            if spec.id not in seen:
-                seen.add(spec.id)
-                for need in spec.needs.values():
-                    yield from visit(need)
-                yield spec
-
-        return visit(self)
+        needed = {spec.id: spec for need in self.needs.values() for spec in need.walk()}
+        yield from needed.values()
+        yield self
 
 
 def id_of(content: dict[str, Any]) -> str:

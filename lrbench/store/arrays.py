@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -18,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from lrbench.store import lock
-from lrbench.store.files import new_folder, remove_leftovers
+from lrbench.store.files import new_folder, remove_leftovers, written_whole
 
 Arrays = dict[str, np.ndarray]
 CHECKSUMS = "checksums.json"
@@ -66,14 +65,12 @@ def _write(folder: Path, made: Arrays) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with new_folder(folder) as new:
         for name, values in made.items():
-            np.save(new / f"{name}.npy", values, allow_pickle=False)
-        checksums = {name: _checksum(new / f"{name}.npy", on_disk=True) for name in made}
+            with written_whole(new / f"{name}.npy") as file:
+                np.save(file, values, allow_pickle=False)
+        checksums = {name: _checksum(new / f"{name}.npy") for name in made}
         (new / CHECKSUMS).write_text(json.dumps(checksums))
 
 
-def _checksum(path: Path, on_disk: bool = False) -> str:
-    """The sha256 of a file's content; with `on_disk`, once the disk has it."""
+def _checksum(path: Path) -> str:
     with open(path, "rb") as file:
-        if on_disk:
-            os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -45,13 +45,17 @@ def read(folder: str, whole: bool) -> Content:
     thousands of records. Raises ValueError, KeyError, TypeError, AttributeError or FileNotFoundError where the run is
     not what was written or belongs to another id than the folder's name, and OtherVersion.
     """
-    run_id = os.path.basename(folder)
     content: Content = json.loads(read_file(folder, RECORD))
     if content.pop("sha256", None) != sha256(_encode(content).encode()):
         raise ValueError("record.json is not what was written")
-    if content["id"] != run_id:
+    if content["id"] != os.path.basename(folder):
         raise ValueError("its id is not the folder's name")
-    if not _is_record(content) or id_of(content["spec"]) != run_id:
+    _check(content, Record)
+    _check(content["spec"], RunSpec)
+    _check(content["data"], DataFacts)
+    if content.get("about") is not None:
+        _check(content["about"], About)
+    if id_of(content["spec"]) != content["id"]:
         raise OtherVersion
     for name, checksum in content["files"].items() if whole else ():
         left_out = name == WEIGHTS and not os.path.exists(f"{folder}/{name}")  # of what is shared
@@ -66,23 +70,12 @@ def read_file(folder: str, name: str) -> bytes:
         return file.read()
 
 
-def _is_record(content: Content) -> bool:
-    return (
-        _has_form(content, Record)
-        and _is_spec(content["spec"])
-        and _has_form(content["data"], DataFacts)
-        and (content.get("about") is None or _has_form(content["about"], About))
-    )
-
-
-def _is_spec(content: Any) -> bool:
-    return (
-        _has_form(content, RunSpec)
-        and _has_form(content["recipe"], Recipe)
-        and all(map(_is_spec, content["needs"].values()))
-    )
-
-
-def _has_form(content: Any, part: type[BaseModel]) -> bool:
+def _check(content: Any, part: type[BaseModel]) -> None:
+    """Raise OtherVersion where a part of a record has other fields than this version writes."""
     needed, known = FORM[part]
-    return isinstance(content, dict) and needed <= content.keys() <= known
+    if not isinstance(content, dict) or not needed <= content.keys() <= known:
+        raise OtherVersion
+    if part is RunSpec:
+        _check(content["recipe"], Recipe)
+        for need in content["needs"].values():
+            _check(need, RunSpec)
