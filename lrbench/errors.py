@@ -31,11 +31,9 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """The tail of an error line: the nearest of `valid`, or, where none is near, all of them if they are few."""
     names = list(valid)
     lower = {one.lower(): one for one in reversed(names)}
-    near = get_close_matches(name, names, cutoff=0.5) or get_close_matches(name.lower(), lower, cutoff=0.5)
-    if near:
-        same = [one for one in near if sorted(one.lower()) == sorted(name.lower())]  # letters that changed places
-        nearest = (same or near)[0]
-        return f"did you mean '{lower.get(nearest, nearest)}'?"
+    if near := get_close_matches(name.lower(), lower, cutoff=0.5):
+        same = [one for one in near if sorted(one) == sorted(name.lower())]  # letters that changed places
+        return f"did you mean '{lower[(same or near)[0]]}'?"
     if len(names) > MOST:
         return f"none of the {len(names)} that there are is near"
     return f"choose from {', '.join(names)}" if names else "there is none"

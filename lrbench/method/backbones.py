@@ -12,24 +12,24 @@ from lrbench.errors import UserError, did_you_mean, one_line, unknown
 from lrbench.spec.recipes import NONE as NONE
 
 TIMM = "timm:"
+Colour = Sequence[float]  # red, green, blue
 Stages = tuple[Iterable[nn.Module], int]  # of a network, and the channels of the last one's maps: its features
 
 
 class Dropout(nn.Module):
     """Dropout (Srivastava et al. 2014) with random numbers of its own, so that nothing else that is drawn moves them.
 
-    `reseed` starts them anew, as the training loop does before every epoch. On a GPU a step with dropout is trained
-    the plain way: a captured one would repeat its numbers.
+    `part`: the probability of each value to be dropped. On a GPU a step with dropout is trained the plain way: a
+    captured one would repeat its numbers.
     """
 
-    def __init__(self, part: float) -> None:
-        """part: the probability of each value to be dropped, 0 for none."""
+    def __init__(self) -> None:
         super().__init__()
-        self.part, self.seed = part, 0
+        self.part, self.seed = 0.0, 0
         self.generator: torch.Generator | None = None
 
     def reseed(self, seed: int) -> None:
-        """Draw from `seed` on."""
+        """Draw from `seed` on, as from the beginning of an epoch."""
         self.seed, self.generator = seed, None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -44,19 +44,16 @@ class Dropout(nn.Module):
 class Backbone(nn.Module):
     """A classifier taken apart: `head(features(x))` are its logits.
 
-    Images come in [0, 1]; the backbone subtracts `mean` and divides by `std` (RGB) itself, so that
-    nothing outside it can get the normalisation wrong. `dimension`: of a feature.
+    Images come in [0, 1]; the backbone subtracts `mean` and divides by `std` (RGB) itself.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(
-        self, stages: Iterable[nn.Module], dimension: int, classes: int, mean: Sequence[float], std: Sequence[float]
-    ) -> None:
+    def __init__(self, stages: Iterable[nn.Module], dimension: int, classes: int, mean: Colour, std: Colour) -> None:
         super().__init__()
         self.dimension = dimension
-        self.dropout = Dropout(0.0)
+        self.dropout = Dropout()
         self.classifier = nn.Linear(dimension, classes)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
@@ -169,15 +166,18 @@ def _kaiming(net: nn.Module) -> None:
 class TimmBackbone(Backbone):
     """Any timm model, through forward_features and forward_head(pre_logits=True), not pretrained."""
 
-    def __init__(self, name: str, side: int, classes: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, name: str, side: int, classes: int, mean: Colour, std: Colour) -> None:
         import timm
 
+        net: Any  # forward_features and forward_head are timm's, not nn.Module's
         try:  # transformers must be told the image's side; convolutional networks do not know the word
             net = timm.create_model(name, num_classes=0, img_size=side)
         except TypeError:
             net = timm.create_model(name, num_classes=0)
-        super().__init__((), _timm_dimension(net, side), classes, mean, std)
-        self.net: Any = net  # forward_features and forward_head are timm's, not nn.Module's
+        with torch.no_grad():  # the width of the pre-logits layer, which some models keep under no common name
+            features = net.eval().forward_head(net.forward_features(torch.zeros(1, 3, side, side)), pre_logits=True)
+        super().__init__((), features.shape[1], classes, mean, std)
+        self.net = net.train()
 
     def maps(self, x: Tensor) -> list[Tensor]:
         return [self.net.forward_features(self.normalise(x))]
@@ -186,21 +186,8 @@ class TimmBackbone(Backbone):
         return self.net.forward_head(last, pre_logits=True).float()
 
 
-def _timm_dimension(net: Any, side: int) -> int:
-    """The width of the pre-logits layer, which some timm models keep under no common name."""
-    training = net.training
-    with torch.no_grad():
-        features = net.eval().forward_head(net.forward_features(torch.zeros(1, 3, side, side)), pre_logits=True)
-    net.train(training)
-    return int(features.shape[1])
-
-
-BACKBONES: dict[str, Callable[[float], Stages]] = {
-    "alexnet": alexnet,
-    "alexnet-bn": alexnet_bn,
-    "vgg16": vgg16,
-    "resnet18": resnet18,
-}
+Maker = Callable[[float], Stages]
+BACKBONES: dict[str, Maker] = {"alexnet": alexnet, "alexnet-bn": alexnet_bn, "vgg16": vgg16, "resnet18": resnet18}
 
 
 def check_backbone(name: str, width: float, side: int) -> None:
@@ -228,13 +215,7 @@ def _check_name(name: str, width: float) -> None:
 
 
 def create(
-    name: str,
-    width: float,
-    side: int,
-    classes: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    dropout: float = 0.0,
+    name: str, width: float, side: int, classes: int, mean: Colour, std: Colour, dropout: float = 0.0
 ) -> Backbone:
     """A new backbone for `side` x `side` images with values in [0, 1] of that mean and std a channel.
 

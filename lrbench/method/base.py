@@ -1,8 +1,7 @@
 """The method contract: what a plugin author reads.
 
-A method is one class in one file and one entry point of the group `lrbench.methods`. It is built with
-its validated config, a context and the runs that it needs; the one training loop calls `loss`, the one
-test loop calls `forward`, and nothing else is asked of it.
+A method is one class in one file and one entry point of the group `lrbench.methods`. It is built with its validated
+config, a context and the runs that it needs; the training loop calls `loss` and the test loop calls `forward`.
 """
 
 from __future__ import annotations
@@ -54,9 +53,8 @@ MISSING: Any = _Missing()
 class Batch:
     """n training images on the training device. Images are float32 in [0, 1], RGB, channels first.
 
-    hr and up share one crop and one flip. So does lr, rounded to whole LR pixels; it is exact for a
-    method with `view = "lr"`, whose crops are drawn on the LR grid. An image that the method's class does not
-    name in `reads` is MISSING, and so are lr and up where `view` is "hr".
+    hr and up share one crop and one flip. So does lr, rounded to whole LR pixels; it is exact for a method with
+    `view = "lr"`. An image that is not in the class's `reads` is MISSING, and so are lr and up where `view` is "hr".
     """
 
     hr: Tensor  # (n, 3, S, S)
@@ -83,9 +81,8 @@ class Context:
 class Needs:
     """Another run that a method needs, by its method's name.
 
-    It inherits the dataset, degradation, backbone, recipe and seed of the run that needs it, unless
-    `overrides` (field of lrbench.plan.plan.Protocol -> value, such as {"backbone": "vgg16", "epochs": 50})
-    says otherwise.
+    It inherits dataset, degradation, backbone, recipe and seed, unless `overrides` says otherwise: field of
+    lrbench.plan.plan.Protocol -> value, such as {"backbone": "vgg16", "epochs": 50}.
     """
 
     method: str
@@ -101,7 +98,7 @@ class Config(BaseModel):
 
 @dataclass
 class Optimizer:
-    """An optimizer and the schedule of its learning rate, stepped together, once a batch."""
+    """An optimizer and the schedule of its learning rate."""
 
     optimizer: torch.optim.Optimizer
     factor: Callable[[int], float]  # update number, from 0 -> what the peak rate is multiplied by
@@ -124,9 +121,8 @@ class Optimizer:
 class Method(nn.Module):
     """Base class of every method.
 
-    A subclass sets `name`, builds its networks in `__init__` and writes `loss` and `forward`. Needed
-    runs are in `self.needs` and nowhere else: loaded, frozen (no gradient, eval mode) and outside the
-    module tree, so that they are neither optimised nor saved.
+    A subclass sets `name`, builds its networks in `__init__` and writes `loss` and `forward`. Needed runs are in
+    `self.needs`: frozen (no gradient, eval mode) and outside the module tree, so neither optimised nor saved.
     """
 
     name: ClassVar[str]

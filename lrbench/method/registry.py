@@ -10,12 +10,11 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -29,8 +28,7 @@ METHODS = "lrbench.methods"
 _drafts: dict[str, tuple[type[Method], str]] = {}  # name -> class and where it came from
 
 
-@dataclass(frozen=True)
-class Listing:
+class Listing(NamedTuple):
     """One method as `lrbench methods` shows it; `error` says why it cannot be used."""
 
     name: str
@@ -50,22 +48,19 @@ def installed(group: str) -> dict[str, list[EntryPoint]]:
 
 
 def load(group: str, kind: str, name: str) -> Any:
-    """The object behind an entry point.
-
-    Raises UserError for an unknown name, for a name that two distributions claim, and for a plugin
-    that fails to import.
-    """
-    points = installed(group)
-    if name not in points:
-        raise unknown(kind, name, points)
-    if len(points[name]) > 1:
-        raise UserError(f"two plugins are called '{name}': {' and '.join(map(origin, points[name]))}; uninstall one")
-    try:
-        return points[name][0].load()
-    except (Exception, SystemExit) as error:  # whatever a plugin's import may raise
+    """The object behind an entry point. Raises UserError for one that is unknown, claimed twice, or does not load."""
+    if name not in installed(group):
+        raise unknown(kind, name, installed(group))
+    point, *others = installed(group)[name]
+    if others:
         raise UserError(
-            f"{kind} '{name}' of {origin(points[name][0])} does not load: {type(error).__name__}: {one_line(error)}"
-        ) from error
+            f"two plugins are called '{name}': {' and '.join(map(origin, [point, *others]))}; uninstall one"
+        )
+    try:
+        return point.load()
+    except (Exception, SystemExit) as error:  # whatever a plugin's import may raise
+        why = f"{type(error).__name__}: {one_line(error)}"
+        raise UserError(f"{kind} '{name}' of {origin(point)} does not load: {why}") from error
 
 
 def method(name: str) -> type[Method]:
@@ -77,17 +72,16 @@ def method(name: str) -> type[Method]:
         return _checked(load(METHODS, "method", name), name)
     cls, where = _drafts[name]
     if name in points:
-        raise UserError(
-            f"two plugins are called '{name}': {where} and {origin(points[name][0])}; give the draft another name"
-        )
+        both = f"{where} and {origin(points[name][0])}"
+        raise UserError(f"two plugins are called '{name}': {both}; give the draft another name")
     return cls
 
 
 def methods() -> list[Listing]:
     """Every method, the broken ones with their error."""
-    places = [(name, " and ".join(map(origin, points))) for name, points in installed(METHODS).items()]
+    places = {name: " and ".join(map(origin, points)) for name, points in installed(METHODS).items()}
     listings = []
-    for name, where in places + [(name, where) for name, (_, where) in _drafts.items()]:
+    for name, where in (places | {name: where for name, (_, where) in _drafts.items()}).items():
         try:
             listings.append(Listing(name, where, method(name), None))
         except UserError as error:
@@ -129,8 +123,7 @@ def _add_file(place: str) -> None:
         raise UserError(f"--plugin wants FILE.py:Class; '{place}' names no class")
     if not path.is_file():
         raise UserError(f"--plugin wants FILE.py:Class; there is no file '{file}'")
-    where = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
-    module_name = f"lrbench_draft_{path.stem}_{where}"
+    module_name = f"lrbench_draft_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
     spec = importlib.util.spec_from_file_location(module_name, path)
     if spec is None or spec.loader is None:
         raise UserError(f"--plugin wants FILE.py:Class; '{file}' is not a Python file")
@@ -230,8 +223,7 @@ def trains(spec: RunSpec) -> bool:
 def source_hash(cls: type[Method]) -> str | None:
     """sha256 of the files that a method, its bases and their helpers are written in; None if unknown.
 
-    To tell a change. A helper is a module of the same package that the method's file uses and that holds no
-    method itself.
+    A helper is a module of the same package that the method's file uses and that holds no method itself.
     """
     things: list[Any]
     try:

@@ -53,12 +53,12 @@ class Recipe(BaseModel):
         return self.model_copy(update={"crop": 0.0})
 
 
-# name -> field -> (value, source). `lr` may be a table over backbones, with None for all the others.
+# name -> field -> (value, source). `lr` may be a table over backbones.
 RECIPES: dict[str, dict[str, tuple[Any, str]]] = {
     "paper": {
         "epochs": (100, PAPER),
         "batch_size": (128, PAPER),
-        "lr": ({None: 0.1, "alexnet": 0.01, "alexnet-bn": 0.05}, OURS),
+        "lr": ({DEFAULT: 0.1, "alexnet": 0.01, "alexnet-bn": 0.05}, OURS),
         "momentum": (0.9, PAPER),
         "nesterov": (False, OURS),
         "weight_decay": (5e-4, PAPER),
@@ -71,7 +71,7 @@ RECIPES: dict[str, dict[str, tuple[Any, str]]] = {
 }
 RECIPES["quick"] = RECIPES["paper"] | {
     "epochs": (20, OURS),
-    "lr": ({None: 0.1, "alexnet": 0.05, "alexnet-bn": 0.05}, f"{OURS}; at 0.01 20 epochs are too few for AlexNet"),
+    "lr": ({DEFAULT: 0.1, "alexnet": 0.05, "alexnet-bn": 0.05}, f"{OURS}; at 0.01 20 epochs are too few for AlexNet"),
     "schedule": ("one-cycle", f"{OURS}, after Smith 2018, arXiv:1803.09820"),
 }
 RECIPES["strong"] = RECIPES["paper"] | {
@@ -84,17 +84,9 @@ RECIPES["strong"] = RECIPES["paper"] | {
 
 
 def recipe(
-    name: str,
-    backbone: str,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
+    name: str, backbone: str, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None
 ) -> Recipe:
-    """The recipe of that name, or of that file where it ends in .toml, resolved for a backbone.
-
-    `epochs`, `batch_size` and `lr` override its own. Raises UserError for an unknown name and whatever is wrong
-    with a file.
-    """
+    """The recipe of a name or file, resolved for a backbone. The other arguments override its own. Raises UserError."""
     values = fields(name)
     values["lr"] = for_backbone(values["lr"], backbone)
     own = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
@@ -114,8 +106,7 @@ def fields(name: str) -> dict[str, Any]:
         return _read(Path(name))
     if name not in RECIPES:
         raise unknown("recipe", name, [*RECIPES, f"FILE{FILE}"])
-    values = {field: value for field, (value, _) in RECIPES[name].items()}
-    return values | {"lr": {backbone or DEFAULT: rate for backbone, rate in values["lr"].items()}}
+    return {field: value for field, (value, _) in RECIPES[name].items()}
 
 
 def for_backbone(value: Any, backbone: str) -> Any:
@@ -146,10 +137,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 @lru_cache
 def name_of(resolved: Recipe, backbone: str) -> str:
-    """The name of the recipe of RECIPES that this is, whatever its epochs and batch size.
-
-    If it is none of them: "custom", with the nearest one and what differs, such as "custom (quick, lr 0.05)".
-    """
+    """Which of RECIPES this is, whatever its epochs and batch size; if none, "custom (quick, lr 0.05)", say."""
     ways = []
     for name in RECIPES:
         known = recipe(name, backbone, resolved.epochs, resolved.batch_size)

@@ -43,22 +43,19 @@ class Record(BaseModel):
     spec: RunSpec
     status: Literal["done", "diverged"] = Field(
         default="done",
-        description="diverged: its training was ended early, as of no use, or taught it nothing; it was tested as it "
-        "was, see lrbench.train.training",
+        description="diverged: its training was ended early, or taught it nothing; see lrbench.train.training",
     )
     why: str | None = Field(default=None, description="how it diverged, in words")
     metrics: dict[str, float | int | None] = Field(
         description="top1, val_top1, train_top1 (percent), or for an SR net psnr, val_psnr, train_psnr (dB), of the "
         "epoch that is tested, val_... None where nothing is held out; ssim, psnr_y, ssim_y and the same of plain "
-        "enlargement, bicubic_..., see lrbench.train.tasks; best_epoch; epochs and "
-        "epochs_in_weights, those of the run it starts from included; side_by_side, the number of runs in the group "
-        "that it was trained in, which share the time equally: images_per_second and train_seconds; "
-        "wall_seconds, of the process that finished it; parameters that this run trained; "
-        "deployed_parameters, those that its test path depends on, with those of the SR net in front of it; macs of "
-        "one test image, from LR on; peak_memory_mib, of the device, or on the CPU of the whole process; "
-        "predicted_classes, how many different classes a classifier predicted on the test images; of a diverged run "
-        "diverged_epoch and last_finite_loss, the mean loss of the last epoch in which it was a number, None where "
-        "there was none"
+        "enlargement, bicubic_..., see lrbench.train.tasks; best_epoch; epochs, and epochs_in_weights, with those of "
+        "the run it starts from; side_by_side, the number of runs in its group, which share the time equally: "
+        "images_per_second and train_seconds; wall_seconds, of the process that finished it; parameters that were "
+        "trained; deployed_parameters, those that its test path depends on, with those of the SR net in front of it; "
+        "macs of one test image, from LR on; peak_memory_mib, of the device, or on the CPU of the process; "
+        "predicted_classes, how many classes a classifier predicted on the test images; of a diverged run "
+        "diverged_epoch, and last_finite_loss, the mean of the last epoch in which it was a number"
     )
     about: About | None = Field(default=None, description="the method; None in records of before 2026-11-26")
     data: DataFacts

@@ -15,16 +15,14 @@ from lrbench.spec.recipes import Recipe
 
 PROTOCOL = 2  # raised when a change of lrbench itself moves the scores of classifiers
 RESTORATION_PROTOCOL = 1  # the same for SR nets, whose scores protocol 2 did not move
-# Fields that were added later -> the value that stands for how runs were made before. Ids are taken without a field
-# that has this value, so that they stay what they were.
+# Fields that were added later -> the value that means what was done before. Ids are taken without a field that has it.
 ADDED = {"dropout": 0.0}
 
 
 class RunSpec(BaseModel):
-    """One run of one method. A run is a pure function of its spec.
+    """One run of one method. A run is a pure function of its spec, in which nothing can be changed.
 
-    Equal specs have equal ids on every machine and Python version: the id is taken from the canonical
-    JSON of all fields, those of the runs it needs included. Nothing in a spec can be changed.
+    The id is taken from the canonical JSON of all fields, needs included: it is the same on every machine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -35,8 +35,7 @@ def check(path: Path) -> None:
 def replaced(path: Path, waiting: Callable[[], None]) -> Iterator[Path]:
     """A folder to fill, which takes the place of `path` if the block ends without an error and else is removed.
 
-    If another process is writing the same folder, `waiting` is called, and it is waited for. Raises UserError as
-    `check` does, and OSError.
+    `waiting` is called where another process is writing it. Raises UserError as `check` does, and OSError.
     """
     place = path.resolve()
     check(path)

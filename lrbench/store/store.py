@@ -7,12 +7,9 @@
     <root>/.images/<key>/               that an SR net restored for a classifier; made again where missing
     <root>/.damaged-<id>-<number>/      a run that was not as it was written
 
-Finished runs are read from other folders, too: runs that are shipped with the project, or a colleague's. A run is
-taken from the store's own folder, and otherwise from the first of the others that has it. Nothing is ever written into
-those. Weights may be left out of what is shared or committed: reports need none.
-
-`get` reads every file of a run and checks it. `contents` and `records` check what each record.json says; the other
-files of a run are checked when they are read, by `curve`, `predictions`, `right` and `weights`.
+Finished runs are read from other folders, too, into which nothing is ever written: what is shipped with the project, or
+a colleague's. A run is taken from the store's own folder, and otherwise from the first of the others that has it.
+Weights may be left out of what is shared or committed: reports need none. Every file is checked when it is read.
 """
 
 from __future__ import annotations
@@ -59,7 +56,7 @@ class Store:
     def get(self, spec: RunSpec, weights: bool = False) -> Record | None:
         """The finished run of a spec, or None; with `weights`, only one whose weights are there too.
 
-        A damaged run is named, and counts as none; in the store's own folder it is set aside under another name.
+        All its files are read. A damaged run is named, and counts as none; in the store's own folder it is set aside.
         """
         for place in self._having(spec.id, WEIGHTS if weights else ""):
             content = self._content(place, spec.id, whole=True)
@@ -74,8 +71,7 @@ class Store:
     def contents(self) -> list[Content]:
         """What record.json says of every finished run, as JSON values, sorted by id; its own checksum is left out.
 
-        Of an older run fields may be missing that came later. Damaged runs are set aside. Weights, curves and
-        predictions are not read: there may be gigabytes of them.
+        Of an older run fields may be missing that came later. Damaged runs are set aside. No other file is read.
         """
         found: dict[str, Content] = {}
         for place in (self.root, *self.others):
@@ -96,10 +92,7 @@ class Store:
         return None if place == self.root else place
 
     def weights(self, run_id: str) -> bytes:
-        """The weights of a run that `get(spec, weights=True)` returned: a safetensors file's content.
-
-        Raises RunError where no folder has them, or they are not what was written.
-        """
+        """The weights, a safetensors file, of a run that `get(spec, weights=True)` returned. Raises RunError."""
         for place in self._having(run_id, WEIGHTS):
             if content := self._content(place, run_id):
                 return self._file(place, run_id, WEIGHTS, content["files"])
@@ -108,9 +101,8 @@ class Store:
     def predictions(self, run_id: str) -> dict[str, np.ndarray]:
         """What the test showed, image by image, in the dataset's canonical order.
 
-        `predicted` and `label` (n,) of a classifier; psnr, ssim, psnr_y, ssim_y (n,) of an SR net, and
-        `restored`, its images of the first few. Raises RunError where there is no such run, or where the file is not
-        as its record said.
+        `predicted` and `label` (n,) of a classifier; psnr, ssim, psnr_y, ssim_y (n,) of an SR net, and `restored`,
+        its images of the first few. Raises RunError where there is no such run, or the file has changed.
         """
         place, checksums = self._known(run_id)
         with np.load(io.BytesIO(self._file(place, run_id, PREDICTIONS, checksums)), allow_pickle=False) as arrays:
@@ -169,13 +161,13 @@ class Store:
         from lrbench.store import checkpoint  # here and below, not above: reports do without torch
 
         place = self.work(run_id) / CHECKPOINT
-        if not place.exists():
-            return None
         try:
             return checkpoint.unpack(place.read_bytes())
+        except FileNotFoundError:
+            pass
         except checkpoint.Damaged as error:
             set_aside(place, str(error), self.warn)
-            return None
+        return None
 
     def write_checkpoint(self, run_id: str, snapshot: Any) -> None:
         """Replace the checkpoint of an unfinished run. Raises OSError."""
@@ -191,10 +183,8 @@ class Store:
         checkpoint leaves the store as it was.
         """
         locks, work = self.root / ".locks", self.work(run_id)
-        with (
-            without_empty(locks, work),
-            lock.held(locks / run_id, lambda: self.warn(f"another process is training {run_id}; waiting for it")),
-        ):
+        waiting = f"another process is training {run_id}; waiting for it"
+        with without_empty(locks, work), lock.held(locks / run_id, lambda: self.warn(waiting)):
             remove_leftovers(work)
             remove_leftovers(self.root, run_id)
             work.mkdir(parents=True, exist_ok=True)
@@ -215,10 +205,7 @@ class Store:
         return [place for place in (self.root, *self.others) if os.path.exists(f"{place}/{run_id}/{name}")]
 
     def _content(self, place: Path, run_id: str, whole: bool = False) -> Content | None:
-        """The record of a run whose folder is there; None where it is damaged, or of another version.
-
-        whole: all files of the run are checked, not only its record.
-        """
+        """The record of a run whose folder is there; None where it is damaged, with `whole` in any of its files."""
         for last in (False, True):
             try:
                 return record_file.read(f"{place}/{run_id}", whole)
