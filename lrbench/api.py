@@ -94,11 +94,11 @@ def request(
     seeds = options.get("seeds", range(of_preset.get("seeds", 1)))
     chosen["seeds"] = (seeds,) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
     chosen["width"] = for_backbone(chosen.get("width", 1.0), chosen.get("backbone", "resnet18"))
+    chosen["cap_limits"] = "limit_train" in of_preset and "limit_train" not in options
     return Request(
         method=cls.name,
         dataset=dataset,
         settings={**(settings or {}), **{name: value for name, value in options.items() if name not in known}},
-        cap_limits="limit_train" in of_preset and "limit_train" not in options,
         results=results_folder(results),
         baselines=tuple(baseline_folders(baselines)),
         data=None if data is None else Path(data),

@@ -112,7 +112,8 @@ def test_tables_are_frames_with_the_runs_behind_each_cell(tmp_path: Path) -> Non
     assert len(cells) == 1 and table.shown.shape == table.runs.shape
     numbers = table.numbers
     line = numbers[(numbers["method"] == "dfd") & (numbers["n"] > 0)].squeeze()
-    assert set(line["runs"].split()) == dfd and line["top1_mean"] == np.mean([run.top1 for run in runs["dfd"]])
+    assert set(line["runs"].split()) == dfd
+    assert line["top1_mean"] == np.mean([run.metrics["top1"] for run in runs["dfd"]])
     assert line["control_gain"] == 5.0 and "<table" in table._repr_html_()
 
 

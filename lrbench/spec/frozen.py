@@ -29,5 +29,4 @@ class _List(list):
     reverse = sort = _refuse
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """As for a dict."""
         return type(self), (list(self),)

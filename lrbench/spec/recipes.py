@@ -48,10 +48,6 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(ge=0, lt=1)
     ema: float = Field(ge=0, lt=1, description="decay of the averaged weights that are tested; 0 for none")
 
-    def without_crop(self) -> Recipe:
-        """The same recipe for images that are not cropped."""
-        return self.model_copy(update={"crop": 0.0})
-
 
 # name -> field -> (value, source). `lr` may be a table over backbones.
 RECIPES: dict[str, dict[str, tuple[Any, str]]] = {
@@ -127,8 +123,6 @@ def _read(path: Path) -> dict[str, Any]:
     for field in given:
         if field not in Recipe.model_fields:
             raise UserError(f"{path}: there is {unknown('field', field, ['base', *Recipe.model_fields])}")
-        if isinstance(given[field], dict) and field != "lr":
-            raise UserError(f"{path}: {field} is the same for all backbones: only lr may be a table")
     values = fields(base)
     if isinstance(given.get("lr"), dict):
         given["lr"] = values["lr"] | given["lr"]
@@ -142,7 +136,7 @@ def name_of(resolved: Recipe, backbone: str) -> str:
     for name in RECIPES:
         known = recipe(name, backbone, resolved.epochs, resolved.batch_size)
         if backbone == NONE and not resolved.crop:  # images that are restored are not cropped
-            known = known.without_crop()
+            known = known.model_copy(update={"crop": 0.0})
         differs = [f"{field} {_text(value)}" for field, value in resolved if value != getattr(known, field)]
         ways.append([name, *differs])
     nearest = min(ways, key=len)

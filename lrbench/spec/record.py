@@ -72,13 +72,3 @@ class Record(BaseModel):
     def diverged(self) -> bool:
         """Whether its training failed, so that its score is not part of a mean."""
         return self.status == "diverged"
-
-    @property
-    def top1(self) -> float:
-        """Test accuracy of the final (or, with select, the chosen) epoch, in percent; of a classifier only."""
-        return float(self.metrics["top1"] or 0.0)
-
-    @property
-    def restores(self) -> bool:
-        """Whether this is an SR net's run, which has no accuracy."""
-        return "top1" not in self.metrics

@@ -39,6 +39,7 @@ __all__ = ["CURVE", "PREDICTIONS", "RECORD", "WEIGHTS", "Store"]
 
 FAILED, CHECKPOINT = "failed", "checkpoint"
 ID = re.compile("[0-9a-f]{16}")
+OTHER = "{} is of another version of lrbench and is left out"
 REPLACING = 0.1  # seconds that another process may take to put a run in the place of another
 
 
@@ -160,20 +161,13 @@ class Store:
         """The last checkpoint of an unfinished run, or None; a damaged or older one is named and set aside."""
         from lrbench.store import checkpoint  # here and below, not above: reports do without torch
 
-        place = self.work(run_id) / CHECKPOINT
-        try:
-            return checkpoint.unpack(place.read_bytes())
-        except FileNotFoundError:
-            pass
-        except checkpoint.Damaged as error:
-            set_aside(place, str(error), self.warn)
-        return None
+        return checkpoint.read(self.work(run_id) / CHECKPOINT, self.warn)
 
     def write_checkpoint(self, run_id: str, snapshot: Any) -> None:
         """Replace the checkpoint of an unfinished run. Raises OSError."""
         from lrbench.store import checkpoint
 
-        write_atomic(self.work(run_id) / CHECKPOINT, checkpoint.pack(snapshot))
+        checkpoint.write(self.work(run_id) / CHECKPOINT, snapshot)
 
     @contextmanager
     def training(self, run_id: str) -> Iterator[None]:
@@ -195,13 +189,11 @@ class Store:
         return self.root / f"{TEMPORARY}{run_id}-old"
 
     def _clear(self, run_id: str) -> None:
-        """Remove what a finished run has no more use for."""
         for path in (self._old(run_id), self.work(run_id)):
             if path.exists():
                 shutil.rmtree(path, ignore_errors=True)
 
     def _having(self, run_id: str, name: str = "") -> list[Path]:
-        """The folders that have a run, or a file of it."""
         return [place for place in (self.root, *self.others) if os.path.exists(f"{place}/{run_id}/{name}")]
 
     def _content(self, place: Path, run_id: str, whole: bool = False) -> Content | None:
@@ -210,7 +202,7 @@ class Store:
             try:
                 return record_file.read(f"{place}/{run_id}", whole)
             except OtherVersion:
-                self._leave_out(place / run_id)
+                self.warn(OTHER.format(place / run_id))
                 return None
             except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as error:
                 why = str(error).partition("\n")[0]
@@ -223,15 +215,11 @@ class Store:
         return None
 
     def _validated(self, place: Path, content: Content) -> Record | None:
-        """The record as an object; None, and a warning, where its values are not those of this version."""
         try:
             return Record.model_validate(content)
-        except ValidationError:
-            self._leave_out(place / content["id"])
+        except ValidationError:  # its form is that of this version, its values are not
+            self.warn(OTHER.format(place / content["id"]))
             return None
-
-    def _leave_out(self, folder: Path) -> None:
-        self.warn(f"{folder} is of another version of lrbench and is left out")
 
     def _known(self, run_id: str) -> tuple[Path, dict[str, str]]:
         """Where a run was read, or else is found now, and the checksums of its files. Raises RunError."""

@@ -31,7 +31,7 @@ from lrbench.execute.session import Request
 from lrbench.spec import recipes
 from lrbench.spec.record import DataFacts, Record
 from lrbench.spec.runspec import RunSpec
-from lrbench.store import checkpoint, lock
+from lrbench.store import lock
 from lrbench.store.store import CURVE, PREDICTIONS, RECORD, WEIGHTS, Store
 from lrbench.testing import Interrupted, Watch
 
@@ -296,7 +296,7 @@ def test_a_full_disk_in_training_loses_no_finished_epoch(
     monkeypatch.undo()
     [work] = (teacher.results / ".work").iterdir()
     assert [path.name for path in work.iterdir()] == ["checkpoint"]
-    assert checkpoint.unpack((work / "checkpoint").read_bytes())["state"]["epoch"] == 2
+    assert Store(teacher.results).read_checkpoint(work.name)["state"]["epoch"] == 2
     session.run(teacher, Progress())
     same_runs(teacher.results, unbroken)
 
