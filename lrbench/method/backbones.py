@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -19,8 +20,7 @@ Stages = tuple[Iterable[nn.Module], int]  # of a network, and the channels of th
 class Dropout(nn.Module):
     """Dropout (Srivastava et al. 2014) with random numbers of its own, so that nothing else that is drawn moves them.
 
-    `part`: the probability of each value to be dropped. On a GPU a step with dropout is trained the plain way: a
-    captured one would repeat its numbers.
+    `part`: the probability of each value to be dropped. A captured step would repeat its numbers: it is not captured.
     """
 
     def __init__(self) -> None:
@@ -64,10 +64,7 @@ class Backbone(nn.Module):
         return (x - self.mean) / self.std
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """x (n, 3, S, S) in [0, 1] -> the feature maps (n, c, h, w) of each stage, shallow to deep.
-
-        timm's models give one, the last, as timm shapes it: (n, tokens, d) for a transformer.
-        """
+        """x (n, 3, S, S) in [0, 1] -> the maps (n, c, h, w) of each stage, shallow to deep; timm's give the last."""
         maps, x = [], self.normalise(x)
         for stage in self.stages:
             maps.append(x := stage(x))
@@ -137,9 +134,7 @@ def alexnet(width: float, batch_norm: bool = False) -> Stages:
         convolution = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2)
         return [convolution, *([nn.BatchNorm2d(outputs)] if batch_norm else []), nn.ReLU(inplace=True)]
 
-    def pool() -> nn.Module:
-        return nn.MaxPool2d(2, ceil_mode=True)  # no difference at 32 pixels; lets smaller images through
-
+    pool = partial(nn.MaxPool2d, 2, ceil_mode=True)  # no difference at 32 pixels; lets smaller images through
     net = nn.ModuleList([
         nn.Sequential(*layer(3, c[0], 11, stride=4), pool()),
         nn.Sequential(*layer(c[0], c[1], 5), pool()),
@@ -219,7 +214,7 @@ def create(
 ) -> Backbone:
     """A new backbone for `side` x `side` images with values in [0, 1] of that mean and std a channel.
 
-    dropout: the part of the features that is dropped in training, in front of the classifier's linear layer.
+    dropout: the part of the features that is dropped in training. Raises UserError for a name or width there is not.
     """
     _check_name(name, width)
     if name.startswith(TIMM):

@@ -60,7 +60,7 @@ class Batch:
     hr: Tensor  # (n, 3, S, S)
     y: Tensor  # (n,) int64 labels
     index: Tensor  # (n,) int64 places in the training set, for memory banks
-    lr: Tensor = MISSING  # (n, 3, S/scale, S/scale), the native low-resolution image
+    lr: Tensor = MISSING  # (n, 3, S/scale, S/scale), the low-resolution image
     up: Tensor = MISSING  # (n, 3, S, S), lr enlarged to the network's input by the degradation protocol
 
 
@@ -185,7 +185,7 @@ class Method(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def optimizers(self, updates: int) -> list[Optimizer]:
-        """What `step` updates the weights with, over `updates` steps. SGD as the recipe says."""
+        """What `step` updates the weights with, over `updates` steps: SGD, as the recipe says."""
         values = self.context.recipe.model_dump(include={"lr", "momentum", "nesterov", "weight_decay"})
         weights = [weight for weight in self.parameters() if weight.requires_grad]
         sgd = torch.optim.SGD(weights, **values, fused=True)

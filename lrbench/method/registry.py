@@ -93,8 +93,7 @@ def add_drafts(drafts: Iterable[str | type[Method]]) -> None:
     """Make methods known to this process that are not installed: "FILE.py:Class" each, or a class.
 
     The `version` of one becomes a hash of its file, or of the code of its class and of what that uses of the same
-    notebook or script: what was edited is another run, never a stale answer. An installed class stays as it is.
-    Raises UserError for what is not a method.
+    notebook or script: what was edited is another run, never a stale answer. Raises UserError.
     """
     for draft in drafts:
         if isinstance(draft, str):
@@ -142,9 +141,9 @@ def _add_file(place: str) -> None:
 
 
 def _code(thing: Any, home: Mapping[str, Any], seen: set[int]) -> Iterator[str]:
-    """What an object of a module consists of, as text that is equal in every process of one Python.
+    """What an object consists of, as text that is equal in every process of one Python.
 
-    Not its source: of a cell that is run again, Python may find the old one. home: the names of the module, whose
+    Not its source: of a cell that is run again, Python may find the old one. home: the names of the module whose
     classes and functions are looked into; of those of others their names are enough.
     """
     thing = getattr(thing, "__func__", thing)  # of a class or static method

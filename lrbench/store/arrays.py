@@ -20,43 +20,37 @@ from lrbench.store import lock
 from lrbench.store.files import new_folder, remove_leftovers, written_whole
 
 Arrays = dict[str, np.ndarray]
+Made = Mapping[str, np.ndarray]
 CHECKSUMS = "checksums.json"
 
 
-def arrays(
-    folder: Path, make: Callable[[], Mapping[str, np.ndarray]], waiting: Callable[[], None] = lambda: None
-) -> Arrays:
-    """The arrays kept in a folder, or those that `make` returns, kept from now on.
+def arrays(folder: Path, make: Callable[[], Made], waiting: Callable[[], None] = lambda: None) -> Arrays:
+    """The arrays kept in a folder, or those that `make` returns, kept from now on where the folder can be written.
 
     Mapped: they take memory only as they are read, and a change to one stays with this process. Where another
-    process is making them, `waiting` is called and they are waited for. Where the folder cannot be written they are
-    made, and not kept.
+    process is making them, `waiting` is called and they are waited for.
     """
-    made: Arrays | None = None
+    made: Arrays = {}
     kept = _read(folder)
     with suppress(OSError):  # a read-only folder, a full disk
-        if kept is None:
+        if not kept:
             with lock.held(folder.with_name(f"{folder.name}.lock"), waiting):
-                kept = _read(folder)  # another process may have made them while we waited
-                if kept is None:
+                if not (kept := _read(folder)):  # another process may have made them while we waited
                     made = dict(make())
                     _write(folder, made)
                     kept = _read(folder)
     return kept or made or dict(make())
 
 
-def _read(folder: Path) -> Arrays | None:
-    """What is kept, each array checked whole; None where anything is missing or damaged."""
+def _read(folder: Path) -> Arrays:
+    """What is kept, each array checked whole; nothing where anything is missing or damaged."""
     try:
         checksums = json.loads((folder / CHECKSUMS).read_bytes())
-        found = {}
-        for name, checksum in checksums.items():
-            if _checksum(folder / f"{name}.npy") != checksum:
-                return None
-            found[name] = np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)
-        return found
-    except (OSError, ValueError, AttributeError, EOFError):
-        return None
+        if checksums == {name: _checksum(folder / f"{name}.npy") for name in checksums}:
+            return {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in checksums}
+    except (OSError, ValueError, TypeError, EOFError):
+        pass
+    return {}
 
 
 def _write(folder: Path, made: Arrays) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from lrbench.store.files import set_aside, written_whole
+from lrbench.store.files import Warn, set_aside, written_whole
 
 _DIGEST = 32  # bytes of sha256 in front of the content
 
@@ -24,7 +23,7 @@ def write(path: Path, snapshot: Any) -> None:
         file.write(content.getbuffer())
 
 
-def read(path: Path, warn: Callable[[str], None]) -> Any | None:
+def read(path: Path, warn: Warn) -> Any | None:
     """What was written, bit for bit, tensors on the CPU; None where there is none, or it is damaged and set aside."""
     if not path.exists():
         return None

@@ -10,21 +10,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+Warn = Callable[[str], None]  # is told a line of what is wrong
 TEMPORARY = ".tmp-"  # how names begin of what is not finished: it is never read, and removed by the next who writes
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write `content` to `path`, whole or not at all, as `written_whole` does. Raises OSError."""
+    """Write `content` to `path`, whole or not at all. Raises OSError."""
     with written_whole(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file beside `path` to write to, flushed to disk and renamed to `path` when the block ends well.
-
-    Raises OSError, such as of a full disk, and leaves what was there before as it was.
-    """
+    """A file to write to, renamed to `path` when it is on the disk, or removed if that fails. Raises OSError."""
     handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -42,9 +40,9 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def new_folder(path: Path, old: Path | None = None) -> Iterator[Path]:
-    """A temporary folder to fill, renamed to `path` when the block ends well and removed when not.
+    """A folder to fill, renamed to `path` when the block ends well and removed when not.
 
-    old: what what is at `path` is renamed to, for the caller to remove. Raises FileExistsError without it.
+    old: what is at `path` is renamed to it, for the caller to remove; without it, that is a FileExistsError.
     """
     if old is None and path.exists():
         raise FileExistsError(f"{path} exists")
@@ -87,7 +85,7 @@ def check_writable(folder: Path) -> None:
         pass
 
 
-def set_aside(path: Path, why: str, warn: Callable[[str], None]) -> None:
+def set_aside(path: Path, why: str, warn: Warn) -> None:
     """Rename what is damaged, for the user to look at, and say so."""
     places = (path.with_name(f".damaged-{path.name}-{number}") for number in range(1, 10_000))
     place = next(place for place in places if not place.exists())

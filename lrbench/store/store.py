@@ -20,7 +20,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from lrbench.errors import RunError
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store import lock, record_file
-from lrbench.store.files import TEMPORARY, new_folder, remove_leftovers, set_aside, without_empty, write_atomic
+from lrbench.store.files import TEMPORARY, Warn, new_folder, remove_leftovers, set_aside, without_empty, write_atomic
 from lrbench.store.record_file import CURVE, PREDICTIONS, RECORD, WEIGHTS, Content, OtherVersion, sha256
 
 __all__ = ["CURVE", "PREDICTIONS", "RECORD", "WEIGHTS", "Store"]
@@ -46,9 +46,7 @@ REPLACING = 0.1  # seconds that another process may take to put a run in the pla
 class Store:
     """Runs under one folder, to read and to write, and finished ones of other folders, to read."""
 
-    def __init__(
-        self, root: Path, warn: Callable[[str], None] = lambda message: None, others: Sequence[Path] = ()
-    ) -> None:
+    def __init__(self, root: Path, warn: Warn = lambda message: None, others: Sequence[Path] = ()) -> None:
         """warn: told of each run that is damaged or of another version. others: the folders that are read beside it."""
         self.root, self.warn, self.others = root, warn, tuple(others)
         self._found: dict[str, tuple[Path, dict[str, str]]] = {}  # run -> where it was read, and its files' checksums
