@@ -85,12 +85,12 @@ def request(
     registry.add_drafts([*options.get("plugins", ()), *([] if isinstance(method, str) else [method])])
     cls = registry.method(method if isinstance(method, str) else method.name)
     known = {field.name for field in fields(Request)}
-    own = set(cls.Config.model_fields)
-    for name in options:
-        if name not in known | own:
-            raise unknown(f"option or setting of {cls.name}", name, sorted(known | own))
+    words = known | cls.Config.model_fields.keys()
+    if wrong := [name for name in options if name not in words]:
+        raise unknown(f"option or setting of {cls.name}", wrong[0], sorted(words))
+    extra = {name: options.pop(name) for name in list(options) if name not in known}
     of_preset = presets.preset(preset) if preset else {}
-    chosen = {**of_preset, **{name: value for name, value in options.items() if name in known}}
+    chosen = {**of_preset, **options}
     seeds = options.get("seeds", range(of_preset.get("seeds", 1)))
     chosen["seeds"] = (seeds,) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
     chosen["width"] = for_backbone(chosen.get("width", 1.0), chosen.get("backbone", "resnet18"))
@@ -98,7 +98,7 @@ def request(
     return Request(
         method=cls.name,
         dataset=dataset,
-        settings={**(settings or {}), **{name: value for name, value in options.items() if name not in known}},
+        settings={**(settings or {}), **extra},
         results=results_folder(results),
         baselines=tuple(baseline_folders(baselines)),
         data=None if data is None else Path(data),

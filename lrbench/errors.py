@@ -14,17 +14,11 @@ class Error(Exception):
 
 
 class UserError(Error):
-    """The user asked for something that cannot be; the message is one line that says what to do.
-
-    The command line prints it without a traceback and exits with status 2.
-    """
+    """The user asked for something that cannot be; the message says what to do. The command's exit status is 2."""
 
 
 class RunError(Error):
-    """A run cannot be finished, though nothing is wrong with what was asked; the message is one line.
-
-    The command line prints it without a traceback and exits with status 1.
-    """
+    """A run cannot be finished, though nothing is wrong with what was asked. The command's exit status is 1."""
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

@@ -14,7 +14,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
@@ -26,15 +26,6 @@ if TYPE_CHECKING:
 
 METHODS = "lrbench.methods"
 _drafts: dict[str, tuple[type[Method], str]] = {}  # name -> class and where it came from
-
-
-class Listing(NamedTuple):
-    """One method as `lrbench methods` shows it; `error` says why it cannot be used."""
-
-    name: str
-    origin: str
-    cls: type[Method] | None
-    error: str | None
 
 
 @cache
@@ -77,16 +68,10 @@ def method(name: str) -> type[Method]:
     return cls
 
 
-def methods() -> list[Listing]:
-    """Every method, the broken ones with their error."""
+def methods() -> dict[str, str]:
+    """The name of every method -> what it comes from; `method` says of each whether it loads."""
     places = {name: " and ".join(map(origin, points)) for name, points in installed(METHODS).items()}
-    listings = []
-    for name, where in (places | {name: where for name, (_, where) in _drafts.items()}).items():
-        try:
-            listings.append(Listing(name, where, method(name), None))
-        except UserError as error:
-            listings.append(Listing(name, where, None, str(error)))
-    return listings
+    return places | {name: where for name, (_, where) in _drafts.items()}
 
 
 def add_drafts(drafts: Iterable[str | type[Method]]) -> None:

@@ -34,10 +34,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(ge=1, description="passes over the training set")
-    batch_size: int = Field(
-        ge=2,  # batch normalisation needs two
-        description="images per step, no more than there are; the last, smaller batch of an epoch is dropped",
-    )
+    batch_size: int = Field(ge=2, description="images per step; the last, smaller batch of an epoch is dropped")
     lr: float = Field(gt=0, allow_inf_nan=False, description="peak learning rate of SGD")
     momentum: float = Field(ge=0, lt=1)
     nesterov: bool

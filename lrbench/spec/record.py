@@ -22,15 +22,13 @@ class DataFacts(BaseModel):
 
 
 class About(BaseModel):
-    """What reports say of a method, kept in the record so that they need not load its class."""
+    """What reports say of a method, so that they need not load its class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     label: str = Field(description="its name in tables")
     tested_on: Literal["lr", "hr"] = "lr"
-    defaults: dict[str, JsonValue] | None = Field(
-        default=None, description="its settings at their defaults; None where one of them has no default"
-    )
+    defaults: dict[str, JsonValue] | None = Field(default=None, description="its settings; None if one has none")
     shown: tuple[str, ...] = Field(default=(), description="names of settings that tables show even at their defaults")
 
 
@@ -41,10 +39,7 @@ class Record(BaseModel):
 
     id: str
     spec: RunSpec
-    status: Literal["done", "diverged"] = Field(
-        default="done",
-        description="diverged: its training was ended early, or taught it nothing; see lrbench.train.training",
-    )
+    status: Literal["done", "diverged"] = Field(default="done", description="diverged: see lrbench.train.training")
     why: str | None = Field(default=None, description="how it diverged, in words")
     metrics: dict[str, float | int | None] = Field(
         description="top1, val_top1, train_top1 (percent), or for an SR net psnr, val_psnr, train_psnr (dB), of the "
@@ -59,12 +54,10 @@ class Record(BaseModel):
     )
     about: About | None = Field(default=None, description="the method; None in records of before 2026-11-26")
     data: DataFacts
-    env: dict[str, JsonValue] = Field(
-        description="versions, git revision, device, when; see lrbench.execute.provenance"
-    )
+    env: dict[str, JsonValue] = Field(description="versions, git revision, device, when: lrbench.execute.provenance")
     method_source: str | None = Field(description="sha256 of the files of the method and its bases")
     needs_weights: dict[str, str] = Field(
-        default_factory=dict, description="role of a needed run -> sha256 of the weights that this run was given of it"
+        default={}, description="role of a need -> sha256 of the weights that were given"
     )
     files: dict[str, str] = Field(description="file of this run -> sha256")
 

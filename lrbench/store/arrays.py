@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from lrbench.store import lock
-from lrbench.store.files import new_folder, remove_leftovers, written_whole
+from lrbench.store.files import new_folder, written_whole
 
 Arrays = dict[str, np.ndarray]
 Made = Mapping[str, np.ndarray]
@@ -55,9 +54,7 @@ def _read(folder: Path) -> Arrays:
 
 def _write(folder: Path, made: Arrays) -> None:
     """Put the arrays in place of what is there: nobody else holds the lock. Raises OSError."""
-    remove_leftovers(folder.parent, f"{folder.name}-")
-    shutil.rmtree(folder, ignore_errors=True)
-    with new_folder(folder) as new:
+    with new_folder(folder, replace=True) as new:
         for name, values in made.items():
             with written_whole(new / f"{name}.npy") as file:
                 np.save(file, values, allow_pickle=False)

@@ -39,31 +39,38 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def new_folder(path: Path, old: Path | None = None) -> Iterator[Path]:
+def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     """A folder to fill, renamed to `path` when the block ends well and removed when not.
 
-    old: what is at `path` is renamed to it, for the caller to remove; without it, that is a FileExistsError.
+    Raises FileExistsError where `path` is there, unless with `replace`: then nobody else may be writing it.
     """
-    if old is None and path.exists():
+    if path.exists() and not replace:
         raise FileExistsError(f"{path} exists")
     temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{path.name}-", dir=path.parent))
     try:
         yield temporary
         os.chmod(temporary, 0o755)
-        if old and path.exists():
-            path.rename(old)
+        if replace and path.exists():
+            path.rename(_old(path))
         temporary.rename(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
-        if old and old.exists() and not path.exists():
-            old.rename(path)
         raise
+    finally:
+        if replace:
+            recover(path)
 
 
-def remove_leftovers(folder: Path, name: str = "") -> None:
-    """Remove what killed processes were writing into a folder, or into folder/name; nobody else may be writing it."""
-    for path in folder.glob(f"{TEMPORARY}{name}*"):
-        shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+def recover(path: Path) -> None:
+    """Undo or end what was begun to put a folder in place, by a killed process too; nobody else may be writing it."""
+    if (old := _old(path)).exists():
+        shutil.rmtree(old, ignore_errors=True) if path.exists() else old.rename(path)
+    for leftover in path.parent.glob(f"{TEMPORARY}{path.name}-????????"):  # as mkdtemp calls them
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f"{TEMPORARY}{path.name}-old")
 
 
 @contextmanager

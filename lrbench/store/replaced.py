@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lrbench.errors import UserError
 from lrbench.store import lock
-from lrbench.store.files import TEMPORARY, new_folder, remove_leftovers, without_empty
+from lrbench.store.files import TEMPORARY, new_folder, recover, without_empty
 
 CONTENTS = ".lrbench-contents"  # a file in each such folder: the names of the files that were written, one per line
 
@@ -39,17 +38,12 @@ def replaced(path: Path, waiting: Callable[[], None]) -> Iterator[Path]:
     """
     place = path.resolve()
     check(path)
-    old, locked = (place.with_name(f"{TEMPORARY}{what}-{place.name}") for what in ("old", "lock"))
-    with without_empty(place.parent), lock.held(locked, waiting):
-        if old.exists() and not place.exists():  # another process was killed before the new one was in its place
-            old.rename(place)
-        remove_leftovers(place.parent, f"{place.name}-")
-        shutil.rmtree(old, ignore_errors=True)
-        with new_folder(place, old) as new:
+    with without_empty(place.parent), lock.held(place.with_name(f"{TEMPORARY}lock-{place.name}"), waiting):
+        recover(place)
+        with new_folder(place, replace=True) as new:
             yield new
             (new / CONTENTS).write_text("".join(f"{file}\n" for file in _files(new)), encoding="utf-8")
             check(path)  # it may have changed meanwhile
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _files(folder: Path) -> list[str]:

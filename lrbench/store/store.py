@@ -32,7 +32,7 @@ from lrbench.errors import RunError
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store import lock, record_file
-from lrbench.store.files import TEMPORARY, Warn, new_folder, remove_leftovers, set_aside, without_empty, write_atomic
+from lrbench.store.files import TEMPORARY, Warn, new_folder, recover, set_aside, without_empty, write_atomic
 from lrbench.store.record_file import CURVE, PREDICTIONS, RECORD, WEIGHTS, Content, OtherVersion, sha256
 
 __all__ = ["CURVE", "PREDICTIONS", "RECORD", "WEIGHTS", "Store"]
@@ -62,8 +62,9 @@ class Store:
             if content and (record := self._validated(place, content)):
                 if not weights:
                     self._found[spec.id] = place, record.files
-                if self.root in self._having(spec.id, WEIGHTS):  # `save` may have been killed before its last step
-                    self._clear(spec.id)
+                if self.work(spec.id).exists() and self.root in self._having(spec.id, WEIGHTS):
+                    recover(self.root / spec.id)  # `save` was killed before its last step
+                    shutil.rmtree(self.work(spec.id), ignore_errors=True)
                 return record
         return None
 
@@ -128,11 +129,11 @@ class Store:
         np.savez_compressed(archive, allow_pickle=False, **predictions)
         content = {CURVE: curve.encode(), PREDICTIONS: archive.getvalue(), WEIGHTS: weights}
         record = record.model_copy(update={"files": {name: sha256(data) for name, data in content.items()}})
-        with new_folder(self.root / record.id, self._old(record.id)) as new:
+        with new_folder(self.root / record.id, replace=True) as new:
             for name, data in content.items():
                 write_atomic(new / name, data)
             write_atomic(new / RECORD, record_file.to_bytes(record))
-        self._clear(record.id)
+        shutil.rmtree(self.work(record.id), ignore_errors=True)
         self._found[record.id] = self.root, record.files
         return record
 
@@ -177,19 +178,11 @@ class Store:
         locks, work = self.root / ".locks", self.work(run_id)
         waiting = f"another process is training {run_id}; waiting for it"
         with without_empty(locks, work), lock.held(locks / run_id, lambda: self.warn(waiting)):
-            remove_leftovers(work)
-            remove_leftovers(self.root, run_id)
+            recover(self.root / run_id)
             work.mkdir(parents=True, exist_ok=True)
+            for leftover in work.glob(f"{TEMPORARY}*"):
+                leftover.unlink(missing_ok=True)
             yield
-
-    def _old(self, run_id: str) -> Path:
-        """Where a finished run lies while the one that replaces it is put in its place."""
-        return self.root / f"{TEMPORARY}{run_id}-old"
-
-    def _clear(self, run_id: str) -> None:
-        for path in (self._old(run_id), self.work(run_id)):
-            if path.exists():
-                shutil.rmtree(path, ignore_errors=True)
 
     def _having(self, run_id: str, name: str = "") -> list[Path]:
         return [place for place in (self.root, *self.others) if os.path.exists(f"{place}/{run_id}/{name}")]

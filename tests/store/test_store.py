@@ -232,7 +232,7 @@ def test_a_run_without_weights_counts_for_reports_and_not_for_needs(store: Store
 def test_what_a_killed_predecessor_left_is_removed(store: Store) -> None:
     spec, other = record_of(0).spec, record_of(1).spec
     left = [store.work(spec.id) / ".tmp-x"]
-    left += [store.root / f".tmp-{spec.id}-{name}" / CURVE for name in ("x", "old")]
+    left += [store.root / f".tmp-{spec.id}-{name}" / CURVE for name in ("12345678", "abc_efgh")]
     kept = [store.work(spec.id) / "checkpoint", store.root / f".tmp-{other.id}-x" / CURVE]
     for path in left + kept:
         path.parent.mkdir(parents=True, exist_ok=True)
