@@ -42,16 +42,15 @@ def load(group: str, kind: str, name: str) -> Any:
     """The object behind an entry point. Raises UserError for one that is unknown, claimed twice, or does not load."""
     if name not in installed(group):
         raise unknown(kind, name, installed(group))
-    point, *others = installed(group)[name]
-    if others:
-        raise UserError(
-            f"two plugins are called '{name}': {' and '.join(map(origin, [point, *others]))}; uninstall one"
-        )
+    points = installed(group)[name]
+    where = " and ".join(map(origin, points))
+    if len(points) > 1:
+        raise UserError(f"two plugins are called '{name}': {where}; uninstall one")
     try:
-        return point.load()
+        return points[0].load()
     except (Exception, SystemExit) as error:  # whatever a plugin's import may raise
         why = f"{type(error).__name__}: {one_line(error)}"
-        raise UserError(f"{kind} '{name}' of {origin(point)} does not load: {why}") from error
+        raise UserError(f"{kind} '{name}' of {where} does not load: {why}") from error
 
 
 def method(name: str) -> type[Method]:
@@ -82,15 +81,14 @@ def add_drafts(drafts: Iterable[str | type[Method]]) -> None:
     """
     for draft in drafts:
         if isinstance(draft, str):
-            _add_file(draft)
-        elif not _is_installed(_checked(draft)):
-            code = "\n".join(_code(draft, vars(sys.modules[draft.__module__]), set()))
-            _add(draft, f"{draft.__module__}.{draft.__qualname__}", code.encode())
-
-
-def _add(cls: type[Method], where: str, content: bytes) -> None:
-    cls.version = "draft-" + hashlib.sha256(content).hexdigest()[:16]
-    _drafts[cls.name] = cls, where
+            cls, where, content = _from_file(draft)
+        elif _is_installed(_checked(draft)):
+            continue
+        else:
+            cls, where = draft, f"{draft.__module__}.{draft.__qualname__}"
+            content = "\n".join(_code(cls, vars(sys.modules[cls.__module__]), set())).encode()
+        cls.version = "draft-" + hashlib.sha256(content).hexdigest()[:16]
+        _drafts[cls.name] = cls, where
 
 
 def _is_installed(cls: type[Method]) -> bool:
@@ -100,7 +98,7 @@ def _is_installed(cls: type[Method]) -> bool:
         return False
 
 
-def _add_file(place: str) -> None:
+def _from_file(place: str) -> tuple[type[Method], str, bytes]:
     file, _, class_name = place.rpartition(":")
     path = Path(file)
     if not file:
@@ -122,7 +120,7 @@ def _add_file(place: str) -> None:
     cls = _checked(getattr(module, class_name))
     if cls.name in _drafts and Path(_drafts[cls.name][1]).resolve() != path.resolve():
         raise UserError(f"two drafts are called '{cls.name}': {_drafts[cls.name][1]} and {path}; rename one")
-    _add(cls, str(path), path.read_bytes())
+    return cls, str(path), path.read_bytes()
 
 
 def _code(thing: Any, home: Mapping[str, Any], seen: set[int]) -> Iterator[str]:
@@ -205,10 +203,7 @@ def trains(spec: RunSpec) -> bool:
 
 
 def source_hash(cls: type[Method]) -> str | None:
-    """sha256 of the files that a method, its bases and their helpers are written in; None if unknown.
-
-    A helper is a module of the same package that the method's file uses and that holds no method itself.
-    """
+    """sha256 of the files that a method, its bases and their helpers are written in; None if unknown."""
     things: list[Any]
     try:
         things = [*filter(_is_method, cls.__mro__), *_helpers(sys.modules[cls.__module__])]
@@ -218,6 +213,7 @@ def source_hash(cls: type[Method]) -> str | None:
 
 
 def _helpers(module: ModuleType) -> list[ModuleType]:
+    """The modules of its package that a method's module uses, and that hold no method themselves."""
     things = vars(module).values()
     used = {thing.__name__ if inspect.ismodule(thing) else getattr(thing, "__module__", None) for thing in things}
     package = module.__name__.partition(".")[0]

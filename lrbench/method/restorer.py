@@ -51,8 +51,7 @@ class Restorer(Method):
 
     def optimizers(self, updates: int) -> list[Optimizer]:
         """Adam at the config's `lr`, which falls as the recipe's schedule says."""
-        adam = torch.optim.Adam(self.parameters(), lr=self.config.lr, fused=True)
-        return [self.scheduled(adam, updates)]
+        return [self.scheduled(torch.optim.Adam(self.parameters(), lr=self.config.lr, fused=True), updates)]
 
     def forward(self, image: Tensor) -> Tensor:
         """The restored image (n, 3, side, side), from the one that `view` names alone. In [0, 1], or clipped."""

@@ -14,12 +14,7 @@ from lrbench.method import registry
 from lrbench.store.files import new_folder
 
 VALID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-TEMPLATES = {  # file of the package -> its template
-    "pyproject.toml": "pyproject.toml.txt",
-    "README.md": "README.md.txt",
-    "{module}.py": "method.py.txt",
-    "test_{module}.py": "test_method.py.txt",
-}
+TEMPLATES = ("pyproject.toml", "README.md", "method.py", "test_method.py")  # of the package's files
 
 
 def create(name: str, folder: Path) -> Path:
@@ -34,9 +29,10 @@ def create(name: str, folder: Path) -> Path:
         raise UserError(f"{path} is already there; choose another name or another folder")
     words = {"name": name, "module": module, "class_name": class_of(name)}
     with new_folder(path) as new:
-        for file, template in TEMPLATES.items():
-            text = (files("lrbench.method") / "templates" / template).read_text(encoding="utf-8")
-            (new / file.format(module=module)).write_text(Template(text).substitute(words), encoding="utf-8")
+        for name in TEMPLATES:
+            text = (files("lrbench.method") / "templates" / f"{name}.txt").read_text(encoding="utf-8")
+            file = new / name.replace("method.py", f"{module}.py")
+            file.write_text(Template(text).substitute(words), encoding="utf-8")
     return path
 
 

@@ -1,8 +1,6 @@
 """Arrays that take long to make, kept in a folder each and mapped from there: processes share one copy in memory.
 
-    <folder>/<name>.npy         and the sha256 of each in <folder>/checksums.json
-
-All may be deleted at any time: what is missing, or not as it was written, is made again.
+A folder holds <name>.npy, and checksums.json. It may be deleted at any time: what is missing or damaged is made again.
 """
 
 from __future__ import annotations
@@ -19,11 +17,12 @@ from lrbench.store import lock
 from lrbench.store.files import new_folder, written_whole
 
 Arrays = dict[str, np.ndarray]
-Made = Mapping[str, np.ndarray]
 CHECKSUMS = "checksums.json"
 
 
-def arrays(folder: Path, make: Callable[[], Made], waiting: Callable[[], None] = lambda: None) -> Arrays:
+def arrays(
+    folder: Path, make: Callable[[], Mapping[str, np.ndarray]], waiting: Callable[[], None] = lambda: None
+) -> Arrays:
     """The arrays kept in a folder, or those that `make` returns, kept from now on where the folder can be written.
 
     Mapped: they take memory only as they are read, and a change to one stays with this process. Where another

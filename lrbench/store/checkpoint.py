@@ -7,8 +7,6 @@ import io
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lrbench.store.files import Warn, set_aside, written_whole
 
 _DIGEST = 32  # bytes of sha256 in front of the content
@@ -16,6 +14,8 @@ _DIGEST = 32  # bytes of sha256 in front of the content
 
 def write(path: Path, snapshot: Any) -> None:
     """Replace a checkpoint. snapshot: dicts, lists, tuples, tensors, numbers, text and None, nested. Raises OSError."""
+    import torch  # here and below, not above: reports do without it
+
     content = io.BytesIO()
     torch.save(snapshot, content)
     with written_whole(path) as file:
@@ -25,6 +25,8 @@ def write(path: Path, snapshot: Any) -> None:
 
 def read(path: Path, warn: Warn) -> Any | None:
     """What was written, bit for bit, tensors on the CPU; None where there is none, or it is damaged and set aside."""
+    import torch
+
     if not path.exists():
         return None
     packed = path.read_bytes()

@@ -31,7 +31,7 @@ from pydantic import ValidationError
 from lrbench.errors import RunError
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
-from lrbench.store import lock, record_file
+from lrbench.store import checkpoint, lock, record_file
 from lrbench.store.files import TEMPORARY, Warn, new_folder, recover, set_aside, without_empty, write_atomic
 from lrbench.store.record_file import CURVE, PREDICTIONS, RECORD, WEIGHTS, Content, OtherVersion, sha256
 
@@ -95,7 +95,7 @@ class Store:
         """The weights, a safetensors file, of a run that `get(spec, weights=True)` returned. Raises RunError."""
         for place in self._having(run_id, WEIGHTS):
             if content := self._content(place, run_id):
-                return self._file(place, run_id, WEIGHTS, content["files"])
+                return self._file(run_id, WEIGHTS, place, content["files"])
         raise RunError(f"the weights of run {run_id} are not in {self.root}")
 
     def predictions(self, run_id: str) -> dict[str, np.ndarray]:
@@ -104,8 +104,7 @@ class Store:
         `predicted` and `label` (n,) of a classifier; psnr, ssim, psnr_y, ssim_y (n,) of an SR net, and `restored`,
         its images of the first few. Raises RunError where there is no such run, or the file has changed.
         """
-        place, checksums = self._known(run_id)
-        with np.load(io.BytesIO(self._file(place, run_id, PREDICTIONS, checksums)), allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(self._file(run_id, PREDICTIONS, *self._known(run_id))), allow_pickle=False) as arrays:
             return dict(arrays)
 
     def right(self, run_id: str) -> np.ndarray:
@@ -120,8 +119,7 @@ class Store:
 
     def curve(self, run_id: str) -> str:
         """The learning curve, CSV: one row per epoch. Raises RunError."""
-        place, checksums = self._known(run_id)
-        return self._file(place, run_id, CURVE, checksums).decode()
+        return self._file(run_id, CURVE, *self._known(run_id)).decode()
 
     def save(self, record: Record, curve: str, predictions: dict[str, np.ndarray], weights: bytes) -> Record:
         """Write a finished run, replacing one whose weights were left out. Raises OSError."""
@@ -158,14 +156,10 @@ class Store:
 
     def read_checkpoint(self, run_id: str) -> Any | None:
         """The last checkpoint of an unfinished run, or None; a damaged or older one is named and set aside."""
-        from lrbench.store import checkpoint  # here and below, not above: reports do without torch
-
         return checkpoint.read(self.work(run_id) / CHECKPOINT, self.warn)
 
     def write_checkpoint(self, run_id: str, snapshot: Any) -> None:
         """Replace the checkpoint of an unfinished run. Raises OSError."""
-        from lrbench.store import checkpoint
-
         checkpoint.write(self.work(run_id) / CHECKPOINT, snapshot)
 
     @contextmanager
@@ -222,7 +216,7 @@ class Store:
             raise RunError(f"there is no run {run_id} in {self.root}")
         return self._found[run_id]
 
-    def _file(self, place: Path, run_id: str, name: str, checksums: dict[str, str]) -> bytes:
+    def _file(self, run_id: str, name: str, place: Path, checksums: dict[str, str]) -> bytes:
         """A file of a run. Raises RunError where it is not as a record says that was read before."""
         with suppress(FileNotFoundError):
             data = record_file.read_file(f"{place}/{run_id}", name)

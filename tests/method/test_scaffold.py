@@ -67,7 +67,7 @@ def test_what_is_already_there_is_left_alone(tmp_path):
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.setitem(scaffold.TEMPLATES, "last", "no-such-template")
+    monkeypatch.setattr(scaffold, "TEMPLATES", (*scaffold.TEMPLATES, "no-such-template"))
     with pytest.raises(OSError):
         scaffold.create("broken", tmp_path)
     assert not list(tmp_path.iterdir())
