@@ -64,20 +64,11 @@ def run(
     from lrbench.execute.session import run as carry_out
     from lrbench.report.frame import frame
 
-    asked = request(method, dataset, preset, settings, results, baselines, data, **options)
-    return frame(carry_out(asked, progress))
+    options |= {"settings": settings, "results": results, "baselines": baselines, "data": data}
+    return frame(carry_out(request(method, dataset, preset, **options), progress))
 
 
-def request(
-    method: str | type[Method],
-    dataset: str,
-    preset: str | None = None,
-    settings: Mapping[str, Any] | None = None,
-    results: Folder = None,
-    baselines: Folders = None,
-    data: Folder = None,
-    **options: Any,
-) -> Request:
+def request(method: str | type[Method], dataset: str, preset: str | None = None, **options: Any) -> Request:
     """What `run` and `lrbench run` ask for. options: of Request and the method; those given override the preset's."""
     from lrbench.execute.session import Request
     from lrbench.method import registry
@@ -92,18 +83,16 @@ def request(
     of_preset = presets.preset(preset) if preset else {}
     chosen = {**of_preset, **options}
     seeds = options.get("seeds", range(of_preset.get("seeds", 1)))
-    chosen["seeds"] = (seeds,) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
-    chosen["width"] = for_backbone(chosen.get("width", 1.0), chosen.get("backbone", "resnet18"))
-    chosen["cap_limits"] = "limit_train" in of_preset and "limit_train" not in options
-    return Request(
-        method=cls.name,
-        dataset=dataset,
-        settings={**(settings or {}), **extra},
-        results=results_folder(results),
-        baselines=tuple(baseline_folders(baselines)),
-        data=None if data is None else Path(data),
-        **chosen,
-    )
+    chosen |= {
+        "seeds": (seeds,) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds)),
+        "width": for_backbone(chosen.get("width", 1.0), chosen.get("backbone", "resnet18")),
+        "settings": {**(options.get("settings") or {}), **extra},
+        "cap_limits": "limit_train" in of_preset and "limit_train" not in options,
+        "results": results_folder(options.get("results")),
+        "baselines": tuple(baseline_folders(options.get("baselines"))),
+        "data": _path(options.get("data")),
+    }
+    return Request(cls.name, dataset, **chosen)
 
 
 def results(folder: Folder = None, baselines: Folders = None) -> pd.DataFrame:
@@ -152,8 +141,7 @@ def plot(
     from lrbench.report.frame import frame
 
     store = open_store(results, baselines, warn)
-    root = data_root(None if data is None else Path(data))
-    return figures.draw(name, frame(store), store, root, store.warn, **options)
+    return figures.draw(name, frame(store), store, data_root(_path(data)), store.warn, **options)
 
 
 def load(run: str, results: Folder = None, baselines: Folders = None, device: str = "cpu") -> nn.Module:
@@ -204,3 +192,7 @@ def baseline_folders(given: Folders) -> list[Path]:
         if not folder.is_dir():
             raise UserError(f"there is no folder '{folder}' of baselines")
     return folders
+
+
+def _path(given: Folder) -> Path | None:
+    return None if given is None else Path(given)

@@ -1,10 +1,8 @@
 """Recipes: the settings of the training loop. Those that come with lrbench, and a user's own, as a TOML file:
 
-    base = "quick"                  # starts from this one of RECIPES; without it, from paper
+    base = "quick"                  # what is left out below is as in this one of RECIPES; without it, as in paper
     epochs = 40                     # any field of Recipe
     lr = {alexnet = 0.05}           # a number, or a table over backbones
-
-What such a file or its table leaves out is as in the recipe that it starts from.
 """
 
 from __future__ import annotations

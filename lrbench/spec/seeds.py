@@ -34,10 +34,7 @@ def set_random_state(state: list[torch.Tensor], device: torch.device) -> None:
 
 
 class Stream:
-    """A state of torch's global generators for each of the runs that are trained as a group in one process.
-
-    Dropout and the like draw from the global generators: so each run draws what it would draw if it was alone.
-    """
+    """A state of torch's global generators for one run of a group, which draws what it would draw if it was alone."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.device = device
