@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-MOST = 20  # names in a line
 OUT_OF_MEMORY = "out of memory; a smaller --width, or a network of fewer channels, needs less"
 
 
@@ -28,7 +27,7 @@ def did_you_mean(name: str, valid: Iterable[str]) -> str:
     if near := get_close_matches(name.lower(), lower, cutoff=0.5):
         same = [one for one in near if sorted(one) == sorted(name.lower())]  # letters that changed places
         return f"did you mean '{lower[(same or near)[0]]}'?"
-    if len(names) > MOST:
+    if len(names) > 20:  # too many for a line
         return f"none of the {len(names)} that there are is near"
     return f"choose from {', '.join(names)}" if names else "there is none"
 

@@ -3,6 +3,8 @@
     base = "quick"                  # what is left out below is as in this one of RECIPES; without it, as in paper
     epochs = 40                     # any field of Recipe
     lr = {alexnet = 0.05}           # a number, or a table over backbones
+
+In a table `default` stands for all backbones that it does not name.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ from lrbench.errors import UserError, unknown
 
 FILE = ".toml"  # a recipe whose name ends so is a file of the user's
 BASE = "paper"  # the recipe that a file starts from which names none
-DEFAULT = "default"  # in a table over backbones: the entry for all backbones that it does not name
+DEFAULT = "default"
 NONE = "none"  # what stands for the backbone in the spec of an SR net, which has none
 OURS = "ours"  # the source of a value that no paper states
 PAPER = "Zhu et al. 2019, section 3.2"
