@@ -12,6 +12,7 @@ Whatever is wrong with what was asked raises `lr.Error`, with a message of one l
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 NONE = "none"  # in place of a folder of baselines: none is read
 RESULTS = Path("results/runs")  # below the current folder, unless $LRBENCH_RESULTS says otherwise
 SHIPPED = Path(__file__).resolve().parents[1] / "results" / "records"  # of the checkout, where it is one
-Folder = str | os.PathLike[str]
+Folder = str | os.PathLike[str] | None
+Folders = Iterable[str | os.PathLike[str]] | None
+Warn = Callable[[str], None] | None
 
 
 def run(
@@ -46,9 +49,9 @@ def run(
     *,
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
-    results: Folder | None = None,
-    baselines: Iterable[Folder] | None = None,
-    data: Folder | None = None,
+    results: Folder = None,
+    baselines: Folders = None,
+    data: Folder = None,
     progress: Progress | None = None,
     **options: Any,
 ) -> pd.DataFrame:
@@ -61,51 +64,38 @@ def run(
     from lrbench.execute.session import run as carry_out
     from lrbench.report.frame import frame
 
-    asked = request(method, dataset, preset, settings or {}, results, baselines, data, options)
-    return frame(carry_out(asked, progress))
+    options |= {"settings": settings, "results": results, "baselines": baselines, "data": data}
+    return frame(carry_out(request(method, dataset, preset, **options), progress))
 
 
-def request(
-    method: str | type[Method],
-    dataset: str,
-    preset: str | None,
-    settings: Mapping[str, Any],
-    results: Folder | None,
-    baselines: Iterable[Folder] | None,
-    data: Folder | None,
-    options: Mapping[str, Any],
-) -> Request:
+def request(method: str | type[Method], dataset: str, preset: str | None = None, **options: Any) -> Request:
     """What `run` and `lrbench run` ask for. options: of Request and the method; those given override the preset's."""
     from lrbench.execute.session import Request
     from lrbench.method import registry
 
-    registry.add_drafts(options.get("plugins", ()))
-    if not isinstance(method, str):
-        registry.register_class(method)
+    registry.add_drafts([*options.get("plugins", ()), *([] if isinstance(method, str) else [method])])
     cls = registry.method(method if isinstance(method, str) else method.name)
     known = {field.name for field in fields(Request)}
-    own = set(cls.Config.model_fields)
-    for name in options:
-        if name not in known | own:
-            raise unknown(f"option or setting of {cls.name}", name, sorted(known | own))
-    chosen = dict(presets.preset(preset)) if preset else {}
-    if "seeds" in chosen:
-        chosen["seeds"] = range(chosen["seeds"])
-    capped = "limit_train" in chosen and "limit_train" not in options
-    chosen |= {name: value for name, value in options.items() if name in known}
-    seeds = chosen.pop("seeds", (0,))
-    chosen["seeds"] = (seeds,) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds))
-    chosen["width"] = for_backbone(chosen.get("width", 1.0), chosen.get("backbone", "resnet18"))
-    extra = {name: value for name, value in options.items() if name not in known}
-    return Request(
-        **(chosen | {"method": cls.name, "dataset": dataset, "settings": {**settings, **extra}, "cap_limits": capped}),
-        results=results_folder(results),
-        baselines=tuple(baseline_folders(baselines)),
-        data=None if data is None else Path(data),
-    )
+    words = known | cls.Config.model_fields.keys()
+    if wrong := [name for name in options if name not in words]:
+        raise unknown(f"option or setting of {cls.name}", wrong[0], sorted(words))
+    extra = {name: options.pop(name) for name in list(options) if name not in known}
+    of_preset = presets.preset(preset) if preset else {}
+    chosen = {**of_preset, **options}
+    seeds = options.get("seeds", range(of_preset.get("seeds", 1)))
+    chosen |= {
+        "seeds": (seeds,) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds)),
+        "width": for_backbone(chosen.get("width", 1.0), chosen.get("backbone", "resnet18")),
+        "settings": {**(options.get("settings") or {}), **extra},
+        "cap_limits": "limit_train" in of_preset and "limit_train" not in options,
+        "results": results_folder(options.get("results")),
+        "baselines": tuple(baseline_folders(options.get("baselines"))),
+        "data": _path(options.get("data")),
+    }
+    return Request(cls.name, dataset, **chosen)
 
 
-def results(folder: Folder | None = None, baselines: Iterable[Folder] | None = None) -> pd.DataFrame:
+def results(folder: Folder = None, baselines: Folders = None) -> pd.DataFrame:
     """All results as a frame with a row per run, whose columns lrbench.report.frame describes.
 
     folder: of the runs; $LRBENCH_RESULTS or results/runs where None. baselines: stores that are read beside it and
@@ -117,10 +107,7 @@ def results(folder: Folder | None = None, baselines: Iterable[Folder] | None = N
 
 
 def table(
-    name: str | int | None = None,
-    results: Folder | None = None,
-    baselines: Iterable[Folder] | None = None,
-    warn: Callable[[str], None] | None = None,
+    name: str | int | None = None, results: Folder = None, baselines: Folders = None, warn: Warn = None
 ) -> Tables:
     """A table by name: a published one, leaderboard, sr, tuned or claims; all published ones where None."""
     from lrbench.report.frame import frame
@@ -130,18 +117,13 @@ def table(
     return tables(None if name is None else str(name), frame(store), store.right, store.warn)
 
 
-def leaderboard(results: Folder | None = None, baselines: Iterable[Folder] | None = None) -> Tables:
+def leaderboard(results: Folder = None, baselines: Folders = None) -> Tables:
     """Every way of training that was run, best first, beside its control of equal budget."""
     return table("leaderboard", results, baselines)
 
 
 def compare(
-    first: str,
-    second: str,
-    results: Folder | None = None,
-    baselines: Iterable[Folder] | None = None,
-    warn: Callable[[str], None] | None = None,
-    **conditions: Any,
+    first: str, second: str, results: Folder = None, baselines: Folders = None, warn: Warn = None, **conditions: Any
 ) -> Versus:
     """Two ways of training, as `lrbench compare` names them, over the seeds that both have. conditions: of the runs."""
     from lrbench.report import versus
@@ -152,25 +134,17 @@ def compare(
 
 
 def plot(
-    name: str,
-    results: Folder | None = None,
-    baselines: Iterable[Folder] | None = None,
-    data: Folder | None = None,
-    warn: Callable[[str], None] | None = None,
-    **options: Any,
+    name: str, results: Folder = None, baselines: Folders = None, data: Folder = None, warn: Warn = None, **options: Any
 ) -> Figure:
     """A figure by name: curves, or an installed one; options: see lrbench.report.figures.draw."""
     from lrbench.report import figures
     from lrbench.report.frame import frame
 
     store = open_store(results, baselines, warn)
-    root = data_root(None if data is None else Path(data))
-    return figures.draw(name, frame(store), store, root, store.warn, **options)
+    return figures.draw(name, frame(store), store, data_root(_path(data)), store.warn, **options)
 
 
-def load(
-    run: str, results: Folder | None = None, baselines: Iterable[Folder] | None = None, device: str = "cpu"
-) -> nn.Module:
+def load(run: str, results: Folder = None, baselines: Folders = None, device: str = "cpu") -> nn.Module:
     """The trained network of a run, by its id or the beginning of one, frozen and in eval mode.
 
     It is called with images, float32 in [0, 1], (n, 3, S, S): for a classifier that is tested on LR images these are
@@ -192,23 +166,19 @@ def load(
         raise UserError(f"{error}; train it again with lr.run or 'lrbench run'") from error
 
 
-def open_store(
-    results: Folder | None = None,
-    baselines: Iterable[Folder] | None = None,
-    warn: Callable[[str], None] | None = None,
-) -> Store:
+def open_store(results: Folder = None, baselines: Folders = None, warn: Warn = None) -> Store:
     """The store of the user's runs, with those that are read beside it. warn: told of what is wrong with a run."""
     own = results_folder(results)
     others = [one for one in baseline_folders(baselines) if one.resolve() != own.resolve()]
-    return Store(own, warn or _warn, others=others)
+    return Store(own, warn or warnings.warn, others=others)
 
 
-def results_folder(given: Folder | None) -> Path:
+def results_folder(given: Folder) -> Path:
     """The folder of the runs: `given`, else $LRBENCH_RESULTS, else results/runs."""
     return Path(given or os.environ.get("LRBENCH_RESULTS") or RESULTS).expanduser()
 
 
-def baseline_folders(given: Iterable[Folder] | None) -> list[Path]:
+def baseline_folders(given: Folders) -> list[Path]:
     """The stores that are read beside the user's own: `given`, else $LRBENCH_BASELINES, else what the checkout ships.
 
     Raises UserError for a folder that is not there.
@@ -224,7 +194,5 @@ def baseline_folders(given: Iterable[Folder] | None) -> list[Path]:
     return folders
 
 
-def _warn(message: str) -> None:
-    import warnings
-
-    warnings.warn(message, stacklevel=2)
+def _path(given: Folder) -> Path | None:
+    return None if given is None else Path(given)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-MOST = 20  # names in a line
 OUT_OF_MEMORY = "out of memory; a smaller --width, or a network of fewer channels, needs less"
 
 
@@ -14,29 +13,21 @@ class Error(Exception):
 
 
 class UserError(Error):
-    """The user asked for something that cannot be; the message is one line that says what to do.
-
-    The command line prints it without a traceback and exits with status 2.
-    """
+    """The user asked for something that cannot be; the message says what to do. The command's exit status is 2."""
 
 
 class RunError(Error):
-    """A run cannot be finished, though nothing is wrong with what was asked; the message is one line.
-
-    The command line prints it without a traceback and exits with status 1.
-    """
+    """A run cannot be finished, though nothing is wrong with what was asked. The command's exit status is 1."""
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:
     """The tail of an error line: the nearest of `valid`, or, where none is near, all of them if they are few."""
     names = list(valid)
     lower = {one.lower(): one for one in reversed(names)}
-    near = get_close_matches(name, names, cutoff=0.5) or get_close_matches(name.lower(), lower, cutoff=0.5)
-    if near:
-        same = [one for one in near if sorted(one.lower()) == sorted(name.lower())]  # letters that changed places
-        nearest = (same or near)[0]
-        return f"did you mean '{lower.get(nearest, nearest)}'?"
-    if len(names) > MOST:
+    if near := get_close_matches(name.lower(), lower, cutoff=0.5):
+        same = [one for one in near if sorted(one) == sorted(name.lower())]  # letters that changed places
+        return f"did you mean '{lower[(same or near)[0]]}'?"
+    if len(names) > 20:  # too many for a line
         return f"none of the {len(names)} that there are is near"
     return f"choose from {', '.join(names)}" if names else "there is none"
 

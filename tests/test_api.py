@@ -76,10 +76,10 @@ def test_a_class_is_trained_reused_and_loaded(here: Path) -> None:
 
 
 def test_options_settings_and_presets_are_those_of_the_command_line(here: Path) -> None:
-    asked = api.request("dfd", "digits", "mini", {}, None, None, None, {"lam": 0.5, "scale": 2, "epochs": 3})
+    asked = api.request("dfd", "digits", "mini", lam=0.5, scale=2, epochs=3)
     assert asked.settings == {"lam": 0.5} and asked.seeds == (0, 1, 2) and asked.width == 0.25
     assert (asked.recipe, asked.epochs, asked.limit_train, asked.cap_limits) == ("quick", 3, 10_000, True)
-    assert api.request("dfd", "digits", None, {}, None, None, None, {"seeds": 4}).seeds == (4,)
+    assert api.request("dfd", "digits", seeds=4).seeds == (4,)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +112,8 @@ def test_tables_are_frames_with_the_runs_behind_each_cell(tmp_path: Path) -> Non
     assert len(cells) == 1 and table.shown.shape == table.runs.shape
     numbers = table.numbers
     line = numbers[(numbers["method"] == "dfd") & (numbers["n"] > 0)].squeeze()
-    assert set(line["runs"].split()) == dfd and line["top1_mean"] == np.mean([run.top1 for run in runs["dfd"]])
+    assert set(line["runs"].split()) == dfd
+    assert line["top1_mean"] == np.mean([run.metrics["top1"] for run in runs["dfd"]])
     assert line["control_gain"] == 5.0 and "<table" in table._repr_html_()
 
 

@@ -93,7 +93,7 @@ def test_each_data_set_is_learned_from_its_own_images(benchmark):
         assert facts.side == (28 if dataset == "grey28" else 32)
         expected = (3, 180, 60) if dataset == "pictures" else (10, 500, 200)
         assert (len(facts.classes), facts.train_images, facts.test_images) == expected
-        assert 0 <= record.top1 <= 100 and record.metrics["images_per_second"] > 0
+        assert 0 <= record.metrics["top1"] <= 100 and record.metrics["images_per_second"] > 0
         assert record.metrics["top1"] * facts.test_images / 100 == pytest.approx(
             round(record.metrics["top1"] * facts.test_images / 100)
         )
@@ -149,6 +149,6 @@ def test_what_was_predicted_is_stored_image_by_image(benchmark):
     for record, _ in done.values():
         kept = store.predictions(record.id)
         assert len(kept["predicted"]) == len(kept["label"]) == record.data.test_images
-        assert 100 * (kept["predicted"] == kept["label"]).mean() == pytest.approx(record.top1)
+        assert 100 * (kept["predicted"] == kept["label"]).mean() == pytest.approx(record.metrics["top1"])
     four, two = (store.predictions(done["cifar10", scale][0].id) for scale in (4, 2))
     assert (four["label"] == two["label"]).all()  # the same images at every scale

@@ -92,7 +92,8 @@ def run(
     from lrbench.execute import session
     from lrbench.report import formats, runs
 
-    asked = api.request(method, dataset, preset, settings_of(settings), results, baselines, data, given(options))
+    options = given(options) | {"settings": settings_of(settings), "results": results, "baselines": baselines}
+    asked = api.request(method, dataset, preset, data=data, **options)
     records = session.run(asked)
     if as_json:
         click.echo(json.dumps([record.model_dump(mode="json") for record in records], indent=1))

@@ -68,11 +68,7 @@ def with_needs(records: Sequence[Record], store: Store) -> list[Record]:
 def run(request: Request, progress: Progress | None = None) -> list[Record]:
     """The records of a request, one per seed. All is checked before anything is trained or written."""
     progress = progress or ConsoleProgress()
-    for plugin in request.plugins:
-        if isinstance(plugin, str):
-            registry.add_draft(plugin)
-        else:
-            registry.register_class(plugin)
+    registry.add_drafts(request.plugins)
     registry.method(request.method)
     devices.check_threads(request.threads)
     chosen = devices.enter(devices.pick(request.device))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -12,23 +13,23 @@ from lrbench.errors import UserError, did_you_mean, one_line, unknown
 from lrbench.spec.recipes import NONE as NONE
 
 TIMM = "timm:"
+Colour = Sequence[float]  # red, green, blue
+Stages = tuple[Iterable[nn.Module], int]  # of a network, and the channels of the last one's maps: its features
 
 
 class Dropout(nn.Module):
     """Dropout (Srivastava et al. 2014) with random numbers of its own, so that nothing else that is drawn moves them.
 
-    `reseed` starts them anew, as the training loop does before every epoch. On a GPU a step with dropout is trained
-    the plain way: a captured one would repeat its numbers.
+    `part`: the probability of each value to be dropped. A captured step would repeat its numbers: it is not captured.
     """
 
-    def __init__(self, part: float) -> None:
-        """part: the probability of each value to be dropped, 0 for none."""
+    def __init__(self) -> None:
         super().__init__()
-        self.part, self.seed = part, 0
+        self.part, self.seed = 0.0, 0
         self.generator: torch.Generator | None = None
 
     def reseed(self, seed: int) -> None:
-        """Draw from `seed` on."""
+        """Draw from `seed` on, as from the beginning of an epoch."""
         self.seed, self.generator = seed, None
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,31 +44,31 @@ class Dropout(nn.Module):
 class Backbone(nn.Module):
     """A classifier taken apart: `head(features(x))` are its logits.
 
-    Images come in [0, 1]; the backbone subtracts `mean` and divides by `std` (RGB) itself, so that
-    nothing outside it can get the normalisation wrong.
+    Images come in [0, 1]; the backbone subtracts `mean` and divides by `std` (RGB) itself.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, dimension: int, classes: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, stages: Iterable[nn.Module], dimension: int, classes: int, mean: Colour, std: Colour) -> None:
         super().__init__()
         self.dimension = dimension
-        self.dropout = Dropout(0.0)
+        self.dropout = Dropout()
         self.classifier = nn.Linear(dimension, classes)
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(1, 3, 1, 1))
+        self.stages = nn.ModuleList(stages)
 
     def normalise(self, x: Tensor) -> Tensor:
         """(n, 3, S, S) in [0, 1] to zero mean and unit variance."""
         return (x - self.mean) / self.std
 
     def maps(self, x: Tensor) -> list[Tensor]:
-        """x (n, 3, S, S) in [0, 1] -> the feature maps (n, c, h, w) of each stage, shallow to deep.
-
-        timm's models give one, the last, as timm shapes it: (n, tokens, d) for a transformer.
-        """
-        raise NotImplementedError
+        """x (n, 3, S, S) in [0, 1] -> the maps (n, c, h, w) of each stage, shallow to deep; timm's give the last."""
+        maps, x = [], self.normalise(x)
+        for stage in self.stages:
+            maps.append(x := stage(x))
+        return maps
 
     def pool(self, last: Tensor) -> Tensor:
         """The deepest feature maps -> features (n, d), float32."""
@@ -87,33 +88,12 @@ class Backbone(nn.Module):
         return self.head(self.features(x))
 
 
-class _Stages(Backbone):
-    """A backbone that is a chain of stages, each giving one map."""
-
-    def __init__(
-        self,
-        stages: Sequence[nn.Module],
-        dimension: int,
-        classes: int,
-        mean: Sequence[float],
-        std: Sequence[float],
-    ) -> None:
-        super().__init__(dimension, classes, mean, std)
-        self.stages = nn.ModuleList(stages)
-
-    def maps(self, x: Tensor) -> list[Tensor]:
-        maps, x = [], self.normalise(x)
-        for stage in self.stages:
-            maps.append(x := stage(x))
-        return maps
-
-
 def _channels(at_full_width: int, width: float) -> int:
     """Channels at a width: a multiple of 8, at least 8."""
     return max(8, 8 * round(at_full_width * width / 8))
 
 
-def resnet18(width: float, classes: int, mean: Sequence[float], std: Sequence[float]) -> Backbone:
+def resnet18(width: float) -> Stages:
     """ResNet-18 (He et al. 2016), timm's, with the CIFAR stem: 3x3 stride 1 and no max-pool."""
     import timm
 
@@ -127,10 +107,10 @@ def resnet18(width: float, classes: int, mean: Sequence[float], std: Sequence[fl
     nn.init.kaiming_normal_(stem.weight, mode="fan_out", nonlinearity="relu")
     parts = dict(net.named_children())
     first = nn.Sequential(stem, parts["bn1"], parts["act1"], parts["layer1"])
-    return _Stages([first, *(parts[f"layer{n}"] for n in (2, 3, 4))], channels[-1], classes, mean, std)
+    return [first, *(parts[f"layer{n}"] for n in (2, 3, 4))], channels[-1]
 
 
-def vgg16(width: float, classes: int, mean: Sequence[float], std: Sequence[float]) -> Backbone:
+def vgg16(width: float) -> Stages:
     """VGG-16 (Simonyan & Zisserman 2015) with batch normalisation: torchvision's features, one linear layer."""
     from torchvision.models.vgg import cfgs, make_layers
 
@@ -143,36 +123,30 @@ def vgg16(width: float, classes: int, mean: Sequence[float], std: Sequence[float
             stages.append([])
     net = nn.ModuleList(nn.Sequential(*stage) for stage in stages[:-1])
     _kaiming(net)
-    return _Stages(list(net), _channels(512, width), classes, mean, std)
+    return net, _channels(512, width)
 
 
-def alexnet(width: float, classes: int, mean: Sequence[float], std: Sequence[float]) -> Backbone:
+def alexnet(width: float, batch_norm: bool = False) -> Stages:
     """The AlexNet for 32x32 images known at 77.2 % on CIFAR-10 (bearpaw/pytorch-classification)."""
-    return _alexnet(width, classes, mean, std, batch_norm=False)
-
-
-def alexnet_bn(width: float, classes: int, mean: Sequence[float], std: Sequence[float]) -> Backbone:
-    """The same AlexNet with batch normalisation after each convolution."""
-    return _alexnet(width, classes, mean, std, batch_norm=True)
-
-
-def _alexnet(width: float, classes: int, mean: Sequence[float], std: Sequence[float], batch_norm: bool) -> Backbone:
     c = [_channels(channels, width) for channels in (64, 192, 384, 256, 256)]
 
     def layer(inputs: int, outputs: int, size: int, stride: int = 1) -> list[nn.Module]:
         convolution = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2)
         return [convolution, *([nn.BatchNorm2d(outputs)] if batch_norm else []), nn.ReLU(inplace=True)]
 
-    def pool() -> nn.Module:
-        return nn.MaxPool2d(2, ceil_mode=True)  # no difference at 32 pixels; lets smaller images through
-
+    pool = partial(nn.MaxPool2d, 2, ceil_mode=True)  # no difference at 32 pixels; lets smaller images through
     net = nn.ModuleList([
         nn.Sequential(*layer(3, c[0], 11, stride=4), pool()),
         nn.Sequential(*layer(c[0], c[1], 5), pool()),
         nn.Sequential(*layer(c[1], c[2], 3), *layer(c[2], c[3], 3), *layer(c[3], c[4], 3), pool()),
     ])  # fmt: skip
     _kaiming(net)  # PyTorch's smaller start costs the plain one 2 points in 20 epochs
-    return _Stages(list(net), c[4], classes, mean, std)
+    return net, c[4]
+
+
+def alexnet_bn(width: float) -> Stages:
+    """The same AlexNet with batch normalisation after each convolution."""
+    return alexnet(width, batch_norm=True)
 
 
 def _kaiming(net: nn.Module) -> None:
@@ -187,15 +161,18 @@ def _kaiming(net: nn.Module) -> None:
 class TimmBackbone(Backbone):
     """Any timm model, through forward_features and forward_head(pre_logits=True), not pretrained."""
 
-    def __init__(self, name: str, side: int, classes: int, mean: Sequence[float], std: Sequence[float]) -> None:
+    def __init__(self, name: str, side: int, classes: int, mean: Colour, std: Colour) -> None:
         import timm
 
+        net: Any  # forward_features and forward_head are timm's, not nn.Module's
         try:  # transformers must be told the image's side; convolutional networks do not know the word
             net = timm.create_model(name, num_classes=0, img_size=side)
         except TypeError:
             net = timm.create_model(name, num_classes=0)
-        super().__init__(_timm_dimension(net, side), classes, mean, std)
-        self.net: Any = net  # forward_features and forward_head are timm's, not nn.Module's
+        with torch.no_grad():  # the width of the pre-logits layer, which some models keep under no common name
+            features = net.eval().forward_head(net.forward_features(torch.zeros(1, 3, side, side)), pre_logits=True)
+        super().__init__((), features.shape[1], classes, mean, std)
+        self.net = net.train()
 
     def maps(self, x: Tensor) -> list[Tensor]:
         return [self.net.forward_features(self.normalise(x))]
@@ -204,21 +181,8 @@ class TimmBackbone(Backbone):
         return self.net.forward_head(last, pre_logits=True).float()
 
 
-def _timm_dimension(net: nn.Module, side: int) -> int:
-    """The width of the pre-logits layer, which some timm models keep under no common name."""
-    training = net.training
-    with torch.no_grad():
-        width = net.eval().forward_head(net.forward_features(torch.zeros(1, 3, side, side)), pre_logits=True).shape[1]  # type: ignore[operator]
-    net.train(training)
-    return int(width)
-
-
-BACKBONES: dict[str, Callable[[float, int, Sequence[float], Sequence[float]], Backbone]] = {
-    "alexnet": alexnet,
-    "alexnet-bn": alexnet_bn,
-    "vgg16": vgg16,
-    "resnet18": resnet18,
-}
+Maker = Callable[[float], Stages]
+BACKBONES: dict[str, Maker] = {"alexnet": alexnet, "alexnet-bn": alexnet_bn, "vgg16": vgg16, "resnet18": resnet18}
 
 
 def check_backbone(name: str, width: float, side: int) -> None:
@@ -246,22 +210,16 @@ def _check_name(name: str, width: float) -> None:
 
 
 def create(
-    name: str,
-    width: float,
-    side: int,
-    classes: int,
-    mean: Sequence[float],
-    std: Sequence[float],
-    dropout: float = 0.0,
+    name: str, width: float, side: int, classes: int, mean: Colour, std: Colour, dropout: float = 0.0
 ) -> Backbone:
     """A new backbone for `side` x `side` images with values in [0, 1] of that mean and std a channel.
 
-    dropout: the part of the features that is dropped in training, in front of the classifier's linear layer.
+    dropout: the part of the features that is dropped in training. Raises UserError for a name or width there is not.
     """
     _check_name(name, width)
     if name.startswith(TIMM):
         net: Backbone = TimmBackbone(name.removeprefix(TIMM), side, classes, mean, std)
     else:
-        net = BACKBONES[name](width, classes, mean, std)
+        net = Backbone(*BACKBONES[name](width), classes, mean, std)
     net.dropout.part = dropout
     return net

@@ -1,8 +1,7 @@
 """The method contract: what a plugin author reads.
 
-A method is one class in one file and one entry point of the group `lrbench.methods`. It is built with
-its validated config, a context and the runs that it needs; the one training loop calls `loss`, the one
-test loop calls `forward`, and nothing else is asked of it.
+A method is one class in one file and one entry point of the group `lrbench.methods`. It is built with its validated
+config, a context and the runs that it needs; the training loop calls `loss` and the test loop calls `forward`.
 """
 
 from __future__ import annotations
@@ -31,19 +30,17 @@ IMAGES: tuple[View, ...] = ("hr", "lr", "up")
 class _Missing:
     """In place of an image that is not in a batch: a method that touches it gets a UserError."""
 
-    WHY = (
-        "a method reads an image that is not in its batch: its class names in `reads` those that it is given, and "
-        'where `view` is "hr" there is no LR image'
-    )
-
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # what Python itself looks for, such as to copy it
             raise AttributeError(name)
-        raise UserError(self.WHY)
+        return self.__torch_function__()
 
     @classmethod
     def __torch_function__(cls, *_: Any) -> Any:
-        raise UserError(cls.WHY)
+        raise UserError(
+            "a method reads an image that is not in its batch: its class names in `reads` those that it is given, and "
+            'where `view` is "hr" there is no LR image'
+        )
 
     def __reduce__(self) -> str:
         return "MISSING"
@@ -56,15 +53,14 @@ MISSING: Any = _Missing()
 class Batch:
     """n training images on the training device. Images are float32 in [0, 1], RGB, channels first.
 
-    hr and up share one crop and one flip. So does lr, rounded to whole LR pixels; it is exact for a
-    method with `view = "lr"`, whose crops are drawn on the LR grid. An image that the method's class does not
-    name in `reads` is MISSING, and so are lr and up where `view` is "hr".
+    hr and up share one crop and one flip. So does lr, rounded to whole LR pixels; it is exact for a method with
+    `view = "lr"`. An image that is not in the class's `reads` is MISSING, and so are lr and up where `view` is "hr".
     """
 
     hr: Tensor  # (n, 3, S, S)
     y: Tensor  # (n,) int64 labels
     index: Tensor  # (n,) int64 places in the training set, for memory banks
-    lr: Tensor = MISSING  # (n, 3, S/scale, S/scale), the native low-resolution image
+    lr: Tensor = MISSING  # (n, 3, S/scale, S/scale), the low-resolution image
     up: Tensor = MISSING  # (n, 3, S, S), lr enlarged to the network's input by the degradation protocol
 
 
@@ -85,9 +81,8 @@ class Context:
 class Needs:
     """Another run that a method needs, by its method's name.
 
-    It inherits the dataset, degradation, backbone, recipe and seed of the run that needs it, unless
-    `overrides` (field of lrbench.plan.plan.Protocol -> value, such as {"backbone": "vgg16", "epochs": 50})
-    says otherwise.
+    It inherits dataset, degradation, backbone, recipe and seed, unless `overrides` says otherwise: field of
+    lrbench.plan.plan.Protocol -> value, such as {"backbone": "vgg16", "epochs": 50}.
     """
 
     method: str
@@ -103,7 +98,7 @@ class Config(BaseModel):
 
 @dataclass
 class Optimizer:
-    """An optimizer and the schedule of its learning rate, stepped together, once a batch."""
+    """An optimizer and the schedule of its learning rate."""
 
     optimizer: torch.optim.Optimizer
     factor: Callable[[int], float]  # update number, from 0 -> what the peak rate is multiplied by
@@ -126,9 +121,8 @@ class Optimizer:
 class Method(nn.Module):
     """Base class of every method.
 
-    A subclass sets `name`, builds its networks in `__init__` and writes `loss` and `forward`. Needed
-    runs are in `self.needs` and nowhere else: loaded, frozen (no gradient, eval mode) and outside the
-    module tree, so that they are neither optimised nor saved.
+    A subclass sets `name`, builds its networks in `__init__` and writes `loss` and `forward`. Needed runs are in
+    `self.needs`: frozen (no gradient, eval mode) and outside the module tree, so neither optimised nor saved.
     """
 
     name: ClassVar[str]
@@ -191,18 +185,11 @@ class Method(nn.Module):
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def optimizers(self, updates: int) -> list[Optimizer]:
-        """What `step` updates the weights with, over `updates` steps. SGD as the recipe says."""
-        recipe = self.context.recipe
+        """What `step` updates the weights with, over `updates` steps: SGD, as the recipe says."""
+        values = self.context.recipe.model_dump(include={"lr", "momentum", "nesterov", "weight_decay"})
         weights = [weight for weight in self.parameters() if weight.requires_grad]
-        sgd = torch.optim.SGD(
-            weights,
-            lr=recipe.lr,
-            momentum=recipe.momentum,
-            nesterov=recipe.nesterov,
-            weight_decay=recipe.weight_decay,
-            fused=True,
-        )
-        if recipe.momentum:  # the fused step wants all buffers or none, and a weight's gradient may come later
+        sgd = torch.optim.SGD(weights, **values, fused=True)
+        if values["momentum"]:  # the fused step wants all buffers or none, and a weight's gradient may come later
             for weight in weights:
                 sgd.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
         return [self.scheduled(sgd, updates)]

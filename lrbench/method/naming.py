@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 from lrbench.errors import UserError
 from lrbench.method import registry
 from lrbench.spec import RunSpec
 from lrbench.spec.recipes import NONE
-from lrbench.spec.record import About, Record
+from lrbench.spec.record import About
 
 
 def about(method: str) -> About:
@@ -20,10 +20,9 @@ def about(method: str) -> About:
     Its name and nothing else where the method is not installed.
     """
     try:
-        cls = registry.method(method)
+        return _of_class(registry.method(method))  # type: ignore[arg-type]
     except UserError:
         return About(label=method)
-    return _of_class(cls)  # type: ignore[arg-type]
 
 
 @cache  # a store may hold thousands of runs of one
@@ -32,15 +31,10 @@ def _of_class(cls: Any) -> About:
         defaults = cls.Config().model_dump(mode="json")
     except ValueError:  # it has a setting without a default
         defaults = None
-    shown = [name for name, field in cls.Config.model_fields.items() if field.json_schema_extra == {"shown": True}]
-    return About(
-        label=cls.label or cls.name, tested_on="hr" if cls.view == "hr" else "lr", defaults=defaults, shown=tuple(shown)
-    )
-
-
-def about_run(record: Record) -> About:
-    """What its record says of its method; of a record that is older than that, what the method's class says."""
-    return record.about or about(record.spec.method)
+    fields = cls.Config.model_fields.items()
+    shown = tuple(name for name, field in fields if field.json_schema_extra == {"shown": True})
+    view: Literal["lr", "hr"] = "hr" if cls.view == "hr" else "lr"
+    return About(label=cls.label or cls.name, tested_on=view, defaults=defaults, shown=shown)
 
 
 def changes(config: Mapping[str, Any], about: About) -> list[str]:
@@ -64,19 +58,12 @@ def network(backbone: str, width: float) -> str:
     return backbone if width == 1 else f"{backbone} x{width:g}"
 
 
-def described(spec: RunSpec, method: About | None = None) -> str:
-    """A run in words: "DFD lam=0.5 (resnet18) on cifar10 x4, seed 0"."""
-    scale = f" x{spec.scale}" if spec.scale else " HR"
-    backbone = "" if spec.backbone == NONE else f" ({network(spec.backbone, spec.width)})"
-    return f"{name(spec, method)}{backbone} on {spec.dataset}{scale}, seed {spec.seed}"
-
-
 def title(spec: RunSpec) -> str:
     """A run as progress messages call it, by the method's own name, with its id at the end."""
-    config = "".join(f" {change}" for change in changes(spec.config, about(spec.method)))
-    size = f" x{spec.scale}" if spec.scale else " HR"
+    way = " ".join([spec.method, *changes(spec.config, about(spec.method))])
+    size = f"x{spec.scale}" if spec.scale else "HR"
     backbone = "" if spec.backbone == NONE else f" {spec.backbone},"
-    return f"{spec.method}{config} on {spec.dataset}{size},{backbone} seed {spec.seed} [{spec.id}]"
+    return f"{way} on {spec.dataset} {size},{backbone} seed {spec.seed} [{spec.id}]"
 
 
 def in_epochs(count: int) -> str:

@@ -31,10 +31,9 @@ class Config(method.Config):
 class Restorer(Method):
     """An SR net: the LR image in, an image `sr_scale` times as large out.
 
-    Its batches hold pairs at that size: `hr` is the HR image, brought down to it by the degradation
-    protocol where that is smaller, and `up` is LR enlarged to it. `context.side` and `context.scale` are
-    those of these pairs. Images are flipped but not cropped: a black border is nothing to learn to restore.
-    `forward(image)` returns images (n, 3, side, side) in [0, 1]; values outside are clipped by the harness.
+    Its batches hold pairs at that size: `hr` is the HR image, brought down to it by the degradation protocol where
+    that is smaller, and `up` is LR enlarged to it; `context.side` and `context.scale` are those of these pairs.
+    Images are flipped but not cropped: a black border is nothing to learn to restore.
     """
 
     view: ClassVar[View] = "lr"  # or "up", for a net that works on the enlarged image
@@ -52,11 +51,10 @@ class Restorer(Method):
 
     def optimizers(self, updates: int) -> list[Optimizer]:
         """Adam at the config's `lr`, which falls as the recipe's schedule says."""
-        adam = torch.optim.Adam(self.parameters(), lr=self.config.lr, fused=True)
-        return [self.scheduled(adam, updates)]
+        return [self.scheduled(torch.optim.Adam(self.parameters(), lr=self.config.lr, fused=True), updates)]
 
     def forward(self, image: Tensor) -> Tensor:
-        """The restored image, from the one that `view` names, and from it only. Both float32 in [0, 1]."""
+        """The restored image (n, 3, side, side), from the one that `view` names alone. In [0, 1], or clipped."""
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
 

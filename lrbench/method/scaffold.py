@@ -14,14 +14,7 @@ from lrbench.method import registry
 from lrbench.store.files import new_folder
 
 VALID = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-
-# file of the package -> its template in lrbench/method/templates
-TEMPLATES = {
-    "pyproject.toml": "pyproject.toml.txt",
-    "README.md": "README.md.txt",
-    "{module}.py": "method.py.txt",
-    "test_{module}.py": "test_method.py.txt",
-}
+TEMPLATES = ("pyproject.toml", "README.md", "method.py", "test_method.py")  # of the package's files
 
 
 def create(name: str, folder: Path) -> Path:
@@ -31,15 +24,15 @@ def create(name: str, folder: Path) -> Path:
     there, and OSError where nothing can be written.
     """
     _check(name)
-    path = folder / f"lrbench-{name}"
+    path, module = folder / f"lrbench-{name}", module_of(name)
     if path.exists():
         raise UserError(f"{path} is already there; choose another name or another folder")
-    module = module_of(name)
     words = {"name": name, "module": module, "class_name": class_of(name)}
-    with new_folder(path) as temporary:
-        for file, template in TEMPLATES.items():
-            text = (files("lrbench.method") / "templates" / template).read_text(encoding="utf-8")
-            (temporary / file.format(module=module)).write_text(Template(text).substitute(words), encoding="utf-8")
+    with new_folder(path) as new:
+        for name in TEMPLATES:
+            text = (files("lrbench.method") / "templates" / f"{name}.txt").read_text(encoding="utf-8")
+            file = new / name.replace("method.py", f"{module}.py")
+            file.write_text(Template(text).substitute(words), encoding="utf-8")
     return path
 
 
@@ -49,28 +42,21 @@ def module_of(name: str) -> str:
 
 
 def class_of(name: str) -> str:
-    """The class of a new method: my-method -> MyMethodStudent.
-
-    The last word keeps it apart from Python's own names (none -> None) and the template's (config -> Config).
-    """
+    """my-method -> MyMethodStudent, whose last word keeps it apart from the names of Python and the template."""
     return "".join(word.capitalize() for word in name.split("-")) + "Student"
 
 
 def _check(name: str) -> None:
     if not VALID.fullmatch(name):
+        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+        nearest = re.sub(r"[^a-z0-9]+", "-", words).strip("-").lstrip("0123456789-") or "my-method"
         raise UserError(
             f"'{name}' cannot name a method: lower-case letters and digits, a letter first, with single dashes "
-            f"between them; the nearest name is '{_nearest(name)}'"
+            f"between them; the nearest name is '{nearest}'"
         )
-    if origin := _taken_by(name):
+    if taken := _taken_by(name):
         free = next(other for i in count(2) if not _taken_by(other := f"{name}-{i}"))
-        raise UserError(f"the name '{name}' is taken by {origin}; choose another, such as '{free}'")
-
-
-def _nearest(name: str) -> str:
-    """The valid name nearest to one that is not: MyMethod -> my-method."""
-    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
-    return re.sub(r"[^a-z0-9]+", "-", words).strip("-").lstrip("0123456789-") or "my-method"
+        raise UserError(f"the name '{name}' is taken by {taken}; choose another, such as '{free}'")
 
 
 def _taken_by(name: str) -> str | None:

@@ -137,7 +137,7 @@ def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tup
         backbone=backbone,
         width=width,
         dropout=0.0 if restores else own.dropout,
-        recipe=recipe.without_crop() if restores else recipe,
+        recipe=recipe.model_copy(update={"crop": 0.0}) if restores else recipe,
         precision=own.precision,
         select=own.select,  # type: ignore[arg-type]
         limit_train=_unless_all(own.limit_train, own.data.counts["train"]),

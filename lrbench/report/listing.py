@@ -11,6 +11,7 @@ from typing import Any
 from lrbench.data import datasets as data
 from lrbench.data.dataset import DatasetInfo
 from lrbench.data.datasets import Missing
+from lrbench.errors import UserError
 from lrbench.method import registry
 from lrbench.method.backbones import BACKBONES, TIMM
 from lrbench.method.base import Method
@@ -21,15 +22,21 @@ def methods() -> str:
 
     Settings that a method takes over from another's config as they are, are named by that method only.
     """
-    listings = registry.methods()
+    found: dict[str, type[Method]] = {}
+    broken: dict[str, UserError] = {}
+    for name in registry.methods():
+        try:
+            found[name] = registry.method(name)
+        except UserError as error:
+            broken[name] = error
     lines = []
-    for listing in listings:
-        if listing.cls is None:
-            lines.append(f"{listing.name}  [{listing.origin}]  BROKEN: {listing.error}")
+    for method, origin in registry.methods().items():
+        if method in broken:
+            lines.append(f"{method}  [{origin}]  BROKEN: {broken[method]}")
             continue
-        cls = listing.cls
-        lines.append(f"{cls.name}  [{listing.origin}]  {_first_line(cls)}")
-        base, shared = _taken_over(cls, [one.cls for one in listings if one.cls])
+        cls = found[method]
+        lines.append(f"{method}  [{origin}]  {_first_line(cls)}")
+        base, shared = _taken_over(cls, list(found.values()))
         if shared:
             lines.append(
                 f"    the settings of {base}" + (", and:" if len(shared) < len(cls.Config.model_fields) else "")

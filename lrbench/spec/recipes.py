@@ -1,10 +1,10 @@
 """Recipes: the settings of the training loop. Those that come with lrbench, and a user's own, as a TOML file:
 
-    base = "quick"                  # starts from this one of RECIPES; without it, from paper
+    base = "quick"                  # what is left out below is as in this one of RECIPES; without it, as in paper
     epochs = 40                     # any field of Recipe
     lr = {alexnet = 0.05}           # a number, or a table over backbones
 
-What such a file or its table leaves out is as in the recipe that it starts from.
+In a table `default` stands for all backbones that it does not name.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lrbench.errors import UserError, did_you_mean, unknown
+from lrbench.errors import UserError, unknown
 
 FILE = ".toml"  # a recipe whose name ends so is a file of the user's
 BASE = "paper"  # the recipe that a file starts from which names none
-DEFAULT = "default"  # in a table over backbones: the entry for all backbones that it does not name
+DEFAULT = "default"
 NONE = "none"  # what stands for the backbone in the spec of an SR net, which has none
 OURS = "ours"  # the source of a value that no paper states
 PAPER = "Zhu et al. 2019, section 3.2"
@@ -34,10 +34,7 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     epochs: int = Field(ge=1, description="passes over the training set")
-    batch_size: int = Field(
-        ge=2,  # batch normalisation needs two
-        description="images per step, no more than there are; the last, smaller batch of an epoch is dropped",
-    )
+    batch_size: int = Field(ge=2, description="images per step; the last, smaller batch of an epoch is dropped")
     lr: float = Field(gt=0, allow_inf_nan=False, description="peak learning rate of SGD")
     momentum: float = Field(ge=0, lt=1)
     nesterov: bool
@@ -48,17 +45,13 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(ge=0, lt=1)
     ema: float = Field(ge=0, lt=1, description="decay of the averaged weights that are tested; 0 for none")
 
-    def without_crop(self) -> Recipe:
-        """The same recipe for images that are not cropped."""
-        return self.model_copy(update={"crop": 0.0})
 
-
-# name -> field -> (value, source). `lr` may be a table over backbones, with None for all the others.
+# name -> field -> (value, source). `lr` may be a table over backbones.
 RECIPES: dict[str, dict[str, tuple[Any, str]]] = {
     "paper": {
         "epochs": (100, PAPER),
         "batch_size": (128, PAPER),
-        "lr": ({None: 0.1, "alexnet": 0.01, "alexnet-bn": 0.05}, OURS),
+        "lr": ({DEFAULT: 0.1, "alexnet": 0.01, "alexnet-bn": 0.05}, OURS),
         "momentum": (0.9, PAPER),
         "nesterov": (False, OURS),
         "weight_decay": (5e-4, PAPER),
@@ -71,7 +64,7 @@ RECIPES: dict[str, dict[str, tuple[Any, str]]] = {
 }
 RECIPES["quick"] = RECIPES["paper"] | {
     "epochs": (20, OURS),
-    "lr": ({None: 0.1, "alexnet": 0.05, "alexnet-bn": 0.05}, f"{OURS}; at 0.01 20 epochs are too few for AlexNet"),
+    "lr": ({DEFAULT: 0.1, "alexnet": 0.05, "alexnet-bn": 0.05}, f"{OURS}; at 0.01 20 epochs are too few for AlexNet"),
     "schedule": ("one-cycle", f"{OURS}, after Smith 2018, arXiv:1803.09820"),
 }
 RECIPES["strong"] = RECIPES["paper"] | {
@@ -84,17 +77,9 @@ RECIPES["strong"] = RECIPES["paper"] | {
 
 
 def recipe(
-    name: str,
-    backbone: str,
-    epochs: int | None = None,
-    batch_size: int | None = None,
-    lr: float | None = None,
+    name: str, backbone: str, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None
 ) -> Recipe:
-    """The recipe of that name, or of that file where it ends in .toml, resolved for a backbone.
-
-    `epochs`, `batch_size` and `lr` override its own. Raises UserError for an unknown name and whatever is wrong
-    with a file.
-    """
+    """The recipe of a name or file, resolved for a backbone. The other arguments override its own. Raises UserError."""
     values = fields(name)
     values["lr"] = for_backbone(values["lr"], backbone)
     own = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
@@ -114,8 +99,7 @@ def fields(name: str) -> dict[str, Any]:
         return _read(Path(name))
     if name not in RECIPES:
         raise unknown("recipe", name, [*RECIPES, f"FILE{FILE}"])
-    values = {field: value for field, (value, _) in RECIPES[name].items()}
-    return values | {"lr": {backbone or DEFAULT: rate for backbone, rate in values["lr"].items()}}
+    return {field: value for field, (value, _) in RECIPES[name].items()}
 
 
 def for_backbone(value: Any, backbone: str) -> Any:
@@ -124,21 +108,18 @@ def for_backbone(value: Any, backbone: str) -> Any:
 
 
 def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise UserError(f"there is no file '{path}'")
     try:
         given = tomllib.loads(path.read_text())
-    except (FileNotFoundError, IsADirectoryError, NotADirectoryError) as error:
-        raise UserError(f"there is no file '{path}'") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}") from error
-    base = given.pop("base", BASE)
-    if not isinstance(base, str) or base not in RECIPES:
-        raise UserError(f"{path}: base: {unknown('recipe', str(base), RECIPES)}")
+    base = str(given.pop("base", BASE))
+    if base not in RECIPES:
+        raise UserError(f"{path}: base: {unknown('recipe', base, RECIPES)}")
     for field in given:
         if field not in Recipe.model_fields:
-            nearest = did_you_mean(field, ["base", *Recipe.model_fields])
-            raise UserError(f"{path}: there is no field '{field}'; {nearest}")
-        if isinstance(given[field], dict) and field != "lr":
-            raise UserError(f"{path}: {field} is the same for all backbones: only lr may be a table")
+            raise UserError(f"{path}: there is {unknown('field', field, ['base', *Recipe.model_fields])}")
     values = fields(base)
     if isinstance(given.get("lr"), dict):
         given["lr"] = values["lr"] | given["lr"]
@@ -147,22 +128,16 @@ def _read(path: Path) -> dict[str, Any]:
 
 @lru_cache
 def name_of(resolved: Recipe, backbone: str) -> str:
-    """The name of the recipe of RECIPES that this is, whatever its epochs and batch size.
-
-    If it is none of them: "custom", with the nearest one and what differs, such as "custom (quick, lr 0.05)".
-    """
-    nearest: list[str] | None = None
+    """Which of RECIPES this is, whatever its epochs and batch size; if none, "custom (quick, lr 0.05)", say."""
+    ways = []
     for name in RECIPES:
         known = recipe(name, backbone, resolved.epochs, resolved.batch_size)
         if backbone == NONE and not resolved.crop:  # images that are restored are not cropped
-            known = known.without_crop()
+            known = known.model_copy(update={"crop": 0.0})
         differs = [f"{field} {_text(value)}" for field, value in resolved if value != getattr(known, field)]
-        if not differs:
-            return name
-        if nearest is None or len(differs) < len(nearest) - 1:
-            nearest = [name, *differs]
-    assert nearest is not None
-    return f"custom ({', '.join(nearest)})"
+        ways.append([name, *differs])
+    nearest = min(ways, key=len)
+    return f"custom ({', '.join(nearest)})" if len(nearest) > 1 else nearest[0]
 
 
 def _text(value: Any) -> str:

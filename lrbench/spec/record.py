@@ -22,15 +22,13 @@ class DataFacts(BaseModel):
 
 
 class About(BaseModel):
-    """What reports say of a method, kept in the record so that they need not load its class."""
+    """What reports say of a method, so that they need not load its class."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     label: str = Field(description="its name in tables")
     tested_on: Literal["lr", "hr"] = "lr"
-    defaults: dict[str, JsonValue] | None = Field(
-        default=None, description="its settings at their defaults; None where one of them has no default"
-    )
+    defaults: dict[str, JsonValue] | None = Field(default=None, description="its settings; None if one has none")
     shown: tuple[str, ...] = Field(default=(), description="names of settings that tables show even at their defaults")
 
 
@@ -41,33 +39,25 @@ class Record(BaseModel):
 
     id: str
     spec: RunSpec
-    status: Literal["done", "diverged"] = Field(
-        default="done",
-        description="diverged: its training was ended early, as of no use, or taught it nothing; it was tested as it "
-        "was, see lrbench.train.training",
-    )
+    status: Literal["done", "diverged"] = Field(default="done", description="diverged: see lrbench.train.training")
     why: str | None = Field(default=None, description="how it diverged, in words")
     metrics: dict[str, float | int | None] = Field(
         description="top1, val_top1, train_top1 (percent), or for an SR net psnr, val_psnr, train_psnr (dB), of the "
         "epoch that is tested, val_... None where nothing is held out; ssim, psnr_y, ssim_y and the same of plain "
-        "enlargement, bicubic_..., see lrbench.train.tasks; best_epoch; epochs and "
-        "epochs_in_weights, those of the run it starts from included; side_by_side, the number of runs in the group "
-        "that it was trained in, which share the time equally: images_per_second and train_seconds; "
-        "wall_seconds, of the process that finished it; parameters that this run trained; "
-        "deployed_parameters, those that its test path depends on, with those of the SR net in front of it; macs of "
-        "one test image, from LR on; peak_memory_mib, of the device, or on the CPU of the whole process; "
-        "predicted_classes, how many different classes a classifier predicted on the test images; of a diverged run "
-        "diverged_epoch and last_finite_loss, the mean loss of the last epoch in which it was a number, None where "
-        "there was none"
+        "enlargement, bicubic_..., see lrbench.train.tasks; best_epoch; epochs, and epochs_in_weights, with those of "
+        "the run it starts from; side_by_side, the number of runs in its group, which share the time equally: "
+        "images_per_second and train_seconds; wall_seconds, of the process that finished it; parameters that were "
+        "trained; deployed_parameters, those that its test path depends on, with those of the SR net in front of it; "
+        "macs of one test image, from LR on; peak_memory_mib, of the device, or on the CPU of the process; "
+        "predicted_classes, how many classes a classifier predicted on the test images; of a diverged run "
+        "diverged_epoch, and last_finite_loss, the mean of the last epoch in which it was a number"
     )
     about: About | None = Field(default=None, description="the method; None in records of before 2026-11-26")
     data: DataFacts
-    env: dict[str, JsonValue] = Field(
-        description="versions, git revision, device, when; see lrbench.execute.provenance"
-    )
+    env: dict[str, JsonValue] = Field(description="versions, git revision, device, when: lrbench.execute.provenance")
     method_source: str | None = Field(description="sha256 of the files of the method and its bases")
     needs_weights: dict[str, str] = Field(
-        default_factory=dict, description="role of a needed run -> sha256 of the weights that this run was given of it"
+        default={}, description="role of a need -> sha256 of the weights that were given"
     )
     files: dict[str, str] = Field(description="file of this run -> sha256")
 
@@ -75,13 +65,3 @@ class Record(BaseModel):
     def diverged(self) -> bool:
         """Whether its training failed, so that its score is not part of a mean."""
         return self.status == "diverged"
-
-    @property
-    def top1(self) -> float:
-        """Test accuracy of the final (or, with select, the chosen) epoch, in percent; of a classifier only."""
-        return float(self.metrics["top1"] or 0.0)
-
-    @property
-    def restores(self) -> bool:
-        """Whether this is an SR net's run, which has no accuracy."""
-        return "top1" not in self.metrics

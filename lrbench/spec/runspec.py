@@ -10,21 +10,45 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
-from lrbench.spec.frozen import frozen
 from lrbench.spec.recipes import Recipe
 
 PROTOCOL = 2  # raised when a change of lrbench itself moves the scores of classifiers
 RESTORATION_PROTOCOL = 1  # the same for SR nets, whose scores protocol 2 did not move
-# Fields that were added later -> the value that stands for how runs were made before. Ids are taken without a field
-# that has this value, so that they stay what they were.
+# Fields that were added later -> the value that means what was done before. Ids are taken without a field that has it.
 ADDED = {"dropout": 0.0}
 
 
-class RunSpec(BaseModel):
-    """One run of one method. A run is a pure function of its spec.
+def frozen(value: Any) -> Any:
+    """The same value, its dicts and lists being copies that raise TypeError when they are changed."""
+    if isinstance(value, dict):
+        return _Dict({name: frozen(item) for name, item in value.items()})
+    return _List(map(frozen, value)) if isinstance(value, list) else value
 
-    Equal specs have equal ids on every machine and Python version: the id is taken from the canonical
-    JSON of all fields, those of the runs it needs included. Nothing in a spec can be changed.
+
+def _refuse(*_: Any, **__: Any) -> Any:
+    raise TypeError("a spec does not change; make another with model_copy(update=...)")
+
+
+class _Dict(dict):
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copied and unpickled whole: item by item it would refuse."""
+        return type(self), (dict(self),)
+
+
+class _List(list):
+    __setitem__ = __delitem__ = __iadd__ = __imul__ = append = clear = extend = insert = pop = remove = _refuse
+    reverse = sort = _refuse
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (list(self),)
+
+
+class RunSpec(BaseModel):
+    """One run of one method. A run is a pure function of its spec, in which nothing can be changed.
+
+    The id is taken from the canonical JSON of all fields, needs included: it is the same on every machine.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -72,16 +96,9 @@ class RunSpec(BaseModel):
 
     def walk(self) -> Iterator[RunSpec]:
         """This run and all it needs, each once, needs first."""
-        seen: set[str] = set()
-
-        def visit(spec: RunSpec) -> Iterator[RunSpec]:
-            if spec.id not in seen:
-                seen.add(spec.id)
-                for need in spec.needs.values():
-                    yield from visit(need)
-                yield spec
-
-        return visit(self)
+        needed = {spec.id: spec for need in self.needs.values() for spec in need.walk()}
+        yield from needed.values()
+        yield self
 
 
 def id_of(content: dict[str, Any]) -> str:

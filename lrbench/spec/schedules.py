@@ -29,7 +29,6 @@ def cosine(progress: float) -> float:
 
 
 def _half_cosine(progress: float) -> float:
-    """1 at progress 0, 0 at progress 1."""
     return (1 + math.cos(math.pi * progress)) / 2
 
 

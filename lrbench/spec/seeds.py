@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 
 import torch
 
@@ -16,7 +16,7 @@ def derive(seed: int, *purpose: str | float) -> int:
 
 
 def generator(seed: int, *purpose: str | int) -> torch.Generator:
-    """A generator on the CPU, seeded for one purpose as `derive` does."""
+    """A generator on the CPU, seeded as `derive` does."""
     return torch.Generator().manual_seed(derive(seed, *purpose))
 
 
@@ -34,27 +34,22 @@ def set_random_state(state: list[torch.Tensor], device: torch.device) -> None:
 
 
 class Stream:
-    """A state of torch's global generators for each of the runs that are trained as a group in one process.
-
-    Dropout and the like draw from the global generators: so each run draws what it would draw if it was alone.
-    """
+    """A state of torch's global generators for one run of a group, which draws what it would draw if it was alone."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.device = device
-        with self._kept():
-            torch.manual_seed(seed)
-            self._state = random_state(device)
+        before = random_state(device)
+        torch.manual_seed(seed)
+        self._state = random_state(device)
+        set_random_state(before, device)
 
     @contextmanager
     def current(self) -> Iterator[None]:
         """Within the block torch draws from this stream; what is drawn outside the block does not move it."""
-        with self._kept():
-            set_random_state(self._state, self.device)
-            try:
-                yield
-            finally:
-                self._state = random_state(self.device)
-
-    def _kept(self) -> AbstractContextManager[None]:
-        """After the block the global generators are as they were before it."""
-        return torch.random.fork_rng([self.device] if self.device.type == "cuda" else [])
+        before = random_state(self.device)
+        set_random_state(self._state, self.device)
+        try:
+            yield
+        finally:
+            self._state = random_state(self.device)
+            set_random_state(before, self.device)

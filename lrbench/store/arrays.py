@@ -1,23 +1,20 @@
 """Arrays that take long to make, kept in a folder each and mapped from there: processes share one copy in memory.
 
-    <folder>/<name>.npy         and the sha256 of each in <folder>/checksums.json
-
-All may be deleted at any time: what is missing, or not as it was written, is made again.
+A folder holds <name>.npy, and checksums.json. It may be deleted at any time: what is missing or damaged is made again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
 from lrbench.store import lock
-from lrbench.store.files import TEMPORARY, new_folder
+from lrbench.store.files import new_folder, written_whole
 
 Arrays = dict[str, np.ndarray]
 CHECKSUMS = "checksums.json"
@@ -26,55 +23,44 @@ CHECKSUMS = "checksums.json"
 def arrays(
     folder: Path, make: Callable[[], Mapping[str, np.ndarray]], waiting: Callable[[], None] = lambda: None
 ) -> Arrays:
-    """The arrays kept in a folder, or those that `make` returns, kept from now on.
+    """The arrays kept in a folder, or those that `make` returns, kept from now on where the folder can be written.
 
     Mapped: they take memory only as they are read, and a change to one stays with this process. Where another
-    process is making them, `waiting` is called and they are waited for. Where the folder cannot be written they are
-    made, and not kept.
+    process is making them, `waiting` is called and they are waited for.
     """
-    if (kept := _read(folder)) is not None:
-        return kept
-    made: Arrays | None = None
-    try:
-        with lock.held(folder.with_name(f"{folder.name}.lock"), waiting):
-            if (kept := _read(folder)) is None:  # still: nobody has made them while we waited
-                made = dict(make())
-                _write(folder, made)
-                kept = _read(folder)
-    except OSError:  # a read-only folder, a full disk
-        return dict(make()) if made is None else made
-    return kept or made or {}
+    made: Arrays = {}
+    kept = _read(folder)
+    with suppress(OSError):  # a read-only folder, a full disk
+        if not kept:
+            with lock.held(folder.with_name(f"{folder.name}.lock"), waiting):
+                if not (kept := _read(folder)):  # another process may have made them while we waited
+                    made = dict(make())
+                    _write(folder, made)
+                    kept = _read(folder)
+    return kept or made or dict(make())
 
 
-def _read(folder: Path) -> Arrays | None:
-    """What is kept, each array checked whole; None where anything is missing or damaged."""
+def _read(folder: Path) -> Arrays:
+    """What is kept, each array checked whole; nothing where anything is missing or damaged."""
     try:
         checksums = json.loads((folder / CHECKSUMS).read_bytes())
-        found = {}
-        for name, checksum in checksums.items():
-            if _checksum(folder / f"{name}.npy") != checksum:
-                return None
-            found[name] = np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)
-        return found
-    except (OSError, ValueError, AttributeError, EOFError):
-        return None
+        if checksums == {name: _checksum(folder / f"{name}.npy") for name in checksums}:
+            return {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in checksums}
+    except (OSError, ValueError, TypeError, EOFError):
+        pass
+    return {}
 
 
 def _write(folder: Path, made: Arrays) -> None:
     """Put the arrays in place of what is there: nobody else holds the lock. Raises OSError."""
-    for leftover in folder.parent.glob(f"{TEMPORARY}{folder.name}-*"):  # of a killed process
-        shutil.rmtree(leftover, ignore_errors=True)
-    shutil.rmtree(folder, ignore_errors=True)
-    with new_folder(folder) as new:
+    with new_folder(folder, replace=True) as new:
         for name, values in made.items():
-            np.save(new / f"{name}.npy", values, allow_pickle=False)
-        checksums = {name: _checksum(new / f"{name}.npy", on_disk=True) for name in made}
+            with written_whole(new / f"{name}.npy") as file:
+                np.save(file, values, allow_pickle=False)
+        checksums = {name: _checksum(new / f"{name}.npy") for name in made}
         (new / CHECKSUMS).write_text(json.dumps(checksums))
 
 
-def _checksum(path: Path, on_disk: bool = False) -> str:
-    """The sha256 of a file's content; with `on_disk`, once the disk has it."""
+def _checksum(path: Path) -> str:
     with open(path, "rb") as file:
-        if on_disk:
-            os.fsync(file.fileno())
         return hashlib.file_digest(file, "sha256").hexdigest()

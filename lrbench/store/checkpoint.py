@@ -1,37 +1,40 @@
-"""A checkpoint as bytes: what `torch.save` writes, behind its sha256."""
+"""The checkpoint of an unfinished run: what `torch.save` writes, in a file behind its sha256."""
 
 from __future__ import annotations
 
 import hashlib
 import io
+from pathlib import Path
 from typing import Any
 
-import torch
+from lrbench.store.files import Warn, set_aside, written_whole
 
 _DIGEST = 32  # bytes of sha256 in front of the content
-_ZIP = b"PK\x03\x04"  # what torch.save writes is a zip archive
 
 
-class Damaged(Exception):
-    """The bytes are not those that were written, or not a checkpoint of this form; the message says which."""
+def write(path: Path, snapshot: Any) -> None:
+    """Replace a checkpoint. snapshot: dicts, lists, tuples, tensors, numbers, text and None, nested. Raises OSError."""
+    import torch  # here and below, not above: reports do without it
+
+    content = io.BytesIO()
+    torch.save(snapshot, content)
+    with written_whole(path) as file:
+        file.write(hashlib.sha256(content.getbuffer()).digest())
+        file.write(content.getbuffer())
 
 
-def pack(snapshot: Any) -> bytes:
-    """Dicts, lists, tuples, tensors, numbers, text and None, nested at will, as bytes."""
-    file = io.BytesIO()
-    torch.save(snapshot, file)
-    content = file.getbuffer()  # and no copy: there may be hundreds of megabytes
-    return b"".join([hashlib.sha256(content).digest(), content])
+def read(path: Path, warn: Warn) -> Any | None:
+    """What was written, bit for bit, tensors on the CPU; None where there is none, or it is damaged and set aside."""
+    import torch
 
-
-def unpack(packed: bytes) -> Any:
-    """What `pack` was given, bit for bit, tensors on the CPU. Raises Damaged."""
-    digest, content = packed[:_DIGEST], memoryview(packed)[_DIGEST:]
-    if hashlib.sha256(content).digest() != digest:  # torch.load would not notice a flipped bit
-        raise Damaged("its checksum is wrong")
-    if content[: len(_ZIP)] != _ZIP:
-        raise Damaged("it is of another version of lrbench")
-    try:
-        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception as error:  # of whatever kind: it is better to train anew than not at all
-        raise Damaged("torch cannot read it") from error
+    if not path.exists():
+        return None
+    packed = path.read_bytes()
+    why = "its checksum is wrong"
+    if hashlib.sha256(memoryview(packed)[_DIGEST:]).digest() == packed[:_DIGEST]:  # torch.load would not notice
+        try:
+            return torch.load(io.BytesIO(packed[_DIGEST:]), map_location="cpu", weights_only=True)
+        except Exception:  # of whatever kind: it is better to train anew than not at all
+            why = "it is of another version of lrbench"
+    set_aside(path, why, warn)
+    return None

@@ -6,26 +6,23 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+Warn = Callable[[str], None]  # is told a line of what is wrong
 TEMPORARY = ".tmp-"  # how names begin of what is not finished: it is never read, and removed by the next who writes
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
-    """Write `content` to `path`, whole or not at all, as `written_whole` does. Raises OSError."""
+    """Write `content` to `path`, whole or not at all. Raises OSError."""
     with written_whole(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file beside `path` to write to, flushed to disk and renamed to `path` when the block ends well.
-
-    Raises OSError (full disk, read-only folder) and leaves neither the temporary file nor a change
-    to what was there before.
-    """
+    """A file to write to, renamed to `path` when it is on the disk, or removed if that fails. Raises OSError."""
     handle, temporary = tempfile.mkstemp(prefix=TEMPORARY, dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -42,21 +39,50 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder to fill, renamed to `path` when the block ends well and removed when not.
+def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
+    """A folder to fill, renamed to `path` when the block ends well and removed when not.
 
-    Raises FileExistsError where `path` is already there.
+    Raises FileExistsError where `path` is there, unless with `replace`: then nobody else may be writing it.
     """
-    if path.exists():
+    if path.exists() and not replace:
         raise FileExistsError(f"{path} exists")
     temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{path.name}-", dir=path.parent))
     try:
         yield temporary
         os.chmod(temporary, 0o755)
-        os.rename(temporary, path)
+        if replace and path.exists():
+            path.rename(_old(path))
+        temporary.rename(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+    finally:
+        if replace:
+            recover(path)
+
+
+def recover(path: Path) -> None:
+    """Undo or end what was begun to put a folder in place, by a killed process too; nobody else may be writing it."""
+    if (old := _old(path)).exists():
+        shutil.rmtree(old, ignore_errors=True) if path.exists() else old.rename(path)
+    for leftover in path.parent.glob(f"{TEMPORARY}{path.name}-????????"):  # as mkdtemp calls them
+        shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f"{TEMPORARY}{path.name}-old")
+
+
+@contextmanager
+def without_empty(*folders: Path) -> Iterator[None]:
+    """When the block ends, those of the folders and their parents that it has made are removed where they are empty."""
+    made = [place for folder in folders for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    finally:
+        for place in made:
+            with suppress(OSError):  # it is in use, or gone already
+                place.rmdir()
 
 
 def check_writable(folder: Path) -> None:
@@ -66,7 +92,7 @@ def check_writable(folder: Path) -> None:
         pass
 
 
-def set_aside(path: Path, why: str, warn: Callable[[str], None]) -> None:
+def set_aside(path: Path, why: str, warn: Warn) -> None:
     """Rename what is damaged, for the user to look at, and say so."""
     places = (path.with_name(f".damaged-{path.name}-{number}") for number in range(1, 10_000))
     place = next(place for place in places if not place.exists())

@@ -13,7 +13,7 @@ TRIES = 100  # to make a file in a folder that other processes may be removing
 def held(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
     """Hold the lock file `path`; if another process has it, call `waiting` once, then wait.
 
-    The file is made, with its folders, and removed at the end. Raises OSError where it cannot be made.
+    It is made, with its folders, and removed at the end. Raises OSError.
     """
     from filelock import FileLock, Timeout  # here, not above: reports lock nothing, and it takes a while to import
 

@@ -1,9 +1,10 @@
-"""A run's record.json: the record as JSON behind its sha256, and what of it is checked when it is read."""
+"""The files of a finished run, and its record.json: the record as JSON behind its sha256. How they are checked."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,6 +13,7 @@ from lrbench.spec.recipes import Recipe
 from lrbench.spec.record import About, DataFacts, Record
 from lrbench.spec.runspec import RunSpec, id_of
 
+RECORD, CURVE, PREDICTIONS, WEIGHTS = "record.json", "curve.csv", "predictions.npz", "weights.safetensors"
 Content = dict[str, Any]  # of a record.json, without its checksum
 # of each part of a record: the fields that it must have, and those that it may have
 FORM: dict[type[BaseModel], tuple[set[str], set[str]]] = {
@@ -36,42 +38,44 @@ def to_bytes(record: Record) -> bytes:
     return json.dumps({"sha256": sha256(_encode(content).encode()), **content}, indent=1).encode() + b"\n"
 
 
-def from_bytes(data: bytes, run_id: str) -> Content:
+def read(folder: str, whole: bool) -> Content:
     """The record of a run as JSON values; of an older one without the fields that came later.
 
-    Done without pydantic: a report reads thousands of them. Raises ValueError, KeyError or TypeError where it is not
-    what was written or belongs to another run, and OtherVersion.
+    whole: all files of the run are checked, too, but weights may be missing. Done without pydantic: a report reads
+    thousands of records. Raises ValueError, KeyError, TypeError, AttributeError or FileNotFoundError where the run is
+    not what was written or belongs to another id than the folder's name, and OtherVersion.
     """
-    content: Content = json.loads(data)
-    if not isinstance(content, dict):
-        raise ValueError("record.json is not a record")
+    content: Content = json.loads(read_file(folder, RECORD))
     if content.pop("sha256", None) != sha256(_encode(content).encode()):
         raise ValueError("record.json is not what was written")
-    if content["id"] != run_id:
+    if content["id"] != os.path.basename(folder):
         raise ValueError("its id is not the folder's name")
-    if not _is_record(content) or id_of(content["spec"]) != run_id:
+    _check(content, Record)
+    _check(content["spec"], RunSpec)
+    _check(content["data"], DataFacts)
+    if content.get("about") is not None:
+        _check(content["about"], About)
+    if id_of(content["spec"]) != content["id"]:
         raise OtherVersion
+    for name, checksum in content["files"].items() if whole else ():
+        left_out = name == WEIGHTS and not os.path.exists(f"{folder}/{name}")  # of what is shared
+        if not left_out and sha256(read_file(folder, name)) != checksum:
+            raise ValueError(f"{name} is not what was written")
     return content
 
 
-def _is_record(content: Content) -> bool:
-    about = content.get("about")
-    return (
-        _has_form(content, Record)
-        and _is_spec(content["spec"])
-        and _has_form(content["data"], DataFacts)
-        and (about is None or _has_form(about, About))
-    )
+def read_file(folder: str, name: str) -> bytes:
+    """A file's content. Of thousands of runs: making a Path takes longer than reading."""
+    with open(f"{folder}/{name}", "rb") as file:
+        return file.read()
 
 
-def _is_spec(content: Content) -> bool:
-    return (
-        _has_form(content, RunSpec)
-        and _has_form(content["recipe"], Recipe)
-        and all(map(_is_spec, content["needs"].values()))
-    )
-
-
-def _has_form(content: Any, part: type[BaseModel]) -> bool:
+def _check(content: Any, part: type[BaseModel]) -> None:
+    """Raise OtherVersion where a part of a record has other fields than this version writes."""
     needed, known = FORM[part]
-    return isinstance(content, dict) and needed <= content.keys() <= known
+    if not isinstance(content, dict) or not needed <= content.keys() <= known:
+        raise OtherVersion
+    if part is RunSpec:
+        _check(content["recipe"], Recipe)
+        for need in content["needs"].values():
+            _check(need, RunSpec)

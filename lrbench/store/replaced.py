@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from lrbench.errors import UserError
 from lrbench.store import lock
-from lrbench.store.files import TEMPORARY
+from lrbench.store.files import TEMPORARY, new_folder, recover, without_empty
 
 CONTENTS = ".lrbench-contents"  # a file in each such folder: the names of the files that were written, one per line
 
@@ -35,39 +34,16 @@ def check(path: Path) -> None:
 def replaced(path: Path, waiting: Callable[[], None]) -> Iterator[Path]:
     """A folder to fill, which takes the place of `path` if the block ends without an error and else is removed.
 
-    If another process is writing the same folder, `waiting` is called, and it is waited for. Raises UserError as
-    `check` does, and OSError.
+    `waiting` is called where another process is writing it. Raises UserError as `check` does, and OSError.
     """
     place = path.resolve()
     check(path)
-    created = [folder for folder in place.parents if not folder.exists()]
-    new, old = (place.with_name(f"{TEMPORARY}{age}-{place.name}") for age in ("new", "old"))
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        with lock.held(place.with_name(f"{TEMPORARY}lock-{place.name}"), waiting):
-            _recover(place, new, old)
-            try:
-                new.mkdir()
-                yield new
-                (new / CONTENTS).write_text("".join(f"{file}\n" for file in _files(new)), encoding="utf-8")
-                check(path)  # it may have changed meanwhile
-                if place.exists():
-                    place.rename(old)
-                new.rename(place)
-            finally:
-                _recover(place, new, old)
-    finally:
-        for folder in created:
-            with suppress(OSError):  # it is in use
-                folder.rmdir()
-
-
-def _recover(place: Path, new: Path, old: Path) -> None:
-    """Undo what was begun and not finished, by a killed process too: the old folder is back, the new one is gone."""
-    if old.exists() and not place.exists():
-        old.rename(place)
-    for leftover in (new, old):
-        shutil.rmtree(leftover, ignore_errors=True)
+    with without_empty(place.parent), lock.held(place.with_name(f"{TEMPORARY}lock-{place.name}"), waiting):
+        recover(place)
+        with new_folder(place, replace=True) as new:
+            yield new
+            (new / CONTENTS).write_text("".join(f"{file}\n" for file in _files(new)), encoding="utf-8")
+            check(path)  # it may have changed meanwhile
 
 
 def _files(folder: Path) -> list[str]:

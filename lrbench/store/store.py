@@ -7,45 +7,119 @@
     <root>/.images/<key>/               that an SR net restored for a classifier; made again where missing
     <root>/.damaged-<id>-<number>/      a run that was not as it was written
 
-Reports need no weights, which may be left out of what is shared or committed. How runs are read: see
-lrbench.store.finished.
+Finished runs are read from other folders, too, into which nothing is ever written: what is shipped with the project, or
+a colleague's. A run is taken from the store's own folder, and otherwise from the first of the others that has it.
+Weights may be left out of what is shared or committed: reports need none. Every file is checked when it is read.
 """
 
 from __future__ import annotations
 
 import io
-import itertools
 import json
+import os
+import re
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
+from lrbench.errors import RunError
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
-from lrbench.store import lock
-from lrbench.store.files import TEMPORARY, new_folder, set_aside, write_atomic
-from lrbench.store.finished import Finished
-from lrbench.store.record_file import sha256, to_bytes
-from lrbench.store.runs import CURVE, PREDICTIONS, RECORD, WEIGHTS
+from lrbench.store import checkpoint, lock, record_file
+from lrbench.store.files import TEMPORARY, Warn, new_folder, recover, set_aside, without_empty, write_atomic
+from lrbench.store.record_file import CURVE, PREDICTIONS, RECORD, WEIGHTS, Content, OtherVersion, sha256
 
 __all__ = ["CURVE", "PREDICTIONS", "RECORD", "WEIGHTS", "Store"]
 
 FAILED, CHECKPOINT = "failed", "checkpoint"
+ID = re.compile("[0-9a-f]{16}")
+OTHER = "{} is of another version of lrbench and is left out"
+REPLACING = 0.1  # seconds that another process may take to put a run in the place of another
 
 
-class Store(Finished):
-    """Finished and unfinished runs under one folder, to read and to write."""
+class Store:
+    """Runs under one folder, to read and to write, and finished ones of other folders, to read."""
+
+    def __init__(self, root: Path, warn: Warn = lambda message: None, others: Sequence[Path] = ()) -> None:
+        """warn: told of each run that is damaged or of another version. others: the folders that are read beside it."""
+        self.root, self.warn, self.others = root, warn, tuple(others)
+        self._found: dict[str, tuple[Path, dict[str, str]]] = {}  # run -> where it was read, and its files' checksums
+        self._right: dict[str, tuple[np.ndarray, int]] = {}  # predictions' checksum -> a bit per image, how many
 
     def get(self, spec: RunSpec, weights: bool = False) -> Record | None:
-        """As `Finished.get`, and removes what a process left that was killed between the last steps of `save`."""
-        record = super().get(spec, weights)
-        if record is not None and self._own.has(spec.id, WEIGHTS):
-            self._clear(spec.id)
-        return record
+        """The finished run of a spec, or None; with `weights`, only one whose weights are there too.
+
+        All its files are read. A damaged run is named, and counts as none; in the store's own folder it is set aside.
+        """
+        for place in self._having(spec.id, WEIGHTS if weights else ""):
+            content = self._content(place, spec.id, whole=True)
+            if content and (record := self._validated(place, content)):
+                if not weights:
+                    self._found[spec.id] = place, record.files
+                if self.work(spec.id).exists() and self.root in self._having(spec.id, WEIGHTS):
+                    recover(self.root / spec.id)  # `save` was killed before its last step
+                    shutil.rmtree(self.work(spec.id), ignore_errors=True)
+                return record
+        return None
+
+    def contents(self) -> list[Content]:
+        """What record.json says of every finished run, as JSON values, sorted by id; its own checksum is left out.
+
+        Of an older run fields may be missing that came later. Damaged runs are set aside. No other file is read.
+        """
+        found: dict[str, Content] = {}
+        for place in (self.root, *self.others):
+            for run_id in _ids(place):
+                if run_id not in found and (content := self._content(place, run_id)):
+                    found[run_id] = content
+                    self._found[run_id] = place, content["files"]
+        return [found[run_id] for run_id in sorted(found)]
+
+    def records(self) -> list[Record]:
+        """The same as objects, for those who train or look at specs."""
+        found = [self._validated(self._found[content["id"]][0], content) for content in self.contents()]
+        return [record for record in found if record]
+
+    def origin(self, run_id: str) -> Path | None:
+        """Which of the other folders a run is taken from; None for the store's own. Raises RunError for no run."""
+        place, _ = self._known(run_id)
+        return None if place == self.root else place
+
+    def weights(self, run_id: str) -> bytes:
+        """The weights, a safetensors file, of a run that `get(spec, weights=True)` returned. Raises RunError."""
+        for place in self._having(run_id, WEIGHTS):
+            if content := self._content(place, run_id):
+                return self._file(run_id, WEIGHTS, place, content["files"])
+        raise RunError(f"the weights of run {run_id} are not in {self.root}")
+
+    def predictions(self, run_id: str) -> dict[str, np.ndarray]:
+        """What the test showed, image by image, in the dataset's canonical order.
+
+        `predicted` and `label` (n,) of a classifier; psnr, ssim, psnr_y, ssim_y (n,) of an SR net, and `restored`,
+        its images of the first few. Raises RunError where there is no such run, or the file has changed.
+        """
+        with np.load(io.BytesIO(self._file(run_id, PREDICTIONS, *self._known(run_id))), allow_pickle=False) as arrays:
+            return dict(arrays)
+
+    def right(self, run_id: str) -> np.ndarray:
+        """Which test images a classifier got right: bool (n,), in the dataset's canonical order. Raises RunError."""
+        checksum = self._known(run_id)[1][PREDICTIONS]
+        if checksum not in self._right:
+            shown = self.predictions(run_id)
+            right = shown["predicted"] == shown["label"]
+            self._right[checksum] = np.packbits(right), len(right)
+        packed, count = self._right[checksum]
+        return np.unpackbits(packed, count=count).view(bool)
+
+    def curve(self, run_id: str) -> str:
+        """The learning curve, CSV: one row per epoch. Raises RunError."""
+        return self._file(run_id, CURVE, *self._known(run_id)).decode()
 
     def save(self, record: Record, curve: str, predictions: dict[str, np.ndarray], weights: bytes) -> Record:
         """Write a finished run, replacing one whose weights were left out. Raises OSError."""
@@ -53,16 +127,12 @@ class Store(Finished):
         np.savez_compressed(archive, allow_pickle=False, **predictions)
         content = {CURVE: curve.encode(), PREDICTIONS: archive.getvalue(), WEIGHTS: weights}
         record = record.model_copy(update={"files": {name: sha256(data) for name, data in content.items()}})
-        folder = self.root / record.id
-        with new_folder(self.root / f".new-{record.id}") as new:
+        with new_folder(self.root / record.id, replace=True) as new:
             for name, data in content.items():
                 write_atomic(new / name, data)
-            write_atomic(new / RECORD, to_bytes(record))
-        if folder.exists():
-            folder.rename(self._old(record.id))
-        (self.root / f".new-{record.id}").rename(folder)
-        self._clear(record.id)
-        self._found[record.id] = self._own, record.files
+            write_atomic(new / RECORD, record_file.to_bytes(record))
+        shutil.rmtree(self.work(record.id), ignore_errors=True)
+        self._found[record.id] = self.root, record.files
         return record
 
     def work(self, run_id: str) -> Path:
@@ -73,7 +143,7 @@ class Store(Finished):
         """Remember that a run failed, until it is trained to its end. Raises OSError."""
         place = self.work(spec.id) / FAILED
         place.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(place, json.dumps({"spec": spec.model_dump(mode="json"), "why": why}, indent=1).encode())
+        write_atomic(place, json.dumps({"spec": spec.model_dump(mode="json"), "why": why}, indent=1))
 
     def failures(self) -> list[tuple[RunSpec, str]]:
         """The runs that failed and have not been trained to their end since, each with why, in one line."""
@@ -86,22 +156,11 @@ class Store(Finished):
 
     def read_checkpoint(self, run_id: str) -> Any | None:
         """The last checkpoint of an unfinished run, or None; a damaged or older one is named and set aside."""
-        from lrbench.store import checkpoint  # here and below, not above: reports do without torch
-
-        place = self.work(run_id) / CHECKPOINT
-        if not place.exists():
-            return None
-        try:
-            return checkpoint.unpack(place.read_bytes())
-        except checkpoint.Damaged as error:
-            set_aside(place, str(error), self.warn)
-            return None
+        return checkpoint.read(self.work(run_id) / CHECKPOINT, self.warn)
 
     def write_checkpoint(self, run_id: str, snapshot: Any) -> None:
         """Replace the checkpoint of an unfinished run. Raises OSError."""
-        from lrbench.store import checkpoint
-
-        write_atomic(self.work(run_id) / CHECKPOINT, checkpoint.pack(snapshot))
+        checkpoint.write(self.work(run_id) / CHECKPOINT, snapshot)
 
     @contextmanager
     def training(self, run_id: str) -> Iterator[None]:
@@ -111,29 +170,67 @@ class Store(Finished):
         checkpoint leaves the store as it was.
         """
         locks, work = self.root / ".locks", self.work(run_id)
-        created = [path for path in (work, work.parent, locks, self.root, *self.root.parents) if not path.exists()]
+        waiting = f"another process is training {run_id}; waiting for it"
+        with without_empty(locks, work), lock.held(locks / run_id, lambda: self.warn(waiting)):
+            recover(self.root / run_id)
+            work.mkdir(parents=True, exist_ok=True)
+            for leftover in work.glob(f"{TEMPORARY}*"):
+                leftover.unlink(missing_ok=True)
+            yield
+
+    def _having(self, run_id: str, name: str = "") -> list[Path]:
+        return [place for place in (self.root, *self.others) if os.path.exists(f"{place}/{run_id}/{name}")]
+
+    def _content(self, place: Path, run_id: str, whole: bool = False) -> Content | None:
+        """The record of a run whose folder is there; None where it is damaged, with `whole` in any of its files."""
+        for last in (False, True):
+            try:
+                return record_file.read(f"{place}/{run_id}", whole)
+            except OtherVersion:
+                self.warn(OTHER.format(place / run_id))
+                return None
+            except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as error:
+                why = str(error).partition("\n")[0]
+                if not last:
+                    time.sleep(REPLACING)
+                elif place == self.root:
+                    set_aside(place / run_id, why, self.warn)
+                else:
+                    self.warn(f"{place / run_id} is damaged and is left out: {why}")
+        return None
+
+    def _validated(self, place: Path, content: Content) -> Record | None:
         try:
-            with lock.held(locks / run_id, lambda: self.warn(f"another process is training {run_id}; waiting for it")):
-                self._clear_leftovers(run_id)
-                work.mkdir(parents=True, exist_ok=True)
-                yield
-        finally:
-            for folder in created:
-                with suppress(OSError):  # it is in use, or gone already
-                    folder.rmdir()
+            return Record.model_validate(content)
+        except ValidationError:  # its form is that of this version, its values are not
+            self.warn(OTHER.format(place / content["id"]))
+            return None
 
-    def _clear_leftovers(self, run_id: str) -> None:
-        """Remove what a killed predecessor left half-written."""
-        of_run = self.root.glob(f"{TEMPORARY}*{run_id}*"), self.root.glob(f".new-{run_id}")
-        for path in [*self.work(run_id).glob(f"{TEMPORARY}*"), *itertools.chain(*of_run)]:
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+    def _known(self, run_id: str) -> tuple[Path, dict[str, str]]:
+        """Where a run was read, or else is found now, and the checksums of its files. Raises RunError."""
+        for place in () if run_id in self._found else self._having(run_id):
+            if content := self._content(place, run_id):
+                self._found[run_id] = place, content["files"]
+                break
+        if run_id not in self._found:
+            raise RunError(f"there is no run {run_id} in {self.root}")
+        return self._found[run_id]
 
-    def _old(self, run_id: str) -> Path:
-        """Where a finished run lies while the one that replaces it is put in its place."""
-        return self.root / f"{TEMPORARY}{run_id}-old"
+    def _file(self, run_id: str, name: str, place: Path, checksums: dict[str, str]) -> bytes:
+        """A file of a run. Raises RunError where it is not as a record says that was read before."""
+        with suppress(FileNotFoundError):
+            data = record_file.read_file(f"{place}/{run_id}", name)
+            if checksums.get(name) in (None, sha256(data)):
+                return data
+        if (place / run_id).exists():
+            self._content(place, run_id, whole=True)  # which sets it aside, unless it has become another whole run
+        raise RunError(f"{name} of run {run_id} has changed since its record was read; run the command again")
 
-    def _clear(self, run_id: str) -> None:
-        """Remove what a finished run has no more use for."""
-        for path in (self._old(run_id), self.work(run_id)):
-            if path.exists():
-                shutil.rmtree(path, ignore_errors=True)
+
+def _ids(place: Path) -> list[str]:
+    """The names of folders that are an id, sorted; whatever else lies there is the user's own."""
+    try:
+        with os.scandir(place) as entries:
+            return sorted(entry.name for entry in entries if ID.fullmatch(entry.name) and entry.is_dir())
+    except FileNotFoundError:
+        return []

@@ -67,7 +67,7 @@ def test_what_is_already_there_is_left_alone(tmp_path):
 
 
 def test_a_failure_leaves_nothing_behind(tmp_path, monkeypatch):
-    monkeypatch.setitem(scaffold.TEMPLATES, "last", "no-such-template")
+    monkeypatch.setattr(scaffold, "TEMPLATES", (*scaffold.TEMPLATES, "no-such-template"))
     with pytest.raises(OSError):
         scaffold.create("broken", tmp_path)
     assert not list(tmp_path.iterdir())
@@ -102,7 +102,7 @@ def draft(tmp_path, monkeypatch):
     """The generated method, loaded as `--plugin` loads it."""
     monkeypatch.setattr(registry, "_drafts", {})
     folder = scaffold.create("drafted", tmp_path)
-    registry.add_draft(f"{folder / 'lrbench_drafted.py'}:{scaffold.class_of('drafted')}")
+    registry.add_drafts([f"{folder / 'lrbench_drafted.py'}:{scaffold.class_of('drafted')}"])
     cls = registry.method("drafted")
     yield cls
     del sys.modules[cls.__module__]

@@ -265,7 +265,7 @@ def test_a_runs_files_are_the_stores(site):
         for name in ("record.json", "curve.csv"):
             assert (folder / "runs" / run.id / name).read_bytes() == (store.root / run.id / name).read_bytes()
         lines = list(csv.DictReader((folder / "runs" / run.id / "predictions.csv").open()))
-        columns = ["index", "psnr", "ssim"] if run.restores else ["index", "label", "predicted"]
+        columns = ["index", "psnr", "ssim"] if "psnr" in run.metrics else ["index", "label", "predicted"]
         assert list(lines[0]) == columns and [int(line["index"]) for line in lines] == list(range(stored.IMAGES))
         for name in columns[1:]:
             values = store.predictions(run.id)[name]
@@ -476,8 +476,8 @@ def test_what_fails_half_way_leaves_all_as_it_was(small, tmp_path, monkeypatch, 
 def test_a_report_that_was_moved_away_by_a_killed_process_comes_back(small, tmp_path):
     out = tmp_path / "site"
     write(small, out)
-    out.rename(tmp_path / ".tmp-old-site")
-    (tmp_path / ".tmp-new-site").mkdir()
+    out.rename(tmp_path / ".tmp-site-old")
+    (tmp_path / ".tmp-site-12345678").mkdir()
     with pytest.raises(ValueError, match="again"), replaced.replaced(out, lambda: None):
         raise ValueError("again")
     assert (out / "index.html").is_file() and sorted(path.name for path in tmp_path.iterdir()) == ["runs", "site"]

@@ -75,8 +75,8 @@ def test_a_recipe_for_one_backbone_is_not_anothers():
 
 
 def test_a_classifier_without_crops_has_a_recipe_of_its_own_and_an_sr_net_has_not():
-    assert name_of(recipe("quick", "vgg16").without_crop(), "vgg16") == "custom (quick, crop 0.0)"
-    assert name_of(recipe("quick", NONE).without_crop(), NONE) == "quick"
+    assert name_of(recipe("quick", "vgg16").model_copy(update={"crop": 0.0}), "vgg16") == "custom (quick, crop 0.0)"
+    assert name_of(recipe("quick", NONE).model_copy(update={"crop": 0.0}), NONE) == "quick"
 
 
 # --- files ----------------------------------------------------------------------------------------------
@@ -134,7 +134,7 @@ def test_options_stand_above_a_file(own):
         ("lr = inf", "lr = .*finite"),
         ("lr = {vgg16 = 0}", "lr = 0: Input should be greater than 0"),
         ("epochs = '3'", "epochs = 3: Input should be a valid integer"),
-        ("crop = {vgg16 = 0.1}", "crop is the same for all backbones"),
+        ("crop = {vgg16 = 0.1}", "crop = .*: Input should be a valid number"),
         ("schedule = 'cosin'", "schedule = cosin: Input should be 'step', 'one-cycle' or 'cosine'"),
         ("momentum = 0.0\nnesterov = true", "needs a momentum above 0"),
         ("epochs: 3", "own.toml is not TOML"),

@@ -5,6 +5,8 @@ import hashlib
 import math
 import os
 import random
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -17,10 +19,35 @@ from lrbench.method import registry
 from lrbench.method.base import Method, Needs
 from lrbench.report.stats import summarise
 from lrbench.spec.seeds import derive, generator
-from lrbench.store.checkpoint import Damaged, pack, unpack
+from lrbench.store import checkpoint
 from lrbench.store.files import new_folder, write_atomic
 from lrbench.train.build import build, start_from
 from lrbench.train.training import Average
+
+
+class Damaged(Exception):
+    """What a checkpoint that was set aside was warned of."""
+
+
+def pack(snapshot) -> bytes:
+    """A checkpoint's file."""
+    with TemporaryDirectory() as folder:
+        checkpoint.write(Path(folder) / "checkpoint", snapshot)
+        [file] = Path(folder).iterdir()
+        return file.read_bytes()
+
+
+def unpack(packed: bytes):
+    """What is read of such a file."""
+    warned = []
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "checkpoint").write_bytes(packed)
+        snapshot = checkpoint.read(Path(folder) / "checkpoint", warned.append)
+        names = [path.name for path in Path(folder).iterdir()]
+    if warned:
+        assert snapshot is None and names == [".damaged-checkpoint-1"]
+        raise Damaged(*warned)
+    return snapshot
 
 
 def same(a, b) -> bool:

@@ -118,7 +118,7 @@ def test_it_is_recorded_and_not_tried_again(cls: type[LRBaseline], why: str, epo
         assert record.metrics["diverged_epoch"] == record.metrics["epochs"] == epoch
         loss = record.metrics["last_finite_loss"]
         assert loss is not None and (loss > 1e6 if cls is Wild else 0 < loss < 10)
-        assert record.metrics["top1"] is not None and 0 <= record.top1 <= 100
+        assert record.metrics["top1"] is not None and 0 <= record.metrics["top1"] <= 100
         again, watch = train(tmp_path, spec(cls.name))
     assert not watch.started and again == record
     assert Store(tmp_path).records() == [record] and not Store(tmp_path).failures()

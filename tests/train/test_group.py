@@ -61,7 +61,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     """How often the parts of a batch were made, and a network's maps: with and without a gradient, in training."""
     seen: Counter[str] = Counter()
-    make, maps = batches.Draw.make, backbones._Stages.maps
+    make, maps = batches.Draw.make, backbones.Backbone.maps
 
     def counted_make(self: batches.Draw, field: str) -> Tensor:
         seen[field] += 1
@@ -72,7 +72,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return maps(self, x)
 
     monkeypatch.setattr(batches.Draw, "make", counted_make)
-    monkeypatch.setattr(backbones._Stages, "maps", counted_maps)
+    monkeypatch.setattr(backbones.Backbone, "maps", counted_maps)
     return seen
 
 
