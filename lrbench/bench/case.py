@@ -98,21 +98,20 @@ def cases(
     chosen = devices.pick(device)
     images, settings = images or max(IMAGES[chosen.type], 2 * batch), settings or {}
     root = None if dataset is None else datasets.data_root(data)
-    info = noise(images) if dataset is None or root is None else datasets.info(dataset, root)
+    info = datasets.info(dataset, root) if dataset and root else noise(images)
     if images > (most := info.counts["train"]):
         raise UserError(
             f"--images {images}: {info.name} has {most} training images; the nearest valid number is {most}"
         )
-    if threads is not None:
-        devices.check_threads(threads)
+    devices.check_threads(threads or devices.AUTO)
     if batch > images:
         raise UserError(f"--batch {batch} of --images {images}: the largest valid batch is {images}")
-    wanted = {name: dict(settings) for name in methods} or defaults(settings)
-    known = {name: registry.method(name).Config.model_fields for name in wanted}
+    wanted = {name: settings for name in methods} or _defaults(settings)
+    known = {name: set(registry.method(name).Config.model_fields) for name in wanted}
+    every = sorted(set().union(*known.values()))
     for setting in settings:
-        if not any(setting in fields for fields in known.values()):
-            names = {name for fields in known.values() for name in fields}
-            raise UserError(f"none of these methods has a setting '{setting}'; {did_you_mean(setting, sorted(names))}")
+        if setting not in every:
+            raise UserError(f"none of these methods has a setting '{setting}'; {did_you_mean(setting, every)}")
     found = []
     for method, backbone, width in itertools.product(wanted, backbones, widths):
         protocol = Protocol(
@@ -124,24 +123,14 @@ def cases(
             batch_size=batch,
             limit_train=images if root else None,
         )
-        own = {name: value for name, value in wanted[method].items() if name in known[method]}
-        found.append(
-            Case(
-                spec=plan(method, own, protocol),
-                info=info,
-                images=images,
-                root=root,
-                device=chosen.type,
-                threads=threads or torch.get_num_threads(),
-                workers=min(WORKERS, devices.cores()) if workers is None else workers,
-                plugins=plugins,
-                capture=capture,
-            )
-        )
+        spec = plan(method, {name: wanted[method][name] for name in known[method] & set(wanted[method])}, protocol)
+        threads = threads or torch.get_num_threads()
+        workers = min(WORKERS, devices.cores()) if workers is None else workers
+        found.append(Case(spec, info, images, root, chosen.type, threads, workers, plugins, capture))
     return found
 
 
-def defaults(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _defaults(settings: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The methods that are timed where none is named, with their settings, from the entry points."""
     named: dict[str, dict[str, Any]] = {}
     for name in registry.installed(GROUP):

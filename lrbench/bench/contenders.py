@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import ClassVar
 
 import torch
@@ -16,13 +15,12 @@ from lrbench.data.batches import epoch
 from lrbench.data.pairs import Pairs, to_float
 from lrbench.spec.seeds import generator
 from lrbench.train.capture import graph as capture
-from lrbench.train.capture.graph import Captured
 from lrbench.train.loop import one_epoch
 from lrbench.train.tasks import EVAL_BATCH, task_of
 from lrbench.train.training import Training
 
 
-class Contender(ABC):
+class Contender:
     """One way of doing a case's work. Building it is what a run does between its data and its first step."""
 
     name: ClassVar[str]
@@ -32,15 +30,21 @@ class Contender(ABC):
         """pairs: the case's images, on the CPU."""
         self.case, self.device = case, device.pick(case.device)
 
-    @abstractmethod
+    def steps(self) -> Iterator[None]:
+        """Work through the case's images once, in whole batches, and yield after every step."""
+        raise NotImplementedError
+
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
-        """Work through the case's images once, in whole batches; returns seconds. `after` is called after every step.
+        """The seconds that `steps` takes; `after` is called after every step.
 
         The device has finished all its work before the clock starts and before it stops.
         """
-
-    def close(self) -> None:  # noqa: B027
-        """Give back what it holds besides memory."""
+        synchronise(self.device)
+        started = time.perf_counter()
+        for _ in self.steps():
+            after()
+        synchronise(self.device)
+        return time.perf_counter() - started
 
 
 class Bare(Contender):
@@ -56,19 +60,17 @@ class Bare(Contender):
         draw = generator(case.spec.seed, "bench")
         self.draw = next(epoch(batch, case.spec.recipe, batch.scale, view == "lr", draw))
         self.batch = self.draw.batch(self.method.reads)
-        self.graphs = capture.capture_group(self.device, case.capture, _warn)
-        self.captured = Captured(self.method, self.graphs) if self.graphs else None
+        self.graphs = capture_group(case, self.device)
+        self.captured = capture.Captured(self.method, self.graphs) if self.graphs else None
 
-    def slice(self, after: Callable[[], None] = lambda: None) -> float:
-        with Clock(self.device) as clock:
-            for _ in range(self.case.updates):
-                if self.graphs and self.captured:
-                    self.graphs.gather([self.method])
-                    self.captured(self.draw, self.optimizers)
-                else:
-                    self.method.step(self.batch, self.optimizers)
-                after()
-        return clock.seconds
+    def steps(self) -> Iterator[None]:
+        for _ in range(self.case.updates):
+            if self.graphs and self.captured:
+                self.graphs.gather([self.method])
+                self.captured(self.draw, self.optimizers)
+            else:
+                self.method.step(self.batch, self.optimizers)
+            yield
 
 
 class Loop(Contender):
@@ -82,7 +84,7 @@ class Loop(Contender):
     def __init__(self, case: Case, pairs: Pairs) -> None:
         super().__init__(case, pairs)
         self.training = Training(case.untrained(), case.spec, pairs.to(self.device), None, 0)
-        self.graphs = capture.capture_group(self.device, case.capture, _warn)
+        self.graphs = capture_group(case, self.device)
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
         synchronise(self.device)
@@ -100,13 +102,9 @@ class Evaluation(Contender):
     def __init__(self, case: Case, pairs: Pairs) -> None:
         super().__init__(case, pairs)
         self.method, self.images = case.untrained(), pairs.first(case.updates * case.batch).to(self.device)
-        self.task = task_of(type(self.method))
 
-    def slice(self, after: Callable[[], None] = lambda: None) -> float:
-        with Clock(self.device) as clock:
-            self.task.measure(self.method, self.images)
-            after()
-        return clock.seconds
+    def steps(self) -> Iterator[None]:
+        yield task_of(type(self.method)).measure(self.method, self.images)
 
 
 class Forward(Contender):
@@ -122,36 +120,19 @@ class Forward(Contender):
         self.batches = [to_float(batch) for batch in images.split(EVAL_BATCH)]
 
     @torch.no_grad()
-    def slice(self, after: Callable[[], None] = lambda: None) -> float:
-        with Clock(self.device) as clock:
-            for batch in self.batches:
-                with self.method.context.autocast():
-                    self.method(batch)
-            after()
-        return clock.seconds
+    def steps(self) -> Iterator[None]:
+        for batch in self.batches:
+            with self.method.context.autocast():
+                self.method(batch)
+        yield
 
 
-def _warn(message: str) -> None:
-    print(message, file=sys.stderr)
+def capture_group(case: Case, on: torch.device) -> capture.CaptureGroup | None:
+    """What captures the case's steps, where they are captured."""
+    return capture.capture_group(on, case.capture, lambda message: print(message, file=sys.stderr))
 
 
-class Clock:
-    """The seconds of a block, at whose start and end the device has done all that it was given."""
-
-    def __init__(self, device: torch.device) -> None:
-        self.device, self.seconds = device, 0.0
-
-    def __enter__(self) -> Clock:
-        synchronise(self.device)
-        self._started = time.perf_counter()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        synchronise(self.device)
-        self.seconds = time.perf_counter() - self._started
-
-
-def synchronise(device: torch.device) -> None:
+def synchronise(on: torch.device) -> None:
     """Wait until the device has done all that it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
+    if on.type == "cuda":
+        torch.cuda.synchronize(on)

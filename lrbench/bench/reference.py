@@ -12,8 +12,7 @@ use TF32, which is PyTorch's default. The network's own normalisation, here by 0
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,7 +26,7 @@ from torchvision import transforms
 from torchvision.transforms import functional as TF
 
 from lrbench.bench.case import Case
-from lrbench.bench.contenders import Clock, Contender
+from lrbench.bench.contenders import Contender
 from lrbench.data.pairs import Pairs
 from lrbench.method.backbones import Backbone
 from lrbench.method.base import MISSING, Batch, Method
@@ -61,8 +60,10 @@ class PairDataset(Dataset[tuple[Any, ...]]):
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
         hr = Image.fromarray(self.images[index])
-        views = [hr] if self.scale is None else [hr, self._low(hr)]
-        side = hr.width
+        views, side = [hr], hr.width
+        if self.scale is not None:
+            small, bicubic = side // self.scale, Image.Resampling.BICUBIC
+            views.append(hr.resize((small, small), bicubic).resize((side, side), bicubic))
         pad = round(self.recipe.crop * side)
         if pad:
             padded = [TF.pad(view, [pad]) for view in views]
@@ -71,12 +72,6 @@ class PairDataset(Dataset[tuple[Any, ...]]):
         if self.recipe.flip and random.random() < 0.5:
             views = [TF.hflip(view) for view in views]
         return *(self.to_tensor(view) for view in views), self.labels[index], index
-
-    def _low(self, hr: Image.Image) -> Image.Image:
-        side = hr.width
-        small = side // (self.scale or 1)
-        bicubic = Image.Resampling.BICUBIC
-        return hr.resize((small, small), bicubic).resize((side, side), bicubic)
 
 
 class Reference(Contender):
@@ -87,8 +82,7 @@ class Reference(Contender):
     def __init__(self, case: Case, pairs: Pairs) -> None:
         super().__init__(case, pairs)
         recipe = case.spec.recipe
-        cuda = self.device.type == "cuda"
-        self.method = as_public(case)
+        self.method = _as_public(case.untrained())
         self.optimizer = torch.optim.SGD(
             [weight for weight in self.method.parameters() if weight.requires_grad],
             lr=recipe.lr,
@@ -101,28 +95,27 @@ class Reference(Contender):
             shuffle=True,
             drop_last=True,
             num_workers=case.workers,
-            pin_memory=cuda,
+            pin_memory=self.device.type == "cuda",
             persistent_workers=case.workers > 0,
         )
+        network = next(module for module in self.method.modules() if isinstance(module, Backbone))
+        network.classifier.register_forward_hook(self._keep)  # for `loss` does not return the logits
 
-    def slice(self, after: Callable[[], None] = lambda: None) -> float:
-        device = self.device
+    def _keep(self, module: nn.Module, given: Any, logits: Tensor) -> None:
+        self.logits = logits.detach()
+
+    def steps(self) -> Iterator[None]:
         losses, top1, top5 = AverageMeter(), AverageMeter(), AverageMeter()
         self.method.train()
-        with (
-            Clock(device) as clock,
-            torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True),
-            _last_logits(self.method) as seen,
-        ):
+        with torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=True):
             for views in self.loader:
-                hr, *up, y, index = (values.to(device, non_blocking=True) for values in views)
+                hr, *up, y, index = (values.to(self.device, non_blocking=True) for values in views)
                 loss = self.step(Batch(hr=hr, up=up[0] if up else MISSING, y=y, index=index))
-                right, among = accuracy(seen[-1], y, topk=(1, 5))
+                right, among = accuracy(self.logits, y, topk=(1, 5))
                 losses.update(loss.item(), len(y))
                 top1.update(right.item(), len(y))
                 top5.update(among.item(), len(y))
-                after()
-        return clock.seconds
+                yield
 
     def step(self, batch: Batch) -> Tensor:
         """One update, in fp32; returns the loss, a scalar."""
@@ -132,33 +125,9 @@ class Reference(Contender):
         self.optimizer.step()
         return loss
 
-    def close(self) -> None:
-        del self.loader  # and with it its workers
 
-
-def as_public(case: Case) -> Method:
-    """The case's method, and what it needs, in PyTorch's default memory layout."""
-    method = case.untrained()
-    for network in _all(method):
-        network.to(memory_format=torch.contiguous_format)
-    return method
-
-
-def _all(method: Method) -> list[Method]:
-    return [method, *(one for need in method.needs.values() for one in _all(need))]
-
-
-@contextmanager
-def _last_logits(method: Method) -> Iterator[list[Tensor]]:
-    """Keep the logits of the method's first backbone, for `loss` does not return them: a list of one."""
-    seen: list[Tensor] = []
-    network = next(module for module in method.modules() if isinstance(module, Backbone))
-
-    def keep(_: nn.Module, __: Any, logits: Tensor) -> None:
-        seen[:] = [logits.detach()]
-
-    hook = network.classifier.register_forward_hook(keep)
-    try:
-        yield seen
-    finally:
-        hook.remove()
+def _as_public(method: Method) -> Method:
+    """The method, and what it needs, in PyTorch's default memory layout."""
+    for need in method.needs.values():
+        _as_public(need)
+    return method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]

@@ -13,14 +13,22 @@ import pandas as pd
 import torch
 
 from lrbench import device
-from lrbench.bench.timing import Result, Spread
+from lrbench.bench.timing import Result
 from lrbench.execute import provenance
 from lrbench.report.formats import DASH, grid
 
 TRAINING = ("bare", "lrbench", "reference")
 MACHINE = ("gpu", "cpu", "cores", "threads", "load_average", "torch", "lrbench", "git", "finished")
-HEAD = ("case", "bare", "lrbench", "reference", "lrbench / bare", "lrbench / reference",
-        "evaluation", "evaluation / forward, time", "first step, s", "peak memory, MiB")  # fmt: skip
+SPREADS = {  # of the table: column of a row -> heading, and how its numbers are written
+    "bare_images_per_second": ("bare", ",.0f"),
+    "lrbench_images_per_second": ("lrbench", ",.0f"),
+    "reference_images_per_second": ("reference", ",.0f"),
+    "lrbench_to_bare": ("lrbench / bare", ".3f"),
+    "lrbench_to_reference": ("lrbench / reference", ".2f"),
+    "evaluation_images_per_second": ("evaluation", ",.0f"),
+    "evaluation_seconds_to_forward": ("evaluation / forward, time", ".2f"),
+}
+ALONE = {"first_step_seconds": ("first step, s", ".2f"), "peak_memory_mib": ("peak memory, MiB", ",")}
 NOTES = (
     "images/s and ratios: median (quartiles) over the rounds; a ratio is taken within a round",
     "evaluation / forward: time of a test over that of the bare forward passes in it",
@@ -44,12 +52,9 @@ def machine(name: str, threads: int) -> dict[str, Any]:
 
 def cpu_model(listing: Path = Path("/proc/cpuinfo")) -> str:
     """The processor's name, as Linux tells it, else as Python does."""
-    if listing.exists():
-        for line in listing.read_text().splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() in ("model name", "Model"):
-                return value.strip()
-    return platform.processor() or platform.machine()
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model")))
+    return next(names, platform.processor() or platform.machine())
 
 
 def words(machine: Mapping[str, Any]) -> str:
@@ -69,16 +74,50 @@ def warning(machine: Mapping[str, Any]) -> str | None:
     return f"other processes load this machine ({load:.1f} on {count} cores): trust the ratios, not the images/s"
 
 
+def row(result: Result) -> dict[str, Any]:
+    """A result, flat: names are the same for every result, what was not measured is None.
+
+    A name is a median over the rounds; with _low and _high it is a quartile.
+    """
+    spec, rounds = result.case.spec, result.rounds()
+    quartiles = rounds.quantile((0.5, 0.25, 0.75)).set_axis(["", "_low", "_high"]).T.stack()
+    flat = {f"{name}{part}": None if pd.isna(value) else value for (name, part), value in quartiles.items()}
+    for name in TRAINING:
+        alone = result.alone.get(name)
+        flat |= {f"{name}_{one}": getattr(alone, one, None) for one in ALONE}
+    return {
+        "method": spec.method,
+        "backbone": spec.backbone,
+        "width": spec.width,
+        "dataset": spec.dataset,
+        "scale": spec.scale,
+        "batch": spec.recipe.batch_size,
+        "precision": spec.precision,
+        "images": result.images,
+        "rounds": len(rounds),
+        **flat,
+    }
+
+
 def markdown(results: Sequence[Result], machine: Mapping[str, Any]) -> str:
     """Results as a table: images a second and ratios, medians with their quartiles."""
-    first, rounds = results[0], len(next(iter(results[0].seconds.values())))
+    first, lines = results[0], []
+    for result in results:
+        flat = row(result)
+        line = {"case": str(result.case)}
+        for name, (head, form) in SPREADS.items():
+            median, low, high = (flat[name + part] for part in ("", "_low", "_high"))
+            line[head] = DASH if median is None else f"{median:{form}} ({low:{form}}–{high:{form}})"
+        for one, (head, form) in ALONE.items():
+            values = [flat[f"{name}_{one}"] for name in TRAINING]
+            line[head] = " · ".join(DASH if value is None else f"{value:{form}}" for value in values)
+        lines.append(line)
     protocol = (
         f"{words(machine)}; x{first.case.spec.scale}, batch {first.case.spec.recipe.batch_size}, "
-        f"{first.case.spec.precision} (the reference fp32), {rounds} rounds of {first.images} images"
+        f"{first.case.spec.precision} (the reference fp32), {len(first.rounds())} rounds of {first.images} images"
     )
-    notes = [*NOTES, *filter(None, [warning(machine)])]
-    table = grid(pd.DataFrame([_line(result) for result in results], columns=HEAD))
-    return f"## lrbench bench: images/s\n\nProtocol: {protocol}.\n\n{table}\n" + "".join(f"- {one}\n" for one in notes)
+    notes = "".join(f"- {one}\n" for one in (*NOTES, warning(machine)) if one)
+    return f"## lrbench bench: images/s\n\nProtocol: {protocol}.\n\n{grid(pd.DataFrame(lines))}\n{notes}"
 
 
 def as_csv(results: Sequence[Result], machine: Mapping[str, Any]) -> str:
@@ -91,55 +130,3 @@ def as_json(results: Sequence[Result], machine: Mapping[str, Any]) -> str:
     """The machine, and every result with the seconds of each of its slices."""
     cases = [row(result) | {"seconds": result.seconds} for result in results]
     return json.dumps({"machine": dict(machine), "cases": cases}, indent=1) + "\n"
-
-
-def row(result: Result) -> dict[str, Any]:
-    """A result, flat: names are the same for every result, what was not measured is None."""
-    spec, flat = result.case.spec, dict[str, Any]()
-    for name in (*TRAINING, "evaluation", "forward"):
-        flat |= _spread(f"{name}_images_per_second", result.speed(name))
-    for other in ("bare", "reference"):
-        flat |= _spread(f"lrbench_to_{other}", result.ratio(other))
-    flat |= _spread("evaluation_seconds_to_forward", result.ratio("evaluation", "forward"))
-    for name in TRAINING:
-        alone = result.alone.get(name)
-        flat[f"{name}_first_step_seconds"] = alone and alone.first_step_seconds
-        flat[f"{name}_peak_memory_mib"] = alone and alone.peak_memory_mib
-    return {
-        "method": spec.method,
-        "backbone": spec.backbone,
-        "width": spec.width,
-        "dataset": spec.dataset,
-        "scale": spec.scale,
-        "batch": spec.recipe.batch_size,
-        "precision": spec.precision,
-        "images": result.images,
-        "rounds": len(result.seconds["lrbench"]),
-        **flat,
-    }
-
-
-def _spread(name: str, spread: Spread | None) -> dict[str, float | None]:
-    names = (name, f"{name}_low", f"{name}_high")
-    values = (spread.median, spread.low, spread.high) if spread else (None, None, None)
-    return dict(zip(names, values, strict=True))
-
-
-def _line(result: Result) -> list[str]:
-    peaks = [result.alone.get(name) for name in TRAINING]
-    return [
-        str(result.case),
-        *(_text(result.speed(name), ",.0f") for name in TRAINING),
-        _text(result.ratio("bare"), ".3f"),
-        _text(result.ratio("reference"), ".2f"),
-        _text(result.speed("evaluation"), ",.0f"),
-        _text(result.ratio("evaluation", "forward"), ".2f"),
-        " · ".join(f"{one.first_step_seconds:.2f}" if one else DASH for one in peaks),
-        " · ".join(f"{one.peak_memory_mib:,}" if one else DASH for one in peaks),
-    ]
-
-
-def _text(spread: Spread | None, form: str) -> str:
-    if spread is None:
-        return DASH
-    return f"{spread.median:{form}} ({spread.low:{form}}–{spread.high:{form}})"

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
 
-import numpy as np
+import pandas as pd
 import torch
 
 from lrbench.bench import reference
@@ -22,22 +22,9 @@ from lrbench.execute import provenance
 from lrbench.method import registry
 from lrbench.spec.runspec import RunSpec
 
+ALL = (Bare, Loop, Reference, Evaluation, Forward)  # in the order of each round
 WARM = 5  # steps, at least, before the first timed slice: a captured step is captured by then
 CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The median of some measurements, and their quartiles."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        low, median, high = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
-        return cls(median, low, high)
 
 
 @dataclass(frozen=True)
@@ -62,22 +49,19 @@ class Result:
     seconds: dict[str, list[float]]
     alone: dict[str, Alone]
 
-    def speed(self, contender: str) -> Spread | None:
-        """Images a second; None where it did not run."""
-        seconds = self.seconds.get(contender)
-        return Spread.of([self.images / one for one in seconds]) if seconds else None
-
-    def ratio(self, other: str, one: str = Loop.name) -> Spread | None:
-        """The speed of one, lrbench's loop, as a multiple of another's, round by round; None where one did not run."""
-        if other not in self.seconds or one not in self.seconds:
-            return None
-        return Spread.of([b / a for a, b in zip(self.seconds[one], self.seconds[other], strict=True)])
+    def rounds(self) -> pd.DataFrame:
+        """One row per round: images a second, and ratios of speeds within it. NaN for what did not run."""
+        seconds = pd.DataFrame(self.seconds).reindex(columns=[one.name for one in ALL])
+        found = self.images / seconds.add_suffix("_images_per_second")
+        for other in ("bare", "reference"):
+            found[f"lrbench_to_{other}"] = seconds[other] / seconds["lrbench"]
+        return found.assign(evaluation_seconds_to_forward=seconds["evaluation"] / seconds["forward"])
 
 
 def contenders(spec: RunSpec) -> list[type[Contender]]:
     """Who takes part, in the order of each round."""
-    covered = [Reference] if reference.covers(registry.method(spec.method)) else []
-    return [Bare, Loop, *covered, Evaluation, Forward]
+    covered = reference.covers(registry.method(spec.method))
+    return [one for one in ALL if one is not Reference or covered]
 
 
 def time(case: Case, rounds: int, note: Callable[[str], None]) -> Result:
@@ -98,18 +82,11 @@ def time(case: Case, rounds: int, note: Callable[[str], None]) -> Result:
 
 def interleaved(running: Sequence[Contender], rounds: int) -> dict[str, list[float]]:
     """Contender -> seconds of each of its slices: A B A B, so that what disturbs one disturbs all."""
-    seconds: dict[str, list[float]] = {one.name: [] for one in running}
-    try:
-        for one in running:
-            for _ in range(-(-WARM // one.case.updates)):
-                one.slice()  # to warm up
-        for _ in range(rounds):
-            for one in running:
-                seconds[one.name].append(one.slice())
-    finally:
-        for one in running:
-            one.close()
-    return seconds
+    for one in running:
+        for _ in range(-(-WARM // one.case.updates)):
+            one.slice()  # to warm up
+    slices = [{one.name: one.slice() for one in running} for _ in range(rounds)]
+    return {one.name: [of[one.name] for of in slices] for one in running}
 
 
 def alone(contender: type[Contender], case: Case) -> Alone:
@@ -121,19 +98,15 @@ def alone(contender: type[Contender], case: Case) -> Alone:
 def _measure(contender: type[Contender], case: Case) -> Alone:
     device, pairs = case.enter(), case.pairs()
     forget_peak(device)
-    started, first = perf_counter(), 0.0
+    started, ends = perf_counter(), list[float]()
 
     def after() -> None:
-        nonlocal first
-        if not first:
+        if not ends:
             synchronise(device)
-            first = perf_counter() - started
+            ends.append(perf_counter())
 
-    one = contender(case, pairs)
-    one.slice(after)
-    peak = peak_memory_mib(device)
-    one.close()
-    return Alone(first, peak)
+    contender(case, pairs).slice(after)
+    return Alone(ends[0] - started, peak_memory_mib(device))
 
 
 def forget_peak(device: torch.device) -> None:

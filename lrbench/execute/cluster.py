@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from lrbench.errors import UserError, one_line
-from lrbench.execute.executors import LONG, Event, Executor, Handle, Place
+from lrbench.execute.executors import Event, Executor, Handle, Place
+from lrbench.execute.runner import LONG
 from lrbench.spec.runspec import RunSpec
 
 TIMEOUT = 5.0  # seconds that a cluster has to answer
@@ -64,7 +65,7 @@ class Cluster(Executor):
         wanted = {need.id for spec in specs for need in spec.needs.values()}
         needs = {self.finished[run]: None for run in wanted if run in self.finished}
         task = self.task.options(name=", ".join(f"{spec.method} {spec.id}" for spec in specs))
-        reference = task.remote(self.place, [spec.model_dump_json() for spec in specs], self.told, *needs)
+        reference = task.remote(self.place, list(specs), self.told, *needs)
         self.running[reference] = {spec.id for spec in specs}
 
     def wait(self, handle: Handle, timeout: float) -> None:
@@ -120,7 +121,7 @@ def _places(machine: dict[str, float], cpus: int, gpus: float) -> int:
     return min(places, int(machine.get("GPU", 0) / gpus + 1e-9)) if gpus else places
 
 
-def _train(place: Place, specs: list[str], told: Any, *needs: list[Event]) -> list[Event]:
+def _train(place: Place, specs: list[RunSpec], told: Any, *needs: list[Event]) -> list[Event]:
     """The task: trains a group of runs, and returns how they ended. needs: how those ended that they waited for."""
     place.enter()
     ended: list[Event] = []
@@ -131,5 +132,5 @@ def _train(place: Place, specs: list[str], told: Any, *needs: list[Event]) -> li
         with suppress(Exception):  # words by the way; no run is lost for them
             told.put(event)
 
-    place.train([RunSpec.model_validate_json(spec) for spec in specs], handle)
+    place.train(specs, handle)
     return ended

@@ -13,9 +13,9 @@ from typing import Literal
 import torch
 
 from lrbench import device as devices
-from lrbench.errors import OUT_OF_MEMORY, RunError, UserError, one_line, out_of_memory
+from lrbench.errors import OUT_OF_MEMORY, Error
 from lrbench.execute.progress import Progress
-from lrbench.execute.runner import Runner
+from lrbench.execute.runner import Runner, cause
 from lrbench.method import registry
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
@@ -23,7 +23,6 @@ from lrbench.store.files import write_atomic
 from lrbench.store.store import Store
 
 TRACEBACK = "traceback"  # of a run that failed: a file beside its checkpoint
-LONG = 300  # characters of an error's message, of which a library's may have thousands
 
 
 @dataclass(frozen=True)
@@ -70,28 +69,28 @@ class Place:
 
     def train(self, specs: Sequence[RunSpec], handle: Handle) -> None:
         """Train a group of runs, whose needs are finished; `handle` is told of all that happens, each end last."""
-        ends: set[str] = set()
+        going = {spec.id: spec for spec in specs}
         store = Store(self.results, lambda text: handle(Event("", "note", text=text)), others=self.others)
 
         def ended(spec: RunSpec, end: Record | Exception) -> None:
-            ends.add(spec.id)
+            del going[spec.id]
             if isinstance(end, Record):
                 handle(Event(spec.id, "done", spec.recipe.epochs, row=end.metrics, text=end.why or ""))
-            else:
-                place = store.work(spec.id) / TRACEBACK
-                with suppress(OSError):
-                    place.parent.mkdir(parents=True, exist_ok=True)
-                    write_atomic(place, "".join(traceback.format_exception(end)))
-                handle(Event(spec.id, "failed", text=_cause(end, place)))
+                return
+            why, place = cause(end), store.work(spec.id) / TRACEBACK
+            with suppress(OSError):
+                place.parent.mkdir(parents=True, exist_ok=True)
+                write_atomic(place, "".join(traceback.format_exception(end)))
+            told = isinstance(end, Error) or why == OUT_OF_MEMORY
+            handle(Event(spec.id, "failed", text=why if told else f"{why} (traceback: {place})"))
 
         device = devices.enter(devices.pick(self.device))
         runner = Runner(store, self.data, device, lambda spec: _Telling(spec.id, handle), self.capture)
         try:
-            runner.run_group(specs, ended, weights=True)  # what is begun here is missing, or has lost its weights
+            runner.run_group(specs, ended)
         except Exception as error:  # of the store, say; what a method raises is its own run's end
-            for spec in specs:
-                if spec.id not in ends:
-                    ended(spec, error)
+            for spec in list(going.values()):
+                ended(spec, error)
         torch.cuda.empty_cache()
 
 
@@ -111,8 +110,7 @@ class Executor(ABC):
     def wait(self, handle: Handle, timeout: float) -> None:
         """Tell `handle` what has happened, for up to about `timeout` seconds; sooner where a run ends."""
 
-    @abstractmethod
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027
         """Stop what is still running; it goes on from its last finished epoch when it is started again."""
 
     def __enter__(self) -> Executor:
@@ -129,18 +127,13 @@ class Here(Executor):
 
     def __init__(self, place: Place) -> None:
         self.place = place
-        self.waiting: list[RunSpec] = []
         place.enter()
 
     def start(self, specs: Sequence[RunSpec]) -> None:
-        self.waiting = list(specs)
+        self.begun = specs
 
     def wait(self, handle: Handle, timeout: float) -> None:
-        begun, self.waiting = self.waiting, []
-        self.place.train(begun, handle)
-
-    def close(self) -> None:
-        self.waiting.clear()
+        self.place.train(self.begun, handle)
 
 
 class _Telling(Progress):
@@ -157,12 +150,3 @@ class _Telling(Progress):
 
     def epoch(self, row: Mapping[str, float], images_per_second: float) -> None:
         self.handle(Event(self.run, "epoch", int(row["epoch"]), images_per_second, dict(row)))
-
-
-def _cause(error: Exception, more: Path) -> str:
-    """Why a run failed, in one line; `more` says where."""
-    if out_of_memory(error):
-        return OUT_OF_MEMORY
-    if isinstance(error, (RunError, UserError)):
-        return one_line(error)
-    return f"{type(error).__name__}: {one_line(error)[:LONG]} (traceback: {more})"

@@ -44,7 +44,7 @@ class Pool(Executor):
             worker = self.workers[number] = self._new(number)
         worker.runs.update(spec.id for spec in specs)
         with suppress(OSError):  # it has just died, which `wait` will see
-            worker.pipe.send([spec.model_dump_json() for spec in specs])
+            worker.pipe.send(specs)
 
     def wait(self, handle: Handle, timeout: float) -> None:
         busy = {worker.pipe: number for number, worker in enumerate(self.workers) if worker and worker.runs}
@@ -111,7 +111,7 @@ def _work(place: Place, pipe: Connection) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     place.enter()
     while True:
-        place.train([RunSpec.model_validate_json(spec) for spec in pipe.recv()], pipe.send)
+        place.train(pipe.recv(), pipe.send)
 
 
 def _end_with_parent() -> None:
