@@ -21,7 +21,8 @@ from helpers.extras import needs_basicsr
 
 from lrbench import demo
 from lrbench.data import datasets
-from lrbench.execute import reproduce, session
+from lrbench.cli import training
+from lrbench.execute import session
 from lrbench.method import registry
 from lrbench.spec.recipes import recipe
 from lrbench.spec.runspec import RunSpec
@@ -105,7 +106,7 @@ def test_run_prints_a_table_for_people(trained, lrbench):
     status, out, err = lrbench(*DFD)
     [record] = json.loads(trained.stdout)
     assert (status, err) == (0, "") and record["id"] in out and f"{record['metrics']['top1']:.2f}" in out
-    assert out.startswith("digits, resnet18 x0.125, recipe quick, 2 epochs, batches of 128, 300 training and 100 test")
+    assert "Protocol: digits, resnet18 x0.125, recipe quick, 2 epochs, batches of 128, 300 training and 100 test" in out
 
 
 def test_a_method_reuses_the_teacher_that_is_there(trained, lrbench):
@@ -120,7 +121,7 @@ def test_a_method_reuses_the_teacher_that_is_there(trained, lrbench):
 def options(lrbench, *args):
     """What a run with these options would be asked for, with its answer's stderr; nothing is trained."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session.Runner, "run", lambda runner, spec, weights=False: spec)
+        patch.setattr(session.Runner, "run", lambda runner, spec: spec)
         status, out, err = lrbench("run", "--method=lr-baseline", "--scale=2", "--device=cpu", "--json", *args)
     assert status == 0, err
     return [RunSpec.model_validate(spec) for spec in json.loads(out)], err
@@ -171,14 +172,14 @@ def test_a_preset_for_a_suite(lrbench, cifar, tmp_path):
         'title = "Mine"\n[[runs]]\nmethod = "lr-baseline"\ndataset = "cifar10"\nbackbone = ["vgg16", "alexnet"]\n'
         "epochs = 7\n"
     )
-    listed, shown = [], reproduce.preview
+    listed, shown = [], training._preview
 
     def preview(ordered):
         listed.append(list(ordered.graph.specs.values()))
         return shown(ordered)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reproduce, "preview", preview)
+        patch.setattr(training, "_preview", preview)
         for words in ([], ["--preset=mini"], ["--preset=mini", "--seeds=1", "--epochs=3", "--width=0.5"]):
             status, _, err = lrbench("reproduce", "mine.toml", "--dry-run", *words)
             assert status == 0, err

@@ -86,7 +86,7 @@ def train(folder: Path, specs: list[RunSpec], capture: bool, notes: list[str]) -
         records[spec.id] = end
 
     runner = Runner(Store(folder), Path(), CUDA, lambda _: Telling(), capture)
-    for need in [need for spec in specs for need in spec.needs.values()]:
+    for need in [need for run in specs for need in run.needs.values()]:
         runner.run(need)
     runner.run_group(specs, ended)
     return [records[spec.id] for spec in specs]

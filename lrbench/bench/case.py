@@ -106,7 +106,7 @@ def cases(
     devices.check_threads(threads or devices.AUTO)
     if batch > images:
         raise UserError(f"--batch {batch} of --images {images}: the largest valid batch is {images}")
-    wanted = {name: settings for name in methods} or _defaults(settings)
+    wanted = dict.fromkeys(methods, settings) or _defaults(settings)
     known = {name: set(registry.method(name).Config.model_fields) for name in wanted}
     every = sorted(set().union(*known.values()))
     for setting in settings:

@@ -104,7 +104,8 @@ class Evaluation(Contender):
         self.method, self.images = case.untrained(), pairs.first(case.updates * case.batch).to(self.device)
 
     def steps(self) -> Iterator[None]:
-        yield task_of(type(self.method)).measure(self.method, self.images)
+        task_of(type(self.method)).measure(self.method, self.images)
+        yield
 
 
 class Forward(Contender):

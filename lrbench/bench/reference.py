@@ -130,4 +130,4 @@ def _as_public(method: Method) -> Method:
     """The method, and what it needs, in PyTorch's default memory layout."""
     for need in method.needs.values():
         _as_public(need)
-    return method.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    return method.to(memory_format=torch.contiguous_format)

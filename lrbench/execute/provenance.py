@@ -7,7 +7,7 @@ import resource
 import subprocess
 import sys
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 
 import torch
@@ -23,7 +23,8 @@ def environment(device: torch.device) -> dict[str, JsonValue]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **{package: _version(package) for package in PACKAGES},
+        **dict.fromkeys(PACKAGES),  # None for those that are not installed
+        **{one.name.lower(): one.version for one in distributions() if one.name.lower() in PACKAGES},
         "git": _git_revision(),
         "device": devices.describe(device),
         "threads": torch.get_num_threads(),  # of the CPU
@@ -39,23 +40,14 @@ def peak_memory_mib(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
 def _git_revision() -> str | None:
     """The commit of the checkout that lrbench runs from, "+dirty" where its code differs; None for a wheel."""
     here = Path(__file__).resolve().parent
     if _git(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None  # installed, perhaps below somebody else's repository
-    changed = _git(
-        here.parent, "status", "--porcelain", "--untracked-files=no", "--", "lrbench", "baselines", "methods"
-    )
-    revision = _git(here, "rev-parse", "--short=12", "HEAD")
-    return f"{revision}+dirty" if changed else revision
+    code = ("lrbench", "baselines", "methods")
+    changed = _git(here.parents[1], "status", "--porcelain", "--untracked-files=no", "--", *code)
+    return f"{_git(here, 'rev-parse', '--short=12', 'HEAD')}{'+dirty' if changed else ''}"
 
 
 def _git(folder: Path, *words: str) -> str | None:

@@ -6,7 +6,6 @@ import os
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from lrbench import device as devices
 from lrbench.data import datasets
@@ -37,14 +36,6 @@ class Resources:
     capture: bool = True  # steps in CUDA graphs, on a GPU
     threads: str | int = devices.AUTO  # of the CPU, for all runs at once on a machine
     device: str = "auto"
-
-    def check(self) -> None:
-        """Raise UserError for what the executor has no use for."""
-        devices.check_threads(self.threads)
-        if self.executor != "ray":
-            for option, value in (("--address", self.address), ("--gpus-per-run", self.gpus)):
-                if value is not None:
-                    raise UserError(f"{option} is of Ray; add --executor ray")
 
     def choose_threads(self) -> int | None:
         """Of the CPU, for all runs at once on a machine; None where Ray says, which counts the cores it gives away."""
@@ -83,7 +74,10 @@ def order(
 ) -> Ordered:
     """The runs of a suite, by name or file. Raises UserError."""
     registry.add_drafts(plugins)
-    resources.check()
+    devices.check_threads(resources.threads)
+    for option, value in (("--address", resources.address), ("--gpus-per-run", resources.gpus)):
+        if value is not None and resources.executor != "ray":
+            raise UserError(f"{option} is of Ray; add --executor ray")
     suite, root, chosen = load(name), datasets.data_root(data), devices.pick(resources.device)
     precision = devices.precision(resources.precision, chosen)
     info = cache(lambda dataset: datasets.info(dataset, root))
@@ -103,35 +97,6 @@ def order(
     return Ordered(suite, runs, estimate, resources, place, store)
 
 
-@dataclass(frozen=True)
-class Preview:
-    """What carrying out a suite would do.
-
-    rows: one per run, needs first: "run", its title; "state", train or there; "seconds" of training, None where no run
-    like it is known; "needs", the ids of the runs that it needs by role; "roles", to how many runs it is what.
-    """
-
-    title: str
-    rows: list[dict[str, Any]]
-
-
-def preview(ordered: Ordered) -> Preview:
-    """What is there, what is to be trained, what is shared, and how long it takes as far as records of runs tell."""
-    runs, rows = ordered.graph, []
-    for run, spec in runs.specs.items():
-        missing = run in runs.missing
-        rows.append(
-            {
-                "run": title(spec),
-                "state": "train" if missing else "there",
-                "seconds": ordered.estimate.seconds(spec) if missing else 0.0,
-                "needs": {role: need.id for role, need in spec.needs.items()},
-                "roles": dict(runs.roles(run)),
-            }
-        )
-    return Preview(ordered.suite.title, rows)
-
-
 def carry_out(ordered: Ordered) -> Schedule:
     """Train what is missing, and say on stderr how it goes. Raises OSError where the store takes no file."""
     schedule = Schedule(ordered.graph)
@@ -146,10 +111,12 @@ def carry_out(ordered: Ordered) -> Schedule:
 
 def outcome(schedule: Schedule) -> str:
     """How it ended, in words: a line, and one for each run that diverged or failed."""
-    counts = {state: schedule.count(state) for state in (State.DONE, State.THERE, State.FAILED, State.BLOCKED)}
-    diverged = {State.DONE: f" ({len(schedule.diverged)} diverged)"} if schedule.diverged else {}
-    specs = schedule.graph.specs
-    lines = [", ".join(f"{number} {state}{diverged.get(state, '')}" for state, number in counts.items() if number)]
+    specs, counts = schedule.graph.specs, []
+    for state in (State.DONE, State.THERE, State.FAILED, State.BLOCKED):
+        diverged = f" ({len(schedule.diverged)} diverged)" if schedule.diverged and state is State.DONE else ""
+        if number := schedule.count(state):
+            counts.append(f"{number} {state}{diverged}")
+    lines = [", ".join(counts)]
     lines += [f"{title(specs[run])} diverged: {why}" for run, why in schedule.diverged.items()]
     lines += [f"{title(specs[run])} {schedule.states[run]}: {why}" for run, why in schedule.causes.items()]
     return "\n".join(lines) + "\n"

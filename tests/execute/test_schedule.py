@@ -72,7 +72,7 @@ def runs(tmp_path: Path) -> tuple[Schedule, dict[str, str]]:
 
 def run(schedule: Schedule, executor: Scripted) -> list[Event]:
     seen: list[Event] = []
-    schedule.run(executor, lambda event: seen.append(event) if event else None)
+    schedule.run(executor, seen.append)
     return seen
 
 
