@@ -129,7 +129,7 @@ def _affinity() -> set[int]:
 def _busy() -> np.ndarray:
     """A row per core of ours: ticks with work since the machine was started, and all; empty where unknown."""
     rows, mine = [], {f"cpu{core}" for core in _affinity()}
-    for line in STAT.read_text().splitlines() if STAT.exists() else ():
+    for line in _read(STAT).splitlines():
         name, *ticks = line.split()
         if name in mine:
             user, nice, system, idle, iowait, *others = map(int, ticks[:8])
@@ -141,7 +141,7 @@ def _busy() -> np.ndarray:
 def _limits() -> list[tuple[float, Path]]:
     """Each limit on this process's time, in cores, and the folder of its control group, whichever the version."""
     folders: dict[Path, float | None] = {}
-    for line in GROUP.read_text().splitlines() if GROUP.exists() else ():
+    for line in _read(GROUP).splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers or "cpu" in controllers.split(","):
             below, root = Path(path.lstrip("/")), GROUPS / "cpu" if controllers else GROUPS
@@ -151,15 +151,22 @@ def _limits() -> list[tuple[float, Path]]:
 
 def _limit(folder: Path) -> float | None:
     """Cores that a control group may use; None for no limit."""
-    both = [folder / "cpu.max", folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us"]  # of version 2, then of 1
-    quota, period, *_ = " ".join(path.read_text() for path in both if path.exists()).split() or ("max", "")
+    files = ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")  # of version 2, and of version 1
+    quota, period = " ".join(_read(folder / name) for name in files).split() or ("max", "")
     return int(quota) / int(period) if quota.isdecimal() and int(quota) > 0 else None
 
 
 def _spent(folder: Path) -> float:
     """Seconds of CPU time that a control group has used so far; 0 where that is not known."""
-    if (old := folder / "cpuacct.usage").exists():
-        return int(old.read_text()) / 1e9
-    stat = folder / "cpu.stat"
-    words = stat.read_text().split() if stat.exists() else []
+    if nanoseconds := _read(folder / "cpuacct.usage"):  # of version 1
+        return int(nanoseconds) / 1e9
+    words = _read(folder / "cpu.stat").split()
     return int(words[1]) / 1e6 if words[:1] == ["usage_usec"] else 0.0
+
+
+def _read(path: Path) -> str:
+    """A file's text; none where there is no such file, or it is not for us to read."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""

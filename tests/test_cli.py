@@ -20,8 +20,8 @@ from helpers.cli import COMMAND, caller, process
 from helpers.extras import needs_basicsr
 
 from lrbench import demo
-from lrbench.data import datasets
 from lrbench.cli import training
+from lrbench.data import datasets
 from lrbench.execute import session
 from lrbench.method import registry
 from lrbench.spec.recipes import recipe

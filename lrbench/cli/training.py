@@ -49,7 +49,7 @@ PROTOCOL: dict[str, tuple[type, Any, str]] = {  # of a run, and in place of a su
     "limit-test": (int, None, "Test on a stratified subset."),
 }
 HEAD = ["run", "state", "about", "needs", "shared as"]  # of `reproduce --dry-run`
-RESOURCES = ("executor", "jobs", "address", "gpus", "device", "precision", "capture", "threads")  # of reproduce
+MACHINE = ("executor", "jobs", "address", "gpus", "device", "precision", "capture", "threads")  # of reproduce
 
 COUNT = click.IntRange(min=1)
 
@@ -141,7 +141,7 @@ def reproduce(
 
     seeds, preset, plugins, data = (options.pop(name) for name in ("seeds", "preset", "plugins", "data"))
     store = api.open_store(options.pop("results"), options.pop("baselines"), warn)
-    resources = {name: options.pop(name) for name in RESOURCES}
+    machine = {name: options.pop(name) for name in MACHINE}
     chosen = presets.preset(preset) if preset else {}
     fields = {name: [value] for name, value in chosen.items() if name != "seeds"}
     fields |= {name: list(values) for name, values in options.items() if values}
@@ -149,7 +149,7 @@ def reproduce(
         fields["dataset"] = named
     renamed = dict(name.split("=", 1) for name in datasets if "=" in name)
     overrides = Overrides(fields, renamed, settings_of(settings), seeds or chosen.get("seeds"))
-    ordered = suites.order(suite, overrides, suites.Resources(**resources), store, data, plugins)
+    ordered = suites.order(suite, overrides, store, data, plugins, **machine)
     outputs.check(ordered.suite)
     if dry_run:
         click.echo(_preview(ordered))
@@ -157,7 +157,7 @@ def reproduce(
     out = out or Path("results") / Path(suite).stem
     check_writable(out)  # before the training, not after it
     schedule = suites.carry_out(ordered)
-    outputs.write(ordered.suite, set(ordered.graph.specs), store, out, ordered.place.data, warn)
+    outputs.write(ordered.suite, set(ordered.graph.specs), store, out, ordered.data, warn)
     click.echo(f"{suites.outcome(schedule)}tables and figures: {out}")
     if schedule.count(State.FAILED):
         raise click.exceptions.Exit(1)
@@ -211,17 +211,17 @@ def _preview(ordered: Ordered) -> str:
 @data_option
 def bench(rounds: int, settings: tuple[str, ...], as_json: bool, as_csv: bool, **options: Any) -> None:
     """Time the training loop against the bare step, its limit, and against the usual loop of public code."""
-    from lrbench.bench import sheets, timing
+    from lrbench.bench import timing
     from lrbench.bench.case import cases
 
     if as_json and as_csv:
         raise UserError("--json or --csv, not both")
     wanted = cases(settings=settings_of(settings), **options)
-    here = sheets.machine(wanted[0].device, wanted[0].threads)
-    if warning := sheets.warning(here):
+    here = timing.machine(wanted[0].device, wanted[0].threads)
+    if warning := timing.warning(here):
         warn(warning)
     results = [timing.time(case, rounds, warn) for case in wanted]
-    write = sheets.as_json if as_json else sheets.as_csv if as_csv else sheets.markdown
+    write = timing.as_json if as_json else timing.as_csv if as_csv else timing.markdown
     click.echo(write(results, here), nl=False)
 
 

@@ -35,17 +35,11 @@ class Job:
     """A run that is being trained. The runs that it needs are in the store, with their weights."""
 
     def __init__(
-        self,
-        spec: RunSpec,
-        store: Store,
-        data_root: Path,
-        frozen: Frozen,
-        progress: Progress,
-        data: Prepared | None = None,
+        self, spec: RunSpec, store: Store, data_root: Path, frozen: Frozen, progress: Progress, data: Prepared | None
     ) -> None:
         """Begins it, or goes on from its last checkpoint. Raises UserError for a method or data that cannot be run.
 
-        data: of another run of its group, which has the same images.
+        data: of another run of its group, which has the same images; None for the first.
         """
         self.spec, self.store, self.progress = spec, store, progress
         self.device, self.started, self.written = frozen.device, time.perf_counter(), -math.inf
@@ -64,17 +58,17 @@ class Job:
             build.start_from(method, needs[self.start])
         self.data, self.method, self.source = data, method, registry.source_hash(cls)
         self.training = Training(method, spec, data.train, data.val, epochs_before(spec), self.source)
-        self.macs = macs(method, data.test.view(cls.view)[:1])  # before training: its mistakes show now
-        self.deployed = deployed(method, data.test.view(cls.view)[:1])
+        image = data.test.view(cls.view)[:1]
+        self.macs, self.deployed = macs(method, image), deployed(method, image)  # before training: mistakes show now
         if restorer:
             of_restorer = self._record(restorer).metrics
             self.macs += int(of_restorer["macs"] or 0)
             self.deployed += int(of_restorer.get("deployed_parameters") or of_restorer["parameters"] or 0)
-        saved = store.read_checkpoint(spec.id)
-        if saved is not None and self.training.fits(saved):
-            self.training.restore(saved)
-        elif saved is not None:
-            progress.note(f"{title(spec)}: its checkpoint is of other code; it starts anew")
+        if (saved := store.read_checkpoint(spec.id)) is not None:
+            if self.training.fits(saved):
+                self.training.restore(saved)
+            else:
+                progress.note(f"{title(spec)}: its checkpoint is of other code; it starts anew")
         progress.start(spec, title(spec), self.training.history.epoch, self.training.images_per_epoch)
 
     @property
@@ -179,9 +173,7 @@ def curve_csv(curve: list[dict[str, float]]) -> str:
 
     A term that is not in every epoch, of a loss with stages, is empty in the others.
     """
-    out = io.StringIO()
-    columns = dict.fromkeys(name for row in curve for name in row)
-    writer = csv.DictWriter(out, fieldnames=list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(curve)
+    out, columns = io.StringIO(), dict.fromkeys(name for row in curve for name in row)
+    lines = [[row.get(name, "") for name in columns] for row in curve]
+    csv.writer(out, lineterminator="\n").writerows([columns, *lines])
     return out.getvalue()

@@ -6,9 +6,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -25,7 +25,7 @@ PATIENCE = 5.0  # seconds that a worker has to end when it is told to
 class _Worker:
     process: SpawnProcess
     pipe: Connection
-    runs: set[str]  # what it trains
+    runs: set[str] = field(default_factory=set)  # what it trains
 
 
 class Pool(Executor):
@@ -36,74 +36,64 @@ class Pool(Executor):
 
     def __init__(self, place: Place, slots: int) -> None:
         self.slots, self.place = slots, place
-        self.workers: list[_Worker | None] = [None] * slots
+        self.workers: dict[int, _Worker] = {}  # by the number of their slot
 
     def start(self, specs: Sequence[RunSpec]) -> None:
-        number, worker = next((n, w) for n, w in enumerate(self.workers) if w is None or not w.runs)
-        if worker is None or not worker.process.is_alive():
-            worker = self.workers[number] = self._new(number)
-        worker.runs.update(spec.id for spec in specs)
+        number = next(n for n in range(self.slots) if n not in self.workers or not self.workers[n].runs)
+        if number not in self.workers or not self.workers[number].process.is_alive():
+            self.workers[number] = self._new(number)
+        self.workers[number].runs.update(spec.id for spec in specs)
         with suppress(OSError):  # it has just died, which `wait` will see
-            worker.pipe.send(specs)
+            self.workers[number].pipe.send(specs)
 
     def wait(self, handle: Handle, timeout: float) -> None:
-        busy = {worker.pipe: number for number, worker in enumerate(self.workers) if worker and worker.runs}
+        busy = {worker.pipe: number for number, worker in self.workers.items() if worker.runs}
         for pipe in wait(list(busy), timeout):
             number = busy[pipe]  # type: ignore[index]
             worker = self.workers[number]
-            assert worker is not None
             try:
                 events: list[Event] = [worker.pipe.recv()]
             except (EOFError, OSError):
                 why = _death(worker.process)
                 events = [Event(run, "failed", text=why) for run in sorted(worker.runs)]
-                self.workers[number] = None
+                del self.workers[number]
             for event in events:
                 if event.is_end:
                     worker.runs.discard(event.run)
                 handle(event)
 
     def close(self) -> None:
-        living = [worker.process for worker in self.workers if worker]
-        for process in living:
-            process.terminate()
-        for process in living:
-            process.join(PATIENCE)
-            process.kill()
-        self.workers = [None] * self.slots
+        for worker in self.workers.values():
+            worker.process.terminate()
+        for worker in self.workers.values():
+            worker.process.join(PATIENCE)
+            worker.process.kill()
+        self.workers.clear()
 
     def _new(self, number: int) -> _Worker:
-        ours, theirs = multiprocessing.Pipe()
-        device = self.place.device
+        device, threads = self.place.device, self.place.threads or torch.get_num_threads()
         if device == "cuda":
             device = f"cuda:{number % torch.cuda.device_count()}"
-        threads = self.place.threads or torch.get_num_threads()
         place = replace(self.place, device=device, threads=max(1, threads // self.slots))
+        ours, theirs = multiprocessing.Pipe()
         process = multiprocessing.get_context("spawn").Process(target=_work, args=(place, theirs), daemon=True)
-        with _without_interrupts():
+        resource_tracker.ensure_running()  # which would let signals through again once it has been started
+        # it never sees Ctrl-C, which reaches the whole group of processes: its parent ends it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
             process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()  # so that its death ends the pipe
-        return _Worker(process, ours, set())
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """What is started here never sees Ctrl-C, which reaches the whole group of processes: the parent ends it."""
-    resource_tracker.ensure_running()  # which would let signals through again once it has been started
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return _Worker(process, ours)
 
 
 def _death(process: SpawnProcess) -> str:
     process.join(PATIENCE)
-    code = process.exitcode
-    if code is not None and code < 0:
-        name = signal.Signals(-code).name
-        return f"its worker was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
-    return f"its worker ended with status {code}"
+    if process.exitcode is None or process.exitcode >= 0:
+        return f"its worker ended with status {process.exitcode}"
+    name = signal.Signals(-process.exitcode).name
+    return f"its worker was killed by {name}" + (" (out of memory?)" if name == "SIGKILL" else "")
 
 
 def _work(place: Place, pipe: Connection) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,76 +26,70 @@ from lrbench.store.store import Store
 
 
 @dataclass(frozen=True)
-class Resources:
-    """What a suite is run with. address, gpus: of Ray only; `jobs` runs at once share a machine's cores."""
-
-    executor: str = "local"
-    jobs: int = 1
-    address: str | None = None
-    gpus: float | None = None  # None: a whole one where there are any
-    precision: str = "auto"
-    capture: bool = True  # steps in CUDA graphs, on a GPU
-    threads: str | int = devices.AUTO  # of the CPU, for all runs at once on a machine
-    device: str = "auto"
-
-    def choose_threads(self) -> int | None:
-        """Of the CPU, for all runs at once on a machine; None where Ray says, which counts the cores it gives away."""
-        left_to_ray = self.executor == "ray" and self.threads == devices.AUTO
-        return None if left_to_ray else devices.choose_threads(self.threads)
-
-
-@dataclass(frozen=True)
 class Ordered:
-    """A suite that is ready to run: everything that the user said has been checked, nothing has been written."""
+    """A suite that is ready to run: everything that the user said has been checked, nothing has been written.
+
+    executor: makes what trains the runs, or raises UserError where it is not there.
+    """
 
     suite: Suite
     graph: Graph
     estimate: Estimate
-    resources: Resources
-    place: Place
+    executor: Callable[[], Executor]
     store: Store
-
-    def executor(self) -> Executor:
-        """What trains the runs. Raises UserError where it is not there."""
-        if self.resources.executor == "ray":
-            from lrbench.execute.cluster import Cluster
-
-            gpus = self.resources.gpus if self.resources.gpus is not None else float(self.place.device == "cuda")
-            return Cluster(self.place, self.resources.address, gpus, self.resources.jobs)
-        return Here(self.place) if self.resources.jobs == 1 else Pool(self.place, self.resources.jobs)
+    data: Path
 
 
 def order(
     name: str,
     overrides: Overrides,
-    resources: Resources,
     store: Store,
-    data: Path | None,
-    plugins: tuple[str, ...],
+    data: Path | None = None,
+    plugins: tuple[str, ...] = (),
+    executor: str = "local",
+    jobs: int = 1,
+    address: str | None = None,
+    gpus: float | None = None,
+    precision: str = "auto",
+    capture: bool = True,
+    threads: str | int = devices.AUTO,
+    device: str = "auto",
 ) -> Ordered:
-    """The runs of a suite, by name or file. Raises UserError."""
+    """The runs of a suite, by name or file, and what they are trained with. Raises UserError.
+
+    jobs: runs at once, which share a machine's cores. address, gpus: of Ray only; gpus of a run, a whole one for None
+    where there are any. capture: steps in CUDA graphs, on a GPU. threads: of the CPU, for all runs at once on a
+    machine; with Ray, which counts the cores that it gives away, `auto` is what it says.
+    """
     registry.add_drafts(plugins)
-    devices.check_threads(resources.threads)
-    for option, value in (("--address", resources.address), ("--gpus-per-run", resources.gpus)):
-        if value is not None and resources.executor != "ray":
+    devices.check_threads(threads)
+    for option, value in (("--address", address), ("--gpus-per-run", gpus)):
+        if value is not None and executor != "ray":
             raise UserError(f"{option} is of Ray; add --executor ray")
-    suite, root, chosen = load(name), datasets.data_root(data), devices.pick(resources.device)
-    precision = devices.precision(resources.precision, chosen)
-    info = cache(lambda dataset: datasets.info(dataset, root))
-    wanted = specs(suite, overrides, lambda dataset: Protocol(info(dataset), 4, precision), store.warn)
+    suite, root, chosen = load(name), datasets.data_root(data), devices.pick(device)
+    arithmetic, info = devices.precision(precision, chosen), cache(lambda dataset: datasets.info(dataset, root))
+    runs = graph(specs(suite, overrides, lambda dataset: Protocol(info(dataset), 4, arithmetic), store.warn), store)
     place = Place(  # whole paths: the current folder of another process may be another
         store.root.absolute(),
         root.absolute(),
         chosen.type,
-        resources.choose_threads(),
+        None if executor == "ray" and threads == devices.AUTO else devices.choose_threads(threads),
         tuple(map(os.path.abspath, plugins)),
-        resources.capture,
+        capture,
         tuple(folder.absolute() for folder in store.others),
     )
-    runs, estimate = graph(wanted, store), Estimate(info)
+
+    def trainer() -> Executor:
+        if executor == "ray":
+            from lrbench.execute.cluster import Cluster
+
+            return Cluster(place, address, float(place.device == "cuda") if gpus is None else gpus, jobs)
+        return Here(place) if jobs == 1 else Pool(place, jobs)
+
+    estimate = Estimate(info)
     if runs.missing:
         estimate.learn_all(store.records(), chosen)
-    return Ordered(suite, runs, estimate, resources, place, store)
+    return Ordered(suite, runs, estimate, trainer, store, root)
 
 
 def carry_out(ordered: Ordered) -> Schedule:

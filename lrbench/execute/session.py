@@ -69,19 +69,12 @@ def run(request: Request, progress: Progress | None = None) -> list[Record]:
     """The records of a request, one per seed. All is checked before anything is trained or written."""
     progress = progress or ConsoleProgress()
     for plugin in request.plugins:
-        if isinstance(plugin, str):
-            registry.add_draft(plugin)
-        else:
-            registry.register_class(plugin)
+        registry.add_draft(plugin) if isinstance(plugin, str) else registry.register_class(plugin)
     registry.method(request.method)
     devices.check_threads(request.threads)
-    chosen = devices.enter(devices.pick(request.device))
-    root = datasets.data_root(request.data)
-    wanted = Protocol(
-        data=datasets.info(request.dataset, root),
-        precision=devices.precision(request.precision, chosen),
-        **{name: getattr(request, name) for name in SHARED},
-    )
+    chosen, root = devices.enter(devices.pick(request.device)), datasets.data_root(request.data)
+    info, precision = datasets.info(request.dataset, root), devices.precision(request.precision, chosen)
+    wanted = Protocol(data=info, precision=precision, **{name: getattr(request, name) for name in SHARED})
     if request.cap_limits:
         wanted = capped(wanted, progress.note)
     specs = [plan(request.method, request.settings, replace(wanted, seed=seed)) for seed in request.seeds]

@@ -28,18 +28,8 @@ from lrbench.store.store import Store
 from lrbench.train.build import load_frozen
 from lrbench.train.restored import see_through
 
-SMALL: dict[str, Any] = {
-    "dataset": "digits",
-    "scale": 2,
-    "backbone": "resnet18",
-    "width": 0.125,
-    "recipe": "quick",
-    "epochs": 5,
-    "limit_train": 600,
-    "limit_test": 100,
-    "device": "cpu",
-    "precision": "fp32",
-}
+SMALL: dict[str, Any] = {"dataset": "digits", "scale": 2, "backbone": "resnet18", "width": 0.125, "recipe": "quick"}
+SMALL |= {"epochs": 5, "limit_train": 600, "limit_test": 100, "device": "cpu", "precision": "fp32"}
 
 
 class Interrupted(Exception):
@@ -87,11 +77,10 @@ class Watch(Progress):
         def seen_forward(this: Method, *args: Any, **kwargs: Any) -> Any:
             if self.method is None and not cls.trains(this.config):
                 self.method = this  # of which no step is ever seen
-            if this is not self.method or this.training or torch.is_grad_enabled():
-                return forward(this, *args, **kwargs)
             copies = tuple(arg.clone() if isinstance(arg, Tensor) else arg for arg in args)
             result = forward(this, *args, **kwargs)
-            self.tested.append((copies, kwargs, result))
+            if this is self.method and not this.training and not torch.is_grad_enabled():
+                self.tested.append((copies, kwargs, result))
             return result
 
         with patch.object(cls, "step", seen_step), patch.object(cls, "forward", seen_forward):
@@ -136,8 +125,7 @@ class Trial:
         for need in self.record.spec.walk():
             if need != self.record.spec:
                 shutil.copytree(self.request.results / need.id, results / need.id)
-        root = datasets.data_root(self.request.data)
-        return Runner(Store(results), root, device, lambda _: Progress(), capture)
+        return Runner(Store(results), datasets.data_root(self.request.data), device, lambda _: Progress(), capture)
 
 
 def try_out(cls: type[Method], folder: Path, settings: Mapping[str, Any] | None = None, **options: Any) -> Trial:

@@ -22,6 +22,10 @@ from lrbench.spec import recipes
 from lrbench.spec.runspec import PROTOCOL, RESTORATION_PROTOCOL, RunSpec
 
 SELECT = ("none", "best-epoch", "held-out")
+VAL = (
+    "there is no selection 'val' any more: say best-epoch to test the epoch that is best on held-out images, as 'run "
+    "--select val' did, or held-out to test the last and measure them, as 'reproduce --select val' did"
+)
 
 
 @dataclass(frozen=True)
@@ -47,16 +51,11 @@ class Protocol:
     def check(self) -> None:
         """Raise UserError, naming the nearest valid value, for anything that cannot be run."""
         check_scale(self.data.side, self.scale)
-        if self.degradation not in DEGRADATIONS:
-            raise unknown("degradation", self.degradation, DEGRADATIONS)
         if self.select == "val":
-            raise UserError(
-                "there is no selection 'val' any more: say best-epoch to test the epoch that is best on held-out "
-                "images, as 'run --select val' did, or held-out to test the last and measure them, as 'reproduce "
-                "--select val' did"
-            )
-        if self.select not in SELECT:
-            raise unknown("selection", self.select, SELECT)
+            raise UserError(VAL)
+        for kind, name, known in (("degradation", self.degradation, DEGRADATIONS), ("selection", self.select, SELECT)):
+            if name not in known:
+                raise unknown(kind, name, known)
         if not 0 < self.width < math.inf:
             raise UserError(f"width {self.width} is not a positive number; the smallest useful one is 0.125")
         if not 0 <= self.dropout < 1:
@@ -73,11 +72,11 @@ class Protocol:
             raise UserError(f"learning rate {self.lr:g} is not a positive number; one such as 0.1 or 0.01 is")
         check_table(f"{self.recipe}: lr", recipes.fields(self.recipe)["lr"])
         check_backbone(self.backbone, self.width, self.data.side)
-        for option, limit, split in (("train", self.limit_train, "train"), ("test", self.limit_test, "test")):
+        for split, limit in (("train", self.limit_train), ("test", self.limit_test)):
             least, most = len(self.data.classes), self.data.counts[split]
             if limit is not None and not least <= limit <= most:
                 raise UserError(
-                    f"--limit-{option} {limit}: {self.data.name} has {most} {split} images of {least} classes; "
+                    f"--limit-{split} {limit}: {self.data.name} has {most} {split} images of {least} classes; "
                     f"the nearest valid limit is {min(max(limit, least), most)}"
                 )
 
@@ -140,8 +139,8 @@ def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tup
         recipe=recipe.without_crop() if restores else recipe,
         precision=own.precision,
         select=own.select,  # type: ignore[arg-type]
-        limit_train=_unless_all(own.limit_train, own.data.counts["train"]),
-        limit_test=_unless_all(own.limit_test, own.data.counts["test"]),
+        limit_train=None if own.limit_train == own.data.counts["train"] else own.limit_train,  # the same run, one id
+        limit_test=None if own.limit_test == own.data.counts["test"] else own.limit_test,
         seed=own.seed,
         needs=_needs(cls, config, protocol, recipe.epochs, (*above, key)),
     )
@@ -156,14 +155,17 @@ def _needs(
     """
     asked, start = cls.needs_of(config), cls.starts_from(config)
 
-    def spec(need: Needs, inherited: Mapping[str, Any]) -> RunSpec:
+    def spec(need: Needs, **inherited: Any) -> RunSpec:
         return _spec(need.method, need.config, _override(protocol, {**inherited, **need.overrides}), above)
 
-    if issubclass(cls, Restorer):
-        return {role: spec(need, {}) for role, need in asked.items()}
-    longer = {"epochs": epochs + (epochs_in_weights(spec(asked[start], {})) if start else 0)}
-    teachers = {role for role, need in asked.items() if not issubclass(registry.method(need.method), Restorer)}
-    return {role: spec(need, longer if role in teachers - {start} else {}) for role, need in asked.items()}
+    first = {start: spec(asked[start])} if start else {}
+    epochs += sum(map(epochs_in_weights, first.values()))
+
+    def trained(role: str, need: Needs) -> RunSpec:
+        teaches = not issubclass(cls, Restorer) and not issubclass(registry.method(need.method), Restorer)
+        return first.get(role) or (spec(need, epochs=epochs) if teaches else spec(need))
+
+    return {role: trained(role, need) for role, need in asked.items()}
 
 
 def _override(protocol: Protocol, overrides: Mapping[str, Any]) -> Protocol:
@@ -174,8 +176,3 @@ def _override(protocol: Protocol, overrides: Mapping[str, Any]) -> Protocol:
     changed = replace(protocol, **overrides)
     changed.check()
     return changed
-
-
-def _unless_all(limit: int | None, images: int) -> int | None:
-    """A limit at the whole set is no limit: the same run, the same id."""
-    return None if limit == images else limit

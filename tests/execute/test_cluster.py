@@ -42,7 +42,7 @@ def cluster() -> Cluster:
         get=get,
         exceptions=SimpleNamespace(RayActorError=Died, RayError=Died),
     )
-    cluster.results, cluster.told, cluster.running, cluster.finished = results, Told(), {}, {}  # type: ignore[attr-defined]
+    cluster.results, cluster.told, cluster.running = results, Told(), {}  # type: ignore[attr-defined]
     return cluster
 
 
