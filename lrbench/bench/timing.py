@@ -51,15 +51,14 @@ BUSY = 0.3  # of the cores used by others, from where on timings are not to be t
 
 @dataclass(frozen=True)
 class Alone:
-    """What a contender needed in a process of its own.
+    """What a contender needed in a process of its own, over one slice.
 
-    peak_memory_mib leaves out a loader's workers. On a GPU it is the device's, as torch allocated it. On the CPU it is
-    the most that the process held after its images were there, Python and torch included, about 400 MiB; where the
-    system cannot forget an earlier peak (only Linux can), that of its whole life.
+    The peak leaves out a loader's workers. On a GPU it is the device's. On the CPU it is the most that the process held
+    after its images were there, Python and torch included, about 400 MiB; not on Linux, that of its whole life.
     """
 
     first_step_seconds: float  # from prepared images to the end of the first step: networks built, loader started
-    peak_memory_mib: int  # over one slice
+    peak_memory_mib: int
 
 
 @dataclass(frozen=True)

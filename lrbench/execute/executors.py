@@ -63,8 +63,7 @@ class Place:
 
     def enter(self) -> None:
         """Make this process ready to train here, once."""
-        if self.threads is not None:
-            devices.use_threads(self.threads)
+        devices.use_threads(self.threads or devices.threads_in_use())
         registry.add_drafts(self.plugins)
 
     def train(self, specs: Sequence[RunSpec], handle: Handle) -> None:
@@ -101,10 +100,7 @@ class Executor(ABC):
 
     @abstractmethod
     def start(self, specs: Sequence[RunSpec]) -> None:
-        """Begin a group of runs in a slot that is free: one where all earlier runs have ended.
-
-        Their needs are in the store, with their weights.
-        """
+        """Begin a group of runs, whose needs are in the store, in a slot where all earlier runs have ended."""
 
     @abstractmethod
     def wait(self, handle: Handle, timeout: float) -> None:
