@@ -115,7 +115,7 @@ def check_learns(trial: Trial) -> None:
 def check_view(trial: Trial) -> None:
     """At test time `forward` got the one view that the class declares of every test image, and nothing else."""
     name, view = trial.cls.name, trial.cls.view
-    test = pairs.to_float(trial.data().test.view(view))
+    test = pairs.to_float(trial.data.test.view(view))
     seen = set()
     for args, kwargs, _ in trial.watch.tested:
         assert len(args) == 1 and not kwargs, f"{name}: forward got {len(args)} arguments and {sorted(kwargs)}, not one"
@@ -204,7 +204,7 @@ def check_captured(trial: Trial, device: torch.device) -> None:
 
     Up to BOUND of the norm of all weights. One that cannot be captured is trained the plain way, and passes.
     """
-    spec, data = trial.record.spec, trial.data()
+    spec, data = trial.record.spec, trial.data
     updates = len(data.train) // min(spec.recipe.batch_size, len(data.train))
     longer = spec.recipe.model_copy(update={"epochs": -(-STEPS // updates)})
     spec, stores = spec.model_copy(update={"recipe": longer}), list[Store]()

@@ -52,7 +52,7 @@ def test_images_are_restored_on_the_device(tmp_path: Path) -> None:
     )
     (record,) = session.run(request, Progress())
     assert record.top1 > 80
-    quality = next(one.metrics for one in session.with_needs([record], tmp_path, print) if one.restores)
+    quality = next(one.metrics for one in session.with_needs([record], Store(tmp_path)) if one.restores)
     assert quality["psnr"] > quality["bicubic_psnr"]
 
 

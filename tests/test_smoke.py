@@ -70,7 +70,7 @@ def dfd(root, results, dataset, scale, **options):
     trained = Trained()
     alexnet = {"backbone": "alexnet", "width": 0.25, "recipe": "quick", "epochs": 2}
     small = {"limit_train": 500, "limit_test": 200, "device": "cpu", "precision": "fp32"}
-    request = Request("dfd", dataset, results, scale, data=root, **(alexnet | small | options))
+    request = Request("dfd", dataset, results, scale=scale, data=root, **(alexnet | small | options))
     [record] = run(request, trained)
     return record, trained.runs
 

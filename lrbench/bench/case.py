@@ -98,32 +98,29 @@ def cases(
     chosen = devices.pick(device)
     images, settings = images or max(IMAGES[chosen.type], 2 * batch), settings or {}
     root = None if dataset is None else datasets.data_root(data)
-    info = datasets.info(dataset, root) if dataset and root else noise(images)
+    if dataset and root:
+        info = datasets.info(dataset, root)
+    else:
+        counts, names = {"train": images, "test": images}, tuple(map(str, range(CLASSES)))
+        info = DatasetInfo("noise", names, SIDE, counts, {"train": "", "test": ""}, "chance")
     if images > (most := info.counts["train"]):
-        raise UserError(
-            f"--images {images}: {info.name} has {most} training images; the nearest valid number is {most}"
-        )
+        known = f"{info.name} has {most} training images"
+        raise UserError(f"--images {images}: {known}; the nearest valid number is {most}")
     devices.check_threads(threads or devices.AUTO)
     if batch > images:
         raise UserError(f"--batch {batch} of --images {images}: the largest valid batch is {images}")
     wanted = dict.fromkeys(methods, settings) or _defaults(settings)
-    known = {name: set(registry.method(name).Config.model_fields) for name in wanted}
-    every = sorted(set().union(*known.values()))
+    own = {name: set(registry.method(name).Config.model_fields) for name in wanted}
+    every = sorted(set().union(*own.values()))
     for setting in settings:
         if setting not in every:
             raise UserError(f"none of these methods has a setting '{setting}'; {did_you_mean(setting, every)}")
-    found = []
+    found, limit, arithmetic = [], images if root else None, devices.precision(precision, chosen)
     for method, backbone, width in itertools.product(wanted, backbones, widths):
         protocol = Protocol(
-            data=info,
-            scale=scale,
-            precision=devices.precision(precision, chosen),
-            backbone=backbone,
-            width=width,
-            batch_size=batch,
-            limit_train=images if root else None,
+            info, arithmetic, scale=scale, backbone=backbone, width=width, batch_size=batch, limit_train=limit
         )
-        spec = plan(method, {name: wanted[method][name] for name in known[method] & set(wanted[method])}, protocol)
+        spec = plan(method, {name: wanted[method][name] for name in own[method] & set(wanted[method])}, protocol)
         threads = threads or torch.get_num_threads()
         workers = min(WORKERS, devices.cores()) if workers is None else workers
         found.append(Case(spec, info, images, root, chosen.type, threads, workers, plugins, capture))
@@ -138,9 +135,3 @@ def _defaults(settings: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     if not named:
         raise UserError("there is no method to time; name one with --method")
     return {name: {**own, **settings} for name, own in named.items()}
-
-
-def noise(images: int) -> DatasetInfo:
-    """A dataset of so many training images of noise."""
-    counts = {"train": images, "test": images}
-    return DatasetInfo("noise", tuple(map(str, range(CLASSES))), SIDE, counts, {"train": "", "test": ""}, "chance")

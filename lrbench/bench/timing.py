@@ -28,7 +28,7 @@ from lrbench.spec.runspec import RunSpec
 
 ALL = (Bare, Loop, Reference, Evaluation, Forward)  # in the order of each round
 WARM = 5  # steps, at least, before the first timed slice: a captured step is captured by then
-CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+CLEAR = Path("/proc/self/clear_refs")
 TRAINING = ("bare", "lrbench", "reference")
 MACHINE = ("gpu", "cpu", "cores", "threads", "load_average", "torch", "lrbench", "git", "finished")
 SPREADS = {  # of the table: column of a row -> heading, and how its numbers are written
@@ -127,7 +127,7 @@ def _measure(contender: type[Contender], case: Case) -> Alone:
             ends.append(perf_counter())
 
     contender(case, pairs).slice(after)
-    return Alone(ends[0] - started, peak_memory_mib(device))
+    return Alone(ends[0] - started, provenance.peak_memory_mib(device))
 
 
 def forget_peak(device: torch.device) -> None:
@@ -137,14 +137,6 @@ def forget_peak(device: torch.device) -> None:
         torch.cuda.reset_peak_memory_stats(device)
     with suppress(OSError):  # not Linux, or not allowed: the peak of the process's whole life counts
         CLEAR.write_text("5")  # proc(5): resets the peak resident set size
-
-
-def peak_memory_mib(device: torch.device) -> int:
-    """Most memory held since `forget_peak`, in MiB: the device's, or this process's on the CPU."""
-    if device.type != "cuda" and STATUS.exists():
-        fields = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) // 2**10
-    return provenance.peak_memory_mib(device)
 
 
 def machine(name: str, threads: int) -> dict[str, Any]:

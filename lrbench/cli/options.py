@@ -45,25 +45,16 @@ def _add_drafts(ctx: click.Context, option: click.Parameter, plugins: tuple[str,
     return plugins
 
 
-results_option = click.option(
-    "--results",
-    type=FOLDER,
-    envvar="LRBENCH_RESULTS",
-    default=RESULTS,
-    help=f"Folder of the runs.  [default: $LRBENCH_RESULTS or {RESULTS}]",
-)
-baselines_option = click.option(
+RESULTS_HELP = f"Folder of the runs.  [default: $LRBENCH_RESULTS or {RESULTS}]"
+DATA_HELP = "Folder of the datasets.  [default: $LRBENCH_DATA or the user's cache]"
+results_option = click.option("--results", type=FOLDER, envvar="LRBENCH_RESULTS", default=RESULTS, help=RESULTS_HELP)
+data_option = option("--data", type=FOLDER, envvar="LRBENCH_DATA", help=DATA_HELP)
+baselines_option = option(
     "--baselines",
     type=FOLDER,
-    multiple=True,
+    many=True,
     help="Runs that are read beside your own and never written, such as those of the baselines; repeat for more; "
     "'none' for none.  [default: $LRBENCH_BASELINES or, in a checkout of lrbench, its results/records]",
-)
-data_option = click.option(
-    "--data",
-    type=FOLDER,
-    envvar="LRBENCH_DATA",
-    help="Folder of the datasets.  [default: $LRBENCH_DATA or the user's cache]",
 )
 plugin_words: dict[str, Any] = {"metavar": "FILE.py:Class", "help": "A draft of a method, not installed."}
 plugin_option = option("--plugin", "plugins", many=True, callback=_add_drafts, **plugin_words)

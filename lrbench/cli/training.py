@@ -25,7 +25,7 @@ from lrbench.errors import UserError
 from lrbench.plan import presets
 
 if TYPE_CHECKING:
-    from lrbench.execute.reproduce import Ordered
+    from lrbench.execute.session import Ordered
 
 RECIPE = "paper, quick, strong, or FILE.toml: fields of a recipe, and 'base', the name of the one to start from."
 SELECT = (
@@ -133,7 +133,7 @@ def reproduce(
     Options that say what is run, such as --scale, stand in place of the suite's; repeat them for more.
     """
     from lrbench import api
-    from lrbench.execute import reproduce as suites
+    from lrbench.execute import session
     from lrbench.execute.schedule import State
     from lrbench.plan.suite import Overrides
     from lrbench.report import outputs
@@ -149,16 +149,16 @@ def reproduce(
         fields["dataset"] = named
     renamed = dict(name.split("=", 1) for name in datasets if "=" in name)
     overrides = Overrides(fields, renamed, settings_of(settings), seeds or chosen.get("seeds"))
-    ordered = suites.order(suite, overrides, store, data, plugins, **machine)
+    ordered = session.order(suite, overrides, store, data, plugins, **machine)
     outputs.check(ordered.suite)
     if dry_run:
         click.echo(_preview(ordered))
         return
     out = out or Path("results") / Path(suite).stem
     check_writable(out)  # before the training, not after it
-    schedule = suites.carry_out(ordered)
+    schedule = session.carry_out(ordered)
     outputs.write(ordered.suite, set(ordered.graph.specs), store, out, ordered.data, warn)
-    click.echo(f"{suites.outcome(schedule)}tables and figures: {out}")
+    click.echo(f"{session.outcome(schedule)}tables and figures: {out}")
     if schedule.count(State.FAILED):
         raise click.exceptions.Exit(1)
 

@@ -23,22 +23,13 @@ SCORES = {
 
 
 class Board:
-    """Watches a schedule. A context manager; call it with every event."""
+    """Watches a schedule: is called with every event. `live` is its screen, to be entered, where there is one."""
 
     def __init__(self, schedule: Schedule, estimate: Estimate) -> None:
         self.schedule, self.estimate = schedule, estimate
         self.console = Console(stderr=True, highlight=False)
         self.latest: dict[str, Event] = {}  # of the runs that are running
         self.live = Live(self, console=self.console, refresh_per_second=2) if self.console.is_terminal else None
-
-    def __enter__(self) -> Board:
-        if self.live:
-            self.live.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.live:
-            self.live.stop()
 
     def __call__(self, event: Event) -> None:
         if line := self._line(event):

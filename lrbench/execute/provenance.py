@@ -15,6 +15,7 @@ from pydantic import JsonValue
 
 from lrbench import device as devices
 
+STATUS = Path("/proc/self/status")
 PACKAGES = ("lrbench", "torch", "torchvision", "timm", "numpy", "pillow", "torchmetrics", "basicsr")
 
 
@@ -36,7 +37,10 @@ def peak_memory_mib(device: torch.device) -> int:
     """Most memory held so far: the device's, or this process's on the CPU, in MiB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) // 2**20
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts in bytes, Linux in KiB
+    if STATUS.exists():  # Linux, which can be told to forget an earlier peak
+        fields = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) // 2**10
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts in bytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
 
 

@@ -7,7 +7,7 @@ import io
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,17 +16,16 @@ from unittest.mock import patch
 import torch
 from torch import Tensor
 
-from lrbench.data import datasets, prepare
+from lrbench.data import datasets
+from lrbench.data.prepare import Prepared
 from lrbench.execute import session
+from lrbench.execute.job import Job
 from lrbench.execute.progress import Progress
 from lrbench.execute.runner import Runner
-from lrbench.method import registry
 from lrbench.method.base import Batch, Method, Optimizer
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import Store
-from lrbench.train.build import load_frozen
-from lrbench.train.restored import see_through
 
 SMALL: dict[str, Any] = {"dataset": "digits", "scale": 2, "backbone": "resnet18", "width": 0.125, "recipe": "quick"}
 SMALL |= {"epochs": 5, "limit_train": 600, "limit_test": 100, "device": "cpu", "precision": "fp32"}
@@ -47,6 +46,7 @@ class Watch(Progress):
     started: list[str] = field(default_factory=list)  # the ids of the runs that were trained, in order
     done: int = 0  # epochs
     method: Method | None = None
+    data: Prepared | None = None  # what it was trained and tested on
     optimizers: list[Optimizer] = field(default_factory=list)
     terms: list[dict[str, Any]] = field(default_factory=list)  # what each step returned
     tested: list[tuple[tuple[Any, ...], dict[str, Any], Any]] = field(default_factory=list)  # args, kwargs, result
@@ -65,8 +65,8 @@ class Watch(Progress):
 
     @contextmanager
     def over(self, cls: type[Method]) -> Iterator[None]:
-        """Look at every call of the class's `step`, and of its `forward` outside of training."""
-        forward, step = cls.forward, cls.step
+        """Look at every call of the class's `step`, of its `forward` outside of training, and at a run's images."""
+        forward, step, finish = cls.forward, cls.step, Job.finish
 
         def seen_step(this: Method, batch: Batch, optimizers: list[Optimizer]) -> Any:
             terms = step(this, batch, optimizers)
@@ -83,7 +83,14 @@ class Watch(Progress):
                 self.tested.append((copies, kwargs, result))
             return result
 
-        with patch.object(cls, "step", seen_step), patch.object(cls, "forward", seen_forward):
+        def seen_finish(job: Job, side_by_side: int) -> Record:
+            self.data = job.data
+            return finish(job, side_by_side)
+
+        looks = ((cls, "step", seen_step), (cls, "forward", seen_forward), (Job, "finish", seen_finish))
+        with ExitStack() as patches:
+            for of, name, seen in looks:
+                patches.enter_context(patch.object(of, name, seen))
             yield
 
 
@@ -107,17 +114,11 @@ class Trial:
         rows = csv.DictReader(io.StringIO(self.store.curve(self.record.id)))
         return [{name: float(value) for name, value in row.items() if value} for row in rows]
 
-    def data(self) -> prepare.Prepared:
-        """The images of the run, those restored anew that it sees through an SR net."""
-        spec, cpu = self.record.spec, torch.device("cpu")
-        data = prepare.prepare(spec, datasets.data_root(self.request.data), cpu)
-        role = self.cls.restored_by(registry.config_of(self.cls, spec.config))
-        if role is None:
-            return data
-        record = self.store.get(spec.needs[role], weights=True)
-        assert record is not None, f"{self.cls.name}: the SR net it needs as '{role}' is not in the store any more"
-        with tempfile.TemporaryDirectory() as elsewhere:
-            return see_through(data, load_frozen(spec.needs[role], self.store, cpu), record, Store(Path(elsewhere)))
+    @property
+    def data(self) -> Prepared:
+        """The images that the run was trained and tested on."""
+        assert self.watch.data is not None, f"{self.cls.name}: nothing was trained"
+        return self.watch.data
 
     def runner(self, name: str, device: torch.device, capture: bool = False) -> Runner:
         """With a new store, in which the runs that the trial's run needs are."""

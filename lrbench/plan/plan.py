@@ -28,13 +28,11 @@ VAL = (
 )
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """What a run shares with the runs it needs. Names are those of the command line."""
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What the user says of a run, whatever its method. Names and defaults are those of the command line."""
 
-    data: DatasetInfo
-    scale: int
-    precision: Precision
+    scale: int = 4
     degradation: str = DEFAULT
     backbone: str = "resnet18"
     width: float = 1.0
@@ -46,6 +44,14 @@ class Protocol:
     select: str = "none"
     limit_train: int | None = None  # None: all
     limit_test: int | None = None
+
+
+@dataclass(frozen=True)
+class Protocol(Conditions):
+    """What a run shares with the runs it needs."""
+
+    data: DatasetInfo
+    precision: Precision
     seed: int = 0
 
     def check(self) -> None:

@@ -95,34 +95,26 @@ def load(name: str, above: tuple[str, ...] = ()) -> Suite:
 
     above: the files that include it.
     """
-    path = _path(name)
+    path = Path(name)
+    if not name.endswith(".toml"):
+        installed = registry.installed(SUITES)
+        if name not in installed:
+            raise unknown("suite", name, [*installed, "FILE.toml"])
+        path = Path(registry.load(SUITES, "suite", name))
     if (place := str(path.resolve())) in above:
         raise UserError(f"suite {name} includes itself, through {' -> '.join(above)}")
-    suite = _with_paths(path, _read(path))
-    parts = [*(load(one, (*above, place)) for one in suite.include), suite]
+    suite = _read(path)
+
+    def found(names: list[str]) -> list[str]:  # files are named from the suite's own folder
+        return [str(path.parent / name) if name.endswith(recipes.FILE) else name for name in names]
+
+    grids = [grid.model_copy(update={"recipe": found(grid.recipe)}) for grid in suite.runs]
+    parts = [load(one, (*above, place)) for one in found(suite.include)]
+    parts.append(suite.model_copy(update={"runs": grids}))
     tables = dict.fromkeys(table for part in parts for table in part.tables)
     figures = dict.fromkeys(figure for part in parts for figure in part.figures)
     runs = [grid for part in parts for grid in part.runs]
     return suite.model_copy(update={"include": [], "tables": [*tables], "figures": [*figures], "runs": runs})
-
-
-def _path(name: str) -> Path:
-    if name.endswith(".toml"):
-        return Path(name)
-    installed = registry.installed(SUITES)
-    if name not in installed:
-        raise unknown("suite", name, [*installed, "FILE.toml"])
-    return Path(registry.load(SUITES, "suite", name))
-
-
-def _with_paths(path: Path, suite: Suite) -> Suite:
-    """The suite, with the suites and recipes that it names as files found from its own, at `path`."""
-
-    def found(names: list[str]) -> list[str]:
-        return [str(path.parent / name) if name.endswith(recipes.FILE) else name for name in names]
-
-    grids = [grid.model_copy(update={"recipe": found(grid.recipe)}) for grid in suite.runs]
-    return suite.model_copy(update={"include": found(suite.include), "runs": grids})
 
 
 def _read(path: Path) -> Suite:

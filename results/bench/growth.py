@@ -26,10 +26,11 @@ from lrbench import device
 from lrbench.bench import timing
 from lrbench.bench.case import Case, cases
 from lrbench.bench.contenders import Evaluation, Loop
-from lrbench.bench.timing import forget_peak, peak_memory_mib
+from lrbench.bench.timing import forget_peak
 from lrbench.data.degradation import degrade
 from lrbench.data.pairs import Pairs
 from lrbench.execute import provenance
+from lrbench.execute.provenance import peak_memory_mib
 from lrbench.report.formats import grid
 from lrbench.spec.record import DataFacts, Record
 from lrbench.spec.runspec import RunSpec

@@ -23,6 +23,7 @@ from lrbench.bench import contenders, timing
 from lrbench.bench.case import Case
 from lrbench.data import pairs
 from lrbench.errors import UserError
+from lrbench.execute.provenance import peak_memory_mib
 from lrbench.method import registry
 from lrbench.method.base import Batch, Method
 from lrbench.plan.plan import plan
@@ -246,15 +247,15 @@ def test_a_named_dataset_is_what_is_timed(tmp_path):
 def test_the_peak_is_forgotten_and_counted_again():
     cpu = torch.device("cpu")
     timing.forget_peak(cpu)
-    before = timing.peak_memory_mib(cpu)
+    before = peak_memory_mib(cpu)
     block = mmap.mmap(-1, 64 * 2**20)  # from the system: an array might get memory that is held already
     block.write(b"1" * len(block))
-    grown = timing.peak_memory_mib(cpu)
+    grown = peak_memory_mib(cpu)
     assert grown >= before + 50
     block.close()
     if timing.CLEAR.exists():
         timing.forget_peak(cpu)
-        assert timing.peak_memory_mib(cpu) < grown - 50
+        assert peak_memory_mib(cpu) < grown - 50
 
 
 def test_the_machine_is_named(tmp_path):

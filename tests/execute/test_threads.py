@@ -14,9 +14,8 @@ from helpers import tiny
 
 from lrbench import device
 from lrbench.errors import UserError
-from lrbench.execute import reproduce, session
-from lrbench.execute.executors import Place
-from lrbench.execute.pool import Pool
+from lrbench.execute import session
+from lrbench.execute.executors import Place, Pool
 from lrbench.execute.progress import Progress
 from lrbench.execute.runner import Runner
 from lrbench.execute.session import Request
@@ -26,7 +25,7 @@ from lrbench.store.store import Store
 from lrbench.train import loop as cohort
 from lrbench.train.training import Training
 
-Machine, Order = Callable[..., None], Callable[..., reproduce.Ordered]
+Machine, Order = Callable[..., None], Callable[..., session.Ordered]
 
 
 @pytest.fixture
@@ -150,7 +149,7 @@ def two() -> Iterator[None]:
 
 def request(path: Path, **changes: Any) -> Request:
     small = dict(width=0.125, recipe="quick", epochs=3, limit_train=300, limit_test=50, precision="fp32", device="cpu")
-    return Request("lr-baseline", "digits", path / "runs", 2, **(small | changes))
+    return Request("lr-baseline", "digits", path / "runs", scale=2, **(small | changes))
 
 
 class Broken(Progress):
@@ -219,10 +218,8 @@ def order(tmp_path: Path) -> Order:
         'title = "One"\n[[runs]]\nmethod = "lr-baseline"\ndataset = "digits"\nscale = 2\n'
     )
 
-    def order(**options: Any) -> reproduce.Ordered:
-        return reproduce.order(
-            str(tmp_path / "one.toml"), Overrides(), Store(tmp_path / "runs"), device="cpu", **options
-        )
+    def order(**options: Any) -> session.Ordered:
+        return session.order(str(tmp_path / "one.toml"), Overrides(), Store(tmp_path / "runs"), device="cpu", **options)
 
     return order
 
@@ -239,7 +236,7 @@ def test_runs_at_once_share_the_threads(jobs: int, two: None, order: Order, monk
             pass
 
     monkeypatch.setattr(
-        "lrbench.execute.pool.multiprocessing.get_context", lambda kind: type("", (), {"Process": Process})
+        "lrbench.execute.executors.multiprocessing.get_context", lambda kind: type("", (), {"Process": Process})
     )
     pool = order(threads="2", jobs=jobs).executor()
     assert isinstance(pool, Pool)
