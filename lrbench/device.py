@@ -73,24 +73,20 @@ def describe(device: torch.device) -> str:
     return f"cpu, {torch.get_num_threads()} thread(s), {torch.backends.cpu.get_cpu_capability()}"
 
 
-def check_threads(asked: str | int) -> None:
-    """Raise UserError, naming the nearest valid number, for what is neither `auto` nor a number of threads."""
+def choose_threads(asked: str | int) -> int:
+    """How many threads to train with: the number that was asked for, or of `auto` the cores that are free now.
+
+    Raises UserError, naming the nearest valid number, for what is neither.
+    """
     if asked == AUTO:
-        return
+        return 1 if MOST == 1 else min(MOST, free_cores())
     if not str(asked).removeprefix("-").isdecimal():
         raise UserError(f"--threads {asked} is no number of threads; say one, or auto")
     if (number := int(asked)) < 1:
         raise UserError(f"--threads {number} trains nothing; the fewest threads are 1")
     if number > (most := cores()):
         raise UserError(f"--threads {number}: this machine has {most} cores; the most threads are {most}")
-
-
-def choose_threads(asked: str | int) -> int:
-    """How many threads to train with: the number that was asked for, or of `auto` the cores that are free now."""
-    check_threads(asked)
-    if asked != AUTO:
-        return int(asked)
-    return 1 if MOST == 1 else min(MOST, free_cores())
+    return number
 
 
 def use_threads(number: int) -> None:

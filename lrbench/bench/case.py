@@ -15,10 +15,10 @@ from lrbench.data import datasets
 from lrbench.data.dataset import DatasetInfo
 from lrbench.data.pairs import Pairs
 from lrbench.data.prepare import prepare
-from lrbench.errors import UserError, did_you_mean
+from lrbench.errors import UserError
 from lrbench.method import registry
 from lrbench.method.base import Method
-from lrbench.plan.plan import Protocol, plan
+from lrbench.plan.plan import Protocol, known_settings, plan
 from lrbench.spec.runspec import RunSpec
 from lrbench.train import build
 
@@ -106,23 +106,18 @@ def cases(
     if images > (most := info.counts["train"]):
         known = f"{info.name} has {most} training images"
         raise UserError(f"--images {images}: {known}; the nearest valid number is {most}")
-    devices.check_threads(threads or devices.AUTO)
+    threads = devices.choose_threads(threads) if threads else torch.get_num_threads()
+    workers = min(WORKERS, devices.cores()) if workers is None else workers
     if batch > images:
         raise UserError(f"--batch {batch} of --images {images}: the largest valid batch is {images}")
     wanted = dict.fromkeys(methods, settings) or _defaults(settings)
-    own = {name: set(registry.method(name).Config.model_fields) for name in wanted}
-    every = sorted(set().union(*own.values()))
-    for setting in settings:
-        if setting not in every:
-            raise UserError(f"none of these methods has a setting '{setting}'; {did_you_mean(setting, every)}")
+    own = known_settings(wanted, settings)
     found, limit, arithmetic = [], images if root else None, devices.precision(precision, chosen)
     for method, backbone, width in itertools.product(wanted, backbones, widths):
         protocol = Protocol(
             info, arithmetic, scale=scale, backbone=backbone, width=width, batch_size=batch, limit_train=limit
         )
         spec = plan(method, {name: wanted[method][name] for name in own[method] & set(wanted[method])}, protocol)
-        threads = threads or torch.get_num_threads()
-        workers = min(WORKERS, devices.cores()) if workers is None else workers
         found.append(Case(spec, info, images, root, chosen.type, threads, workers, plugins, capture))
     return found
 

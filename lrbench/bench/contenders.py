@@ -193,16 +193,14 @@ class PairDataset(Dataset[tuple[Any, ...]]):
 
 
 class Reference(Contender):
-    """Distillation as public code has it, written anew to compare with.
+    """Distillation as public code has it, written anew to compare with, after RepDistiller, mdistiller and the like.
 
-    It follows the loops of RepDistiller, mdistiller and the like, made for LR/HR pairs: a map-style dataset whose
-    `__getitem__` does everything to one image with Pillow and torchvision's transforms (LR made by bicubic down and
-    up, the same random crop and flip for both, ToTensor, Normalize), a DataLoader with workers, fp32 in the default
-    memory layout, a frozen teacher in eval mode, torch.optim.SGD as it comes, and `.item()` of the loss and of the
-    accuracy in every step. The loss is the method's own, so both loops compute the same. Where public code differs
-    we took what is quicker: workers live on from epoch to epoch, memory is pinned for a GPU, and convolutions on
-    one may use TF32, which is PyTorch's default. The network's own normalisation, here by 0 and 1, is the one thing
-    done twice.
+    A map-style dataset does everything to one image with Pillow and torchvision's transforms (LR by bicubic down and
+    up, one crop and flip for both); a DataLoader with workers, fp32 in the default memory layout, a frozen teacher,
+    torch.optim.SGD as it comes, and `.item()` of the loss and of the accuracy in every step. The loss is the method's
+    own, so both loops compute the same. Where public code differs we took what is quicker: workers live on from epoch
+    to epoch, memory is pinned for a GPU, and its convolutions may use TF32, PyTorch's default. The network's own
+    normalisation, here by 0 and 1, is the one thing done twice.
     """
 
     name = "reference"

@@ -98,14 +98,6 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in options.items() if source(name) is not default}
 
 
-def out_file(path: Path, content: str) -> None:
-    """Write a file whole, and its folder where it is not there. Raises OSError."""
-    from lrbench.store.files import write_atomic
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, content)
-
-
 def warn(message: str) -> None:
     """Tell the user, beside what is printed."""
     click.echo(f"lrbench: {message}", err=True)

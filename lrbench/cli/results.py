@@ -14,7 +14,6 @@ from lrbench.cli.options import (
     data_option,
     option,
     options,
-    out_file,
     out_option,
     read_options,
     settings_of,
@@ -36,6 +35,7 @@ def table(name: str | None, style: str | None, out: Path | None, **stores: Any) 
     """
     from lrbench import api
     from lrbench.report import formats
+    from lrbench.store.files import write_atomic
 
     if style is not None:
         formats.check_style(style)
@@ -45,7 +45,8 @@ def table(name: str | None, style: str | None, out: Path | None, **stores: Any) 
     elif out is None:
         click.echo(formats.render(found, style or "md"), nl=False)
     else:
-        out_file(out, formats.render(found, style or "md"))
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(out, formats.render(found, style or "md"))
 
 
 CONDITIONS = {"dataset": str, "scale": int, "degradation": str, "backbone": str, "width": float, "recipe": str}

@@ -66,19 +66,17 @@ class Cluster(Executor):
 
     def wait(self, handle: Handle, timeout: float) -> None:
         ended, _ = self.ray.wait(list(self.running), timeout=timeout)
-        with suppress(self.ray.exceptions.RayActorError):  # only the words between are lost with it
+        with suppress(self.ray.exceptions.RayActorError):  # the queue's, with which only words are lost
             for event in self.told.get_nowait_batch(self.told.qsize()):
                 self._hear(event, handle)
         for reference in ended:
+            why = "its Ray task ended without a word of it"
             try:
-                for event in self.ray.get(reference):
-                    if event.run in self.running[reference]:  # else it is known, and may be tried again by now
-                        self._hear(event, handle)
+                self.ray.get(reference)
             except self.ray.exceptions.RayError as error:
-                why = f"{type(error).__name__}: {one_line(error)[:LONG]}"
-                for run in sorted(self.running[reference]):
-                    self._hear(Event(run, "failed", text=f"its Ray task died: {why}"), handle)
-            del self.running[reference]
+                why = f"its Ray task died: {type(error).__name__}: {one_line(error)[:LONG]}"
+            for run in sorted(self.running.pop(reference)):  # what it told of the others has been heard above
+                handle(Event(run, "failed", text=why))
 
     def _hear(self, event: Event, handle: Handle) -> None:
         """Tell `handle`, unless the run has ended."""
@@ -116,16 +114,12 @@ def _places(machine: dict[str, float], cpus: int, gpus: float) -> int:
     return min(places, int(machine.get("GPU", 0) / gpus + 1e-9)) if gpus else places
 
 
-def _train(place: Place, specs: Sequence[RunSpec], told: Any) -> list[Event]:
-    """The task: trains a group of runs, and returns how they ended."""
+def _train(place: Place, specs: Sequence[RunSpec], told: Any) -> None:
+    """The task: trains a group of runs."""
     place.enter()
-    ended: list[Event] = []
 
     def handle(event: Event) -> None:
-        if event.is_end:
-            ended.append(event)
-        with suppress(Exception):  # words by the way; no run is lost for them
+        with suppress(Exception):  # no run is lost for a word: one that has ended is in the store
             told.put(event)
 
     place.train(specs, handle)
-    return ended

@@ -67,14 +67,14 @@ def run(request: Request, progress: Progress | None = None) -> list[Record]:
     for plugin in request.plugins:
         registry.add_draft(plugin) if isinstance(plugin, str) else registry.register_class(plugin)
     registry.method(request.method)
-    devices.check_threads(request.threads)
+    threads = devices.choose_threads(request.threads)
     chosen, root = devices.enter(devices.pick(request.device)), datasets.data_root(request.data)
     info, precision = datasets.info(request.dataset, root), devices.precision(request.precision, chosen)
     wanted = Protocol(info, precision, **{one.name: getattr(request, one.name) for one in fields(Conditions)})
     if request.cap_limits:
         wanted = capped(wanted, progress.note)
     runs = [plan(request.method, request.settings, replace(wanted, seed=seed)) for seed in request.seeds]
-    devices.use_threads(devices.choose_threads(request.threads))
+    devices.use_threads(threads)
     store = Store(request.results, progress.note, others=request.baselines)
     runner = Runner(store, root, chosen, lambda spec: progress, request.capture)
     return [runner.run(spec) for spec in runs]
@@ -117,18 +117,18 @@ def order(
     machine; with Ray, which counts the cores that it gives away, `auto` is what it says.
     """
     registry.add_drafts(plugins)
-    devices.check_threads(threads)
+    chosen = None if executor == "ray" and threads == devices.AUTO else devices.choose_threads(threads)
     for option, value in (("--address", address), ("--gpus-per-run", gpus)):
         if value is not None and executor != "ray":
             raise UserError(f"{option} is of Ray; add --executor ray")
-    suite, root, chosen = load(name), datasets.data_root(data), devices.pick(device)
-    arithmetic, info = devices.precision(precision, chosen), cache(lambda dataset: datasets.info(dataset, root))
+    suite, root, on = load(name), datasets.data_root(data), devices.pick(device)
+    arithmetic, info = devices.precision(precision, on), cache(lambda dataset: datasets.info(dataset, root))
     runs = graph(specs(suite, overrides, lambda dataset: Protocol(info(dataset), arithmetic), store.warn), store)
     place = Place(  # whole paths: the current folder of another process may be another
         store.root.absolute(),
         root.absolute(),
-        chosen.type,
-        None if executor == "ray" and threads == devices.AUTO else devices.choose_threads(threads),
+        on.type,
+        chosen,
         tuple(map(os.path.abspath, plugins)),
         capture,
         tuple(folder.absolute() for folder in store.others),
@@ -143,7 +143,7 @@ def order(
 
     estimate = Estimate(info)
     if runs.missing:
-        estimate.learn_all(store.records(), chosen)
+        estimate.learn_all(store.records(), on)
     return Ordered(suite, runs, estimate, trainer, store, root)
 
 

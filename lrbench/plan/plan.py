@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from lrbench.data.dataset import DatasetInfo
 from lrbench.data.degradation import DEFAULT, DEGRADATIONS, check_scale
 from lrbench.device import Precision
-from lrbench.errors import UserError, unknown
+from lrbench.errors import UserError, did_you_mean, unknown
 from lrbench.method import registry
 from lrbench.method.backbones import BACKBONES, NONE, TIMM, check_backbone
 from lrbench.method.base import Method, Needs
@@ -107,6 +107,16 @@ def check_table(place: str, value: Any, backbone: str | None = None) -> None:
             raise UserError(f"{place}: {unknown('backbone', name, known)}")
     if backbone is not None and recipes.for_backbone(value, backbone) is None:
         raise UserError(f"{place}: there is no entry for {backbone}; add one, or one for {recipes.DEFAULT}")
+
+
+def known_settings(methods: Iterable[str], settings: Iterable[str]) -> dict[str, set[str]]:
+    """Method -> the settings that it has. Raises UserError for one of `settings` that none of them has."""
+    known = {name: set(registry.method(name).Config.model_fields) for name in methods}
+    every = sorted(set().union(*known.values()))
+    for name in settings:
+        if name not in every:
+            raise UserError(f"none of these methods has a setting '{name}'; {did_you_mean(name, every)}")
+    return known
 
 
 def plan(name: str, settings: Mapping[str, Any], protocol: Protocol) -> RunSpec:

@@ -29,7 +29,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 
 from lrbench.errors import UserError, did_you_mean, unknown
 from lrbench.method import registry
-from lrbench.plan.plan import Protocol, capped, check_table, plan
+from lrbench.plan.plan import Protocol, capped, check_table, known_settings, plan
 from lrbench.spec import recipes
 from lrbench.spec.runspec import RunSpec
 
@@ -154,11 +154,7 @@ def specs(
     if not suite.runs:
         raise UserError(f"the suite '{suite.title}' has no runs; add a grid, [[runs]], or include another suite")
     grids = [grid.model_copy(update=dict(overrides.fields)) for grid in suite.runs]
-    known = {name: set(registry.method(name).Config.model_fields) for grid in grids for name in grid.method}
-    every = set().union(*known.values())
-    for setting in overrides.settings:
-        if setting not in every:
-            raise UserError(f"no method of this suite has a setting '{setting}'; {did_you_mean(setting, every)}")
+    known = known_settings((name for grid in grids for name in grid.method), overrides.settings)
     count = overrides.seeds or suite.seeds
     seeds = list(range(count)) if isinstance(count, int) else count
     if not seeds:
