@@ -73,6 +73,7 @@ def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return decorate
 
 
+store_options = options(plugin_option, results_option, baselines_option, data_option)  # of a command that trains
 # of a command that reads results, which need not know the plugins that its stores were made with
 draft_option = option("--plugin", many=True, callback=_add_drafts, expose_value=False, **plugin_words)
 read_options = options(draft_option, results_option, baselines_option)

@@ -10,15 +10,14 @@ import click
 
 from lrbench.cli.options import (
     FOLDER,
-    baselines_option,
     data_option,
     given,
     option,
     options,
     plugin_option,
-    results_option,
     setting_option,
     settings_of,
+    store_options,
     warn,
 )
 from lrbench.errors import UserError
@@ -67,7 +66,6 @@ threads_option = option(
     "goes on after a break keeps the number that it was begun with.",
 )
 machine_options = options(device_option, arithmetic_options, threads_option)
-store_options = options(plugin_option, results_option, baselines_option, data_option)
 
 
 @click.command()

@@ -1,4 +1,4 @@
-"""What a task on Ray tells of its runs is heard once; Ray itself is in tests/test_reproduce.py."""
+"""What a task on Ray tells of its runs is heard once; Ray itself is in test_reproduce.py."""
 
 from __future__ import annotations
 
