@@ -6,8 +6,9 @@ import platform
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import distributions
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import torch
@@ -21,11 +22,14 @@ PACKAGES = ("lrbench", "torch", "torchvision", "timm", "numpy", "pillow", "torch
 
 def environment(device: torch.device) -> dict[str, JsonValue]:
     """What the record keeps of the machine and the code."""
+    versions: dict[str, JsonValue] = dict.fromkeys(PACKAGES)  # None for those that are not installed
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **dict.fromkeys(PACKAGES),  # None for those that are not installed
-        **{one.name.lower(): one.version for one in distributions() if one.name.lower() in PACKAGES},
+        **versions,
         "git": _git_revision(),
         "device": devices.describe(device),
         "threads": torch.get_num_threads(),  # of the CPU
