@@ -8,17 +8,7 @@ from typing import Any
 
 import click
 
-from lrbench.cli.options import (
-    FILE,
-    PATH,
-    data_option,
-    option,
-    options,
-    out_option,
-    read_options,
-    settings_of,
-    warn,
-)
+from lrbench.cli.options import FILE, PATH, data_option, option, options, out_option, read_options, settings_of, warn
 from lrbench.errors import UserError
 
 
@@ -63,9 +53,7 @@ condition_options = options(
 @condition_options
 @option("--json", "as_json", is_flag=True, help="Print an object and nothing else.")
 @read_options
-def compare(
-    first: str, second: str, as_json: bool, results: Path, baselines: tuple[Path, ...], **conditions: Any
-) -> None:
+def compare(first: str, second: str, as_json: bool, **options: Any) -> None:
     """Is A better than B, and is it more than chance? Over the seeds that both have, on the same test images.
 
     A and B name experiments: the id of a run or its beginning (all its seeds are meant), or a method, with settings and
@@ -75,8 +63,8 @@ def compare(
 
     from lrbench import api
 
-    shared = {name: value for name, value in conditions.items() if value is not None}
-    found = api.compare(first, second, results, baselines, warn=warn, **shared)
+    asked = {name: value for name, value in options.items() if value is not None}
+    found = api.compare(first, second, warn=warn, **asked)
     click.echo(json.dumps(found.to_dict(), indent=1) if as_json else str(found), nl=as_json)
 
 
@@ -117,15 +105,7 @@ def predictions(names: tuple[str, ...], tables: tuple[str, ...], out: Path | Non
 @option("--images", type=click.IntRange(1, 16), help="Rows of restored images.  [default: 6]")
 @read_options
 @data_option
-def plot(
-    name: str | None,
-    out: Path | None,
-    settings: tuple[str, ...],
-    results: Path,
-    baselines: tuple[Path, ...],
-    data: Path | None,
-    **options: Any,
-) -> None:
+def plot(name: str | None, out: Path | None, settings: tuple[str, ...], **options: Any) -> None:
     """Draw a figure from the runs in the store: curves (losses and scores by epoch), or an installed one (fig2, fig3).
 
     fig2: top-1 against a setting, with the baselines to beat. fig3: restored test images side by side.
@@ -138,7 +118,7 @@ def plot(
     out = out or Path(f"{name}.png")
     plots.check_suffix(out)
     options = {option: value for option, value in options.items() if value} | {"settings": settings_of(settings)}
-    plots.save(api.plot(name, results, baselines, data, warn=warn, **options), out)
+    plots.save(api.plot(name, warn=warn, **options), out)
     click.echo(str(out))
 
 

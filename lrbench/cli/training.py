@@ -47,7 +47,6 @@ PROTOCOL: dict[str, tuple[type, Any, str]] = {  # of a run, and in place of a su
     "limit-train": (int, None, "Train on a stratified subset."),
     "limit-test": (int, None, "Test on a stratified subset."),
 }
-HEAD = ["run", "state", "about", "needs", "shared as"]  # of `reproduce --dry-run`
 MACHINE = ("executor", "jobs", "address", "gpus", "device", "precision", "capture", "threads")  # of reproduce
 
 COUNT = click.IntRange(min=1)
@@ -181,10 +180,11 @@ def _preview(ordered: Ordered) -> str:
             times.append(seconds)
         needs = " ".join(f"{role} {need.id[:8]}" for role, need in spec.needs.items())
         roles = ", ".join(f"{role} of {count}" for role, count in runs.roles(run).items())
-        lines.append([title(spec), state, about, needs or "-", roles or "-"])
+        line = {"run": title(spec), "state": state, "about": about, "needs": needs or "-", "shared as": roles or "-"}
+        lines.append(line)
     time = f"{'at least' if None in times else 'about'} {words(sum(filter(None, times)))}"
     return (
-        f"{grid(pd.DataFrame(lines, columns=HEAD))}\n{ordered.suite.title}: {len(lines)} runs, "
+        f"{grid(pd.DataFrame(lines))}\n{ordered.suite.title}: {len(lines)} runs, "
         f"{len(lines) - len(times)} there, {len(times)} to train, {time} of training on this device"
     )
 
