@@ -43,7 +43,7 @@ class Contender:
 
     def __init__(self, case: Case, pairs: Pairs) -> None:
         """pairs: the case's images, on the CPU."""
-        self.case, self.device = case, device.pick(case.device)
+        self.case, self.device, self.method = case, device.pick(case.device), case.untrained()
 
     def steps(self) -> Iterator[None]:
         """Work through the case's images once, in whole batches, and yield after every step."""
@@ -69,8 +69,7 @@ class Bare(Contender):
 
     def __init__(self, case: Case, pairs: Pairs) -> None:
         super().__init__(case, pairs)
-        self.method = case.untrained().train()
-        self.optimizers = self.method.optimizers(case.updates)
+        self.optimizers = self.method.train().optimizers(case.updates)
         view, batch = type(self.method).view, pairs.first(case.batch).to(self.device)
         draw = generator(case.spec.seed, "bench")
         self.draw = next(epoch(batch, case.spec.recipe, batch.scale, view == "lr", draw))
@@ -98,7 +97,7 @@ class Loop(Contender):
 
     def __init__(self, case: Case, pairs: Pairs) -> None:
         super().__init__(case, pairs)
-        self.training = Training(case.untrained(), case.spec, pairs.to(self.device), None, 0)
+        self.training = Training(self.method, case.spec, pairs.to(self.device), None, 0)
         self.graphs = capture_group(case, self.device)
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
@@ -116,7 +115,7 @@ class Evaluation(Contender):
 
     def __init__(self, case: Case, pairs: Pairs) -> None:
         super().__init__(case, pairs)
-        self.method, self.images = case.untrained(), pairs.first(case.updates * case.batch).to(self.device)
+        self.images = pairs.first(case.updates * case.batch).to(self.device)
 
     def steps(self) -> Iterator[None]:
         task_of(type(self.method)).measure(self.method, self.images)
@@ -131,12 +130,12 @@ class Forward(Contender):
 
     def __init__(self, case: Case, pairs: Pairs) -> None:
         super().__init__(case, pairs)
-        self.method = case.untrained().eval()
         images = pairs.first(case.updates * case.batch).to(self.device).view(type(self.method).view)
         self.batches = [to_float(batch) for batch in images.split(EVAL_BATCH)]
 
     @torch.no_grad()
     def steps(self) -> Iterator[None]:
+        self.method.eval()
         for batch in self.batches:
             with self.method.context.autocast():
                 self.method(batch)
@@ -208,7 +207,8 @@ class Reference(Contender):
     def __init__(self, case: Case, pairs: Pairs) -> None:
         super().__init__(case, pairs)
         recipe = case.spec.recipe
-        self.method = _as_public(case.untrained())
+        for one in (self.method, *self.method.needs.values()):
+            one.to(memory_format=torch.contiguous_format)  # PyTorch's default
         self.optimizer = torch.optim.SGD(
             [weight for weight in self.method.parameters() if weight.requires_grad],
             lr=recipe.lr,
@@ -250,10 +250,3 @@ class Reference(Contender):
         loss.backward()
         self.optimizer.step()
         return loss
-
-
-def _as_public(method: Method) -> Method:
-    """The method, and what it needs, in PyTorch's default memory layout."""
-    for need in method.needs.values():
-        _as_public(need)
-    return method.to(memory_format=torch.contiguous_format)
