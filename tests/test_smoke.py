@@ -130,7 +130,7 @@ def test_table_1_shows_what_is_the_papers_under_its_protocol(benchmark):
         epochs = f"{record.spec.recipe.epochs} epoch{'s' * (record.spec.recipe.epochs != 1)}"
         start, end = (
             f"recipe quick, {epochs}, ",
-            ", 500 training and 200 test images, pil-bicubic, final epoch",
+            ", 500 training and 200 test images, pil-bicubic, final epoch, width 0.25",
         )
         [conditions] = {under for _, under in shown}
         assert conditions.startswith(start) and conditions.endswith(end)
