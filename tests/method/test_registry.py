@@ -20,8 +20,7 @@ from lrbench.execute import session
 from lrbench.execute.progress import Progress
 from lrbench.execute.session import Request
 from lrbench.method import registry
-from lrbench.plan import plan
-from lrbench.plan.plan import Protocol
+from lrbench.plan.plan import Protocol, plan
 from lrbench.spec.record import Record
 
 METHOD = """
