@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -37,13 +38,9 @@ def demo(
     threads = devices.choose_threads(threads)
     records: list[Record] = []
     for row in source.rows:
-        records += run(
-            Request(
-                row.method, dataset, out / "runs", scale, row.backbone, 0.25, seeds=(0, 1, 2),
-                recipe="quick", settings=row.settings, device=device, threads=threads,
-            ),
-            progress,
-        )  # fmt: skip
+        how: dict[str, Any] = {"backbone": row.backbone, "settings": row.settings, "device": device, "threads": threads}
+        quick = Request(row.method, dataset, out / "runs", (0, 1, 2), scale=scale, width=0.25, recipe="quick", **how)
+        records += run(quick, progress)
     picture = out / "pairs.png"
     plots.save(_pairs(Store(out / "runs"), [record for record in records if record.spec.scale]), picture)
     (filled,) = fill(source, frame(records))

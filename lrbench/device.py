@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import torch
 
 from lrbench.errors import UserError
@@ -21,7 +22,6 @@ STAT, GROUPS, GROUP = Path("/proc/stat"), Path("/sys/fs/cgroup"), Path("/proc/se
 MOST = torch.get_num_threads()  # PyTorch's choice for this machine, or what OMP_NUM_THREADS says
 
 Precision = Literal["fp32", "bf16"]
-Times = dict[int, tuple[int, int]]  # core -> see _idle
 _in_use = MOST
 
 
@@ -54,12 +54,9 @@ def precision(name: str, device: torch.device) -> Precision:
         return "bf16" if name == "bf16" else "fp32"
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    return "bf16" if torch.backends.mkldnn.is_available() and _cpu_has_bf16() else "fp32"
-
-
-def _cpu_has_bf16() -> bool:
-    """AVX-512 with bf16 arithmetic; AVX-512 without it only converts, and is slower than fp32."""
-    return bool(getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)())
+    # AVX-512 with bf16 arithmetic; AVX-512 without it only converts, and is slower than fp32
+    supported = getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)
+    return "bf16" if torch.backends.mkldnn.is_available() and supported() else "fp32"
 
 
 def memory(device: torch.device) -> int:
@@ -76,26 +73,20 @@ def describe(device: torch.device) -> str:
     return f"cpu, {torch.get_num_threads()} thread(s), {torch.backends.cpu.get_cpu_capability()}"
 
 
-def check_threads(asked: str | int) -> None:
-    """Raise UserError, naming the nearest valid number, for what is neither `auto` nor a number of threads."""
+def choose_threads(asked: str | int) -> int:
+    """How many threads to train with: the number that was asked for, or of `auto` the cores that are free now.
+
+    Raises UserError, naming the nearest valid number, for what is neither.
+    """
     if asked == AUTO:
-        return
-    try:
-        number = int(asked)
-    except ValueError as error:
-        raise UserError(f"--threads {asked} is no number of threads; say one, or auto") from error
-    if number < 1:
+        return 1 if MOST == 1 else min(MOST, free_cores())
+    if not str(asked).removeprefix("-").isdecimal():
+        raise UserError(f"--threads {asked} is no number of threads; say one, or auto")
+    if (number := int(asked)) < 1:
         raise UserError(f"--threads {number} trains nothing; the fewest threads are 1")
     if number > (most := cores()):
         raise UserError(f"--threads {number}: this machine has {most} cores; the most threads are {most}")
-
-
-def choose_threads(asked: str | int) -> int:
-    """How many threads to train with: the number that was asked for, or of `auto` the cores that are free now."""
-    check_threads(asked)
-    if asked != AUTO:
-        return int(asked)
-    return 1 if MOST == 1 else min(MOST, free_cores())
+    return number
 
 
 def use_threads(number: int) -> None:
@@ -117,11 +108,13 @@ def cores() -> int:
 
 def free_cores() -> int:
     """Cores that this process may use and nobody else does, at least one."""
-    limits = _limits()
-    idle, spent = _idle(), [_spent(folder) for _, folder in limits]
+    limits, before = _limits(), _busy()
+    spent = [_spent(folder) for _, folder in limits]
     time.sleep(WINDOW)
+    passed = _busy() - before  # ticks of every core: with work, and in all
+    busy = (passed[:, 0] / passed[:, 1]).sum() if len(passed) and passed[:, 1].all() else os.getloadavg()[0]
     left = [limit - (_spent(folder) - was) / WINDOW for (limit, folder), was in zip(limits, spent, strict=True)]
-    return max(1, int(min([_unused(idle, _idle()), *left]) + SPARE))
+    return max(1, int(min([len(_affinity()) - busy, *left]) + SPARE))
 
 
 def _affinity() -> set[int]:
@@ -129,57 +122,47 @@ def _affinity() -> set[int]:
     return affinity(0) if affinity else set(range(os.cpu_count() or 1))
 
 
-def _idle() -> Times:
-    """Core -> its time without work, and all of it, in ticks since the machine was started; empty where unknown."""
-    if not STAT.exists():
-        return {}
-    found, mine = {}, _affinity()
-    for line in STAT.read_text().splitlines():
+def _busy() -> np.ndarray:
+    """A row per core of ours: ticks with work since the machine was started, and all; empty where unknown."""
+    rows, mine = [], {f"cpu{core}" for core in _affinity()}
+    for line in _read(STAT).splitlines():
         name, *ticks = line.split()
-        if name.startswith("cpu") and name[3:].isdigit() and int(name[3:]) in mine:
-            values = [int(one) for one in ticks[:8]]  # user, nice, system, idle, iowait, irq, softirq, steal
-            found[int(name[3:])] = (sum(values[3:5]), sum(values))
-    return found
-
-
-def _unused(before: Times, after: Times) -> float:
-    """Cores that had nothing to do between two times; by the load of the last minute where these are not known."""
-    passed = {core: (idle - before[core][0], all_ - before[core][1]) for core, (idle, all_) in after.items()}
-    if not passed or any(all_ <= 0 for _, all_ in passed.values()):
-        return len(_affinity()) - os.getloadavg()[0]
-    return sum(idle / all_ for idle, all_ in passed.values())
+        if name in mine:
+            user, nice, system, idle, iowait, *others = map(int, ticks[:8])
+            work = user + nice + system + sum(others)
+            rows.append((work, work + idle + iowait))
+    return np.array(rows).reshape(-1, 2)
 
 
 def _limits() -> list[tuple[float, Path]]:
     """Each limit on this process's time, in cores, and the folder of its control group, whichever the version."""
-    folders: list[Path] = []
-    for line in GROUP.read_text().splitlines() if GROUP.exists() else ():
+    folders: dict[Path, float | None] = {}
+    for line in _read(GROUP).splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers or "cpu" in controllers.split(","):
-            below = Path(path.lstrip("/"))
-            root = GROUPS / "cpu" if controllers else GROUPS
-            folders += [root / one for one in (below, *below.parents)]
-    found = {folder: _limit(folder) for folder in folders}
-    return [(limit, folder) for folder, limit in found.items() if limit is not None]
+            below, root = Path(path.lstrip("/")), GROUPS / "cpu" if controllers else GROUPS
+            folders |= {root / one: _limit(root / one) for one in (below, *below.parents)}
+    return [(limit, folder) for folder, limit in folders.items() if limit is not None]
 
 
 def _limit(folder: Path) -> float | None:
     """Cores that a control group may use; None for no limit."""
-    try:
-        if (both := folder / "cpu.max").exists():
-            quota, period = both.read_text().split()
-        else:
-            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-        return int(quota) / int(period) if quota != "max" and int(quota) > 0 else None
-    except (OSError, ValueError):  # there is none, or it is not for us to read
-        return None
+    files = ("cpu.max", "cpu.cfs_quota_us", "cpu.cfs_period_us")  # of version 2, and of version 1
+    quota, period = " ".join(_read(folder / name) for name in files).split() or ("max", "")
+    return int(quota) / int(period) if quota.isdecimal() and int(quota) > 0 else None
 
 
 def _spent(folder: Path) -> float:
     """Seconds of CPU time that a control group has used so far; 0 where that is not known."""
+    if nanoseconds := _read(folder / "cpuacct.usage"):  # of version 1
+        return int(nanoseconds) / 1e9
+    words = _read(folder / "cpu.stat").split()
+    return int(words[1]) / 1e6 if words[:1] == ["usage_usec"] else 0.0
+
+
+def _read(path: Path) -> str:
+    """A file's text; none where there is no such file, or it is not for us to read."""
     try:
-        if (stat := folder / "cpu.stat").exists() and (text := stat.read_text()).startswith("usage_usec"):
-            return int(text.split()[1]) / 1e6
-        return int((folder / "cpuacct.usage").read_text()) / 1e9
-    except (OSError, ValueError):
-        return 0.0
+        return path.read_text()
+    except OSError:
+        return ""

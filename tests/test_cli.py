@@ -20,8 +20,9 @@ from helpers.cli import COMMAND, caller, process
 from helpers.extras import needs_basicsr
 
 from lrbench import demo
+from lrbench.cli import training
 from lrbench.data import datasets
-from lrbench.execute import reproduce, session
+from lrbench.execute import session
 from lrbench.method import registry
 from lrbench.spec.recipes import recipe
 from lrbench.spec.runspec import RunSpec
@@ -105,7 +106,7 @@ def test_run_prints_a_table_for_people(trained, lrbench):
     status, out, err = lrbench(*DFD)
     [record] = json.loads(trained.stdout)
     assert (status, err) == (0, "") and record["id"] in out and f"{record['metrics']['top1']:.2f}" in out
-    assert out.startswith("digits, resnet18 x0.125, recipe quick, 2 epochs, batches of 128, 300 training and 100 test")
+    assert "Protocol: digits, resnet18 x0.125, recipe quick, 2 epochs, batches of 128, 300 training and 100 test" in out
 
 
 def test_a_method_reuses_the_teacher_that_is_there(trained, lrbench):
@@ -120,7 +121,7 @@ def test_a_method_reuses_the_teacher_that_is_there(trained, lrbench):
 def options(lrbench, *args):
     """What a run with these options would be asked for, with its answer's stderr; nothing is trained."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(session.Runner, "run", lambda runner, spec, weights=False: spec)
+        patch.setattr(session.Runner, "run", lambda runner, spec: spec)
         status, out, err = lrbench("run", "--method=lr-baseline", "--scale=2", "--device=cpu", "--json", *args)
     assert status == 0, err
     return [RunSpec.model_validate(spec) for spec in json.loads(out)], err
@@ -171,14 +172,14 @@ def test_a_preset_for_a_suite(lrbench, cifar, tmp_path):
         'title = "Mine"\n[[runs]]\nmethod = "lr-baseline"\ndataset = "cifar10"\nbackbone = ["vgg16", "alexnet"]\n'
         "epochs = 7\n"
     )
-    listed, shown = [], reproduce.preview
+    listed, shown = [], training._preview
 
     def preview(ordered):
         listed.append(list(ordered.graph.specs.values()))
         return shown(ordered)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reproduce, "preview", preview)
+        patch.setattr(training, "_preview", preview)
         for words in ([], ["--preset=mini"], ["--preset=mini", "--seeds=1", "--epochs=3", "--width=0.5"]):
             status, _, err = lrbench("reproduce", "mine.toml", "--dry-run", *words)
             assert status == 0, err
@@ -317,7 +318,7 @@ def test_new_writes_a_package(lrbench, tmp_path):
     assert (tmp_path / "lrbench-my-method" / "pyproject.toml").is_file()
 
 
-@pytest.mark.parametrize("args", [(), ("data",), ("plot",), ("--help",), ("run", "--help")], ids=" ".join)
+@pytest.mark.parametrize("args", [(), ("data",), ("--help",), ("run", "--help")], ids=" ".join)
 def test_help_is_an_answer_and_no_mistake(args, lrbench):
     status, out, err = lrbench(*args)
     assert (status, err) == (0, "") and out.startswith("Usage: lrbench") and "--help" in out
@@ -345,6 +346,7 @@ print("loaded:", *sorted(heavy & set(sys.modules)))
 # --- the user's mistakes --------------------------------------------------------------------------------
 
 MISTAKES = {
+    "plot": "say which figure: curves, fig2, fig3",
     "run --method dfdd": "did you mean 'dfd'?",
     "run --method basicsr --set arch=EDRS": "did you mean 'EDSR'?",
     "run --dataset digitz": "did you mean 'digits'?",

@@ -86,7 +86,10 @@ def train(folder: Path, specs: list[RunSpec], capture: bool, notes: list[str]) -
             raise end
         records[spec.id] = end
 
-    Runner(Store(folder), Path(), CUDA, lambda _: Telling(), capture).run_group(specs, ended)
+    runner = Runner(Store(folder), Path(), CUDA, lambda _: Telling(), capture)
+    for need in [need for run in specs for need in run.needs.values()]:
+        runner.run(need)
+    runner.run_group(specs, ended)
     return [records[spec.id] for spec in specs]
 
 
@@ -122,6 +125,7 @@ def test_captured_students_side_by_side_end_as_alone(tmp_path, deterministic):
         alone = [train(tmp_path / "alone", [run], True, notes)[0] for run in students]
         ended: dict[str, Record | Exception] = {}
         runner = Runner(Store(tmp_path / "together"), Path(), CUDA, lambda _: Progress())
+        runner.run(students[0].needs["teacher"])
         runner.run_group(runs, lambda run, end: ended.update({run.id: end}))
     assert isinstance(ended[runs[0].id], RunError)
     for record in alone:

@@ -70,7 +70,7 @@ def dfd(root, results, dataset, scale, **options):
     trained = Trained()
     alexnet = {"backbone": "alexnet", "width": 0.25, "recipe": "quick", "epochs": 2}
     small = {"limit_train": 500, "limit_test": 200, "device": "cpu", "precision": "fp32"}
-    request = Request("dfd", dataset, results, scale, data=root, **(alexnet | small | options))
+    request = Request("dfd", dataset, results, scale=scale, data=root, **(alexnet | small | options))
     [record] = run(request, trained)
     return record, trained.runs
 
@@ -130,7 +130,7 @@ def test_table_1_shows_what_is_the_papers_under_its_protocol(benchmark):
         epochs = f"{record.spec.recipe.epochs} epoch{'s' * (record.spec.recipe.epochs != 1)}"
         start, end = (
             f"recipe quick, {epochs}, ",
-            ", 500 training and 200 test images, pil-bicubic, final epoch",
+            ", 500 training and 200 test images, pil-bicubic, final epoch, width 0.25",
         )
         [conditions] = {under for _, under in shown}
         assert conditions.startswith(start) and conditions.endswith(end)

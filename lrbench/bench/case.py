@@ -15,10 +15,10 @@ from lrbench.data import datasets
 from lrbench.data.dataset import DatasetInfo
 from lrbench.data.pairs import Pairs
 from lrbench.data.prepare import prepare
-from lrbench.errors import UserError, did_you_mean
+from lrbench.errors import UserError
 from lrbench.method import registry
 from lrbench.method.base import Method
-from lrbench.plan.plan import Protocol, plan
+from lrbench.plan.plan import Protocol, known_settings, plan
 from lrbench.spec.runspec import RunSpec
 from lrbench.train import build
 
@@ -98,50 +98,31 @@ def cases(
     chosen = devices.pick(device)
     images, settings = images or max(IMAGES[chosen.type], 2 * batch), settings or {}
     root = None if dataset is None else datasets.data_root(data)
-    info = noise(images) if dataset is None or root is None else datasets.info(dataset, root)
+    if dataset and root:
+        info = datasets.info(dataset, root)
+    else:
+        counts, names = {"train": images, "test": images}, tuple(map(str, range(CLASSES)))
+        info = DatasetInfo("noise", names, SIDE, counts, {"train": "", "test": ""}, "chance")
     if images > (most := info.counts["train"]):
-        raise UserError(
-            f"--images {images}: {info.name} has {most} training images; the nearest valid number is {most}"
-        )
-    if threads is not None:
-        devices.check_threads(threads)
+        known = f"{info.name} has {most} training images"
+        raise UserError(f"--images {images}: {known}; the nearest valid number is {most}")
+    threads = devices.choose_threads(threads) if threads else torch.get_num_threads()
+    workers = min(WORKERS, devices.cores()) if workers is None else workers
     if batch > images:
         raise UserError(f"--batch {batch} of --images {images}: the largest valid batch is {images}")
-    wanted = {name: dict(settings) for name in methods} or defaults(settings)
-    known = {name: registry.method(name).Config.model_fields for name in wanted}
-    for setting in settings:
-        if not any(setting in fields for fields in known.values()):
-            names = {name for fields in known.values() for name in fields}
-            raise UserError(f"none of these methods has a setting '{setting}'; {did_you_mean(setting, sorted(names))}")
-    found = []
+    wanted = dict.fromkeys(methods, settings) or _defaults(settings)
+    own = known_settings(wanted, settings)
+    found, limit, arithmetic = [], images if root else None, devices.precision(precision, chosen)
     for method, backbone, width in itertools.product(wanted, backbones, widths):
         protocol = Protocol(
-            data=info,
-            scale=scale,
-            precision=devices.precision(precision, chosen),
-            backbone=backbone,
-            width=width,
-            batch_size=batch,
-            limit_train=images if root else None,
+            info, arithmetic, scale=scale, backbone=backbone, width=width, batch_size=batch, limit_train=limit
         )
-        own = {name: value for name, value in wanted[method].items() if name in known[method]}
-        found.append(
-            Case(
-                spec=plan(method, own, protocol),
-                info=info,
-                images=images,
-                root=root,
-                device=chosen.type,
-                threads=threads or torch.get_num_threads(),
-                workers=min(WORKERS, devices.cores()) if workers is None else workers,
-                plugins=plugins,
-                capture=capture,
-            )
-        )
+        spec = plan(method, {name: wanted[method][name] for name in own[method] & set(wanted[method])}, protocol)
+        found.append(Case(spec, info, images, root, chosen.type, threads, workers, plugins, capture))
     return found
 
 
-def defaults(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _defaults(settings: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     """The methods that are timed where none is named, with their settings, from the entry points."""
     named: dict[str, dict[str, Any]] = {}
     for name in registry.installed(GROUP):
@@ -149,9 +130,3 @@ def defaults(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     if not named:
         raise UserError("there is no method to time; name one with --method")
     return {name: {**own, **settings} for name, own in named.items()}
-
-
-def noise(images: int) -> DatasetInfo:
-    """A dataset of so many training images of noise."""
-    counts = {"train": images, "test": images}
-    return DatasetInfo("noise", tuple(map(str, range(CLASSES))), SIDE, counts, {"train": "", "test": ""}, "chance")

@@ -1,56 +1,64 @@
-"""Timing a case: contenders in turn in one process, and each alone in a process of its own."""
+"""Timing cases, contenders in turn in one process and each alone in its own, and what `lrbench bench` prints of it."""
 
 from __future__ import annotations
 
 import gc
+import json
 import multiprocessing
-from collections.abc import Callable, Sequence
+import os
+import platform
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
-import numpy as np
+import pandas as pd
 import torch
 
-from lrbench.bench import reference
+from lrbench import device as devices
 from lrbench.bench.case import Case
-from lrbench.bench.contenders import Bare, Contender, Evaluation, Forward, Loop, synchronise
-from lrbench.bench.reference import Reference
+from lrbench.bench.contenders import Bare, Contender, Evaluation, Forward, Loop, Reference, covers, synchronise
 from lrbench.execute import provenance
 from lrbench.method import registry
+from lrbench.report.formats import DASH, grid
 from lrbench.spec.runspec import RunSpec
 
+ALL = (Bare, Loop, Reference, Evaluation, Forward)  # in the order of each round
 WARM = 5  # steps, at least, before the first timed slice: a captured step is captured by then
-CLEAR, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
-
-
-@dataclass(frozen=True)
-class Spread:
-    """The median of some measurements, and their quartiles."""
-
-    median: float
-    low: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> Spread:
-        low, median, high = np.quantile(values, (0.25, 0.5, 0.75)).tolist()
-        return cls(median, low, high)
+CLEAR = Path("/proc/self/clear_refs")
+TRAINING = ("bare", "lrbench", "reference")
+MACHINE = ("gpu", "cpu", "cores", "threads", "load_average", "torch", "lrbench", "git", "finished")
+SPREADS = {  # of the table: column of a row -> heading, and how its numbers are written
+    "bare_images_per_second": ("bare", ",.0f"),
+    "lrbench_images_per_second": ("lrbench", ",.0f"),
+    "reference_images_per_second": ("reference", ",.0f"),
+    "lrbench_to_bare": ("lrbench / bare", ".3f"),
+    "lrbench_to_reference": ("lrbench / reference", ".2f"),
+    "evaluation_images_per_second": ("evaluation", ",.0f"),
+    "evaluation_seconds_to_forward": ("evaluation / forward, time", ".2f"),
+}
+ALONE = {"first_step_seconds": ("first step, s", ".2f"), "peak_memory_mib": ("peak memory, MiB", ",")}
+NOTES = (
+    "images/s and ratios: median (quartiles) over the rounds; a ratio is taken within a round",
+    "evaluation / forward: time of a test over that of the bare forward passes in it",
+    "first step and peak memory: bare · lrbench · reference, each in a process of its own; workers are left out",
+)
+BUSY = 0.3  # of the cores used by others, from where on timings are not to be trusted
 
 
 @dataclass(frozen=True)
 class Alone:
-    """What a contender needed in a process of its own.
+    """What a contender needed in a process of its own, over one slice.
 
-    peak_memory_mib leaves out a loader's workers. On a GPU it is the device's, as torch allocated it. On the CPU it is
-    the most that the process held after its images were there, Python and torch included, about 400 MiB; where the
-    system cannot forget an earlier peak (only Linux can), that of its whole life.
+    The peak leaves out a loader's workers. On a GPU it is the device's. On the CPU it is the most that the process held
+    after its images were there, Python and torch included, about 400 MiB; not on Linux, that of its whole life.
     """
 
     first_step_seconds: float  # from prepared images to the end of the first step: networks built, loader started
-    peak_memory_mib: int  # over one slice
+    peak_memory_mib: int
 
 
 @dataclass(frozen=True)
@@ -62,22 +70,19 @@ class Result:
     seconds: dict[str, list[float]]
     alone: dict[str, Alone]
 
-    def speed(self, contender: str) -> Spread | None:
-        """Images a second; None where it did not run."""
-        seconds = self.seconds.get(contender)
-        return Spread.of([self.images / one for one in seconds]) if seconds else None
-
-    def ratio(self, other: str, one: str = Loop.name) -> Spread | None:
-        """The speed of one, lrbench's loop, as a multiple of another's, round by round; None where one did not run."""
-        if other not in self.seconds or one not in self.seconds:
-            return None
-        return Spread.of([b / a for a, b in zip(self.seconds[one], self.seconds[other], strict=True)])
+    def rounds(self) -> pd.DataFrame:
+        """One row per round: images a second, and ratios of speeds within it. NaN for what did not run."""
+        seconds = pd.DataFrame(self.seconds).reindex(columns=[one.name for one in ALL])
+        found = self.images / seconds.add_suffix("_images_per_second")
+        for other in ("bare", "reference"):
+            found[f"lrbench_to_{other}"] = seconds[other] / seconds["lrbench"]
+        return found.assign(evaluation_seconds_to_forward=seconds["evaluation"] / seconds["forward"])
 
 
 def contenders(spec: RunSpec) -> list[type[Contender]]:
     """Who takes part, in the order of each round."""
-    covered = [Reference] if reference.covers(registry.method(spec.method)) else []
-    return [Bare, Loop, *covered, Evaluation, Forward]
+    covered = covers(registry.method(spec.method))
+    return [one for one in ALL if one is not Reference or covered]
 
 
 def time(case: Case, rounds: int, note: Callable[[str], None]) -> Result:
@@ -98,18 +103,11 @@ def time(case: Case, rounds: int, note: Callable[[str], None]) -> Result:
 
 def interleaved(running: Sequence[Contender], rounds: int) -> dict[str, list[float]]:
     """Contender -> seconds of each of its slices: A B A B, so that what disturbs one disturbs all."""
-    seconds: dict[str, list[float]] = {one.name: [] for one in running}
-    try:
-        for one in running:
-            for _ in range(-(-WARM // one.case.updates)):
-                one.slice()  # to warm up
-        for _ in range(rounds):
-            for one in running:
-                seconds[one.name].append(one.slice())
-    finally:
-        for one in running:
-            one.close()
-    return seconds
+    for one in running:
+        for _ in range(-(-WARM // one.case.updates)):
+            one.slice()  # to warm up
+    slices = [{one.name: one.slice() for one in running} for _ in range(rounds)]
+    return {one.name: [of[one.name] for of in slices] for one in running}
 
 
 def alone(contender: type[Contender], case: Case) -> Alone:
@@ -121,19 +119,15 @@ def alone(contender: type[Contender], case: Case) -> Alone:
 def _measure(contender: type[Contender], case: Case) -> Alone:
     device, pairs = case.enter(), case.pairs()
     forget_peak(device)
-    started, first = perf_counter(), 0.0
+    started, ends = perf_counter(), list[float]()
 
     def after() -> None:
-        nonlocal first
-        if not first:
+        if not ends:
             synchronise(device)
-            first = perf_counter() - started
+            ends.append(perf_counter())
 
-    one = contender(case, pairs)
-    one.slice(after)
-    peak = peak_memory_mib(device)
-    one.close()
-    return Alone(first, peak)
+    contender(case, pairs).slice(after)
+    return Alone(ends[0] - started, provenance.peak_memory_mib(device))
 
 
 def forget_peak(device: torch.device) -> None:
@@ -145,9 +139,96 @@ def forget_peak(device: torch.device) -> None:
         CLEAR.write_text("5")  # proc(5): resets the peak resident set size
 
 
-def peak_memory_mib(device: torch.device) -> int:
-    """Most memory held since `forget_peak`, in MiB: the device's, or this process's on the CPU."""
-    if device.type != "cuda" and STATUS.exists():
-        fields = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
-        return int(fields["VmHWM"].split()[0]) // 2**10
-    return provenance.peak_memory_mib(device)
+def machine(name: str, threads: int) -> dict[str, Any]:
+    """CPU, cores, threads, the GPU where `name` is cuda, versions, git revision, load average of the last minute."""
+    on = torch.device(name)
+    return {
+        "cpu": cpu_model(),
+        "cores": devices.cores(),
+        "gpu": torch.cuda.get_device_name(on) if on.type == "cuda" else None,
+        "load_average": round(os.getloadavg()[0], 2),
+        **provenance.environment(on),
+        "threads": threads,
+    }
+
+
+def cpu_model(listing: Path = Path("/proc/cpuinfo")) -> str:
+    """The processor's name, as Linux tells it, else as Python does."""
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model")))
+    return next(names, platform.processor() or platform.machine())
+
+
+def words(machine: Mapping[str, Any]) -> str:
+    """The machine in a line."""
+    gpu = f"{machine['gpu']}; " if machine["gpu"] else ""
+    return (
+        f"{gpu}{machine['cpu']}, {machine['cores']} cores, {machine['threads']} threads; "
+        f"torch {machine['torch']}; load {machine['load_average']:.1f} at the start"
+    )
+
+
+def warning(machine: Mapping[str, Any]) -> str | None:
+    """A line where other processes load the cores, else None."""
+    load, count = machine["load_average"], machine["cores"]
+    if load < BUSY * count:
+        return None
+    return f"other processes load this machine ({load:.1f} on {count} cores): trust the ratios, not the images/s"
+
+
+def row(result: Result) -> dict[str, Any]:
+    """A result, flat: names are the same for every result, what was not measured is None.
+
+    A name is a median over the rounds; with _low and _high it is a quartile.
+    """
+    spec, rounds = result.case.spec, result.rounds()
+    quartiles = rounds.quantile((0.5, 0.25, 0.75)).set_axis(["", "_low", "_high"]).T.stack()
+    flat = {f"{name}{part}": None if pd.isna(value) else value for (name, part), value in quartiles.items()}
+    for name in TRAINING:
+        alone = result.alone.get(name)
+        flat |= {f"{name}_{one}": getattr(alone, one, None) for one in ALONE}
+    return {
+        "method": spec.method,
+        "backbone": spec.backbone,
+        "width": spec.width,
+        "dataset": spec.dataset,
+        "scale": spec.scale,
+        "batch": spec.recipe.batch_size,
+        "precision": spec.precision,
+        "images": result.images,
+        "rounds": len(rounds),
+        **flat,
+    }
+
+
+def markdown(results: Sequence[Result], machine: Mapping[str, Any]) -> str:
+    """Results as a table: images a second and ratios, medians with their quartiles."""
+    first, lines = results[0], []
+    for result in results:
+        flat = row(result)
+        line = {"case": str(result.case)}
+        for name, (head, form) in SPREADS.items():
+            median, low, high = (flat[name + part] for part in ("", "_low", "_high"))
+            line[head] = DASH if median is None else f"{median:{form}} ({low:{form}}–{high:{form}})"
+        for one, (head, form) in ALONE.items():
+            values = [flat[f"{name}_{one}"] for name in TRAINING]
+            line[head] = " · ".join(DASH if value is None else f"{value:{form}}" for value in values)
+        lines.append(line)
+    protocol = (
+        f"{words(machine)}; x{first.case.spec.scale}, batch {first.case.spec.recipe.batch_size}, "
+        f"{first.case.spec.precision} (the reference fp32), {len(first.rounds())} rounds of {first.images} images"
+    )
+    notes = "".join(f"- {one}\n" for one in (*NOTES, warning(machine)) if one)
+    return f"## lrbench bench: images/s\n\nProtocol: {protocol}.\n\n{grid(pd.DataFrame(lines))}\n{notes}"
+
+
+def as_csv(results: Sequence[Result], machine: Mapping[str, Any]) -> str:
+    """One line per result, with the machine."""
+    rows = [row(result) | {name: machine[name] for name in MACHINE} for result in results]
+    return pd.DataFrame(rows).to_csv(index=False)
+
+
+def as_json(results: Sequence[Result], machine: Mapping[str, Any]) -> str:
+    """The machine, and every result with the seconds of each of its slices."""
+    cases = [row(result) | {"seconds": result.seconds} for result in results]
+    return json.dumps({"machine": dict(machine), "cases": cases}, indent=1) + "\n"

@@ -9,17 +9,15 @@ import click
 
 from lrbench.cli import catalogue, results, training
 from lrbench.cli.options import Group, warn
-from lrbench.errors import OUT_OF_MEMORY, RunError, UserError, out_of_memory
+from lrbench.errors import OUT_OF_MEMORY, Error, UserError, out_of_memory
 
 
 def main() -> None:
     """Entry point: every error is one line; status 2 for the user's mistakes, 1 for the machine's."""
     try:
         status = cli(prog_name="lrbench", standalone_mode=False)
-    except UserError as error:
-        status = _fail(str(error), 2)
-    except RunError as error:
-        status = _fail(str(error), 1)
+    except Error as error:
+        status = _fail(str(error), 2 if isinstance(error, UserError) else 1)
     except click.UsageError as error:
         status = _fail(f"{error.format_message()} See 'lrbench --help'.", 2)
     except click.exceptions.Exit as exit:

@@ -6,17 +6,15 @@ from pathlib import Path
 
 import click
 
-from lrbench.cli.options import Group, data_option, plugin_option
+from lrbench.cli.options import FOLDER, Group, data_option, plugin_option
 
 
 @click.command()
 @plugin_option
 def methods(plugins: tuple[str, ...]) -> None:
     """List the methods, where they come from, and their settings."""
-    from lrbench.method import registry
     from lrbench.report.listing import methods
 
-    registry.add_drafts(plugins)
     click.echo(methods(), nl=False)
 
 
@@ -40,7 +38,7 @@ def backbones() -> None:
 
 @click.command()
 @click.argument("name")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=Path("."), help="Where to put it.")
+@click.option("--out", type=FOLDER, default=Path("."), help="Where to put it.")
 def new(name: str, out: Path) -> None:
     """Write a plugin package with a method of your own, which installs and runs as it is."""
     from lrbench.method.scaffold import create

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import click
 from lrbench.errors import UserError, did_you_mean
 
 RESULTS = Path("results/runs")  # below the current folder, unless --results or $LRBENCH_RESULTS says otherwise
+PATH = click.Path(path_type=Path)
+FILE, FOLDER = click.Path(path_type=Path, dir_okay=False), click.Path(path_type=Path, file_okay=False)
 
 
 class Group(click.Group):
@@ -28,30 +31,52 @@ class Group(click.Group):
         return super().resolve_command(ctx, args)
 
 
-results_option = click.option(
-    "--results",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="LRBENCH_RESULTS",
-    default=RESULTS,
-    help=f"Folder of the runs.  [default: $LRBENCH_RESULTS or {RESULTS}]",
-)
-baselines_option = click.option(
+def option(*names: str, default: Any = None, many: bool = False, **words: Any) -> Callable[[Any], Any]:
+    """click's, whose default is shown where there is one. many: it may be given several times."""
+    shown = {} if default is None else {"default": default, "show_default": True}
+    return click.option(*names, multiple=many, **shown, **words)
+
+
+def _add_drafts(ctx: click.Context, option: click.Parameter, plugins: tuple[str, ...]) -> tuple[str, ...]:
+    if plugins:
+        from lrbench.method import registry
+
+        registry.add_drafts(plugins)
+    return plugins
+
+
+RESULTS_HELP = f"Folder of the runs.  [default: $LRBENCH_RESULTS or {RESULTS}]"
+DATA_HELP = "Folder of the datasets.  [default: $LRBENCH_DATA or the user's cache]"
+results_option = click.option("--results", type=FOLDER, envvar="LRBENCH_RESULTS", default=RESULTS, help=RESULTS_HELP)
+data_option = option("--data", type=FOLDER, envvar="LRBENCH_DATA", help=DATA_HELP)
+baselines_option = option(
     "--baselines",
-    type=click.Path(path_type=Path, file_okay=False),
-    multiple=True,
+    type=FOLDER,
+    many=True,
     help="Runs that are read beside your own and never written, such as those of the baselines; repeat for more; "
     "'none' for none.  [default: $LRBENCH_BASELINES or, in a checkout of lrbench, its results/records]",
 )
-data_option = click.option(
-    "--data",
-    type=click.Path(path_type=Path, file_okay=False),
-    envvar="LRBENCH_DATA",
-    default=None,
-    help="Folder of the datasets.  [default: $LRBENCH_DATA or the user's cache]",
-)
-plugin_option = click.option(
-    "--plugin", "plugins", multiple=True, metavar="FILE.py:Class", help="A draft of a method, not installed."
-)
+plugin_words: dict[str, Any] = {"metavar": "FILE.py:Class", "help": "A draft of a method, not installed."}
+plugin_option = option("--plugin", "plugins", many=True, callback=_add_drafts, **plugin_words)
+setting_option = option("--set", "settings", many=True, metavar="NAME=VALUE", help="A setting of the method: lam=2.")
+out_option = click.option("--out", type=FILE, help="Write to a file instead.")
+
+
+def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Several decorators as one; the first is the outermost, and so first in the help."""
+
+    def decorate(command: Any) -> Any:
+        for one in reversed(decorators):
+            command = one(command)
+        return command
+
+    return decorate
+
+
+store_options = options(plugin_option, results_option, baselines_option, data_option)  # of a command that trains
+# of a command that reads results, which need not know the plugins that its stores were made with
+draft_option = option("--plugin", many=True, callback=_add_drafts, expose_value=False, **plugin_words)
+read_options = options(draft_option, results_option, baselines_option)
 
 
 def settings_of(pairs: tuple[str, ...]) -> dict[str, Any]:
@@ -72,14 +97,6 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
     """Those options of the command at hand that the user has given."""
     source, default = click.get_current_context().get_parameter_source, click.core.ParameterSource.DEFAULT
     return {name: value for name, value in options.items() if source(name) is not default}
-
-
-def out_file(path: Path, content: str) -> None:
-    """Write a file whole, and its folder where it is not there. Raises OSError."""
-    from lrbench.store.files import write_atomic
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, content)
 
 
 def warn(message: str) -> None:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import Any
 
 from lrbench.errors import UserError, one_line
-from lrbench.execute.executors import LONG, Event, Executor, Handle, Place
+from lrbench.execute.executors import Event, Executor, Handle, Place
+from lrbench.execute.runner import LONG
 from lrbench.spec.runspec import RunSpec
 
 TIMEOUT = 5.0  # seconds that a cluster has to answer
@@ -36,11 +37,11 @@ class Cluster(Executor):
             raise UserError("--executor ray needs Ray; install it with: pip install 'lrbench[ray]'") from error
         if address is not None:
             _check(address)
-        quiet: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
+        options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
         if address is None:
-            quiet |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+            options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
         try:
-            ray.init(address=address or "local", **quiet)
+            ray.init(address=address or "local", **options)
         except (ConnectionError, RuntimeError, ValueError) as error:
             where = "does not start here" if address is None else f"does not answer at '{address}'"
             raise UserError(f"Ray {where}: {one_line(error)[:LONG]}") from error
@@ -56,33 +57,26 @@ class Cluster(Executor):
         # a run that dies is tried again by the schedule, which also reports it
         self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_train)
         self.running: dict[Any, set[str]] = {}  # object reference -> runs that have not ended
-        self.finished: dict[str, Any] = {}  # run -> object reference
         self.held = ExitStack()
         self.held.enter_context(redirect_stdout(sys.stderr))  # Ray prints of workers that died; ours is for results
 
     def start(self, specs: Sequence[RunSpec]) -> None:
-        wanted = {need.id for spec in specs for need in spec.needs.values()}
-        needs = {self.finished[run]: None for run in wanted if run in self.finished}
         task = self.task.options(name=", ".join(f"{spec.method} {spec.id}" for spec in specs))
-        reference = task.remote(self.place, [spec.model_dump_json() for spec in specs], self.told, *needs)
-        self.running[reference] = {spec.id for spec in specs}
+        self.running[task.remote(self.place, specs, self.told)] = {spec.id for spec in specs}
 
     def wait(self, handle: Handle, timeout: float) -> None:
         ended, _ = self.ray.wait(list(self.running), timeout=timeout)
-        with suppress(self.ray.exceptions.RayActorError):  # only the words between are lost with it
+        with suppress(self.ray.exceptions.RayActorError):  # the queue's, with which only words are lost
             for event in self.told.get_nowait_batch(self.told.qsize()):
                 self._hear(event, handle)
         for reference in ended:
+            why = "its Ray task ended without a word of it"
             try:
-                for event in self.ray.get(reference):
-                    if event.run in self.running[reference]:  # else it is known, and may be tried again by now
-                        self._hear(event, handle)
-                    self.finished[event.run] = reference
+                self.ray.get(reference)
             except self.ray.exceptions.RayError as error:
-                why = f"{type(error).__name__}: {one_line(error)[:LONG]}"
-                for run in sorted(self.running[reference]):
-                    self._hear(Event(run, "failed", text=f"its Ray task died: {why}"), handle)
-            del self.running[reference]
+                why = f"its Ray task died: {type(error).__name__}: {one_line(error)[:LONG]}"
+            for run in sorted(self.running.pop(reference)):  # what it told of the others has been heard above
+                handle(Event(run, "failed", text=why))
 
     def _hear(self, event: Event, handle: Handle) -> None:
         """Tell `handle`, unless the run has ended."""
@@ -103,9 +97,9 @@ class Cluster(Executor):
 
 def _check(address: str) -> None:
     """Raise UserError where nothing listens at HOST:PORT: Ray would try for most of a minute, then end this process."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
     if address == "auto":
         return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdecimal():
         raise UserError(f"--address {address} is not HOST:PORT, as `ray start` prints it, nor auto")
     try:
@@ -120,16 +114,12 @@ def _places(machine: dict[str, float], cpus: int, gpus: float) -> int:
     return min(places, int(machine.get("GPU", 0) / gpus + 1e-9)) if gpus else places
 
 
-def _train(place: Place, specs: list[str], told: Any, *needs: list[Event]) -> list[Event]:
-    """The task: trains a group of runs, and returns how they ended. needs: how those ended that they waited for."""
+def _train(place: Place, specs: Sequence[RunSpec], told: Any) -> None:
+    """The task: trains a group of runs."""
     place.enter()
-    ended: list[Event] = []
 
     def handle(event: Event) -> None:
-        if event.is_end:
-            ended.append(event)
-        with suppress(Exception):  # words by the way; no run is lost for them
+        with suppress(Exception):  # no run is lost for a word: one that has ended is in the store
             told.put(event)
 
-    place.train([RunSpec.model_validate_json(spec) for spec in specs], handle)
-    return ended
+    place.train(specs, handle)

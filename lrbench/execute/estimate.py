@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 
@@ -28,11 +28,11 @@ class Estimate:
     def __init__(self, info: Callable[[str], DatasetInfo]) -> None:
         """info: what is known of a dataset, by its name."""
         self.info = info
-        self.speeds: dict[tuple[object, ...], deque[float]] = {}
+        self.speeds: defaultdict[tuple[object, ...], deque[float]] = defaultdict(lambda: deque(maxlen=LATEST))
 
-    def learn(self, spec: RunSpec, images_per_second: float) -> None:
-        """A run of this spec has been trained at this speed."""
-        self._add(_kind(spec, self.info(spec.dataset).side), images_per_second)
+    def learn(self, spec: RunSpec, images_per_second: float, side: int | None = None) -> None:
+        """A run of this spec has been trained at this speed. side: of its images, if the dataset may not be here."""
+        self.speeds[_kind(spec, side or self.info(spec.dataset).side)].append(images_per_second)
 
     def learn_all(self, records: Iterable[Record], on: torch.device) -> None:
         """The speeds of finished runs, those that were trained on a device like this one."""
@@ -41,7 +41,7 @@ class Estimate:
             speed = float(record.metrics.get("images_per_second") or 0)
             if speed and str(record.env.get("device")).partition(",")[0] == here:
                 with suppress(UserError):  # its method is no longer installed
-                    self._add(_kind(record.spec, record.data.side), speed)
+                    self.learn(record.spec, speed, record.data.side)
 
     def seconds(self, spec: RunSpec, epochs: int | None = None) -> float | None:
         """Of training for so many epochs (None: all of them); None where no run like it is known."""
@@ -55,9 +55,6 @@ class Estimate:
         if spec.select != "none" and "val" not in info.counts:
             images = round(images * (1 - HELD_OUT))
         return images * (spec.recipe.epochs if epochs is None else epochs) / statistics.median(known)
-
-    def _add(self, kind: tuple[object, ...], speed: float) -> None:
-        self.speeds.setdefault(kind, deque(maxlen=LATEST)).append(speed)
 
 
 def words(seconds: float) -> str:

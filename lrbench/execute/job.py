@@ -35,41 +35,36 @@ class Job:
     """A run that is being trained. The runs that it needs are in the store, with their weights."""
 
     def __init__(
-        self,
-        spec: RunSpec,
-        store: Store,
-        data_root: Path,
-        frozen: Frozen,
-        progress: Progress,
-        data: Prepared | None = None,
+        self, spec: RunSpec, store: Store, data_root: Path, frozen: Frozen, progress: Progress, data: Prepared | None
     ) -> None:
         """Begins it, or goes on from its last checkpoint. Raises UserError for a method or data that cannot be run.
 
-        data: of another run of its group, which has the same images.
+        data: of another run of its group, which has the same images; None for the first.
         """
         self.spec, self.store, self.progress = spec, store, progress
         self.device, self.started, self.written = frozen.device, time.perf_counter(), -math.inf
         needs = {role: frozen.get(need) for role, need in spec.needs.items()}
-        self.needs_weights = {role: self._record(role).files[WEIGHTS] for role in spec.needs}
+        found = ((role, store.get(need, weights=True)) for role, need in spec.needs.items())
+        self.needs = {role: record for role, record in found if record}
         cls = registry.method(spec.method)
         config = config_of(cls, spec.config)
-        restorer = cls.restored_by(config)
+        restorer, start = cls.restored_by(config), cls.starts_from(config)
         if data is None:
             data = prepare.prepare(spec, data_root, self.device)
             if restorer:
-                data = see_through(data, needs[restorer], self._record(restorer), store)
+                data = see_through(data, needs[restorer], self.needs[restorer], store)
         method = build.build(spec, data.facts, needs, self.device, data.mean, data.std)
-        self.start = cls.starts_from(config)
-        if self.start:
-            build.start_from(method, needs[self.start])
+        if start:
+            build.start_from(method, needs[start])
+        self.start = self.needs[start] if start else None
         self.data, self.method, self.source = data, method, registry.source_hash(cls)
         self.training = Training(method, spec, data.train, data.val, epochs_before(spec), self.source)
-        self.macs = macs(method, data.test.view(cls.view)[:1])  # before training: its mistakes show now
-        self.deployed = deployed(method, data.test.view(cls.view)[:1])
+        image = data.test.view(cls.view)[:1]
+        self.macs, self.deployed = macs(method, image), deployed(method, image)  # before training: mistakes show now
         if restorer:
-            of_restorer = self._record(restorer).metrics
-            self.macs += int(of_restorer["macs"] or 0)
-            self.deployed += int(of_restorer.get("deployed_parameters") or of_restorer["parameters"] or 0)
+            before = self.needs[restorer].metrics
+            self.macs += int(before["macs"] or 0)
+            self.deployed += int(before.get("deployed_parameters") or before["parameters"] or 0)
         saved = store.read_checkpoint(spec.id)
         if saved is not None and not self.training.restore(saved):
             progress.note(f"{title(spec)}: its checkpoint is of other code; it starts anew")
@@ -96,12 +91,11 @@ class Job:
         training.finish()
         why = training.diverged() or training.history.collapsed
         metrics, outputs = training.task.test(method, self.data.test)
-        start = self._record(self.start) if self.start else None
+        start, history, score = self.start, training.history, training.task.score
         if not why and not training.epochs and start and start.diverged:
             why = f"its weights are those of {title(start.spec)}, which diverged"
         before = int(start.metrics["epochs_in_weights"] or 0) if start else 0  # fewer than planned, if it diverged
-        ended = {"diverged_epoch": training.history.epoch, "last_finite_loss": training.last_finite_loss}
-        history, score = training.history, training.task.score
+        ended = {"diverged_epoch": history.epoch, "last_finite_loss": training.last_finite_loss}
         counted = history.curve[(history.best_epoch or history.epoch) - 1] if history.curve else {}
         record = Record(
             id=spec.id,
@@ -129,20 +123,14 @@ class Job:
             data=self.data.facts,
             env=provenance.environment(self.device) | {"captured": training.is_captured},
             method_source=self.source,
-            needs_weights=self.needs_weights,
+            needs_weights={role: need.files[WEIGHTS] for role, need in self.needs.items()},
             files={},
         )
         weights = {name: value.detach().cpu().contiguous().clone() for name, value in method.state_dict().items()}
         record = self.store.save(record, curve_csv(history.curve), outputs, save_tensors(weights))
-        value = math.nan if record.metrics[score] is None else record.metrics[score]
-        said = f"diverged: {why}" if why else f"{score} {value:.2f} {training.task.unit}"
+        said = f"diverged: {why}" if why else f"{score} {metrics[score]:.2f} {training.task.unit}"
         speed = f", {training.images_per_second:.0f} images/s" if training.images_per_second else ""
         self.progress.finished(f"{title(spec)}: {said}{speed}")
-        return record
-
-    def _record(self, role: str) -> Record:
-        record = self.store.get(self.spec.needs[role], weights=True)
-        assert record is not None, f"run {self.spec.needs[role].id} was there when it was loaded"
         return record
 
 
@@ -177,9 +165,7 @@ def curve_csv(curve: list[dict[str, float]]) -> str:
 
     A term that is not in every epoch, of a loss with stages, is empty in the others.
     """
-    out = io.StringIO()
-    columns = dict.fromkeys(name for row in curve for name in row)
-    writer = csv.DictWriter(out, fieldnames=list(columns), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(curve)
+    out, columns = io.StringIO(), dict.fromkeys(name for row in curve for name in row)
+    lines = [[row.get(name, "") for name in columns] for row in curve]
+    csv.writer(out, lineterminator="\n").writerows([columns, *lines])
     return out.getvalue()

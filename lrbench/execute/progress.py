@@ -52,15 +52,9 @@ class ConsoleProgress(Progress):
         self.title, self.epochs = title, spec.recipe.epochs
         self.note(f"{title}: {self.epochs} epochs of {images} images" + (f", going on after {done}" if done else ""))
         if self.console.is_terminal:
-            self.bar = RichProgress(
-                TextColumn("epoch {task.fields[epoch]}"),
-                BarColumn(),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[row]}"),
-                TimeRemainingColumn(),
-                console=self.console,
-                transient=True,
-            )
+            texts = TextColumn("epoch {task.fields[epoch]}"), TextColumn("{task.fields[row]}")
+            columns = texts[0], BarColumn(), MofNCompleteColumn(), texts[1], TimeRemainingColumn()
+            self.bar = RichProgress(*columns, console=self.console, transient=True)
             self.task = self.bar.add_task("", total=self.epochs * images, completed=done * images, epoch=done, row="")
             self.bar.start()
         elif self.console.is_jupyter:

@@ -6,6 +6,7 @@ import platform
 import resource
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -15,15 +16,20 @@ from pydantic import JsonValue
 
 from lrbench import device as devices
 
+STATUS = Path("/proc/self/status")
 PACKAGES = ("lrbench", "torch", "torchvision", "timm", "numpy", "pillow", "torchmetrics", "basicsr")
 
 
 def environment(device: torch.device) -> dict[str, JsonValue]:
     """What the record keeps of the machine and the code."""
+    versions: dict[str, JsonValue] = dict.fromkeys(PACKAGES)  # None for those that are not installed
+    for package in PACKAGES:
+        with suppress(PackageNotFoundError):
+            versions[package] = version(package)
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **{package: _version(package) for package in PACKAGES},
+        **versions,
         "git": _git_revision(),
         "device": devices.describe(device),
         "threads": torch.get_num_threads(),  # of the CPU
@@ -35,15 +41,11 @@ def peak_memory_mib(device: torch.device) -> int:
     """Most memory held so far: the device's, or this process's on the CPU, in MiB."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) // 2**20
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts in bytes, Linux in KiB
+    if STATUS.exists():  # Linux, which can be told to forget an earlier peak
+        fields = dict(line.split(":", 1) for line in STATUS.read_text().splitlines())
+        return int(fields["VmHWM"].split()[0]) // 2**10
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # macOS counts in bytes
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
 
 
 def _git_revision() -> str | None:
@@ -51,11 +53,9 @@ def _git_revision() -> str | None:
     here = Path(__file__).resolve().parent
     if _git(here, "ls-files", "--error-unmatch", Path(__file__).name) is None:
         return None  # installed, perhaps below somebody else's repository
-    changed = _git(
-        here.parent, "status", "--porcelain", "--untracked-files=no", "--", "lrbench", "baselines", "methods"
-    )
-    revision = _git(here, "rev-parse", "--short=12", "HEAD")
-    return f"{revision}+dirty" if changed else revision
+    code = ("lrbench", "baselines", "methods")
+    changed = _git(here.parents[1], "status", "--porcelain", "--untracked-files=no", "--", *code)
+    return f"{_git(here, 'rev-parse', '--short=12', 'HEAD')}{'+dirty' if changed else ''}"
 
 
 def _git(folder: Path, *words: str) -> str | None:

@@ -1,20 +1,21 @@
-"""Turning specs into records in this process: what is in the store is reused, the rest trained, needs first."""
+"""Training runs in this process: one run with all that it needs, or a group of runs side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from lrbench import device
-from lrbench.errors import UserError, one_line
+from lrbench.errors import OUT_OF_MEMORY, Error, UserError, one_line, out_of_memory
 from lrbench.execute.job import Job
 from lrbench.execute.progress import Progress
 from lrbench.method import registry
 from lrbench.method.naming import title
+from lrbench.plan.graph import graph
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import Store
@@ -24,7 +25,15 @@ from lrbench.train.loop import one_epoch
 from lrbench.train.training import Training
 
 MEMORY = 0.25  # the part of the device's memory that the weights of a group may take
+LONG = 300  # characters of an error's message, of which a library's may have thousands
 Ended = Callable[[RunSpec, Record | Exception], None]
+
+
+def cause(error: Exception) -> str:
+    """Why a run failed, in one line."""
+    if out_of_memory(error):
+        return OUT_OF_MEMORY
+    return one_line(error) if isinstance(error, Error) else f"{type(error).__name__}: {one_line(error)[:LONG]}"
 
 
 @dataclass
@@ -37,75 +46,59 @@ class Runner:
     progress: Callable[[RunSpec], Progress]
     capture: bool = True  # steps in CUDA graphs, on a GPU
 
-    def run(self, spec: RunSpec, weights: bool = False) -> Record:
-        """The record of a spec's run, trained now if it is not in the store.
+    def run(self, spec: RunSpec) -> Record:
+        """The record of a run, which is trained now if it is not in the store, and before it what it needs.
 
-        weights: whether its weights must be there too, because another run needs them. Raises OSError
-        where the store cannot be written, UserError where the data is missing.
+        Raises OSError where the store cannot be written, UserError where the data is missing, and what a method raises.
         """
-        records: list[Record] = []
+        runs, records = graph([spec], self.store), list[Record]()
+        if not runs.missing and (stored := self._stored(spec, weights=False)):
+            return stored
 
         def ended(_: RunSpec, end: Record | Exception) -> None:
             if isinstance(end, Exception):
                 raise end
             records.append(end)
 
-        self.run_group([spec], ended, weights)
-        return records[0]
+        for run in runs.missing:
+            try:
+                self.run_group([runs.specs[run]], ended)
+            except (UserError, OSError):
+                raise
+            except Exception as error:
+                why = f"its {', '.join(runs.roles(run))}, {title(runs.specs[run])}, failed: {one_line(error)}"
+                for other in runs.missing:
+                    if run in runs.below(other):
+                        self._remember(runs.specs[other], why)
+                raise
+        return records[-1]
 
-    def run_group(self, specs: Sequence[RunSpec], ended: Ended, weights: bool = False) -> None:
-        """A group of runs (see lrbench.train.loop), side by side as far as memory goes; in all else as `run`.
+    def run_group(self, specs: Sequence[RunSpec], ended: Ended) -> None:
+        """Train a group of runs (see lrbench.train.loop), side by side as far as memory goes.
 
-        `ended` is told of each record, or why a run failed: unless it raises then, the others go on.
+        What they need is in the store, with its weights. `ended` is told of each record, or why a run failed: unless it
+        raises then, the others go on.
         """
-
-        def told(spec: RunSpec, end: Record | Exception) -> None:
-            if isinstance(end, Exception) and not isinstance(end, (UserError, OSError)):
-                self._remember(spec, f"{type(end).__name__}: {one_line(end)}")
-            ended(spec, end)
-
-        def still_missing(specs: Sequence[RunSpec]) -> list[RunSpec]:
-            missing = []
-            for spec in specs:
-                with _failing_alone(spec, told):
-                    if record := self._stored(spec, weights):
-                        ended(spec, record)
-                    else:
-                        missing.append(spec)
-            return missing
-
-        ready = []
-        for spec in specs if weights else still_missing(specs):
-            with _failing_alone(spec, ended):
-                for role, need in spec.needs.items():  # where weights are wanted, a method is loaded with its own needs
-                    try:
-                        record = self.run(need, weights=True)
-                    except (UserError, OSError):
-                        raise
-                    except Exception as error:
-                        self._remember(spec, f"its {role}, {title(need)}, failed: {one_line(error)}")
-                        raise
-                    if record.diverged:
-                        self.progress(spec).note(f"{title(spec)}: its {role}, {title(need)}, diverged: {record.why}")
-                ready.append(spec)
-        if not (missing := still_missing(ready) if weights else ready):
-            return
-        for spec in missing:
-            if self.store.get(spec):
-                place = self.store.origin(spec.id) or self.store.root
-                self.progress(spec).note(
-                    f"{title(spec)} is in {place} without the weights that are needed: trained anew"
-                )
+        for spec in specs:
+            for role, need in spec.needs.items():
+                record = self._stored(need, weights=True)
+                if record and record.diverged:
+                    self.progress(spec).note(f"{title(spec)}: its {role}, {title(need)}, diverged: {record.why}")
         with ExitStack() as locks:
-            for spec in sorted(missing, key=lambda spec: spec.id):  # in one order: no deadlock between two processes
+            for spec in sorted(specs, key=lambda spec: spec.id):  # in one order: no deadlock between two processes
                 locks.enter_context(self.store.training(spec.id))
-            missing = still_missing(missing)  # another process may have trained one meanwhile
-            while missing:
-                missing = self._train(missing, told)
-
-    def _remember(self, spec: RunSpec, why: str) -> None:
-        with suppress(OSError):
-            self.store.write_failure(spec, why)
+            left = []
+            for spec in specs:
+                if record := self._stored(spec, weights=True):  # another process has trained it meanwhile
+                    ended(spec, record)
+                    continue
+                left.append(spec)
+                if self.store.get(spec):
+                    place = self.store.origin(spec.id) or self.store.root
+                    said = f"{title(spec)} is in {place} without the weights that are needed: trained anew"
+                    self.progress(spec).note(said)
+            while left:
+                left = self._train(left, ended)
 
     def _stored(self, spec: RunSpec, weights: bool) -> Record | None:
         record = self.store.get(spec, weights)
@@ -116,6 +109,10 @@ class Runner:
             )
         return record
 
+    def _remember(self, spec: RunSpec, why: str) -> None:
+        with suppress(OSError):
+            self.store.write_failure(spec, why)
+
     def _train(self, specs: Sequence[RunSpec], ended: Ended) -> list[RunSpec]:
         """Train the first of some runs, and with it as many more as memory allows; returns the others."""
         if self.device.type == "cuda":
@@ -123,21 +120,26 @@ class Runner:
         frozen, budget = Frozen(self.store, self.device), MEMORY * device.memory(self.device)
         jobs: dict[Training, Job] = {}
         left = list(specs)
-        while left and (not jobs or sum(job.size for job in jobs.values()) * (len(jobs) + 1) / len(jobs) < budget):
-            spec = left.pop(0)
-            with _failing_alone(spec, ended):
-                data = next((job.data for job in jobs.values()), None)  # one group has one set of images
-                job = Job(spec, self.store, self.data_root, frozen, self.progress(spec), data)
-                jobs[job.training] = job
-        side_by_side = len(jobs)
-        graphs = capture.capture_group(self.device, self.capture, self.progress(specs[0]).note)
 
         def failed(training: Training, error: Exception) -> None:
             jobs.pop(training).progress.stop()
-            if isinstance(error, UserError):  # of a method that turns out to be wrong only when it is trained or tested
-                self._remember(training.spec, str(error))
+            if not isinstance(error, OSError):
+                self._remember(training.spec, cause(error))
             ended(training.spec, error)
 
+        while left and (not jobs or sum(job.size for job in jobs.values()) * (len(jobs) + 1) / len(jobs) < budget):
+            spec = left.pop(0)
+            try:
+                data = next((job.data for job in jobs.values()), None)  # one group has one set of images
+                job = Job(spec, self.store, self.data_root, frozen, self.progress(spec), data)
+            except Exception as error:  # whatever a method raises is its own run's end
+                if not isinstance(error, (UserError, OSError)):
+                    self._remember(spec, cause(error))
+                ended(spec, error)
+            else:
+                jobs[job.training] = job
+        side_by_side = len(jobs)
+        graphs = capture.capture_group(self.device, self.capture, self.progress(specs[0]).note)
         try:
             while jobs:
                 behind = min(training.epoch for training in jobs)  # after a break some may be ahead: these wait
@@ -152,20 +154,11 @@ class Runner:
                         record = job.finish(side_by_side) if training.done else None
                     except Exception as error:
                         failed(training, error)
-                        continue
-                    if record:
-                        del jobs[training]
-                        ended(training.spec, record)
+                    else:
+                        if record:
+                            del jobs[training]
+                            ended(training.spec, record)
         finally:
             for job in jobs.values():
                 job.progress.stop()
         return left
-
-
-@contextmanager
-def _failing_alone(spec: RunSpec, ended: Ended) -> Iterator[None]:
-    """Whatever a method raises is its own run's end."""
-    try:
-        yield
-    except Exception as error:
-        ended(spec, error)

@@ -34,13 +34,13 @@ class Schedule:
         self.causes: dict[str, str] = {}  # of failed and blocked runs
         self.diverged: dict[str, str] = {}  # runs that are done, but of no use -> why
         self._tries: Counter[str] = Counter()
-        self._waiting = dict.fromkeys(graph.missing)
+        self._waiting = list(graph.missing)
         self._begun: list[set[str]] = []  # of each group that is being trained, the runs that have not ended
         self._below = {run: graph.below(run) for run in graph.missing}
         self._group = {run: group_of(graph.specs[run]) for run in graph.missing}
 
-    def run(self, executor: Executor, watch: Callable[[Event | None], None]) -> None:
-        """Train what is missing. `watch` is called after every event, and with None now and then."""
+    def run(self, executor: Executor, watch: Callable[[Event], None]) -> None:
+        """Train what is missing. `watch` is called after every event."""
 
         def handle(event: Event) -> None:
             self._take(event)
@@ -48,12 +48,10 @@ class Schedule:
 
         while self._waiting or self._begun:
             for runs in self._next(executor.slots - len(self._begun)):
-                for run in runs:
-                    del self._waiting[run]
+                self._waiting = [run for run in self._waiting if run not in runs]
                 self._begun.append(set(runs))
                 executor.start([self.graph.specs[run] for run in runs])
             executor.wait(handle, TICK)
-            watch(None)
 
     def count(self, *states: State) -> int:
         """How many runs are in one of some states."""
@@ -68,7 +66,8 @@ class Schedule:
 
         A run that has failed is tried again alone.
         """
-        ready = [run for run in self._waiting if self._ready(run)]
+        there = {run for run, state in self.states.items() if state in (State.THERE, State.DONE)}
+        ready = [run for run in self._waiting if self._below[run] <= there]
         while ready and slots:
             first = ready[0]
             like = [run for run in ready if not self._tries[run] and self._group[run] == self._group[first]]
@@ -76,33 +75,24 @@ class Schedule:
             yield runs
             ready, slots = [run for run in ready if run not in runs], slots - 1
 
-    def _ready(self, run: str) -> bool:
-        return all(self.states[need] in (State.THERE, State.DONE) for need in self._below[run])
-
-    def _end(self, run: str) -> None:
-        self._begun = [left for runs in self._begun if (left := runs - {run})]  # new sets: the board looks meanwhile
-
     def _take(self, event: Event) -> None:
+        run = event.run
         if event.kind == "started":
-            self.states[event.run] = State.RUNNING
-        elif event.kind == "done":
-            self._end(event.run)
-            self.states[event.run] = State.DONE
+            self.states[run] = State.RUNNING
+        if not event.is_end:
+            return
+        self._begun = [left for runs in self._begun if (left := runs - {run})]  # new sets: the board looks meanwhile
+        if event.kind == "done":
+            self.states[run] = State.DONE
             if event.text:
-                self.diverged[event.run] = event.text
-        elif event.kind == "failed":
-            self._end(event.run)
-            self._tries[event.run] += 1
-            if self._tries[event.run] < ATTEMPTS:
-                self.states[event.run] = State.WAITING
-                self._waiting = {event.run: None, **self._waiting}
-            else:
-                self.states[event.run] = State.FAILED
-                self.causes[event.run] = event.text
-                self._block(event.run)
-
-    def _block(self, failed: str) -> None:
-        for run in [run for run in self._waiting if failed in self._below[run]]:
-            del self._waiting[run]
-            self.states[run] = State.BLOCKED
-            self.causes[run] = f"needs {failed}, which failed"
+                self.diverged[run] = event.text
+            return
+        self._tries[run] += 1
+        if self._tries[run] < ATTEMPTS:
+            self.states[run] = State.WAITING
+            self._waiting.insert(0, run)
+            return
+        self.states[run], self.causes[run] = State.FAILED, event.text
+        for other in [other for other in self._waiting if run in self._below[other]]:
+            self._waiting.remove(other)
+            self.states[other], self.causes[other] = State.BLOCKED, f"needs {run}, which failed"

@@ -1,25 +1,37 @@
-"""Running one method: from what the user asked for to records."""
+"""From what the user asked for to finished runs: of one method, or of a whole suite."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from lrbench import device as devices
 from lrbench.data import datasets
+from lrbench.errors import UserError
+from lrbench.execute.board import Board
+from lrbench.execute.estimate import Estimate
+from lrbench.execute.executors import Executor, Here, Place, Pool
 from lrbench.execute.progress import ConsoleProgress, Progress
 from lrbench.execute.runner import Runner
+from lrbench.execute.schedule import Schedule, State
 from lrbench.method import registry
 from lrbench.method.base import Method
-from lrbench.plan.plan import Protocol, capped, plan
+from lrbench.method.naming import title
+from lrbench.plan.graph import Graph, graph
+from lrbench.plan.plan import Conditions, Protocol, capped, plan
+from lrbench.plan.suite import Overrides, Suite, load, specs
 from lrbench.spec.record import Record
+from lrbench.store.files import check_writable
 from lrbench.store.store import Store
 
 
 @dataclass(frozen=True)
-class Request:
+class Request(Conditions):
     """What the user asked for; names and defaults are those of `lrbench run`.
 
     plugins: methods that are not installed: "FILE.py:Class", or a class, such as one of a notebook's cell.
@@ -28,20 +40,8 @@ class Request:
     method: str
     dataset: str
     results: Path
-    scale: int = 4
-    backbone: str = "resnet18"
-    width: float = 1.0
     seeds: tuple[int, ...] = (0,)
-    recipe: str = "paper"
-    epochs: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-    dropout: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)
-    degradation: str = "pil-bicubic"
-    select: str = "none"
-    limit_train: int | None = None
-    limit_test: int | None = None
     cap_limits: bool = False  # a limit above the dataset's images means all of them; else it is a mistake
     device: str = "auto"
     precision: str = "auto"
@@ -50,10 +50,6 @@ class Request:
     plugins: tuple[str | type[Method], ...] = ()
     data: Path | None = None
     baselines: tuple[Path, ...] = ()  # stores that are read beside `results` and never written
-
-
-OWN = {"data", "precision"}  # of a Request; a Protocol means something else by these names
-SHARED = ({one.name for one in fields(Request)} & {one.name for one in fields(Protocol)}) - OWN
 
 
 def with_needs(records: Sequence[Record], store: Store) -> list[Record]:
@@ -70,18 +66,107 @@ def run(request: Request, progress: Progress | None = None) -> list[Record]:
     progress = progress or ConsoleProgress()
     registry.add_drafts(request.plugins)
     registry.method(request.method)
-    devices.check_threads(request.threads)
-    chosen = devices.enter(devices.pick(request.device))
-    root = datasets.data_root(request.data)
-    wanted = Protocol(
-        data=datasets.info(request.dataset, root),
-        precision=devices.precision(request.precision, chosen),
-        **{name: getattr(request, name) for name in SHARED},
-    )
+    threads = devices.choose_threads(request.threads)
+    chosen, root = devices.enter(devices.pick(request.device)), datasets.data_root(request.data)
+    info, precision = datasets.info(request.dataset, root), devices.precision(request.precision, chosen)
+    wanted = Protocol(info, precision, **{one.name: getattr(request, one.name) for one in fields(Conditions)})
     if request.cap_limits:
         wanted = capped(wanted, progress.note)
-    specs = [plan(request.method, request.settings, replace(wanted, seed=seed)) for seed in request.seeds]
-    devices.use_threads(devices.choose_threads(request.threads))
+    runs = [plan(request.method, request.settings, replace(wanted, seed=seed)) for seed in request.seeds]
+    devices.use_threads(threads)
     store = Store(request.results, progress.note, others=request.baselines)
     runner = Runner(store, root, chosen, lambda spec: progress, request.capture)
-    return [runner.run(spec) for spec in specs]
+    return [runner.run(spec) for spec in runs]
+
+
+@dataclass(frozen=True)
+class Ordered:
+    """A suite that is ready to run: everything that the user said has been checked, nothing has been written.
+
+    executor: makes what trains the runs, or raises UserError where it is not there.
+    """
+
+    suite: Suite
+    graph: Graph
+    estimate: Estimate
+    executor: Callable[[], Executor]
+    store: Store
+    data: Path
+
+
+def order(
+    name: str,
+    overrides: Overrides,
+    store: Store,
+    data: Path | None = None,
+    plugins: tuple[str, ...] = (),
+    executor: str = "local",
+    jobs: int = 1,
+    address: str | None = None,
+    gpus: float | None = None,
+    precision: str = "auto",
+    capture: bool = True,
+    threads: str | int = devices.AUTO,
+    device: str = "auto",
+) -> Ordered:
+    """The runs of a suite, by name or file, and what they are trained with. Raises UserError.
+
+    jobs: runs at once, which share a machine's cores. address, gpus: of Ray only; gpus of a run, a whole one for None
+    where there are any. capture: steps in CUDA graphs, on a GPU. threads: of the CPU, for all runs at once on a
+    machine; with Ray, which counts the cores that it gives away, `auto` is what it says.
+    """
+    registry.add_drafts(plugins)
+    chosen = None if executor == "ray" and threads == devices.AUTO else devices.choose_threads(threads)
+    for option, value in (("--address", address), ("--gpus-per-run", gpus)):
+        if value is not None and executor != "ray":
+            raise UserError(f"{option} is of Ray; add --executor ray")
+    suite, root, on = load(name), datasets.data_root(data), devices.pick(device)
+    arithmetic, info = devices.precision(precision, on), cache(lambda dataset: datasets.info(dataset, root))
+    runs = graph(specs(suite, overrides, lambda dataset: Protocol(info(dataset), arithmetic), store.warn), store)
+    place = Place(  # whole paths: the current folder of another process may be another
+        store.root.absolute(),
+        root.absolute(),
+        on.type,
+        chosen,
+        tuple(map(os.path.abspath, plugins)),
+        capture,
+        tuple(folder.absolute() for folder in store.others),
+    )
+
+    def trainer() -> Executor:
+        if executor == "ray":
+            from lrbench.execute.cluster import Cluster
+
+            return Cluster(place, address, float(place.device == "cuda") if gpus is None else gpus, jobs)
+        return Here(place) if jobs == 1 else Pool(place, jobs)
+
+    estimate = Estimate(info)
+    if runs.missing:
+        estimate.learn_all(store.records(), on)
+    return Ordered(suite, runs, estimate, trainer, store, root)
+
+
+def carry_out(ordered: Ordered) -> Schedule:
+    """Train what is missing, and say on stderr how it goes. Raises OSError where the store takes no file."""
+    schedule = Schedule(ordered.graph)
+    if ordered.graph.missing:
+        check_writable(ordered.store.root)
+        board = Board(schedule, ordered.estimate)
+        with board.live or nullcontext(), closing(ordered.executor()) as executor:
+            schedule.run(executor, board)
+        for run, why in schedule.causes.items():  # a worker that was killed could not write it itself
+            ordered.store.write_failure(ordered.graph.specs[run], why)
+    return schedule
+
+
+def outcome(schedule: Schedule) -> str:
+    """How it ended, in words: a line, and one for each run that diverged or failed."""
+    runs, counts = schedule.graph.specs, []
+    for state in (State.DONE, State.THERE, State.FAILED, State.BLOCKED):
+        diverged = f" ({len(schedule.diverged)} diverged)" if schedule.diverged and state is State.DONE else ""
+        if number := schedule.count(state):
+            counts.append(f"{number} {state}{diverged}")
+    lines = [", ".join(counts)]
+    lines += [f"{title(runs[run])} diverged: {why}" for run, why in schedule.diverged.items()]
+    lines += [f"{title(runs[run])} {schedule.states[run]}: {why}" for run, why in schedule.causes.items()]
+    return "\n".join(lines) + "\n"

@@ -29,13 +29,9 @@ class Graph:
 def graph(specs: Sequence[RunSpec], store: Store) -> Graph:
     """The runs of `specs` and all that they need. A needed run that has lost its weights is trained again."""
     every = {one.id: one for spec in specs for one in spec.walk()}
-    missing: dict[str, None] = {}
-    for spec in specs:
-        if store.get(spec) is None:
-            missing[spec.id] = None
+    missing = {spec.id for spec in specs if store.get(spec) is None}
     for run in reversed(every):  # those that need before those that are needed
-        if run in missing:
-            for below in every[run].walk():  # a method is loaded with all that it needs itself
-                if below.id not in missing and below.id != run and store.get(below, weights=True) is None:
-                    missing[below.id] = None
+        if run in missing:  # a method is loaded with all that it needs itself
+            below = [one for one in every[run].walk() if one.id not in missing]
+            missing |= {one.id for one in below if store.get(one, weights=True) is None}
     return Graph(every, tuple(run for run in every if run in missing))

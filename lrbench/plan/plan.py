@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from lrbench.data.dataset import DatasetInfo
 from lrbench.data.degradation import DEFAULT, DEGRADATIONS, check_scale
 from lrbench.device import Precision
-from lrbench.errors import UserError, unknown
+from lrbench.errors import UserError, did_you_mean, unknown
 from lrbench.method import registry
 from lrbench.method.backbones import BACKBONES, NONE, TIMM, check_backbone
 from lrbench.method.base import Method, Needs
@@ -22,15 +22,17 @@ from lrbench.spec import recipes
 from lrbench.spec.runspec import PROTOCOL, RESTORATION_PROTOCOL, RunSpec
 
 SELECT = ("none", "best-epoch", "held-out")
+VAL = (
+    "there is no selection 'val' any more: say best-epoch to test the epoch that is best on held-out images, as 'run "
+    "--select val' did, or held-out to test the last and measure them, as 'reproduce --select val' did"
+)
 
 
-@dataclass(frozen=True)
-class Protocol:
-    """What a run shares with the runs it needs. Names are those of the command line."""
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """What the user says of a run, whatever its method. Names and defaults are those of the command line."""
 
-    data: DatasetInfo
-    scale: int
-    precision: Precision
+    scale: int = 4
     degradation: str = DEFAULT
     backbone: str = "resnet18"
     width: float = 1.0
@@ -42,21 +44,24 @@ class Protocol:
     select: str = "none"
     limit_train: int | None = None  # None: all
     limit_test: int | None = None
+
+
+@dataclass(frozen=True)
+class Protocol(Conditions):
+    """What a run shares with the runs it needs."""
+
+    data: DatasetInfo
+    precision: Precision
     seed: int = 0
 
     def check(self) -> None:
         """Raise UserError, naming the nearest valid value, for anything that cannot be run."""
         check_scale(self.data.side, self.scale)
-        if self.degradation not in DEGRADATIONS:
-            raise unknown("degradation", self.degradation, DEGRADATIONS)
         if self.select == "val":
-            raise UserError(
-                "there is no selection 'val' any more: say best-epoch to test the epoch that is best on held-out "
-                "images, as 'run --select val' did, or held-out to test the last and measure them, as 'reproduce "
-                "--select val' did"
-            )
-        if self.select not in SELECT:
-            raise unknown("selection", self.select, SELECT)
+            raise UserError(VAL)
+        for kind, name, known in (("degradation", self.degradation, DEGRADATIONS), ("selection", self.select, SELECT)):
+            if name not in known:
+                raise unknown(kind, name, known)
         if not 0 < self.width < math.inf:
             raise UserError(f"width {self.width} is not a positive number; the smallest useful one is 0.125")
         if not 0 <= self.dropout < 1:
@@ -73,11 +78,11 @@ class Protocol:
             raise UserError(f"learning rate {self.lr:g} is not a positive number; one such as 0.1 or 0.01 is")
         check_table(f"{self.recipe}: lr", recipes.fields(self.recipe)["lr"])
         check_backbone(self.backbone, self.width, self.data.side)
-        for option, limit, split in (("train", self.limit_train, "train"), ("test", self.limit_test, "test")):
+        for split, limit in (("train", self.limit_train), ("test", self.limit_test)):
             least, most = len(self.data.classes), self.data.counts[split]
             if limit is not None and not least <= limit <= most:
                 raise UserError(
-                    f"--limit-{option} {limit}: {self.data.name} has {most} {split} images of {least} classes; "
+                    f"--limit-{split} {limit}: {self.data.name} has {most} {split} images of {least} classes; "
                     f"the nearest valid limit is {min(max(limit, least), most)}"
                 )
 
@@ -102,6 +107,16 @@ def check_table(place: str, value: Any, backbone: str | None = None) -> None:
             raise UserError(f"{place}: {unknown('backbone', name, known)}")
     if backbone is not None and recipes.for_backbone(value, backbone) is None:
         raise UserError(f"{place}: there is no entry for {backbone}; add one, or one for {recipes.DEFAULT}")
+
+
+def known_settings(methods: Iterable[str], settings: Iterable[str]) -> dict[str, set[str]]:
+    """Method -> the settings that it has. Raises UserError for one of `settings` that none of them has."""
+    known = {name: set(registry.method(name).Config.model_fields) for name in methods}
+    every = sorted(set().union(*known.values()))
+    for name in settings:
+        if name not in every:
+            raise UserError(f"none of these methods has a setting '{name}'; {did_you_mean(name, every)}")
+    return known
 
 
 def plan(name: str, settings: Mapping[str, Any], protocol: Protocol) -> RunSpec:
@@ -140,8 +155,8 @@ def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tup
         recipe=recipe.model_copy(update={"crop": 0.0}) if restores else recipe,
         precision=own.precision,
         select=own.select,  # type: ignore[arg-type]
-        limit_train=_unless_all(own.limit_train, own.data.counts["train"]),
-        limit_test=_unless_all(own.limit_test, own.data.counts["test"]),
+        limit_train=None if own.limit_train == own.data.counts["train"] else own.limit_train,  # the same run, one id
+        limit_test=None if own.limit_test == own.data.counts["test"] else own.limit_test,
         seed=own.seed,
         needs=_needs(cls, config, protocol, recipe.epochs, (*above, key)),
     )
@@ -156,14 +171,17 @@ def _needs(
     """
     asked, start = cls.needs_of(config), cls.starts_from(config)
 
-    def spec(need: Needs, inherited: Mapping[str, Any]) -> RunSpec:
+    def spec(need: Needs, **inherited: Any) -> RunSpec:
         return _spec(need.method, need.config, _override(protocol, {**inherited, **need.overrides}), above)
 
-    if issubclass(cls, Restorer):
-        return {role: spec(need, {}) for role, need in asked.items()}
-    longer = {"epochs": epochs + (epochs_in_weights(spec(asked[start], {})) if start else 0)}
-    teachers = {role for role, need in asked.items() if not issubclass(registry.method(need.method), Restorer)}
-    return {role: spec(need, longer if role in teachers - {start} else {}) for role, need in asked.items()}
+    first = {start: spec(asked[start])} if start else {}
+    epochs += sum(map(epochs_in_weights, first.values()))
+
+    def trained(role: str, need: Needs) -> RunSpec:
+        teaches = not issubclass(cls, Restorer) and not issubclass(registry.method(need.method), Restorer)
+        return first.get(role) or (spec(need, epochs=epochs) if teaches else spec(need))
+
+    return {role: trained(role, need) for role, need in asked.items()}
 
 
 def _override(protocol: Protocol, overrides: Mapping[str, Any]) -> Protocol:
@@ -174,8 +192,3 @@ def _override(protocol: Protocol, overrides: Mapping[str, Any]) -> Protocol:
     changed = replace(protocol, **overrides)
     changed.check()
     return changed
-
-
-def _unless_all(limit: int | None, images: int) -> int | None:
-    """A limit at the whole set is no limit: the same run, the same id."""
-    return None if limit == images else limit

@@ -29,7 +29,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 
 from lrbench.errors import UserError, did_you_mean, unknown
 from lrbench.method import registry
-from lrbench.plan.plan import Protocol, capped, check_table, plan
+from lrbench.plan.plan import Protocol, capped, check_table, known_settings, plan
 from lrbench.spec import recipes
 from lrbench.spec.runspec import RunSpec
 
@@ -90,45 +90,31 @@ class Overrides:
     seeds: int | None = None
 
 
-def load(name: str) -> Suite:
-    """The suite of that name, or of that file where the name ends in .toml. Raises UserError."""
-    return _load(name, above=())
+def load(name: str, above: tuple[str, ...] = ()) -> Suite:
+    """The suite of that name, or of that file where the name ends in .toml. Raises UserError.
 
-
-def _load(name: str, above: tuple[str, ...]) -> Suite:
-    path = _path(name)
+    above: the files that include it.
+    """
+    path = Path(name)
+    if not name.endswith(".toml"):
+        installed = registry.installed(SUITES)
+        if name not in installed:
+            raise unknown("suite", name, [*installed, "FILE.toml"])
+        path = Path(registry.load(SUITES, "suite", name))
     if (place := str(path.resolve())) in above:
         raise UserError(f"suite {name} includes itself, through {' -> '.join(above)}")
-    suite = _with_paths(path, _read(path))
-    included = [_load(one, (*above, place)) for one in suite.include]
-    parts = [*included, suite]
-    return suite.model_copy(
-        update={
-            "include": [],
-            "tables": list(dict.fromkeys(table for part in parts for table in part.tables)),
-            "figures": list(dict.fromkeys(figure for part in parts for figure in part.figures)),
-            "runs": [grid for part in parts for grid in part.runs],
-        }
-    )
+    suite = _read(path)
 
-
-def _path(name: str) -> Path:
-    if name.endswith(".toml"):
-        return Path(name)
-    installed = registry.installed(SUITES)
-    if name not in installed:
-        raise unknown("suite", name, [*installed, "FILE.toml"])
-    return Path(registry.load(SUITES, "suite", name))
-
-
-def _with_paths(path: Path, suite: Suite) -> Suite:
-    """The suite, with the suites and recipes that it names as files found from its own, at `path`."""
-
-    def found(names: list[str]) -> list[str]:
+    def found(names: list[str]) -> list[str]:  # files are named from the suite's own folder
         return [str(path.parent / name) if name.endswith(recipes.FILE) else name for name in names]
 
     grids = [grid.model_copy(update={"recipe": found(grid.recipe)}) for grid in suite.runs]
-    return suite.model_copy(update={"include": found(suite.include), "runs": grids})
+    parts = [load(one, (*above, place)) for one in found(suite.include)]
+    parts.append(suite.model_copy(update={"runs": grids}))
+    tables = dict.fromkeys(table for part in parts for table in part.tables)
+    figures = dict.fromkeys(figure for part in parts for figure in part.figures)
+    runs = [grid for part in parts for grid in part.runs]
+    return suite.model_copy(update={"include": [], "tables": [*tables], "figures": [*figures], "runs": runs})
 
 
 def _read(path: Path) -> Suite:
@@ -143,12 +129,11 @@ def _read(path: Path) -> Suite:
     except ValidationError as error:
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")  # a mistyped name explains more
         place = ".".join(str(part) for part in first["loc"])
+        why = f"{place}: {first['msg']}"
         if first["type"] == "extra_forbidden":
             known = Grid.model_fields if first["loc"][0] == "runs" else Suite.model_fields
-            raise UserError(
-                f"{path}: there is no field '{place}'; {did_you_mean(str(first['loc'][-1]), known)}"
-            ) from error
-        raise UserError(f"{path}: {place}: {first['msg']}") from error
+            why = f"there is no field '{place}'; {did_you_mean(str(first['loc'][-1]), known)}"
+        raise UserError(f"{path}: {why}") from error
 
 
 def specs(
@@ -168,12 +153,8 @@ def specs(
             raise UserError(f"this suite has no dataset '{name}' to replace; {did_you_mean(name, sorted(named))}")
     if not suite.runs:
         raise UserError(f"the suite '{suite.title}' has no runs; add a grid, [[runs]], or include another suite")
-    grids = [_overridden(grid, overrides) for grid in suite.runs]
-    methods = {name: registry.method(name) for grid in grids for name in grid.method}
-    for setting in overrides.settings:
-        known = [field for cls in methods.values() for field in cls.Config.model_fields]
-        if setting not in known:
-            raise UserError(f"no method of this suite has a setting '{setting}'; {did_you_mean(setting, set(known))}")
+    grids = [grid.model_copy(update=dict(overrides.fields)) for grid in suite.runs]
+    known = known_settings((name for grid in grids for name in grid.method), overrides.settings)
     count = overrides.seeds or suite.seeds
     seeds = list(range(count)) if isinstance(count, int) else count
     if not seeds:
@@ -181,15 +162,13 @@ def specs(
     found: dict[str, RunSpec] = {}
     told: set[str] = set()
     for seed, grid in itertools.product(seeds, grids):
-        for method, values, settings in _points(grid):
-            own = {
-                name: value for name, value in overrides.settings.items() if name in methods[method].Config.model_fields
-            }
-            base = _on(protocol, values.pop("dataset"), named)
+        for values, settings in _points(grid):
+            method, dataset = values.pop("method"), values.pop("dataset")
+            own = {name: value for name, value in overrides.settings.items() if name in known[method]}
+            base = _on(protocol, overrides.renamed.get(dataset, dataset), named)
             check_table("width", values["width"], values["backbone"])
             values["width"] = recipes.for_backbone(values["width"], values["backbone"])
-            wanted = capped(replace(base, seed=seed, **values), told.add)
-            spec = plan(method, settings | own, wanted)
+            spec = plan(method, settings | own, capped(replace(base, seed=seed, **values), told.add))
             found.setdefault(spec.id, spec)
     for one in sorted(told):
         note(one)
@@ -206,20 +185,8 @@ def _on(protocol: Callable[[str], Protocol], dataset: str, named: set[str]) -> P
         raise UserError(f"{error}; or put another in its place: --dataset {dataset}=NAME") from error
 
 
-def _overridden(grid: Grid, overrides: Overrides) -> Grid:
-    changed = grid.model_copy(update=dict(overrides.fields))
-    datasets = list(dict.fromkeys(overrides.renamed.get(name, name) for name in changed.dataset))
-    return changed.model_copy(update={"dataset": datasets})
-
-
-def _points(grid: Grid) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-    """Every combination of a grid's axes: the method, the fields of its protocol, its settings."""
+def _points(grid: Grid) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Every combination of a grid's axes: the fields, and the settings of the method."""
     axes = {name: getattr(grid, name) for name in Grid.model_fields if name != "set"}
-    for point in itertools.product(*axes.values()):
-        values = dict(zip(axes, point, strict=True))
-        for settings in itertools.product(*grid.set.values()):
-            yield (
-                values["method"],
-                {k: v for k, v in values.items() if k != "method"},
-                dict(zip(grid.set, settings, strict=True)),
-            )
+    for point, settings in itertools.product(itertools.product(*axes.values()), itertools.product(*grid.set.values())):
+        yield dict(zip(axes, point, strict=True)), dict(zip(grid.set, settings, strict=True))

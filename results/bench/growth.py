@@ -23,13 +23,14 @@ import torch
 from matplotlib.figure import Figure
 
 from lrbench import device
-from lrbench.bench import sheets
+from lrbench.bench import timing
 from lrbench.bench.case import Case, cases
 from lrbench.bench.contenders import Evaluation, Loop
-from lrbench.bench.timing import forget_peak, peak_memory_mib
+from lrbench.bench.timing import forget_peak
 from lrbench.data.degradation import degrade
 from lrbench.data.pairs import Pairs
 from lrbench.execute import provenance
+from lrbench.execute.provenance import peak_memory_mib
 from lrbench.report.formats import grid
 from lrbench.spec.record import DataFacts, Record
 from lrbench.spec.runspec import RunSpec
@@ -197,9 +198,9 @@ def table(points: pd.DataFrame, title: str, machine: dict[str, object]) -> str:
         values = (f"{value:,.4g}" for value in (first.x, last.x, first.y, last.y))
         lines.append([axis, cost, *values, f"{last.exponent:.2f}", MARK if last.steeper_than_linear else ""])
     head = ["against", "cost", "from", "to", "cost from", "cost to", "grows as x to the", ""]
-    notes = [f"the exponent is fitted to the {TAIL} largest; above {STEEP} it is marked", sheets.warning(machine)]
+    notes = [f"the exponent is fitted to the {TAIL} largest; above {STEEP} it is marked", timing.warning(machine)]
     shown = grid(pd.DataFrame(lines, columns=head))
-    text = f"## How cost grows\n\nProtocol: {title}; {sheets.words(machine)}.\n\n{shown}\n"
+    text = f"## How cost grows\n\nProtocol: {title}; {timing.words(machine)}.\n\n{shown}\n"
     return text + "".join(f"- {note}\n" for note in notes if note)
 
 
@@ -226,10 +227,10 @@ def drawn(points: pd.DataFrame, title: str) -> Figure:
 def main(small: bool, out: Path) -> None:
     """Measure every axis, then write table, points and plots."""
     title = str(case())
-    machine = sheets.machine(device.pick("auto").type, 1)
+    machine = timing.machine(device.pick("auto").type, 1)
     points = measure(SMALL if small else AXES)
     (out / "growth.md").write_text(table(points, title, machine))
-    points.assign(**{name: machine[name] for name in sheets.MACHINE}).to_csv(out / "growth.csv", index=False)
+    points.assign(**{name: machine[name] for name in timing.MACHINE}).to_csv(out / "growth.csv", index=False)
     for suffix in ("png", "svg"):
         drawn(points, title).savefig(out / f"growth.{suffix}", metadata={"Date": None} if suffix == "svg" else None)
 

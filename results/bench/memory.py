@@ -11,8 +11,8 @@ import torch
 from growth import group
 
 from lrbench import device
-from lrbench.bench.timing import peak_memory_mib
 from lrbench.data import datasets, prepare
+from lrbench.execute.provenance import peak_memory_mib
 from lrbench.plan import plan
 
 LAMBDAS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)

@@ -72,7 +72,7 @@ def runs(tmp_path: Path) -> tuple[Schedule, dict[str, str]]:
 
 def run(schedule: Schedule, executor: Scripted) -> list[Event]:
     seen: list[Event] = []
-    schedule.run(executor, lambda event: seen.append(event) if event else None)
+    schedule.run(executor, seen.append)
     return seen
 
 
@@ -159,8 +159,8 @@ def test_the_board_says_what_happens_in_lines(
     runs: tuple[Schedule, dict[str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     schedule, names = runs
-    with Board(schedule, Estimate(lambda name: tiny.info(32))) as board:
-        schedule.run(Scripted(failing={names["teacher"]: 9, names["init"]: 1}), board)
+    board = Board(schedule, Estimate(lambda name: tiny.info(32)))
+    schedule.run(Scripted(failing={names["teacher"]: 9, names["init"]: 1}), board)
     said = capsys.readouterr().err
     assert "failed and is tried again: no luck" in said
     assert "FAILED: no luck" in said
@@ -172,8 +172,8 @@ def test_the_board_says_what_happens_in_lines(
 def test_the_board_says_what_is_of_no_run(
     runs: tuple[Schedule, dict[str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with Board(runs[0], Estimate(lambda name: tiny.info(32))) as board:
-        board(Event("", "note", text="another process is training it"))
+    board = Board(runs[0], Estimate(lambda name: tiny.info(32)))
+    board(Event("", "note", text="another process is training it"))
     assert "another process is training it" in capsys.readouterr().err
 
 

@@ -14,18 +14,18 @@ from helpers import tiny
 
 from lrbench import device
 from lrbench.errors import UserError
-from lrbench.execute import reproduce, session
-from lrbench.execute.executors import Place
-from lrbench.execute.pool import Pool
+from lrbench.execute import session
+from lrbench.execute.executors import Place, Pool
 from lrbench.execute.progress import Progress
 from lrbench.execute.runner import Runner
 from lrbench.execute.session import Request
+from lrbench.plan.suite import Overrides
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import Store
 from lrbench.train import loop as cohort
 from lrbench.train.training import Training
 
-Machine = Callable[..., None]
+Machine, Order = Callable[..., None], Callable[..., session.Ordered]
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def two() -> Iterator[None]:
 
 def request(path: Path, **changes: Any) -> Request:
     small = dict(width=0.125, recipe="quick", epochs=3, limit_train=300, limit_test=50, precision="fp32", device="cpu")
-    return Request("lr-baseline", "digits", path / "runs", 2, **(small | changes))
+    return Request("lr-baseline", "digits", path / "runs", scale=2, **(small | changes))
 
 
 class Broken(Progress):
@@ -211,9 +211,21 @@ def test_the_number_is_in_the_record(tmp_path: Path, two: None) -> None:
     assert record.env["threads"] == 2 and "2 thread(s)" in str(record.env["device"])
 
 
-@pytest.mark.parametrize("jobs", [1, 2, 5])
-def test_runs_at_once_share_the_threads(jobs: int, two: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = Place(Path(), Path(), "cpu", reproduce.Resources(threads="2", jobs=jobs).choose_threads())
+@pytest.fixture
+def order(tmp_path: Path) -> Order:
+    """A suite of a run that is not there, ready to be trained."""
+    (tmp_path / "one.toml").write_text(
+        'title = "One"\n[[runs]]\nmethod = "lr-baseline"\ndataset = "digits"\nscale = 2\n'
+    )
+
+    def order(**options: Any) -> session.Ordered:
+        return session.order(str(tmp_path / "one.toml"), Overrides(), Store(tmp_path / "runs"), device="cpu", **options)
+
+    return order
+
+
+@pytest.mark.parametrize("jobs", [2, 5])
+def test_runs_at_once_share_the_threads(jobs: int, two: None, order: Order, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Place] = []
 
     class Process:
@@ -224,15 +236,32 @@ def test_runs_at_once_share_the_threads(jobs: int, two: None, monkeypatch: pytes
             pass
 
     monkeypatch.setattr(
-        "lrbench.execute.pool.multiprocessing.get_context", lambda kind: type("", (), {"Process": Process})
+        "lrbench.execute.executors.multiprocessing.get_context", lambda kind: type("", (), {"Process": Process})
     )
-    Pool(place, jobs)._new(0)
-    assert [one.threads for one in given] == [{1: 2, 2: 1, 5: 1}[jobs]]
+    pool = order(threads="2", jobs=jobs).executor()
+    assert isinstance(pool, Pool)
+    pool._new(0)
+    assert [one.threads for one in given] == [{2: 1, 5: 1}[jobs]]
 
 
-def test_with_ray_the_cluster_says_how_many_unless_the_user_does(two: None) -> None:
-    assert reproduce.Resources(executor="ray").choose_threads() is None
-    assert reproduce.Resources(executor="ray", threads="2").choose_threads() == 2
+def test_one_run_at_a_time_has_all_the_threads(two: None, order: Order) -> None:
+    order(threads="2").executor()
+    assert device.threads_in_use() == 2
+
+
+@pytest.mark.parametrize(("options", "threads"), [({}, None), ({"threads": "2"}, 2)])
+def test_with_ray_the_cluster_says_how_many_unless_the_user_does(
+    options: dict[str, str],
+    threads: int | None,
+    order: Order,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    given: list[Place] = []
+    monkeypatch.setattr("lrbench.execute.cluster.Cluster", lambda place, *_: given.append(place))
+    if device.cores() < 2:
+        pytest.skip("this machine has one core")
+    order(executor="ray", **options).executor()
+    assert [place.threads for place in given] == [threads]
 
 
 def test_a_checkpoint_of_before_has_the_number_of_now(two: None) -> None:

@@ -37,7 +37,10 @@ def runner(folder: Path, progress: Callable[[RunSpec], Progress] = lambda _: Pro
 
 
 def together(folder: Path, specs: Sequence[RunSpec], **options: Any) -> dict[str, Record | Exception]:
+    """How runs of one group ended, which are trained after what they need."""
     ends: dict[str, Record | Exception] = {}
+    for need in [need for spec in specs for need in spec.needs.values()]:
+        runner(folder).run(need)
     runner(folder, **options).run_group(specs, lambda spec, end: ends.update({spec.id: end}))
     return ends
 

@@ -46,7 +46,9 @@ def specs(runs: int) -> Iterator[RunSpec]:
         for backbone, info, scale in itertools.product(("resnet18", "vgg16", "alexnet"), infos, (4, 2)):
             for method, settings in VARIANTS:
                 settings = {**settings, "sr_scale": 2} if settings.get("sr_scale", 2) > scale else settings
-                spec = plan(method, settings, Protocol(info, scale, "bf16", backbone=backbone, width=width, seed=seed))
+                spec = plan(
+                    method, settings, Protocol(info, "bf16", scale=scale, backbone=backbone, width=width, seed=seed)
+                )
                 if spec.id not in seen:
                     seen.add(spec.id)
                     yield spec

@@ -105,7 +105,8 @@ def test_an_executor_trains_again_what_has_lost_its_weights(tmp_path: Path) -> N
     (tmp_path / run.id / WEIGHTS).unlink()
     events: list[Event] = []
     Place(tmp_path, Path(), "cpu").train([run], events.append)
-    assert [event.kind for event in events] == ["note", "started", "epoch", "done"]  # the note says why
+    assert [event.kind for event in events] == ["note", "started", "epoch", "done"]
+    assert "without the weights that are needed" in events[0].text
     assert files(tmp_path, run) == whole
 
 
