@@ -97,7 +97,8 @@ def _under(runs: pd.DataFrame) -> str:
 
 def _flat(runs: pd.DataFrame, finding: Finding, one: Evidence) -> dict[str, Any]:
     """The verdict and one comparison, run or missing."""
-    about = {name: runs.iloc[0][name] for name in SHARED} if len(runs) else dict.fromkeys(SHARED)
+    shared = [name for name in SHARED if name != "variant"]  # `content` says it
+    about = {name: runs.iloc[0][name] for name in shared} if len(runs) else dict.fromkeys(shared)
     there = pd.concat([one.mine, one.other])
     seeds = one.comparison.seeds if one.comparison else ()
     mine, other = (summary(side) if len(side) else {} for side in (one.mine, one.other))
@@ -112,6 +113,7 @@ def _flat(runs: pd.DataFrame, finding: Finding, one: Evidence) -> dict[str, Any]
         "why": finding.why,
         "pair": one.label,
         "dataset": one.pair.dataset,
+        "content": there.iloc[0]["content"] if len(there) else None,
         "scale": one.pair.scale,
         "backbone": one.pair.mine.backbone,
         "width": there.iloc[0]["width"] if len(there) else None,

@@ -137,7 +137,9 @@ def summary(runs: pd.DataFrame) -> dict[str, Any]:
     teachers = list({one["teacher"]: one for one in measured if one["teacher"] is not None}.values())
     minutes = [seconds / 60 for seconds in _known(measured, "train_seconds")]
     return {
-        **{name: rows[0][name] for name in ("method", "version", "config", "backbone", "width", "precision")},
+        **{
+            name: rows[0][name] for name in ("content", "method", "version", "config", "backbone", "width", "precision")
+        },
         "tested_on": rows[0]["tested_on"],
         "top1_mean": top1 and round(top1.mean, 6),
         "top1_sd": None if top1 is None or top1.sd is None else round(top1.sd, 6),

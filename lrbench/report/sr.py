@@ -93,7 +93,12 @@ def _table(test: pd.DataFrame, failed: pd.DataFrame) -> Table:
         about(first),
         [(name, texts[name], [row["runs"] for row in rows] if name == HEAD[0] else None) for name in HEAD],
         [*_notes(first, rows), *notes.failed(missed)],
-        lambda: pd.DataFrame([{"table": TITLE, **{name: first[name] for name in TEST}, **row} for row in rows]),
+        lambda: pd.DataFrame(
+            [
+                {"table": TITLE, **{name: first[name] for name in ("content", *TEST) if name != "variant"}, **row}
+                for row in rows
+            ]
+        ),
     )
 
 

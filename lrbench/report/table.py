@@ -27,7 +27,8 @@ def table(filled: Filled) -> Table:
 
 def _long(filled: Filled) -> pd.DataFrame:
     """A row for each row and column of the table that has a number; percentages and percentage points."""
-    about = dict.fromkeys(SHARED) if filled.run is None else {name: filled.run[name] for name in SHARED}
+    shared = [name for name in SHARED if name != "variant"]  # `content` says it
+    about = dict.fromkeys(shared) if filled.run is None else {name: filled.run[name] for name in shared}
     lines = []
     for row in filled.rows:
         for (dataset, scale, side), cell in zip(filled.source.columns, row.cells, strict=True):

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers import many
-from test_store import CURVE_TEXT, DAMAGE, PREDICTED, listing, put, record_of, truncate
+from helpers.files import listing
+from helpers.finished import CURVE_TEXT, DAMAGE, PREDICTED, put, record_of, truncate
 
 from lrbench.errors import RunError
 from lrbench.spec.record import Record
