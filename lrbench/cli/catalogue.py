@@ -2,38 +2,70 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
 from lrbench.cli.options import FOLDER, Group, data_option, plugin_option
+from lrbench.errors import UserError
 
 
 @click.command()
 @plugin_option
 def methods(plugins: tuple[str, ...]) -> None:
     """List the methods, where they come from, and their settings."""
-    from lrbench.report.listing import methods
+    from lrbench.method import registry
 
-    click.echo(methods(), nl=False)
+    classes: dict[str, Any] = {}
+    for name, origin in registry.methods().items():
+        try:
+            classes[name] = registry.method(name)
+        except UserError as error:
+            click.echo(f"{name}  [{origin}]  BROKEN: {error}")
+    owners = {cls.Config: name for name, cls in classes.items()}
+    for name, cls in classes.items():
+        click.echo(f"{name}  [{registry.methods()[name]}]  {_first_line(cls)}")
+        for line in _settings(cls.Config, owners):
+            click.echo(f"    {line}")
+
+
+def _settings(config: Any, owners: dict[Any, str]) -> Iterator[str]:
+    """A line per setting; those that are as another method has them, two or more, are named by that method only."""
+    own = {name: repr(field) for name, field in config.model_fields.items()}
+    parents = [parent for parent in config.__mro__[1:] if parent in owners and len(parent.model_fields) > 1]
+    taken = [parent for parent in parents if all(own[name] == repr(one) for name, one in parent.model_fields.items())]
+    shared = set(taken[0].model_fields) if taken else set()
+    if taken:
+        yield f"the settings of {owners[taken[0]]}" + (", and:" if len(shared) < len(own) else "")
+    for name, field in config.model_fields.items():
+        if name not in shared:
+            default = field.get_default(call_default_factory=True)
+            text = default if isinstance(default, str) else json.dumps(default)
+            yield f"--set {name}={text}  {field.description or ''}".rstrip()
 
 
 @click.command()
 @data_option
 def datasets(data: Path | None) -> None:
-    """List the data sets, those that are here and those that can be fetched."""
-    from lrbench.data.datasets import data_root
-    from lrbench.report.listing import datasets
+    """List the datasets, those that are here and those that can be fetched."""
+    from lrbench.data.datasets import Missing, available, data_root
 
-    click.echo(datasets(data_root(data)), nl=False)
+    for one in available(data_root(data)):
+        click.echo(f"{one.name}: {one.why}" if isinstance(one, Missing) else str(one))
 
 
 @click.command()
 def backbones() -> None:
     """List the backbones."""
-    from lrbench.report.listing import backbones
+    from lrbench.method.backbones import BACKBONES, TIMM
 
-    click.echo(backbones(), nl=False)
+    for name, make in BACKBONES.items():
+        click.echo(f"{name}  {_first_line(make)}")
+    click.echo(f"{TIMM}NAME  Any timm model, not pretrained, at --width 1.")
 
 
 @click.command()
@@ -48,7 +80,7 @@ def new(name: str, out: Path) -> None:
 
 @click.group(cls=Group)
 def data() -> None:
-    """Fetch or import data sets."""
+    """Fetch or import datasets."""
 
 
 @data.command("import")
@@ -59,9 +91,8 @@ def import_(name: str, path: Path, data: Path | None) -> None:
     """Import NAME from PATH: an .npz with MedMNIST's keys, or a folder of class folders."""
     from lrbench.data.datasets import data_root
     from lrbench.data.importing import import_dataset
-    from lrbench.report.listing import dataset
 
-    click.echo(dataset(import_dataset(name, path, data_root(data))))
+    click.echo(str(import_dataset(name, path, data_root(data))))
 
 
 @data.command()
@@ -71,9 +102,12 @@ def fetch(name: str, data: Path | None) -> None:
     """Download NAME, check it and keep it."""
     from lrbench.data.datasets import data_root
     from lrbench.data.fetching import fetch_dataset
-    from lrbench.report.listing import dataset
 
-    click.echo(dataset(fetch_dataset(name, data_root(data))))
+    click.echo(str(fetch_dataset(name, data_root(data))))
+
+
+def _first_line(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
 
 
 COMMANDS = (methods, datasets, backbones, data, new)

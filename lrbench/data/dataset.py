@@ -38,6 +38,10 @@ class DatasetInfo:
     fingerprint: dict[str, str]  # split -> sha256 (hex) of its content; "groups": of the training images with theirs
     source: str  # where it came from
 
+    def __str__(self) -> str:
+        counts = ", ".join(f"{count:,} {split}" for split, count in self.counts.items())
+        return f"{self.name}: {counts} images of {self.side}x{self.side}, {len(self.classes)} classes, {self.source}"
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -113,7 +113,8 @@ def as_csv(tables: Sequence[Table]) -> str:
 
 def as_json(tables: Sequence[Table]) -> str:
     """The long forms as a list of objects."""
-    return numbers(tables).to_json(orient="records", indent=1, force_ascii=False) + "\n"
+    flat = numbers(tables)
+    return "[]\n" if flat.empty else flat.to_json(orient="records", indent=1, force_ascii=False) + "\n"
 
 
 def latex(tables: Sequence[Table]) -> str:

@@ -104,28 +104,16 @@ def _draw(panel: Axes, source: PublishedSweep, lines: Sequence[Sweep]) -> None:
     own, reference = _labels(lines)
     for number, (one, look) in enumerate(zip(lines, looks(len(lines)), strict=True)):
         points = {value: summary(runs) for value, runs in one.points.items() if value > 0}
-        means = {value: way for value, way in points.items() if way["top1_mean"] is not None}
         if points:
-            epochs = max(way["epochs_in_weights"] for way in points.values())
-            panel.errorbar(
-                list(means),
-                [way["top1_mean"] for way in means.values()],
-                yerr=[way["top1_sd"] or 0.0 for way in means.values()],
-                label=f"{own} ({one.network}), {naming.in_epochs(epochs)}, {_seeds(points.values())}",
-                color=look.colour,
-                marker=look.marker,
-                markersize=6,
-                linewidth=1.6,
-                capsize=3,
-            )
+            _bars(panel, points, f"{own} ({one.network})", look, linewidth=1.6)
         _mark_diverged(panel, points, look, number)
         plain, control = one.others()
-        for runs, dashes, what, x in (
-            (plain, PLAIN, "", values[0] / 1.3),
-            (control, CONTROL, ", control", values[-1] * 1.3),
-        ):
+        sides = (plain, PLAIN, "", values[0] / 1.3), (control, CONTROL, ", control", values[-1] * 1.3)
+        for runs, dashes, what, x in sides:
             if len(runs) and (way := summary(runs))["top1_mean"] is not None:
-                _level(panel, way, dashes, look, x, f"{reference}{what} ({one.network})")
+                panel.axhline(way["top1_mean"], color=look.colour, linestyle=dashes, linewidth=1.5)
+                open_mark = dict(linestyle=dashes, linewidth=1.5, markerfacecolor="white", elinewidth=1.2)
+                _bars(panel, {x: way}, f"{reference}{what} ({one.network})", look, **open_mark)
     panel.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False, handlelength=4)
 
 
@@ -135,26 +123,19 @@ def _mark_diverged(panel: Axes, points: Mapping[float, Mapping[str, Any]], look:
     for value, way in points.items():
         if way["diverged"]:
             panel.plot([value], [height], "X", color=look.colour, markersize=7, transform=where, clip_on=False)
-            panel.annotate(
-                f"{way['diverged']} of {way['n'] + way['diverged']}",
-                (value, height),
-                xycoords=where,
-                textcoords="offset points",
-                xytext=(0, 5),
-                ha="center",
-                fontsize=7,
-                color=look.colour,
-            )
+            said, above = f"{way['diverged']} of {way['n'] + way['diverged']}", {"xytext": (0, 5), "ha": "center"}
+            at: dict[str, Any] = {"xycoords": where, "textcoords": "offset points", **above}
+            panel.annotate(said, (value, height), fontsize=7, color=look.colour, **at)
 
 
-def _level(panel: Axes, way: Mapping[str, Any], dashes: Any, look: Look, x: float, name: str) -> None:
-    """A line across, with its backbone's marker, open, and its bar at `x`, beside the swept values."""
-    label = f"{name}, {naming.in_epochs(way['epochs_in_weights'])}, {_seeds([way])}"
-    shown: dict[str, Any] = {"color": look.colour, "linestyle": dashes, "linewidth": 1.5}
-    panel.axhline(way["top1_mean"], **shown)
-    open_mark: dict[str, Any] = {"marker": look.marker, "markersize": 6, "markerfacecolor": "white", "capsize": 3}
-    sd = way["top1_sd"] or 0.0
-    panel.errorbar([x], [way["top1_mean"]], yerr=[sd], label=label, **shown, **open_mark, elinewidth=1.2)
+def _bars(panel: Axes, points: Mapping[float, Mapping[str, Any]], name: str, look: Look, **style: Any) -> None:
+    """Means with their standard deviation as bars; the legend says name, epochs and seeds."""
+    drawn = {x: way for x, way in points.items() if way["top1_mean"] is not None}
+    epochs = max(way["epochs_in_weights"] for way in points.values())
+    means, sds = ([way[name] or 0.0 for way in drawn.values()] for name in ("top1_mean", "top1_sd"))
+    label = f"{name}, {naming.in_epochs(epochs)}, {_seeds(points.values())}"
+    marks: dict[str, Any] = {"color": look.colour, "marker": look.marker, "markersize": 6, "capsize": 3}
+    panel.errorbar(list(drawn), means, yerr=sds, label=label, **marks, **style)
 
 
 def _seeds(ways: Iterable[Mapping[str, Any]]) -> str:

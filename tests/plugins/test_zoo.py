@@ -192,7 +192,7 @@ def test_a_basicsr_that_does_not_import_is_one_line(monkeypatch, without_basicsr
 
 
 def test_listing_the_methods_does_not_import_basicsr():
-    code = "import sys; from lrbench.report import listing; print(listing.methods()); "
+    code = "import sys; from lrbench.cli import cli; cli(['methods'], standalone_mode=False); "
     code += "sys.exit('basicsr' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
