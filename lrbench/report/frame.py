@@ -187,7 +187,12 @@ def defaults(results: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def content_of(spec: Mapping[str, Any]) -> str:
     """Names the content of the dataset that a run saw; spec: as JSON."""
-    return _short(spec["fingerprint"])
+    return _content(tuple(sorted(spec["fingerprint"].items())))
+
+
+@lru_cache  # thousands of runs see one dataset
+def _content(fingerprint: tuple[tuple[str, str], ...]) -> str:
+    return _short(dict(fingerprint))
 
 
 def _about(content: Mapping[str, Any]) -> About:
