@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -96,3 +97,10 @@ def test_the_listing_is_nine_packages_and_a_few_files() -> None:
 def test_no_file_is_long() -> None:
     lengths = {file: len(path.read_text().splitlines()) for file, path in FILES.items()}
     assert not {file for file, length in lengths.items() if length > LINES}
+
+
+def test_every_package_is_in_the_wheel() -> None:
+    """A folder that pyproject.toml does not name works from the checkout, and is missing where it is installed."""
+    named = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    folders = {path.parent.relative_to(ROOT.parent) for path in ROOT.rglob("__init__.py")}
+    assert {".".join(folder.parts) for folder in folders} == {name for name in named if name.split(".")[0] == "lrbench"}
