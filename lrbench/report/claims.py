@@ -21,7 +21,7 @@ from lrbench.method import naming
 from lrbench.report import published
 from lrbench.report.compare import Comparison, Right, family
 from lrbench.report.frame import DIVERGED
-from lrbench.report.groups import Runs, Wanted, comparison, summary, usual_widths
+from lrbench.report.ways import Runs, Wanted, comparison, summary, usual_widths
 
 CLAIMS = "lrbench.claims"
 AS_PUBLISHED, EQUAL_BUDGET = "as in the paper", "at equal budget"

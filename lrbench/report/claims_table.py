@@ -12,8 +12,8 @@ from lrbench.report.claims import Claim, Evidence, Finding
 from lrbench.report.compare import SEEDS, Right, numbers
 from lrbench.report.formats import Table
 from lrbench.report.frame import DIVERGED, FAILED, SHARED
-from lrbench.report.groups import DASH, Runs, gain, joined, summary
 from lrbench.report.stats import CHANCE
+from lrbench.report.ways import DASH, Runs, gain, joined, summary
 
 TITLE, EVIDENCE = "Claims", "Claims: the evidence"
 

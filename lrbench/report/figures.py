@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from lrbench.errors import UserError, unknown
 from lrbench.method import registry
 from lrbench.report import published
-from lrbench.report.published import PublishedGallery, PublishedSweep
+from lrbench.report.published import PublishedSweep
 from lrbench.store import Store
 
 CURVES = "curves"
@@ -35,16 +35,20 @@ def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note,
         raise unknown("figure", name, names())
     given = {option: value for option, value in options.items() if value not in (None, (), {}, [])}
     if name == CURVES:
-        from lrbench.report.curves import curves
+        from lrbench.report.figure_of_epochs import curves
 
         return curves(results, store, **_checked(name, given, "datasets", "methods"))
     figure = published.figure(name)
     if isinstance(figure, PublishedSweep):
-        from lrbench.report import sweep_plot
+        from lrbench.report import figure_of_setting
 
-        chosen = sweep_plot.chosen(figure, results, **_checked(name, given, "datasets", "settings"))
-        return sweep_plot.draw(figure, chosen, given.get("settings"))
-    return _gallery(figure, results, store, data, note, **_checked(name, given, "datasets", "sr_scale", "images"))
+        chosen = figure_of_setting.chosen(figure, results, **_checked(name, given, "datasets", "settings"))
+        return figure_of_setting.draw(figure, chosen, given.get("settings"))
+    from lrbench.report import figure_of_images
+
+    return figure_of_images.of_store(
+        figure, results, store, data, note, **_checked(name, given, "datasets", "sr_scale", "images")
+    )
 
 
 def _checked(name: str, given: dict[str, Any], *known: str) -> dict[str, Any]:
@@ -52,27 +56,3 @@ def _checked(name: str, given: dict[str, Any], *known: str) -> dict[str, Any]:
         if option not in known:
             raise UserError(f"{name} has no option {option}; it has {', '.join(known)}")
     return given
-
-
-def _gallery(
-    figure: PublishedGallery,
-    results: pd.DataFrame,
-    store: Store,
-    data: Path,
-    note: Note,
-    datasets: tuple[str, ...] = (),
-    sr_scale: int | None = None,
-    images: int = 6,
-) -> Figure:
-    """Restored test images side by side; `note` is told of a net that has no column."""
-    from lrbench.report import gallery
-
-    if len(datasets) > 1:
-        raise UserError("restored images are shown of one dataset; name one")
-    chosen = gallery.choose(results, figure.nets.values(), sr_scale, *datasets)
-    for method in figure.nets.values():
-        if method not in set(chosen["method"]):
-            been_run = method in set(results["method"])
-            note(f"{method} has no column: it was not run" + (" on what the others were" if been_run else ""))
-    columns = gallery.columns(chosen, figure.nets, store, data)
-    return gallery.draw(gallery.title(figure, chosen), columns, images)

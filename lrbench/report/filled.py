@@ -14,8 +14,8 @@ from lrbench.method import naming
 from lrbench.report import frame
 from lrbench.report.compare import Comparison, Right, family
 from lrbench.report.frame import FAILED, SHARED
-from lrbench.report.groups import Runs, Wanted, comparison, control, joined, summary, usual_widths
 from lrbench.report.published import PublishedRow, PublishedTable
+from lrbench.report.ways import Runs, Wanted, comparison, control, joined, summary, usual_widths
 
 
 @dataclass(frozen=True)

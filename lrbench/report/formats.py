@@ -11,7 +11,7 @@ from html import escape
 import pandas as pd
 
 from lrbench.errors import unknown
-from lrbench.report.groups import DASH
+from lrbench.report.ways import DASH
 
 HR_MARK = "†"  # of what is trained and tested on HR images
 WRAPPED = 30  # characters: on a terminal, columns of longer texts are wrapped, others are not

@@ -10,7 +10,7 @@ from lrbench.method import naming
 from lrbench.report import frame, sr
 from lrbench.report.formats import HR_MARK
 from lrbench.report.frame import DIVERGED
-from lrbench.report.groups import ROW, shown
+from lrbench.report.ways import ROW, shown
 
 
 def headings(results: pd.DataFrame) -> dict[tuple[str, str], dict[str, pd.DataFrame]]:

@@ -10,7 +10,7 @@ from lrbench.report import frame, notes, published
 from lrbench.report.compare import SEEDS, Right, family, numbers
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.frame import CONDITIONS, FAILED
-from lrbench.report.groups import Defaults, Runs, comparison, control, fixed, gain, joined, score, summary
+from lrbench.report.ways import Defaults, Runs, comparison, control, fixed, gain, joined, score, summary
 from lrbench.spec import PROTOCOL
 
 TITLE = "Leaderboard"

@@ -11,8 +11,8 @@ import pandas as pd
 from lrbench.method import naming
 from lrbench.report.compare import NETWORKS_MARK, SEEDS, WAYS_MARK, Comparison
 from lrbench.report.frame import RESTORES, column, each
-from lrbench.report.groups import joined, score, summary
 from lrbench.report.stats import CHANCE
+from lrbench.report.ways import joined, score, summary
 
 
 def about_marks(comparisons: Sequence[Comparison]) -> str:

@@ -14,10 +14,10 @@ import numpy as np
 import pandas as pd
 
 from lrbench.errors import UserError
-from lrbench.report.experiments import find
 from lrbench.report.filled import fill
 from lrbench.report.frame import FAILED, RESTORES
 from lrbench.report.published import table
+from lrbench.report.ways_by_name import find
 from lrbench.store import Store
 
 HEAD = ("run", "index", "label", "predicted")

@@ -10,8 +10,8 @@ from lrbench.method import naming
 from lrbench.report import frame, sr
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.frame import DIVERGED, RESTORES, column
-from lrbench.report.groups import DASH, fixed, score, summary
 from lrbench.report.stats import summarise
+from lrbench.report.ways import DASH, fixed, score, summary
 from lrbench.spec.record import Record
 
 SCORES = {"top1": "top-1 %", "psnr": "PSNR dB"}  # a column for each that there is

@@ -11,8 +11,8 @@ from lrbench.method import naming
 from lrbench.report import notes
 from lrbench.report.formats import Table
 from lrbench.report.frame import DIVERGED, DONE, FAILED, RESTORES, column
-from lrbench.report.groups import DASH, joined, score
 from lrbench.report.stats import summarise
+from lrbench.report.ways import DASH, joined, score
 
 MEASURES = {
     "psnr": ("PSNR RGB (dB)", 2),

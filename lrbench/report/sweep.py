@@ -11,8 +11,8 @@ import pandas as pd
 
 from lrbench.method import naming
 from lrbench.report import frame
-from lrbench.report.groups import Defaults, Runs, Wanted
 from lrbench.report.published import PublishedSweep
+from lrbench.report.ways import Defaults, Runs, Wanted
 
 
 @dataclass(frozen=True)

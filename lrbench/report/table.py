@@ -11,8 +11,8 @@ from lrbench.report.compare import Comparison, numbers
 from lrbench.report.filled import Filled
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.frame import SHARED, USED
-from lrbench.report.groups import DASH, fixed, joined, score, summary
 from lrbench.report.stats import CHANCE
+from lrbench.report.ways import DASH, fixed, joined, score, summary
 
 PUBLISHED, CONTROL = "published", "vs its control"  # columns
 NOT_RUN = dict.fromkeys(summary(pd.DataFrame([dict.fromkeys(USED)]))) | {"n": 0, "diverged": 0}

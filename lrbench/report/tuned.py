@@ -12,10 +12,10 @@ from lrbench.report import frame, notes
 from lrbench.report.compare import Comparison, Right, family, numbers
 from lrbench.report.formats import Table
 from lrbench.report.frame import CONDITIONS, DIVERGED, DONE
-from lrbench.report.groups import DASH, comparison, gain, joined, score, summary
 from lrbench.report.published import PublishedSweep
 from lrbench.report.stats import summarise
 from lrbench.report.sweep import Sweep, sweeps
+from lrbench.report.ways import DASH, comparison, gain, joined, score, summary
 
 WAYS = {"paper": "the paper's", "validation": "by validation", "test": "best by test ‡"}
 

@@ -13,11 +13,11 @@ import pandas as pd
 from lrbench.errors import UserError
 from lrbench.report import notes
 from lrbench.report.compare import SEEDS, Comparison, numbers
-from lrbench.report.experiments import conditions, differences, find, text
 from lrbench.report.formats import Table, grid
 from lrbench.report.frame import DIVERGED
-from lrbench.report.groups import DASH, comparison, fixed, score, summary
 from lrbench.report.stats import RESAMPLES, summarise
+from lrbench.report.ways import DASH, comparison, fixed, score, summary
+from lrbench.report.ways_by_name import conditions, differences, find, text
 from lrbench.spec import PROTOCOL
 from lrbench.store import Store
 
@@ -28,7 +28,7 @@ UNSAID = {"protocol": PROTOCOL, "batch_size": 128, "dropout": 0, "select": "none
 def compare(
     first: str, second: str, results: pd.DataFrame, store: Store, shared: Mapping[str, Any] | None = None
 ) -> Versus:
-    """Two experiments by name, see lrbench.report.experiments, over the seeds that both have; store: of their runs.
+    """Two experiments by name, see lrbench.report.ways_by_name, over the seeds that both have; store: of their runs.
 
     Raises UserError for names that do not mean one each, and for experiments that were not put to the same test.
     """

@@ -7,8 +7,8 @@ import re
 
 from lrbench.report import filled, formats, published
 from lrbench.report.frame import frame
-from lrbench.report.groups import score
 from lrbench.report.table import table as as_read
+from lrbench.report.ways import score
 
 
 def fill(source, records, right=None, failures=()):

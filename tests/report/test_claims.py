@@ -13,7 +13,7 @@ from lrbench.report import claims, claims_table, published
 from lrbench.report.claims import Above, BestNear, NoGain, Pair, Verdict
 from lrbench.report.formats import FORMATS, render
 from lrbench.report.frame import SHARED, defaults, frame, tables
-from lrbench.report.groups import Runs, Wanted
+from lrbench.report.ways import Runs, Wanted
 
 PAPER = claims.installed(lambda note: pytest.fail(note))
 BASE = (60.0, 61.0, 60.5)

@@ -16,9 +16,9 @@ from helpers.records import LR, diverged, record
 from lrbench import cli
 from lrbench.errors import UserError
 from lrbench.report import predictions
-from lrbench.report.experiments import conditions, find
 from lrbench.report.frame import frame
 from lrbench.report.versus import compare
+from lrbench.report.ways_by_name import conditions, find
 from lrbench.spec.runspec import PROTOCOL
 from lrbench.store.store import Store
 

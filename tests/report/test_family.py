@@ -12,10 +12,10 @@ from helpers.tables import fill, notes
 from lrbench.report.claims import Above, Pair, Verdict
 from lrbench.report.compare import family, numbers
 from lrbench.report.frame import defaults, frame, tables
-from lrbench.report.groups import Runs, Wanted, comparison
 from lrbench.report.notes import about_marks
 from lrbench.report.stats import CHANCE, Spread, bootstrap, images_sd, mcnemar
 from lrbench.report.table import marked, table
+from lrbench.report.ways import Runs, Wanted, comparison
 
 N = 1000
 

@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
 
 from lrbench.errors import UserError
-from lrbench.report import curves, figures, plots
+from lrbench.report import figure_of_epochs, figures, plots
 from lrbench.report.frame import frame
 from lrbench.store.store import Store
 
@@ -36,7 +36,7 @@ def store(tmp_path):
 
 
 def drawn(store, *chosen):
-    return curves.curves(frame(store), store, *chosen)
+    return figure_of_epochs.curves(frame(store), store, *chosen)
 
 
 def titles(figure):

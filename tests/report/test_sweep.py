@@ -12,10 +12,10 @@ from helpers.records import LR, diverged, record
 from matplotlib.colors import to_hex
 
 from lrbench.errors import UserError
-from lrbench.report import published, sweep, sweep_plot, tuned
+from lrbench.report import figure_of_setting, published, sweep, tuned
 from lrbench.report.formats import FORMATS, render
 from lrbench.report.frame import frame
-from lrbench.report.groups import summary
+from lrbench.report.ways import summary
 
 FIG_2 = published.figure("fig2")
 BACKBONES = ("alexnet", "vgg16", "resnet18")
@@ -57,7 +57,7 @@ def baselines(top1, control, seeds=1, **changes):
 
 
 def figure(records, settings=TRAINED_ON, **options):
-    return sweep_plot.draw(FIG_2, sweep_plot.chosen(FIG_2, frame(records), settings=settings, **options))
+    return figure_of_setting.draw(FIG_2, figure_of_setting.chosen(FIG_2, frame(records), settings=settings, **options))
 
 
 def dashes(line):
@@ -126,8 +126,8 @@ def test_protocols_and_columns_have_panels_of_their_own():
 
 def test_other_settings_are_other_sweeps_whose_control_is_their_own():
     records = swept({1.0: 70.0, 2.0: 71.0}) + swept({1.0: 50.0}, settings={}) + baselines(40.0, 45.0)
-    [[own]] = sweep_plot.chosen(FIG_2, frame(records))
-    [[longer]] = sweep_plot.chosen(FIG_2, frame(records), settings=TRAINED_ON)
+    [[own]] = figure_of_setting.chosen(FIG_2, frame(records))
+    [[longer]] = figure_of_setting.chosen(FIG_2, frame(records), settings=TRAINED_ON)
     assert list(longer.points) == [1, 2]
     assert [summary(runs)["top1_mean"] for runs in longer.others()] == [40, 45]
     reference, control = own.others()

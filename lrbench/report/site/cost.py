@@ -8,8 +8,8 @@ import pandas as pd
 
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.frame import CONDITIONS, column
-from lrbench.report.groups import DASH, joined
 from lrbench.report.headings import headings, marked
+from lrbench.report.ways import DASH, joined
 
 TITLE = "Cost"
 COLUMNS = {  # column of the frame -> its title, the factor to what is shown, how seeds become one number, decimals

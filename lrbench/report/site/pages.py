@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from lrbench.report.groups import DASH
+from lrbench.report.ways import DASH
 
 TEMPLATES = "templates"
 ASSETS = ("report.css", "report.js", "icon.svg")

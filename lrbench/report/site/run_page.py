@@ -16,7 +16,7 @@ from lrbench.errors import UserError
 from lrbench.method import naming, registry
 from lrbench.report.formats import Table
 from lrbench.report.frame import DIVERGED, RESTORES, SELECTED, column
-from lrbench.report.groups import DASH, finished, fixed
+from lrbench.report.ways import DASH, finished, fixed
 from lrbench.spec.runspec import id_of
 
 Content = Mapping[str, Any]  # of a record or a spec, as JSON has it

@@ -16,12 +16,12 @@ from rich.progress import track
 from lrbench.errors import UserError
 from lrbench.report import lines
 from lrbench.report.frame import FAILED, column, frame
-from lrbench.report.groups import DASH, finished
 from lrbench.report.predictions import csv_lines
 from lrbench.report.site import run_page, sections
 from lrbench.report.site.pages import Pages
 from lrbench.report.site.run_page import Related
 from lrbench.report.site.sections import Section
+from lrbench.report.ways import DASH, finished
 from lrbench.store import Store, replaced
 from lrbench.store.store import CURVE, RECORD
 

@@ -18,7 +18,7 @@ import pandas as pd
 from lrbench.errors import UserError, did_you_mean, unknown
 from lrbench.report import frame
 from lrbench.report.frame import CONDITIONS, FAILED, ON_LR
-from lrbench.report.groups import finished
+from lrbench.report.ways import finished
 from lrbench.spec import PROTOCOL
 
 SHOWN = 8  # candidates in a line

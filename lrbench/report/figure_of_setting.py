@@ -15,10 +15,10 @@ from lrbench.errors import UserError, did_you_mean
 from lrbench.method import naming
 from lrbench.method.registry import config_of, method
 from lrbench.report.frame import DIVERGED, conditions
-from lrbench.report.groups import summary
 from lrbench.report.plots import Look, looks
 from lrbench.report.published import PublishedSweep
 from lrbench.report.sweep import Sweep, sweeps
+from lrbench.report.ways import summary
 
 PLAIN, CONTROL = (0, (6, 3)), (0, (1, 1.6))  # dashed; dotted
 WRAP = 100  # characters in a line of a panel's title

@@ -12,7 +12,7 @@ from lrbench.data.degradation import DEGRADATIONS
 from lrbench.data.importing import import_dataset
 from lrbench.errors import UserError
 from lrbench.plan.plan import plan
-from lrbench.report import curves, figures, gallery, plots, published
+from lrbench.report import figure_of_epochs, figure_of_images, figures, plots, published
 from lrbench.report.frame import frame
 from lrbench.spec.record import DataFacts, Record
 from lrbench.store.store import Store
@@ -30,7 +30,7 @@ def trained(method="sr-espcn", train_psnr=25.0, **changes):
 
 
 def chosen(records, sr_scale=None, dataset=None):
-    return list(gallery.choose(frame(records), NETS, sr_scale, dataset)["id"])
+    return list(figure_of_images.choose(frame(records), NETS, sr_scale, dataset)["id"])
 
 
 def test_the_figure_is_the_papers():
@@ -145,7 +145,9 @@ class Toys:
         return self.store.save(one, curve, {"restored": restored, "psnr": np.zeros(12)}, save_tensors({}))
 
     def columns(self):
-        return gallery.columns(gallery.choose(frame(self.store), NETS), FIG_3.nets, self.store, self.data)
+        return figure_of_images.columns(
+            figure_of_images.choose(frame(self.store), NETS), FIG_3.nets, self.store, self.data
+        )
 
 
 @pytest.fixture
@@ -214,7 +216,7 @@ def test_images_that_have_gone_are_asked_for(toys):
 def test_there_is_a_panel_for_each_image(rows, toys):
     toys.put("sr-espcn")
     shown = toys.columns()
-    figure = gallery.draw("A title", shown, rows)
+    figure = figure_of_images.draw("A title", shown, rows)
     rows = min(rows, SHOWN)
     panels = np.array(figure.axes).reshape(rows, 4)
     assert figure.get_suptitle() == "A title"
@@ -230,7 +232,7 @@ def test_there_is_a_panel_for_each_image(rows, toys):
 
 def test_the_gallery_is_no_blank_page(toys, tmp_path):
     toys.put("sr-espcn")
-    plots.save(gallery.draw("A title", toys.columns(), 2), tmp_path / "deep" / "fig3.png")
+    plots.save(figure_of_images.draw("A title", toys.columns(), 2), tmp_path / "deep" / "fig3.png")
     assert imread(tmp_path / "deep" / "fig3.png").std() > 0.1
 
 
@@ -245,7 +247,7 @@ def test_by_name_the_figure_says_which_nets_it_lacks(toys):
 
 def test_the_title_names_the_dataset_and_each_seed_once(toys):
     toys.put("sr-espcn", seed=3), toys.put("sr-vdsr", seed=1), toys.put("sr-srgan", seed=3)
-    assert gallery.title(FIG_3, gallery.choose(frame(toys.store), NETS)) == (
+    assert figure_of_images.title(FIG_3, figure_of_images.choose(frame(toys.store), NETS)) == (
         "Fig. 3: toys 4x4 to 8x8, area, 12 test images\nPSNR (RGB) below each; seed 3, 1"
     )
 
@@ -254,7 +256,7 @@ def test_curves_of_sr_nets_are_of_psnr(toys):
     toys.put("sr-espcn")
     toys.put("sr-espcn", seed=1, curve=CURVE.replace("22", "24"))
     toys.put("sr-vdsr")
-    loss, quality = curves.curves(frame(toys.store), toys.store).axes
+    loss, quality = figure_of_epochs.curves(frame(toys.store), toys.store).axes
     assert (loss.get_ylabel(), quality.get_ylabel()) == ("training loss", "PSNR on training images (dB)")
     assert loss.get_title(loc="left") == "Restoration\ntoys 4x4 to 8x8, area, 12 test images"
     drawn = {line.get_label(): line.get_ydata().tolist() for line in quality.lines}
@@ -265,7 +267,7 @@ def test_curves_of_sr_nets_are_of_psnr(toys):
 def test_curves_of_sr_nets_and_classifiers_share_no_panel(toys):
     toys.put("sr-espcn")
     toys.put("espcn", curve=CURVE.replace("psnr", "top1"))
-    panels = [axes for axes in curves.curves(frame(toys.store), toys.store).axes if axes.get_visible()]
+    panels = [axes for axes in figure_of_epochs.curves(frame(toys.store), toys.store).axes if axes.get_visible()]
     labels = {axes.get_ylabel(): {line.get_label() for line in axes.lines} for axes in panels}
     assert labels["PSNR on training images (dB)"] == {"ESPCN (SR net)"}
     assert labels["top-1 on training images (%)"] == {"ESPCN (resnet18 x0.125)"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +30,30 @@ class Column:
     label: str
     images: np.ndarray
     psnr: Sequence[float] | None = None
+
+
+def of_store(
+    figure: PublishedGallery,
+    results: pd.DataFrame,
+    store: Store,
+    data: Path,
+    note: Callable[[str], None],
+    datasets: Sequence[str] = (),
+    sr_scale: int | None = None,
+    images: int = 6,
+) -> Figure:
+    """The figure of the runs in a store, `images` rows of it; `note` is told of a net that has no column.
+
+    datasets: of one name, or empty for what most nets were tested on. Raises UserError as `choose` and `columns` do.
+    """
+    if len(datasets) > 1:
+        raise UserError("restored images are shown of one dataset; name one")
+    chosen = choose(results, figure.nets.values(), sr_scale, *datasets)
+    for method in figure.nets.values():
+        if method not in set(chosen["method"]):
+            been_run = method in set(results["method"])
+            note(f"{method} has no column: it was not run" + (" on what the others were" if been_run else ""))
+    return draw(title(figure, chosen), columns(chosen, figure.nets, store, data), images)
 
 
 def choose(
