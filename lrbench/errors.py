@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 OUT_OF_MEMORY = "out of memory; a smaller --width, or a network of fewer channels, needs less"
 
@@ -18,6 +19,12 @@ class UserError(Error):
 
 class RunError(Error):
     """A run cannot be finished, though nothing is wrong with what was asked. The command's exit status is 1."""
+
+
+def few(names: Iterable[Any], most: int = 8, between: str = ", ") -> str:
+    """Some names in a line: "a, b and 3 more" where there are more than `most`."""
+    every = list(map(str, names))
+    return between.join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
 
 
 def did_you_mean(name: str, valid: Iterable[str]) -> str:

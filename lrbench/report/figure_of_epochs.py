@@ -31,20 +31,21 @@ LEGEND, LINE = 48, 0.155  # characters in a line of it, and its height in inches
 MARKS = 6  # of a line, about
 
 
-def curves(
-    results: pd.DataFrame, store: Store, datasets: Collection[str] = (), methods: Collection[str] = ()
-) -> Figure:
+def draw(results: pd.DataFrame, store: Store, datasets: Collection[str] = (), methods: Collection[str] = ()) -> Figure:
     """The learning curves of the runs in a store: a row of panels for each protocol and place.
 
     The summed loss, each of its terms where there are several, then the scores; a term of several methods is one
     panel. SR nets share a row where they restore the same images. datasets, methods: names of those to draw; all where
-    empty. Lines are means over seeds, the band about them their range. Raises UserError where there is
-    no run.
+    empty. Lines are means over seeds, the band about them their range. A run that is only tested has none. Raises
+    UserError where there is nothing to draw.
     """
-    read = {
-        "\n".join(heading): [(said(label, runs), _curves(store, drawn(runs)["id"])) for label, runs in found.items()]
-        for heading, found in headings(_chosen(results, store.root, datasets, methods)).items()
-    }
+    read: dict[str, list[tuple[str, dict[str, np.ndarray]]]] = {}
+    for under, ways in headings(_chosen(results, store.root, datasets, methods)).items():
+        curves = [(said(label, runs), _curves(store, drawn(runs)["id"])) for label, runs in ways.items()]
+        if trained := [(label, values) for label, values in curves if values]:
+            read["\n".join(under)] = trained
+    if not read:
+        raise UserError("no learning curve: these runs are only tested, with weights of others")
     here = {heading: _panels([values for _, values in lines]) for heading, lines in read.items()}
     heights = [max(3.9, 0.5 + LINE * sum(len(label) // LEGEND + 1 for label, _ in lines)) for lines in read.values()]
     figure = Figure(figsize=(4.8 * max(map(len, here.values())) + 3.4, sum(heights)), layout="constrained")

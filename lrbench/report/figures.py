@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from lrbench.errors import UserError, unknown
 from lrbench.method import registry
-from lrbench.report import published
+from lrbench.report import notes, published
 from lrbench.report.published import PublishedSweep
 from lrbench.store import Store
 
@@ -25,7 +25,8 @@ def names() -> list[str]:
 
 
 def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note, **options: Any) -> Figure:
-    """A figure of the runs in a store, whose frame `results` is; `note` is told of what it leaves out.
+    """A figure of the runs in a store, whose frame `results` is; `note` is told of what it leaves out, and
+    of other stores that the runs are from.
 
     options: of curves `datasets` and `methods`; of a figure of a setting `datasets` and `settings`; of restored images
     `datasets` (one), `sr_scale` and `images` (rows); all as they are by default where left out. Raises UserError for a
@@ -33,11 +34,13 @@ def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note,
     """
     if name not in names():
         raise unknown("figure", name, names())
+    for said in notes.origins(results, named=False):
+        note(said)
     given = {option: value for option, value in options.items() if value not in (None, (), {}, [])}
     if name == CURVES:
-        from lrbench.report.figure_of_epochs import curves
+        from lrbench.report import figure_of_epochs
 
-        return curves(results, store, **_checked(name, given, "datasets", "methods"))
+        return figure_of_epochs.draw(results, store, **_checked(name, given, "datasets", "methods"))
     figure = published.figure(name)
     if isinstance(figure, PublishedSweep):
         from lrbench.report import figure_of_setting

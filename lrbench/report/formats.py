@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 
@@ -23,7 +24,7 @@ TEX = str.maketrans(
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Table:
     """One table.
 
@@ -35,8 +36,8 @@ class Table:
     conditions: str
     shown: pd.DataFrame
     notes: Sequence[str] = ()
-    long: Callable[[], pd.DataFrame] = field(default=pd.DataFrame, repr=False)
-    runs: pd.DataFrame | None = field(default=None, repr=False)
+    long: Callable[[], pd.DataFrame] = pd.DataFrame
+    runs: pd.DataFrame | None = None
 
     @classmethod
     def of(
@@ -62,6 +63,8 @@ class Table:
     def __str__(self) -> str:
         return markdown([self])
 
+    __repr__ = __str__
+
     def _repr_html_(self) -> str:
         notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
         grid = self.shown.to_html(index=False, border=0, na_rep="")
@@ -71,8 +74,16 @@ class Table:
 class Tables(list[Table]):
     """Several tables, as a notebook shows them."""
 
+    @property
+    def numbers(self) -> pd.DataFrame:
+        """Their long forms, one below the other."""
+        filled = [table.numbers for table in self if len(table.numbers)]
+        return pd.concat(filled, ignore_index=True).convert_dtypes() if filled else pd.DataFrame(columns=["table"])
+
     def __str__(self) -> str:
         return markdown(self)
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         return "".join(table._repr_html_() for table in self)
@@ -100,21 +111,15 @@ def markdown(tables: Sequence[Table]) -> str:
     )
 
 
-def numbers(tables: Sequence[Table]) -> pd.DataFrame:
-    """The long forms of several tables, one below the other."""
-    filled = [table.numbers for table in tables if len(table.numbers)]
-    return pd.concat(filled, ignore_index=True).convert_dtypes() if filled else pd.DataFrame(columns=["table"])
-
-
 def as_csv(tables: Sequence[Table]) -> str:
     """The long forms."""
-    return str(numbers(tables).to_csv(index=False, lineterminator="\n"))
+    return str(Tables(tables).numbers.to_csv(index=False, lineterminator="\n"))
 
 
 def as_json(tables: Sequence[Table]) -> str:
     """The long forms as a list of objects."""
-    flat = numbers(tables)
-    return "[]\n" if flat.empty else flat.to_json(orient="records", indent=1, force_ascii=False) + "\n"
+    flat = Tables(tables).numbers.astype(object)  # pandas' own writer rounds to ten digits, or shows 79.859999999999999
+    return json.dumps(flat.where(flat.notna(), None).to_dict("records"), indent=1, ensure_ascii=False) + "\n"
 
 
 def latex(tables: Sequence[Table]) -> str:

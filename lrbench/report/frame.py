@@ -1,12 +1,14 @@
 """The frame: all results as one pandas DataFrame with a row per run; every table and figure is selected from it.
 
 Columns, in this order:
-- id; experiment (a number that the seeds of one way of training share: specs that are equal but for their seeds);
-  anyhow (the same, whatever the precision); label of the method, name (the label with the settings that differ from the
-  defaults), these settings (`changes`) and the defaults, both as JSON;
-- every field of the spec, with `size`, such as "8x8", and `tested_on`, lr or hr; the settings as JSON in `config` and
-  one by one as `set.NAME`; the recipe in words and as `recipe.FIELD`; `content` and `needs`: the data's fingerprint and
-  the needed runs, as ids; `variant`: the dataset with its content, where one name has stood for several contents;
+- FIRST, what one looks for;
+- experiment (a number that the seeds of one way of training share: specs that are equal but for their seeds); anyhow
+  (the same, whatever the precision); label of the method; name, the label with the settings that differ from the
+  defaults; these settings (`changes`) and the defaults, both as JSON;
+- every field of the spec, with `size`, such as "8x8", and `tested_on`, lr or hr; the settings as JSON in `config`,
+  where one that is newer than the run has its default, and those of the spec one by one as `set.NAME`; the recipe in
+  words and as `recipe.FIELD`; `content` and `needs`: the data's fingerprint and the needed runs, as ids; `variant`:
+  the dataset with its content, where one name has stood for several contents;
 - `teacher`, `teacher_top1`, `teacher_epochs`: the run that a student learns from, and its score, where it did not
   diverge; `sr_images`, `sr_epochs`: of the SR net whose images a classifier sees;
 - status (done, diverged or failed) and why; `origin`, the store that a run is from, where that is not the user's own;
@@ -39,6 +41,7 @@ from lrbench.store.store import WEIGHTS
 DONE, DIVERGED, FAILED = "done", "diverged", "failed"
 TEACHER = "teacher"  # the role of the run that a student learns from
 RESTORES = recipes.NONE  # the backbone of an SR net, which recognises nothing
+FIRST = ["id", "name", "backbone", "dataset", "size", "seed", "status", "top1"]
 WAY = ("method", "version", "config", "backbone", "width", "needs")  # fields of the spec that make a way of training
 WITHIN = ("seed", "precision")  # fields that may differ within a table, beside those
 INSTEAD = {"fingerprint": ("content",), "recipe": ("recipe", "recipe.epochs", "recipe.batch_size")}  # their columns
@@ -95,16 +98,23 @@ def _joined(results: pd.DataFrame) -> pd.DataFrame:
     """With what runs say of each other: teachers' and SR nets' numbers, and datasets whose content has changed."""
     by_id = results.drop_duplicates("id").set_index("id")
     done = by_id[by_id["status"] == DONE]
-    restorer = results.pop("restorer")
+    restorer, needs, anyhow = (results.pop(name) for name in ("restorer", "needs_ways", "needs_anyhow"))
+    usual = defaults(results)
+    complete = {
+        (method, config): json.dumps(usual.get(method, {}) | json.loads(config), sort_keys=True)
+        for method, config in set(zip(results["method"], results["config"], strict=True))
+    }
+    results["config"] = [complete[key] for key in zip(results["method"], results["config"], strict=True)]
     alone = restorer.isna()
     known = column(results, "deployed_parameters")
     contents = results.groupby("dataset")["content"].transform("nunique")
     several = results["dataset"] + " with content " + results["content"]
-    results = results.reindex(columns=results.columns.union(USED, sort=False))  # also those that no run has measured
-    way = [*CONDITIONS, *(name for name in WAY if name != "needs")]
+    columns = pd.Index(FIRST).append(results.columns).append(pd.Index(USED)).unique()
+    results = results.reindex(columns=columns)  # also those that no run has measured
+    way = [results[name] for name in (*CONDITIONS, *WAY) if name != "needs"]
     return results.assign(
-        experiment=results.groupby([*way, "precision", "needs_ways"], dropna=False, sort=False).ngroup(),
-        anyhow=results.groupby([*way, "needs_anyhow"], dropna=False, sort=False).ngroup(),
+        experiment=results.groupby([*way, results["precision"], needs], dropna=False, sort=False).ngroup(),
+        anyhow=results.groupby([*way, anyhow], dropna=False, sort=False).ngroup(),
         variant=several.where(contents > 1, None),
         teacher_top1=results["teacher"].map(column(done, "top1")),
         teacher_epochs=results["teacher"].map(column(done, "epochs_in_weights")),

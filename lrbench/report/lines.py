@@ -39,7 +39,9 @@ class Panel:
 
 
 def read(text: str) -> dict[str, list[float]]:
-    """curve.csv -> column -> values, one per epoch; nan where an epoch has none."""
+    """curve.csv -> column -> a value per epoch, nan where an epoch has none; empty of a run that is only tested."""
+    if not text.strip():
+        return {}
     rows = pd.read_csv(io.StringIO(text)).drop(columns="epoch", errors="ignore")
     return rows.astype(float).to_dict("list")
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import pandas as pd
 
+from lrbench.errors import few
 from lrbench.method import naming
 from lrbench.report.compare import NETWORKS_MARK, SEEDS, WAYS_MARK, Comparison
 from lrbench.report.frame import RESTORES, column, each
@@ -63,11 +64,12 @@ def teachers(runs: pd.DataFrame, results: pd.DataFrame) -> str:
     return f"{score(summary(found))}, {' or '.join([*map(str, fewer), naming.in_epochs(most)])}"
 
 
-def origins(runs: pd.DataFrame) -> Iterator[str]:
-    """A sentence for each store that is read beside the user's own, on its share of some runs."""
+def origins(runs: pd.DataFrame, named: bool = True) -> Iterator[str]:
+    """A sentence for each store that is read beside the user's own, on its share of some runs; `named`: by name."""
     runs = runs.drop_duplicates("id")
     for origin, same in runs.groupby("origin"):
-        yield f"{len(same)} of these {len(runs)} runs are from {origin}, which is read beside your own runs."
+        names = f": {few(each(same, 'name'))}" if named else ""
+        yield f"{len(same)} of these {len(runs)} runs are from {origin}, which is read beside your own runs{names}."
 
 
 def differing_weights(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:

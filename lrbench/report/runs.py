@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from lrbench.method import naming
-from lrbench.report import frame, sr
+from lrbench.report import frame, notes, sr
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.frame import DIVERGED, RESTORES, column
 from lrbench.report.stats import summarise
@@ -33,8 +33,9 @@ def table(records: Sequence[Record]) -> Table:
             lines.append([name, str(run["seed"]), *values, epochs, speed, run["id"]])
         if len(runs) > 1:
             lines.append([name, "mean", *(_mean(runs, one) for one in scores), "", "", ""])
-    notes = [f"{HR_MARK} trained and tested on HR images"] if (results["tested_on"] == "hr").any() else []
-    return Table("Runs", _about(results, wanted), pd.DataFrame(lines, columns=head), notes, lambda: results)
+    said = [f"{HR_MARK} trained and tested on HR images"] if (results["tested_on"] == "hr").any() else []
+    said += notes.origins(results)
+    return Table("Runs", _about(results, wanted), pd.DataFrame(lines, columns=head), said, lambda: results)
 
 
 def _alike(one: pd.Series, other: pd.Series) -> bool:

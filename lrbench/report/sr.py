@@ -22,16 +22,17 @@ MEASURES = {
 }
 WINDOW = 11  # pixels: the side of SSIM's window; see lrbench.train.tasks, which brings torch
 TITLE = "Restoration quality"
+PLACE = ["dataset", "content", "scale", "size", "degradation", "data.test_images"]  # of a table's long form
 HEAD = ["", "trained", *(title for title, _ in MEASURES.values())]
-TEST = ["dataset", "variant", "lr_side", "side", "degradation", "test_images"]  # within one of these nets are compared
+TEST = ["dataset", "variant", "lr_side", "restored_side", "degradation", "test_images"]  # nets of one are compared
 
 
 def nets(results: pd.DataFrame) -> pd.DataFrame:
-    """The runs of SR nets, with what they restore from what: `lr_side`, `side` in pixels, `test_images`."""
+    """The runs of SR nets, with what they restore: `lr_side` and `restored_side` in pixels, `test_images`."""
     found = results[results["backbone"] == RESTORES].sort_values(["method", "seed", "id"])
     small = (found["side"] // found["scale"].fillna(1)).astype("Int64")
     magnified = column(found, "set.sr_scale").astype("Int64")
-    return found.assign(lr_side=small, side=small * magnified, test_images=column(found, "data.test_images"))
+    return found.assign(lr_side=small, restored_side=small * magnified, test_images=column(found, "data.test_images"))
 
 
 def tests(results: pd.DataFrame) -> list[pd.DataFrame]:
@@ -61,7 +62,7 @@ def _nets(test: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:
 
 def about(run: pd.Series) -> str:
     """What is restored from what: "cifar10 8x8 to 16x16, pil-bicubic, 10,000 test images"."""
-    sizes = f"{run['lr_side']}x{run['lr_side']} to {run['side']}x{run['side']}"
+    sizes = f"{run['size']} to {run['restored_side']}x{run['restored_side']}"
     content = f", {run['variant']}" if isinstance(run["variant"], str) else ""
     return f"{run['dataset']} {sizes}, {run['degradation']}, {run['test_images']:,.0f} test images{content}"
 
@@ -88,25 +89,21 @@ def _table(test: pd.DataFrame, failed: pd.DataFrame) -> Table:
     missed = failed[pd.concat(same, axis=1).all(axis=1)] if len(failed) else failed
     lines = [_line(row) for row in rows]
     texts = dict(zip(HEAD, zip(*lines, strict=True), strict=True))
+    restored = f"{first['restored_side']}x{first['restored_side']}"
+    place = {"table": TITLE, **{name: first[name] for name in PLACE}, "restored_size": restored}
     return Table.of(
         TITLE,
         about(first),
         [(name, texts[name], [row["runs"] for row in rows] if name == HEAD[0] else None) for name in HEAD],
-        [*_notes(first, rows), *notes.failed(missed)],
-        lambda: pd.DataFrame(
-            [
-                {"table": TITLE, **{name: first[name] for name in ("content", *TEST) if name != "variant"}, **row}
-                for row in rows
-            ]
-        ),
+        [*_notes(first, rows), *notes.origins(test), *notes.failed(missed)],
+        lambda: pd.DataFrame([place | row for row in rows]),
     )
 
 
 def _notes(first: pd.Series, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield (
         "Means over the test images, rounded to 8 bits, then mean ± sample standard deviation over seeds (number of "
-        f"seeds). RGB: the whole image. Y: luma of BT.601, without {first['side'] // first['lr_side']} pixels at each "
-        "border."
+        f"seeds). RGB: the whole image. Y: luma of BT.601, without {first['set.sr_scale']:g} pixels at each border."
     )
     yield "bicubic: LR enlarged by the degradation protocol's own way up, without any network."
     yield "Trained: the epochs of all stages, and the pairs of the last one."
@@ -116,10 +113,9 @@ def _notes(first: pd.Series, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 def _plain(test: pd.DataFrame) -> dict[str, Any]:
     """Plain enlargement, which has no seed."""
-    kept = test.iloc[:1]
-    return {"row": "bicubic"} | dict.fromkeys(("method", "config", "training", "epochs_in_weights", "train_images")) | {
-        **_measured(kept, "bicubic_"), "n": 0, "diverged": 0, "seeds": "", "runs": "",
-    }  # fmt: skip
+    none = dict.fromkeys(("method", "config", "training", "epochs_in_weights", "data.train_images"))
+    measured = _measured(test.iloc[:1], "bicubic_")
+    return {"row": "bicubic", **none, **measured, "n": 0, "diverged": 0, "seeds": "", "runs": ""}
 
 
 def _net(label: str, runs: pd.DataFrame) -> dict[str, Any]:
@@ -130,7 +126,7 @@ def _net(label: str, runs: pd.DataFrame) -> dict[str, Any]:
         "config": run["config"],
         "training": training(runs),
         "epochs_in_weights": run["epochs_in_weights"],
-        "train_images": run["data.train_images"],
+        "data.train_images": run["data.train_images"],
         **_measured(done),
         "n": len(done),
         "diverged": int((runs["status"] == DIVERGED).sum()),

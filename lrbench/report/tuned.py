@@ -112,7 +112,7 @@ def _table(group: Sequence[Sweep], right: Right) -> Table:
         f"Tuned: {group[0].run['label']} on {group[0].place}, {source.symbol} chosen three ways",
         frame.conditions(group[0].run),
         columns,
-        [*_notes(group, label), *notes.precisions(with_others)],
+        [*_notes(group, label), *notes.precisions(with_others), *notes.origins(pd.concat(with_others.values()))],
         lambda: pd.DataFrame(flat),
     )
 

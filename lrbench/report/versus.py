@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -63,7 +63,7 @@ def _check(one: pd.Series, other: pd.Series) -> None:
         raise UserError(f"{pair}: they were tested on {counts} test images; run one with the other's --limit-test")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Versus:
     """The first experiment, called A, minus the second, B, over the seeds that both have; to be printed, or shown.
 
@@ -75,7 +75,7 @@ class Versus:
     second: pd.DataFrame
     comparison: Comparison
     differing: dict[str, tuple[Any, Any]]
-    results: pd.DataFrame = field(repr=False)
+    results: pd.DataFrame
 
     @property
     def names(self) -> tuple[str, str]:
@@ -119,6 +119,8 @@ class Versus:
     def __str__(self) -> str:
         said = [self.conclusion, *(f"- {note}" for note in self._notes())]
         return "\n".join([*self._head(), "", grid(self._shown()), *self._numbers(), "", *said, ""])
+
+    __repr__ = __str__
 
     def _repr_html_(self) -> str:
         said = [*self._numbers(), self.conclusion, *self._notes()]

@@ -49,9 +49,9 @@ class Wanted:
         return replace(self, settings=dict(self.settings) | shared) if shared else self
 
     def fits(self, config: str, defaults: Defaults) -> bool:
-        """Whether a run's settings (JSON) are as wanted; a setting that is newer than the run has its default there."""
-        settings = dict(defaults.get(self.method, {})) | json.loads(config)
-        return {name: value for name, value in settings.items() if name not in self.free} == self.config(defaults)
+        """Whether settings, `config` of the frame, are as wanted."""
+        kept = {name: value for name, value in json.loads(config).items() if name not in self.free}
+        return kept == self.config(defaults)
 
     def told_apart(self, run: pd.Series) -> str:
         """The free settings of one of its runs: "lam=0.5"; empty where they have their defaults."""

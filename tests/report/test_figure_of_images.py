@@ -256,7 +256,7 @@ def test_curves_of_sr_nets_are_of_psnr(toys):
     toys.put("sr-espcn")
     toys.put("sr-espcn", seed=1, curve=CURVE.replace("22", "24"))
     toys.put("sr-vdsr")
-    loss, quality = figure_of_epochs.curves(frame(toys.store), toys.store).axes
+    loss, quality = figure_of_epochs.draw(frame(toys.store), toys.store).axes
     assert (loss.get_ylabel(), quality.get_ylabel()) == ("training loss", "PSNR on training images (dB)")
     assert loss.get_title(loc="left") == "Restoration\ntoys 4x4 to 8x8, area, 12 test images"
     drawn = {line.get_label(): line.get_ydata().tolist() for line in quality.lines}
@@ -267,7 +267,7 @@ def test_curves_of_sr_nets_are_of_psnr(toys):
 def test_curves_of_sr_nets_and_classifiers_share_no_panel(toys):
     toys.put("sr-espcn")
     toys.put("espcn", curve=CURVE.replace("psnr", "top1"))
-    panels = [axes for axes in figure_of_epochs.curves(frame(toys.store), toys.store).axes if axes.get_visible()]
+    panels = [axes for axes in figure_of_epochs.draw(frame(toys.store), toys.store).axes if axes.get_visible()]
     labels = {axes.get_ylabel(): {line.get_label() for line in axes.lines} for axes in panels}
     assert labels["PSNR on training images (dB)"] == {"ESPCN (SR net)"}
     assert labels["top-1 on training images (%)"] == {"ESPCN (resnet18 x0.125)"}

@@ -154,3 +154,25 @@ def test_what_is_deployed_is_what_the_record_says_or_where_nothing_stands_in_fro
     known = through.model_copy(update={"metrics": through.metrics | {"deployed_parameters": 1023}})
     assert list(frame([known, plain])["deployed"]) == [1023, 1000]
     assert pd.isna(frame([through])["deployed"][0])  # an older record: nothing is known of the SR net's share
+
+
+def test_what_one_looks_for_stands_first():
+    assert list(frame([record()]).columns)[:8] == [
+        "id",
+        "name",
+        "backbone",
+        "dataset",
+        "size",
+        "seed",
+        "status",
+        "top1",
+    ]
+
+
+def test_a_run_from_before_a_setting_was_added_counts_as_with_its_default():
+    older = record("dfd", seed=0)
+    rest = {name: value for name, value in older.spec.config.items() if name != "reduction"}
+    older = record("dfd", seed=0, spec={"config": rest})
+    found = frame([older, record("dfd", seed=1)])
+    assert json.loads(found["config"][0]) == json.loads(found["config"][1])
+    assert found["experiment"].nunique() == 1 and older.id != record("dfd", seed=0).id

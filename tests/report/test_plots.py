@@ -14,6 +14,7 @@ from safetensors.torch import save as save_tensors
 from lrbench.errors import UserError
 from lrbench.report import figure_of_epochs, figures, plots
 from lrbench.report.frame import frame
+from lrbench.report.site import writer
 from lrbench.store.store import Store
 
 EPOCHS = 3
@@ -36,7 +37,7 @@ def store(tmp_path):
 
 
 def drawn(store, *chosen):
-    return figure_of_epochs.curves(frame(store), store, *chosen)
+    return figure_of_epochs.draw(frame(store), store, *chosen)
 
 
 def titles(figure):
@@ -178,6 +179,26 @@ def test_curves_of_what_was_not_run(store, datasets, methods, message):
 def test_an_empty_store_has_no_curves(tmp_path):
     with pytest.raises(UserError, match=r"no run in .*runs; start with 'lrbench run'"):
         drawn(Store(tmp_path / "runs"))
+
+
+def test_a_run_that_is_only_tested_has_no_curve_and_stops_no_other(store):
+    one = record("hr-direct", 30.0)
+    store.save(one, "\n", {"predicted": np.zeros(3), "label": np.zeros(3)}, save_tensors({}))
+    with pytest.raises(UserError, match="only tested"):
+        drawn(store)
+    put(store, 60.0)
+    assert [line.get_label() for line in drawn(store).axes[0].lines] == ["LR-baseline (resnet18)"]
+    site = writer.write(store, store.root.parent / "site", store.root, print).parent
+    assert one.id in (site / "runs.html").read_text() and (site / "runs" / one.id / "index.html").is_file()
+
+
+def test_a_figure_says_how_many_of_its_runs_are_from_other_stores(store, tmp_path):
+    other = Store(tmp_path / "theirs")
+    other.root.mkdir()
+    put(store, 60.0), put(other, 61.0, seed=1)
+    both, said = Store(store.root, others=[other.root]), []
+    figures.draw("curves", frame(both), both, store.root, said.append)
+    assert said == [f"1 of these 2 runs are from {other.root}, which is read beside your own runs."]
 
 
 @pytest.mark.parametrize(

@@ -181,8 +181,8 @@ def test_the_long_form_has_every_number(style):
         assert float(espcn[f"{name}_sd"]) == pytest.approx(of_seeds.std(ddof=1), abs=1e-5)
         assert float(plain[f"{name}_mean"]) == PLAIN[f"bicubic_{name}"]
     assert (int(espcn["n"]), espcn["seeds"], espcn["runs"]) == (3, "0 1 2", " ".join(one.id for one in records))
-    assert (int(espcn["lr_side"]), int(espcn["side"]), int(vdsr["side"])) == (8, 16, 32)
-    assert (int(espcn["epochs_in_weights"]), int(espcn["train_images"]), int(espcn["test_images"])) == (
+    assert (espcn["size"], espcn["restored_size"], vdsr["restored_size"]) == ("8x8", "16x16", "32x32")
+    assert (int(espcn["epochs_in_weights"]), int(espcn["data.train_images"]), int(espcn["data.test_images"])) == (
         100,
         50_000,
         10_000,

@@ -131,6 +131,7 @@ def _draw(name: str, results: pd.DataFrame, store: Store, data: Path, pages: Pag
 def of_curves(results: pd.DataFrame, store: Store) -> Section:
     """The page of learning curves: a table for each of `headings`."""
     groups = [_curves(store, ": ".join(heading), found) for heading, found in headings(results).items()]
+    groups = [one for one in groups if one["columns"]]  # without runs that are only tested
     entries = [(f"curves.html#curves-{number}", one["heading"]) for number, one in enumerate(groups, 1)]
     return Section("curves.html", "Learning curves", "curves.html", {"groups": groups}, entries)
 
