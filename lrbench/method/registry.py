@@ -43,14 +43,13 @@ def load(group: str, kind: str, name: str) -> Any:
     if name not in installed(group):
         raise unknown(kind, name, installed(group))
     points = installed(group)[name]
-    where = " and ".join(map(origin, points))
     if len(points) > 1:
-        raise UserError(f"two plugins are called '{name}': {where}; uninstall one")
+        raise UserError(f"two plugins are called '{name}': {' and '.join(map(origin, points))}; uninstall one")
     try:
         return points[0].load()
     except (Exception, SystemExit) as error:  # whatever a plugin's import may raise
         why = f"{type(error).__name__}: {one_line(error)}"
-        raise UserError(f"{kind} '{name}' of {where} does not load: {why}") from error
+        raise UserError(f"{kind} '{name}' of {origin(points[0])} does not load: {why}") from error
 
 
 def method(name: str) -> type[Method]:

@@ -66,6 +66,7 @@ SELECTED = {
     "val": "epoch chosen on held-out images",
     "held-out": "final epoch, validation images held out",
 }
+_encode = json.JSONEncoder(sort_keys=True).encode
 NOTHING = object()  # equal to no value
 HALF = 50.0  # top-1 %: a network that predicts one class is right on no more
 
@@ -81,12 +82,11 @@ def frame(source: Store | Iterable[Record], failures: Iterable[tuple[RunSpec, st
     failed = [(spec, why) for spec, why in failed if _hash(spec, ("version",)) not in finished]
     sides = {(one["spec"]["dataset"], content_of(one["spec"])): one["data"]["side"] for one in contents}
     rows = [
-        (*_of_spec(one["id"], one["spec"], _about(one), sides), _of_result(one), one["metrics"], _of_data(one))
+        (*_of_spec(one["id"], one["spec"], one.get("about"), sides), _of_result(one), one["metrics"], _of_data(one))
         for one in contents
     ]
     rows += [
-        (*_of_spec(id_of(spec), spec, naming.about(spec["method"]), sides), {"status": FAILED, "why": why}, {}, {})
-        for spec, why in failed
+        (*_of_spec(id_of(spec), spec, None, sides), {"status": FAILED, "why": why}, {}, {}) for spec, why in failed
     ]
     if not rows:
         return pd.DataFrame(columns=[*USED, "defaults"])
@@ -101,7 +101,7 @@ def _joined(results: pd.DataFrame) -> pd.DataFrame:
     restorer, needs, anyhow = (results.pop(name) for name in ("restorer", "needs_ways", "needs_anyhow"))
     usual = defaults(results)
     complete = {
-        (method, config): json.dumps(usual.get(method, {}) | json.loads(config), sort_keys=True)
+        (method, config): _encode(usual.get(method, {}) | json.loads(config))
         for method, config in set(zip(results["method"], results["config"], strict=True))
     }
     results["config"] = [complete[key] for key in zip(results["method"], results["config"], strict=True)]
@@ -205,47 +205,47 @@ def _content(fingerprint: tuple[tuple[str, str], ...]) -> str:
     return _short(dict(fingerprint))
 
 
-def _about(content: Mapping[str, Any]) -> About:
-    said = content.get("about")
-    return About(**said) if said else naming.about(content["spec"]["method"])
+@lru_cache(maxsize=1 << 14)  # thousands of runs have few settings
+def _named(said: str, config: str) -> dict[str, Any]:
+    """The columns that a method's About and settings give, both as JSON."""
+    about = About.model_validate_json(said)
+    changes = naming.changes(json.loads(config), about)
+    return {
+        "label": about.label,
+        "name": " ".join([about.label, *changes]),
+        "changes": _encode(changes),
+        "defaults": None if about.defaults is None else _encode(about.defaults),
+        "config": config,
+        "tested_on": about.tested_on,
+    }
 
 
 def _of_spec(
-    run_id: str, spec: Mapping[str, Any], about: About, sides: Mapping[tuple[str, str], int]
+    run_id: str, spec: Mapping[str, Any], about: Any, sides: Mapping[tuple[str, str], int]
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-    """A run's columns that its spec says, its settings, its recipe."""
-    content, needs, recipe = content_of(spec), spec["needs"], json.dumps(spec["recipe"])
+    """A run's columns that its spec says, its settings, its recipe. about: the method's About as JSON, or None."""
+    content, needs, said = content_of(spec), spec["needs"], about or naming.about(spec["method"]).model_dump()
     side = sides.get((spec["dataset"], content))
     small = side // (spec["scale"] or 1) if side else None
-    changes = naming.changes(dict(sorted(spec["config"].items())), about)
-    known = {role: _need(json.dumps(need, sort_keys=True)) for role, need in sorted(needs.items())}
+    known = {role: _need(_encode(need)) for role, need in sorted(needs.items())}
     ids = {role: run for role, (run, _, _) in known.items()}
-    derived = {
-        "config": json.dumps(spec["config"], sort_keys=True),
-        "fingerprint": content,
-        "recipe": _recipe_name(recipe, spec["backbone"]),
+    columns: dict[str, Any] = {**ADDED, **spec, **_named(_encode(said), _encode(spec["config"]))}
+    columns |= {
+        "id": run_id,
+        "needs_ways": " ".join(f"{role}={way}" for role, (_, way, _) in known.items()),
+        "needs_anyhow": " ".join(f"{role}={way}" for role, (_, _, way) in known.items()),
+        "content": content,
+        "recipe": _recipe_name(tuple(spec["recipe"].items()), spec["backbone"]),
         "needs": " ".join(f"{role}={run}" for role, run in ids.items()),
+        "side": side,
+        "size": f"{small}x{small}" if small else None,
+        "tested_on": columns["tested_on"] if spec["scale"] else "hr",
+        "teacher": ids.get(TEACHER),
+        "restorer": next((ids[role] for role, need in needs.items() if need["backbone"] == RESTORES), None),
     }
-    fields = {
-        INSTEAD.get(field, (field,))[0]: derived.get(field, spec.get(field, ADDED.get(field)))
-        for field in RunSpec.model_fields
-    }
+    del columns["fingerprint"]  # `content` names it
     return (
-        {
-            "id": run_id,
-            "needs_ways": " ".join(f"{role}={way}" for role, (_, way, _) in known.items()),
-            "needs_anyhow": " ".join(f"{role}={way}" for role, (_, _, way) in known.items()),
-            "label": about.label,
-            "name": " ".join([about.label, *changes]),
-            "changes": json.dumps(changes),
-            "defaults": None if about.defaults is None else json.dumps(about.defaults, sort_keys=True),
-            **fields,
-            "side": side,
-            "size": f"{small}x{small}" if small else None,
-            "tested_on": about.tested_on if about.tested_on == "hr" else "lr" if spec["scale"] else "hr",
-            "teacher": ids.get(TEACHER),
-            "restorer": next((ids[role] for role, need in needs.items() if need["backbone"] == RESTORES), None),
-        },
+        columns,
         {f"set.{name}": _plain(value) for name, value in spec["config"].items()},
         {f"recipe.{name}": value for name, value in spec["recipe"].items()},
     )
@@ -253,7 +253,7 @@ def _of_spec(
 
 def _of_result(content: Mapping[str, Any]) -> dict[str, Any]:
     needs, given = content["spec"]["needs"], content.get("needs_weights") or {}
-    weights = {_need(json.dumps(needs[role], sort_keys=True))[0]: digest for role, digest in given.items()}
+    weights = {_need(_encode(needs[role]))[0]: digest for role, digest in given.items()}
     return {
         "status": content.get("status", DONE),
         "why": content.get("why"),
@@ -283,8 +283,8 @@ def _of_store(content: dict[str, Any], store: Store) -> dict[str, Any]:
 
 
 @lru_cache
-def _recipe_name(recipe: str, backbone: str) -> str:
-    return recipes.name_of(Recipe.model_validate_json(recipe), backbone)
+def _recipe_name(recipe: tuple[tuple[str, Any], ...], backbone: str) -> str:
+    return recipes.name_of(Recipe.model_validate(dict(recipe)), backbone)
 
 
 @lru_cache(maxsize=1 << 14)  # many runs share a teacher
@@ -305,12 +305,12 @@ def _without(spec: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
 
 
 def _short(content: Any) -> str:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:8]
+    return hashlib.sha256(_encode(content).encode()).hexdigest()[:8]
 
 
 def _plain(value: Any) -> Any:
     """A value that fits a cell: what holds others becomes JSON."""
-    return json.dumps(value, sort_keys=True) if isinstance(value, dict | list | tuple) else value
+    return _encode(value) if isinstance(value, dict | list | tuple) else value
 
 
 def each(runs: pd.DataFrame, name: str) -> Iterator[Any]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 CHANCE = 0.05  # a p below it is called more than chance
 EXACT = 1000  # differing images; beyond them McNemar's chi-square is within 1% of an exact p above 0.001
@@ -121,6 +121,8 @@ def _prior(known: Sequence[Spread]) -> Spread | None:
     beyond = float(logs.var(ddof=1) - special.polygamma(1, half).mean())
     if beyond <= 0:
         return None
+    from scipy import optimize  # here, not above: it takes half a second to import
+
     half_df = optimize.brentq(lambda x: float(special.polygamma(1, x)) - beyond, 1e-6, 1e9)
     return Spread(math.exp((logs.mean() + special.digamma(half_df) - math.log(half_df)) / 2), 2 * half_df)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from lrbench.data.dataset import KNOWN, DatasetInfo
+from lrbench.method import naming
 from lrbench.plan.plan import Protocol, plan
 from lrbench.spec.record import DataFacts, Record
 from lrbench.spec.runspec import RunSpec
@@ -82,6 +83,7 @@ def _write(root: Path, spec: RunSpec, draw: np.random.Generator) -> Record:
         id=spec.id,
         spec=spec,
         metrics=metrics,
+        about=naming.about(spec.method),
         data=DataFacts(classes=("a",) * 10, side=32, train_images=50_000, val_images=0, test_images=TEST_IMAGES),
         env={"python": "3.11.7", "device": "a test", "finished": f"2026-11-24T00:00:{spec.seed % 60:02}+00:00"},
         method_source="0" * 64,
