@@ -134,47 +134,47 @@ def family(comparisons: Sequence[Comparison]) -> list[Comparison]:
     return made
 
 
-NUMBERS: tuple[str, ...] = (
-    "gain",
-    "n",
-    "diverged",
-    "seeds",
-    "low",
-    "high",
-    "t_low",
-    "t_high",
-    "images_low",
-    "images_high",
-    "sd",
-    "df",
-)
-NUMBERS += ("p", "own_p", "p_holm", "images_p", "mcnemar_p", "mark")
+def _images_p(one: Comparison) -> float:
+    """Of no difference, the mean gain taken to be normal with the spread that the interval `resampled` has."""
+    low, high = one.resampled
+    error = (high - low) / (2 * special.ndtri(0.975))
+    return float(2 * special.ndtr(-abs(one.gain) / error)) if error else float(one.gain == 0)
+
+
+def _end(interval: tuple[float, float] | None, place: int) -> float | None:
+    return None if interval is None else round(interval[place], 6)
+
+
+def _p(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.6g}")
+
+
+NUMBERS: dict[str, Callable[[Comparison], Any]] = {
+    "gain": lambda one: one.gain,
+    "n": lambda one: len(one.seeds),
+    "diverged": lambda one: len(one.diverged),
+    "seeds": lambda one: " ".join(map(str, one.seeds)),
+    "low": lambda one: _end(one.interval, 0),
+    "high": lambda one: _end(one.interval, 1),
+    "t_low": lambda one: _end(one.over_seeds, 0),
+    "t_high": lambda one: _end(one.over_seeds, 1),
+    "images_low": lambda one: _end(one.resampled, 0),
+    "images_high": lambda one: _end(one.resampled, 1),
+    "sd": lambda one: one.spread and round(one.spread.sd, 6),
+    "df": lambda one: one.spread and one.spread.df,
+    "p": lambda one: _p(one.p),
+    "own_p": lambda one: _p(one.own_p),
+    "p_holm": lambda one: _p(one.corrected),
+    "images_p": lambda one: _p(_images_p(one)),
+    "mcnemar_p": lambda one: " ".join(f"{value:.3g}" for value in one.mcnemar),
+    "mark": lambda one: one.mark,
+}
 
 
 def numbers(other: str, one: Comparison | None) -> dict[str, Any]:
     """A comparison by flat names, such as `control_gain`, with what; points and p, None of each where there is none.
 
     low, high: see Comparison.interval. t_: Student's over seeds, with its spread (sd, df); own_p: of these seeds alone.
-    images_: the bootstrap over seeds and images, whose p takes the mean gain to be normal with the spread that the
-    interval has. mcnemar_p: of each seed. p_holm: corrected in its family.
+    images_: the bootstrap over seeds and images. mcnemar_p: of each seed. p_holm: corrected in its family.
     """
-    if one is None:
-        return {f"{other}_{name}": None for name in NUMBERS}
-    low, high = one.resampled
-    error = (high - low) / (2 * special.ndtri(0.975))
-    images_p = float(2 * special.ndtr(-abs(one.gain) / error)) if error else float(one.gain == 0)
-    ends = (*one.interval, *(one.over_seeds or (None, None)), *one.resampled)
-    p = (one.p, one.own_p, one.corrected, images_p)
-    values = [
-        round(one.gain, 6),
-        len(one.seeds),
-        len(one.diverged),
-        " ".join(map(str, one.seeds)),
-        *(None if end is None else round(end, 6) for end in ends),
-        one.spread and round(one.spread.sd, 6),
-        one.spread and one.spread.df,
-        *(None if value is None else float(f"{value:.6g}") for value in p),
-        " ".join(f"{value:.3g}" for value in one.mcnemar),
-        one.mark,
-    ]
-    return {f"{other}_{name}": value for name, value in zip(NUMBERS, values, strict=True)}
+    return {f"{other}_{name}": one and value(one) for name, value in NUMBERS.items()}

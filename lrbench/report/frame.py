@@ -82,12 +82,10 @@ def frame(source: Store | Iterable[Record], failures: Iterable[tuple[RunSpec, st
     failed = [(spec, why) for spec, why in failed if _hash(spec, ("version",)) not in finished]
     sides = {(one["spec"]["dataset"], content_of(one["spec"])): one["data"]["side"] for one in contents}
     rows = [
-        (*_of_spec(one["id"], one["spec"], one.get("about"), sides), _of_result(one), one["metrics"], _of_data(one))
+        (*_of_spec(one["id"], one["spec"], one.get("about"), sides), _of_result(one), one["metrics"])
         for one in contents
     ]
-    rows += [
-        (*_of_spec(id_of(spec), spec, None, sides), {"status": FAILED, "why": why}, {}, {}) for spec, why in failed
-    ]
+    rows += [(*_of_spec(id_of(spec), spec, None, sides), {"status": FAILED, "why": why}, {}) for spec, why in failed]
     if not rows:
         return pd.DataFrame(columns=[*USED, "defaults"])
     parts = [pd.DataFrame(list(part)) for part in zip(*rows, strict=True)]
@@ -197,12 +195,7 @@ def defaults(results: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def content_of(spec: Mapping[str, Any]) -> str:
     """Names the content of the dataset that a run saw; spec: as JSON."""
-    return _content(tuple(sorted(spec["fingerprint"].items())))
-
-
-@lru_cache  # thousands of runs see one dataset
-def _content(fingerprint: tuple[tuple[str, str], ...]) -> str:
-    return _short(dict(fingerprint))
+    return _short(_encode(spec["fingerprint"]))
 
 
 @lru_cache(maxsize=1 << 14)  # thousands of runs have few settings
@@ -252,6 +245,7 @@ def _of_spec(
 
 
 def _of_result(content: Mapping[str, Any]) -> dict[str, Any]:
+    """A run's columns that its record says, but for its spec and metrics."""
     needs, given = content["spec"]["needs"], content.get("needs_weights") or {}
     weights = {_need(_encode(needs[role]))[0]: digest for role, digest in given.items()}
     return {
@@ -260,12 +254,9 @@ def _of_result(content: Mapping[str, Any]) -> dict[str, Any]:
         "origin": content.get("origin"),
         "weights": content["files"].get(WEIGHTS),
         "needs_weights": _plain(weights) if weights else None,
+        **{f"data.{name}": value for name, value in content["data"].items() if name.endswith("_images")},
+        **{f"env.{name}": _plain(value) for name, value in content["env"].items()},
     }
-
-
-def _of_data(content: Mapping[str, Any]) -> dict[str, Any]:
-    data = {f"data.{name}": content["data"][name] for name in ("train_images", "val_images", "test_images")}
-    return data | {f"env.{name}": _plain(value) for name, value in content["env"].items()}
 
 
 def _of_store(content: dict[str, Any], store: Store) -> dict[str, Any]:
@@ -296,7 +287,7 @@ def _need(text: str) -> tuple[str, str, str]:
 
 def _hash(spec: Mapping[str, Any], without: Collection[str]) -> str:
     """A spec without some of its fields, and without those of its needs, as a hash."""
-    return _short(_without(spec, without))
+    return _short(_encode(_without(spec, without)))
 
 
 def _without(spec: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
@@ -304,8 +295,9 @@ def _without(spec: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
     return kept | {"needs": {role: _without(need, names) for role, need in spec["needs"].items()}}
 
 
-def _short(content: Any) -> str:
-    return hashlib.sha256(_encode(content).encode()).hexdigest()[:8]
+@lru_cache(maxsize=1 << 14)
+def _short(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def _plain(value: Any) -> Any:
