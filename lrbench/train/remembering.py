@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import operator
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import torch
@@ -18,17 +20,16 @@ ASKED = ("forward", "features", "maps")
 class Remembering:
     """A frozen network that answers from memory where it is asked about the same tensor again.
 
-    So do `forward`, `features` and `maps`, its own and its `backbone`'s; all else is the network's own.
+    So do `forward`, `features` and `maps`, its own and its `backbone`'s; all else is the network's own. It is asked
+    anew where an attribute or a weight was set or written into, and always while a part of it is in training mode.
     """
 
     def __init__(self, network: nn.Module) -> None:
-        self._network = network
-        self._hooks = [one for part in network.modules() for one in (part._forward_hooks, part._forward_pre_hooks)]
-        self._own_hooks = sum(map(len, self._hooks))
-        # State, question and answer, by what was asked and whether a CUDA graph was captured: nothing is computed then.
-        self._memories: dict[tuple[str, bool], tuple[object, Tensor, Any]] = {}
+        # Its own attributes go by `vars`: any other that is set is the network's. Memories are by what was asked and
+        # whether a CUDA graph was captured: nothing is computed then.
+        vars(self).update(_network=network, _own_hooks=_hooks(network), _memories={})
         if isinstance(backbone := getattr(network, "backbone", None), Backbone):
-            self.backbone = Remembering(backbone)
+            vars(self)["backbone"] = Remembering(backbone)
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -40,6 +41,16 @@ class Remembering:
         asked = name in ASKED and callable(found) and not isinstance(found, nn.Module)  # VGG's `features` is a network
         return partial(self._answer, name) if asked else found
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._network, name, value)
+        if name == "backbone":
+            vars(self).pop(name, None)
+
+    def __delattr__(self, name: str) -> None:
+        delattr(self._network, name)
+        if name == "backbone":
+            vars(self).pop(name, None)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._answer("__call__", *args, **kwargs)
 
@@ -49,26 +60,51 @@ class Remembering:
 
     def _answer(self, name: str, *args: Any, **kwargs: Any) -> Any:
         ask, question = getattr(self._network, name), args[0] if len(args) == 1 and not kwargs else None
-        listened = sum(map(len, self._hooks)) != self._own_hooks  # by somebody who wants to hear each answer
-        if listened or not isinstance(question, Tensor) or not _can_be_kept(question):
+        if not isinstance(question, Tensor) or not _can_be_kept(question):
             return ask(*args, **kwargs)
         capturing = is_capturing(question.device.type)
-        state, _, answer = self._memories.get((name, capturing), (None, None, None))
-        if answer is None or state != self._state(question, answer):
+        memory = self._memories.get((name, capturing))
+        if memory is None or not memory.answers(question):
             drawn_on = torch.device("cpu") if capturing else question.device  # a GPU's may not be looked at then
             before = random_state(drawn_on)
             answer = ask(question)
-            if not _can_be_kept(answer) or not all(map(torch.equal, before, random_state(drawn_on))):
+            changing = any(part.training for part in self._network.modules())
+            heard = _hooks(self._network) != self._own_hooks  # by somebody who wants to hear each answer
+            drawn = not all(map(torch.equal, before, random_state(drawn_on)))
+            if changing or heard or drawn or not _can_be_kept(answer):
                 return answer
-            self._memories[name, capturing] = self._state(question, answer), question, answer
-        return list(answer) if isinstance(answer, list) else answer  # a list of the asker's own
+            memory = self._memories[name, capturing] = _Memory(self._network, question, answer)
+        return list(memory.answer) if isinstance(memory.answer, list) else memory.answer  # a list of the asker's own
 
-    def _state(self, question: Tensor, answer: Any) -> object:
-        """All that the answer depends on, and what tells that somebody has written into a tensor: its version."""
-        device = question.device.type
-        tensors = [question, *_tensors(answer), *self._network.parameters(), *self._network.buffers()]
+
+class _Memory:
+    """An answer, and all that it depends on: what the network's parts hold, as the same objects, not written into."""
+
+    def __init__(self, network: nn.Module, question: Tensor, answer: Any) -> None:
+        self.question, self.answer = question, answer
+        inside = [one for part in network.modules() for one in (vars(part), *vars(part).values())]
+        self.places = [one for one in inside if isinstance(one, dict)]  # attributes, weights, modules, hooks
+        self.held = self._hold()
+        inside = [question, *_tensors(answer), *self.held]
+        self.tensors = [one for one in inside if isinstance(one, Tensor) and not one.is_inference()]
+        self.marks = self._mark()
+
+    def answers(self, question: Tensor) -> bool:
+        held = self._hold()
+        same = question is self.question and len(held) == len(self.held) and all(map(operator.is_, held, self.held))
+        return same and self._mark() == self.marks
+
+    def _hold(self) -> list[Any]:
+        return list(chain.from_iterable(place.values() for place in self.places))
+
+    def _mark(self) -> list[Any]:
+        device, graph = self.question.device.type, torch.is_grad_enabled()
         autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
-        return autocast, self._network.training, [(id(one), one._version) for one in tensors]
+        return [autocast, *((one._version, graph and one.requires_grad) for one in self.tensors)]
+
+
+def _hooks(network: nn.Module) -> int:
+    return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in network.modules())
 
 
 def is_capturing(device: str) -> bool:

@@ -6,6 +6,7 @@ import copy
 import gc
 import weakref
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +270,69 @@ def test_it_is_asked_again_where_anything_has_changed(asked: tuple[Any, list[Ten
             strange = need.backbone.features(image)
             assert torch.equal(need.backbone.features(image.clone()), exact)
         assert torch.equal(strange, exact) and torch.equal(need.backbone.features(image), exact)
+
+
+def test_attributes_are_set_and_deleted_on_the_network() -> None:
+    network = frozen()
+    need: Any = Remembering(network)
+    need.temperature, need.backbone.kept = 2.0, [1]
+    assert network.temperature == 2.0 and network.backbone.kept is need.backbone.kept
+    del need.temperature, need.backbone.kept
+    assert not hasattr(network, "temperature") and not hasattr(need, "temperature")
+    assert not hasattr(network.backbone, "kept")
+    other, image = frozen().backbone, tiny.batch().hr
+    with torch.no_grad():
+        other.classifier.weight.zero_(), other.classifier.bias.zero_()
+    assert need(image).any() and need.backbone(image).any()
+    need.backbone = other
+    assert network.backbone is other and not need(image).any() and not need.backbone(image).any()
+    del need.backbone
+    assert not hasattr(need, "backbone") and not hasattr(network, "backbone")
+
+
+def _norm(network: Any) -> Any:
+    return next(part for part in network.modules() if isinstance(part, torch.nn.BatchNorm2d))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda need: _norm(need).train(),
+        lambda need: need.backbone.stages[-1].train(),
+        lambda need: _norm(need).running_mean.add_(1),
+        lambda need: next(need.parameters()).mul_(2),
+        lambda need: need.requires_grad_(),
+        lambda need: setattr(_norm(need), "eps", 0.5),
+        lambda need: setattr(_norm(need), "weight", torch.nn.Parameter(_norm(need).weight * 2)),
+        lambda need: need.backbone.stages.append(torch.nn.Tanh()),
+    ],
+    ids=["mode of a part", "mode of a stage", "buffer", "weight", "requires_grad", "attribute", "new weight", "module"],
+)
+@pytest.mark.parametrize("of", ["network", "backbone"])
+def test_what_changes_an_answer_is_seen(of: str, change: Callable[[Any], Any]) -> None:
+    """As by the same network that remembers nothing."""
+    network, image = frozen(), tiny.batch().hr
+    need: Any = Remembering(network)
+    asked, plain = (need, network) if of == "network" else (need.backbone, network.backbone)
+    before = asked(image)
+    with torch.no_grad():
+        change(need)
+    answer, expected = asked(image), copy.deepcopy(plain)(image)
+    assert torch.equal(answer, expected) and answer.requires_grad == expected.requires_grad
+    assert answer.requires_grad or not torch.equal(answer, before)
+
+
+def test_a_part_in_training_mode_answers_each_time_and_one_at_rest_once(asked: tuple[Any, list[Tensor]]) -> None:
+    need, looked = asked
+    image, norm = tiny.batch().hr, _norm(need)
+    norm.train()
+    for times in (1, 2):
+        need(image)
+        assert len(looked) == norm.num_batches_tracked == times
+    norm.eval()
+    for _ in range(3):
+        need(image)
+    assert len(looked) == 3
 
 
 def test_other_weights_are_asked_for_themselves(asked: tuple[Any, list[Tensor]]) -> None:
