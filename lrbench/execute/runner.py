@@ -102,7 +102,10 @@ class Runner:
 
     def _stored(self, spec: RunSpec, weights: bool) -> Record | None:
         record = self.store.get(spec, weights)
-        if record and record.method_source != registry.source_hash(registry.method(spec.method)):
+        # A draft's version is made of its code; the records of other stores were made with another commit's files.
+        if not record or spec.method not in registry.installed(registry.METHODS) or self.store.origin(spec.id):
+            return record
+        if record.method_source != registry.source_hash(registry.method(spec.method)):
             self.progress(spec).note(
                 f"{title(spec)} is reused, but the file of '{spec.method}' has changed since; "
                 "raise its `version` if that moves scores"
