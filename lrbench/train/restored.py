@@ -23,7 +23,6 @@ def see_through(data: Prepared, restorer: Method, record: Record, store: Store) 
     The restored image, uint8, is resized to the network's input by the degradation protocol's way up,
     where it is smaller. record: of the run of `restorer`.
     """
-
     degradation = DEGRADATIONS[str(record.spec.degradation)]
 
     def through(pairs: Pairs) -> Pairs:
