@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import inspect
-import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,12 +12,13 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from types import CodeType, ModuleType
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from lrbench.errors import UserError, did_you_mean, one_line, unknown
+from lrbench.method.code import fingerprint
 
 if TYPE_CHECKING:
     from lrbench.method.base import Method
@@ -54,16 +54,11 @@ def load(group: str, kind: str, name: str) -> Any:
 
 def method(name: str) -> type[Method]:
     """The class of a method, a draft's or an installed one's. Raises UserError as `load` does."""
-    points = installed(METHODS)
-    if name not in _drafts:
-        if name not in points:
-            raise unknown("method", name, [*points, *_drafts])
-        return _checked(load(METHODS, "method", name), name)
-    cls, where = _drafts[name]
-    if name in points:
-        both = f"{where} and {origin(points[name][0])}"
-        raise UserError(f"two plugins are called '{name}': {both}; give the draft another name")
-    return cls
+    if name in _drafts:
+        return _drafts[name][0]
+    if name not in (points := installed(METHODS)):
+        raise unknown("method", name, [*points, *_drafts])
+    return _checked(load(METHODS, "method", name), name)
 
 
 def methods() -> dict[str, str]:
@@ -76,25 +71,29 @@ def add_drafts(drafts: Iterable[str | type[Method]]) -> None:
     """Make methods known to this process that are not installed: "FILE.py:Class" each, or a class.
 
     The `version` of one becomes a hash of its file, or of the code of its class and of what that uses of the same
-    notebook or script: what was edited is another run, never a stale answer. Raises UserError.
+    notebook or script: what was edited is another run, never a stale answer. A file is executed once, until it is
+    edited. Raises UserError; nothing stays of a draft that is refused.
     """
     for draft in drafts:
-        if isinstance(draft, str):
-            cls, where, content = _from_file(draft)
-        elif _is_installed(_checked(draft)):
+        cls, where, content = _from_file(draft) if isinstance(draft, str) else (_checked(draft), _place(draft), None)
+        if _is_installed(cls):
             continue
-        else:
-            cls, where = draft, f"{draft.__module__}.{draft.__qualname__}"
-            content = "\n".join(_code(cls, vars(sys.modules[cls.__module__]), set())).encode()
-        cls.version = "draft-" + hashlib.sha256(content).hexdigest()[:16]
+        if points := installed(METHODS).get(cls.name):
+            both = f"{where} and {origin(points[0])}"
+            raise UserError(f"two plugins are called '{cls.name}': {both}; give the draft another name")
+        known = _drafts.get(cls.name, (cls, where))[1]
+        if content and Path(known).resolve() != Path(where).resolve():
+            raise UserError(f"two drafts are called '{cls.name}': {known} and {where}; rename one")
+        cls.version = "draft-" + (hashlib.sha256(content).hexdigest() if content else fingerprint(cls))[:16]
         _drafts[cls.name] = cls, where
 
 
+def _place(cls: type) -> str:
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
 def _is_installed(cls: type[Method]) -> bool:
-    try:
-        return load(METHODS, "method", cls.name) is cls
-    except UserError:
-        return False
+    return cls.name in installed(METHODS) and load(METHODS, "method", cls.name) is cls
 
 
 def _from_file(place: str) -> tuple[type[Method], str, bytes]:
@@ -104,56 +103,29 @@ def _from_file(place: str) -> tuple[type[Method], str, bytes]:
         raise UserError(f"--plugin wants FILE.py:Class; '{place}' names no class")
     if not path.is_file():
         raise UserError(f"--plugin wants FILE.py:Class; there is no file '{file}'")
-    module_name = f"lrbench_draft_{path.stem}_{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"--plugin wants FILE.py:Class; '{file}' is not a Python file")
-    module = sys.modules[module_name] = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        raise UserError(f"{file} does not load: {type(error).__name__}: {one_line(error)}") from error
+    content = path.read_bytes()
+    digest = hashlib.sha256(f"{path.resolve()}\0".encode() + content).hexdigest()
+    module = _executed(path, content, f"lrbench_draft_{path.stem}_{digest[:16]}")
     if not hasattr(module, class_name):
         classes = [name for name, value in vars(module).items() if isinstance(value, type)]
         raise unknown(f"class in {file}", class_name, classes)
-    cls = _checked(getattr(module, class_name))
-    if cls.name in _drafts and Path(_drafts[cls.name][1]).resolve() != path.resolve():
-        raise UserError(f"two drafts are called '{cls.name}': {_drafts[cls.name][1]} and {path}; rename one")
-    return cls, str(path), path.read_bytes()
+    return _checked(getattr(module, class_name)), str(path), content
 
 
-def _code(thing: Any, home: Mapping[str, Any], seen: set[int]) -> Iterator[str]:
-    """What an object consists of, as text that is equal in every process of one Python.
-
-    Not its source: of a cell that is run again, Python may find the old one. home: the names of the module whose
-    classes and functions are looked into; of those of others their names are enough.
-    """
-    thing = getattr(thing, "__func__", thing)  # of a class or static method
-    mine = getattr(thing, "__module__", None) == home["__name__"]
-    parts: Iterable[Any] = []
-    if isinstance(thing, CodeType):
-        used = [home[name] for name in thing.co_names if name in home]
-        parts = [thing.co_code.hex(), thing.co_names, thing.co_varnames, thing.co_consts, used]
-    elif isinstance(thing, dict):
-        parts = thing.items()
-    elif isinstance(thing, (set, frozenset)):
-        parts = sorted(map(repr, thing))  # their order differs from process to process
-    elif isinstance(thing, (tuple, list)):
-        parts = thing
-    elif isinstance(thing, property):
-        parts = [thing.fget, thing.fset]
-    elif inspect.isfunction(thing) and mine:
-        parts = [thing.__code__, thing.__defaults__, thing.__kwdefaults__, inspect.getclosurevars(thing).nonlocals]
-    elif isinstance(thing, type) and mine:
-        own = {name: value for name, value in vars(thing).items() if name[0] != "_" or inspect.isroutine(value)}
-        parts = [thing.__bases__, own | {"version": ""}, vars(thing).get("__pydantic_fields__")]
-    else:
-        yield thing.__name__ if inspect.ismodule(thing) else re.sub(r" at 0x[0-9a-f]+", "", repr(thing))
-    if mine:  # and so may use itself
-        parts = [] if id(thing) in seen else parts
-        seen.add(id(thing))
-    for part in parts:
-        yield from _code(part, home, seen)
+def _executed(path: Path, content: bytes, name: str) -> ModuleType:
+    """The module of a file with this content, which is executed where that has not been done before."""
+    if name in sys.modules:
+        return sys.modules[name]
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserError(f"--plugin wants FILE.py:Class; '{path}' is not a Python file")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    try:
+        exec(compile(content, path, "exec", dont_inherit=True), vars(module))  # a loader may know an older content
+    except (Exception, SystemExit) as error:
+        del sys.modules[name]
+        raise UserError(f"{path} does not load: {type(error).__name__}: {one_line(error)}") from error
+    return module
 
 
 @contextmanager
@@ -161,7 +133,7 @@ def registered(cls: type[Method]) -> Iterator[None]:
     """A class known by its name for as long as the block lasts; one that is installed is known anyway."""
     before = dict(_drafts)
     if not _is_installed(_checked(cls)):
-        _drafts[cls.name] = cls, f"{cls.__module__}.{cls.__qualname__}"
+        _drafts[cls.name] = cls, _place(cls)
     try:
         yield
     finally:
@@ -238,7 +210,7 @@ def _checked(cls: Any, expected: str | None = None) -> type[Method]:
         raise UserError(f"{cls!r} is not a subclass of lrbench.method.base.Method")
     name = getattr(cls, "name", None)
     if not isinstance(name, str):
-        raise UserError(f"{cls.__module__}.{cls.__name__} has no name; give its class one, as text")
+        raise UserError(f"{_place(cls)} has no name; give its class one, as text")
     if expected not in (None, name):
-        raise UserError(f"{cls.__module__}.{cls.__name__}.name is {name!r}; its entry point says {expected!r}")
+        raise UserError(f"{_place(cls)}.name is {name!r}; its entry point says {expected!r}")
     return cls
