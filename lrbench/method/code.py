@@ -23,16 +23,7 @@ from typing import Any
 PLAIN = (type(None), type(...), bool, int, float, complex, str, bytes)
 NAMED = (type, FunctionType, BuiltinFunctionType)
 READS = ("LOAD_GLOBAL", "LOAD_NAME", "LOAD_FROM_DICT_OR_GLOBALS")  # the instructions that look a global name up
-CODE = (
-    "co_code",
-    "co_consts",
-    "co_names",
-    "co_varnames",
-    "co_freevars",
-    "co_exceptiontable",
-    "co_flags",
-    "co_argcount",
-)
+PARTS = "code consts names varnames freevars exceptiontable flags argcount"  # of a code object, as co_...
 
 
 def fingerprint(cls: type) -> str:
@@ -76,7 +67,7 @@ class _Reader:
             names = sorted(_names_read(thing.__code__) & self.globals.keys())
             return *inside, vars(thing), {name: self.globals[name] for name in names}
         if isinstance(thing, CodeType):
-            return [getattr(thing, part) for part in CODE]
+            return [getattr(thing, f"co_{part}") for part in PARTS.split()]
         if isinstance(thing, CellType):
             return () if thing == CellType() else (thing.cell_contents,)
         if isinstance(thing, (staticmethod, classmethod)):
