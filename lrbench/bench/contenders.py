@@ -82,7 +82,7 @@ class Loop(Contender):
 
     def __init__(self, case: Case, pairs: Pairs) -> None:
         super().__init__(case, pairs)
-        self.training = Training(self.method, case.spec, pairs.to(self.device), None, 0)
+        self.training = Training(self.method, case.spec, pairs.to(self.device), None)
         self.graphs = capture_group(case, self.device)
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:

@@ -27,7 +27,6 @@ from lrbench.report.formats import grid
 ALL = (Bare, Loop, Evaluation, Forward)  # in the order of each round
 WARM = 5  # steps, at least, before the first timed slice: a captured step is captured by then
 CLEAR = Path("/proc/self/clear_refs")
-MACHINE = ("gpu", "cpu", "cores", "threads", "load_average", "torch", "lrbench", "git", "finished")
 ALONE = {"first_step_seconds": ("first step, s", ".2f"), "peak_memory_mib": ("peak memory, MiB", ",")}
 NOTES = ("evaluation seconds / forward: the time of a test over that of the bare forward passes in it",)
 BUSY = 0.3  # of the cores used by others, from where on timings are not to be trusted
@@ -204,8 +203,7 @@ def markdown(
 
 def as_csv(results: Sequence[Result], machine: Mapping[str, Any]) -> str:
     """One line per result, with the machine."""
-    rows = [row(result) | {name: machine[name] for name in MACHINE} for result in results]
-    return pd.DataFrame(rows).to_csv(index=False)
+    return pd.DataFrame([{**row(result), **machine} for result in results]).to_csv(index=False)
 
 
 def as_json(results: Sequence[Result], machine: Mapping[str, Any]) -> str:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import tarfile
 import tempfile
-from collections.abc import Callable
-from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from lrbench.errors import UserError, unknown
 from lrbench.store.files import TEMPORARY
 
 TIMEOUT = 15.0  # seconds without a byte; torchvision itself would wait for ever
+SOURCES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}  # torchvision's classes
 Read = tuple[dict[str, Split], str]  # and from where
 
 
@@ -50,7 +49,7 @@ def _download(name: str, folder: Path) -> Read:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
-        return SOURCES[name](folder)
+        return _torchvision(SOURCES[name], folder)
     except (OSError, HTTPException) as error:
         why = str(error).removeprefix("<urlopen error ").removesuffix(">") or type(error).__name__
         cause: Exception = error
@@ -75,10 +74,6 @@ def _torchvision(kind: str, folder: Path) -> Read:
     parts = {"train": cls(folder, train=True, download=True), "test": cls(folder, train=False)}
     splits = {part: Split(data.data, np.array(data.targets, np.int64)) for part, data in parts.items()}
     return splits, f"fetched from {cls.url}"
-
-
-KINDS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}
-SOURCES: dict[str, Callable[[Path], Read]] = {name: partial(_torchvision, kind) for name, kind in KINDS.items()}
 
 
 def _arrived(folder: Path) -> str | None:
