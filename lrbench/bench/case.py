@@ -106,7 +106,11 @@ def cases(
     threads = devices.choose_threads(threads) if threads else torch.get_num_threads()
     if batch > images:
         raise UserError(f"--batch {batch} of --images {images}: the largest valid batch is {images}")
-    wanted = dict.fromkeys(methods, settings) or _defaults(settings)
+    installed = [] if methods else [registry.load(GROUP, "benchmark", name) for name in registry.installed(GROUP)]
+    defaults = {method: {**own, **settings} for group in installed for method, own in group.items()}
+    wanted: Mapping[str, Mapping[str, Any]] = dict.fromkeys(methods, settings) or defaults
+    if not wanted:
+        raise UserError("there is no method to time; name one with --method")
     own = known_settings(wanted, settings)
     found, limit, arithmetic = [], images if root else None, devices.precision(precision, chosen)
     for method, backbone, width in itertools.product(wanted, backbones, widths):
@@ -116,13 +120,3 @@ def cases(
         spec = plan(method, {name: wanted[method][name] for name in own[method] & set(wanted[method])}, protocol)
         found.append(Case(spec, info, images, root, chosen.type, threads, plugins, capture))
     return found
-
-
-def _defaults(settings: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The methods that are timed where none is named, with their settings, from the entry points."""
-    named: dict[str, dict[str, Any]] = {}
-    for name in registry.installed(GROUP):
-        named |= registry.load(GROUP, "benchmark", name)
-    if not named:
-        raise UserError("there is no method to time; name one with --method")
-    return {name: {**own, **settings} for name, own in named.items()}

@@ -50,15 +50,14 @@ def _download(name: str, folder: Path) -> Read:
     socket.setdefaulttimeout(TIMEOUT)
     try:
         return _torchvision(SOURCES[name], folder)
-    except (OSError, HTTPException) as error:
+    except (OSError, HTTPException, RuntimeError, tarfile.TarError) as error:
+        is_wrong = isinstance(error, RuntimeError | tarfile.TarError)  # torchvision's words for a wrong checksum
         why = str(error).removeprefix("<urlopen error ").removesuffix(">") or type(error).__name__
-        cause: Exception = error
-    except (RuntimeError, tarfile.TarError) as error:  # torchvision's word for a wrong checksum
-        why, cause = _arrived(folder) or str(error), error
+        why = (is_wrong and _arrived(folder)) or " ".join(why.split())
+        other = f"without a network, get the data elsewhere and run 'lrbench data import {name} PATH'"
+        raise UserError(f"could not fetch {name}: {why}; {other}") from error
     finally:
         socket.setdefaulttimeout(before)
-    other = f"without a network, get the data elsewhere and run 'lrbench data import {name} PATH'"
-    raise UserError(f"could not fetch {name}: {' '.join(why.split())}; {other}") from cause
 
 
 def _torchvision(kind: str, folder: Path) -> Read:
