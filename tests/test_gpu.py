@@ -178,9 +178,9 @@ def test_a_captured_step_draws_the_same_random_numbers(tmp_path, deterministic):
 def test_nothing_waits_for_the_device_within_an_epoch() -> None:
     """But for its first batch, whose replay is compared with the plain step, and for what captures the step."""
     run = tiny.spec(epochs=3)
-    member = Training(build.untrained(run, tiny.FACTS, CUDA), run, tiny.pairs(600).to(CUDA), None, 0)
+    member = Training(build.untrained(run, tiny.FACTS, CUDA), run, tiny.pairs(600).to(CUDA), None)
     one_epoch([member], capture=capture.capture_group(CUDA, True, print))
-    assert member.is_captured
+    assert member.captured.in_use
     batches = list(member.batches())
     member.begin_epoch()
     member.update(0, batches[0])

@@ -1,1 +1,1 @@
-"""`lrbench bench`: how quick the training loop is, beside its limit and beside the usual loop of public code."""
+"""`lrbench bench`: how quick the training loop is, against the bare step, its limit."""

@@ -25,7 +25,6 @@ from lrbench.train import build
 GROUP = "lrbench.bench"  # entry points: which methods, name -> settings, are timed where none is named
 SIDE, CLASSES = 32, 10  # of images of noise
 IMAGES = {"cpu": 1_024, "cuda": 51_200}  # a slice, unless the user says otherwise: about a second or more on each
-WORKERS = 8  # most of the reference's, unless the user says otherwise; public code has 4 to 16
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,6 @@ class Case:
     root: Path | None  # of the datasets; None for images of noise
     device: str  # cpu or cuda
     threads: int = 1
-    workers: int = 0  # of the reference loop's loader
     plugins: tuple[str, ...] = ()
     capture: bool = True  # steps in CUDA graphs, on a GPU
 
@@ -83,7 +81,6 @@ def cases(
     settings: Mapping[str, Any] | None = None,
     device: str = "auto",
     threads: int | None = None,
-    workers: int | None = None,
     precision: str = "auto",
     capture: bool = True,
     plugins: tuple[str, ...] = (),
@@ -107,10 +104,13 @@ def cases(
         known = f"{info.name} has {most} training images"
         raise UserError(f"--images {images}: {known}; the nearest valid number is {most}")
     threads = devices.choose_threads(threads) if threads else torch.get_num_threads()
-    workers = min(WORKERS, devices.cores()) if workers is None else workers
     if batch > images:
         raise UserError(f"--batch {batch} of --images {images}: the largest valid batch is {images}")
-    wanted = dict.fromkeys(methods, settings) or _defaults(settings)
+    installed = [] if methods else [registry.load(GROUP, "benchmark", name) for name in registry.installed(GROUP)]
+    defaults = {method: {**own, **settings} for group in installed for method, own in group.items()}
+    wanted: Mapping[str, Mapping[str, Any]] = dict.fromkeys(methods, settings) or defaults
+    if not wanted:
+        raise UserError("there is no method to time; name one with --method")
     own = known_settings(wanted, settings)
     found, limit, arithmetic = [], images if root else None, devices.precision(precision, chosen)
     for method, backbone, width in itertools.product(wanted, backbones, widths):
@@ -118,15 +118,5 @@ def cases(
             info, arithmetic, scale=scale, backbone=backbone, width=width, batch_size=batch, limit_train=limit
         )
         spec = plan(method, {name: wanted[method][name] for name in own[method] & set(wanted[method])}, protocol)
-        found.append(Case(spec, info, images, root, chosen.type, threads, workers, plugins, capture))
+        found.append(Case(spec, info, images, root, chosen.type, threads, plugins, capture))
     return found
-
-
-def _defaults(settings: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
-    """The methods that are timed where none is named, with their settings, from the entry points."""
-    named: dict[str, dict[str, Any]] = {}
-    for name in registry.installed(GROUP):
-        named |= registry.load(GROUP, "benchmark", name)
-    if not named:
-        raise UserError("there is no method to time; name one with --method")
-    return {name: {**own, **settings} for name, own in named.items()}

@@ -20,32 +20,15 @@ import torch
 
 from lrbench import device as devices
 from lrbench.bench.case import Case
-from lrbench.bench.contenders import Bare, Contender, Evaluation, Forward, Loop, Reference, covers, synchronise
+from lrbench.bench.contenders import Bare, Contender, Evaluation, Forward, Loop, synchronise
 from lrbench.execute import provenance
-from lrbench.method import registry
-from lrbench.report.formats import DASH, grid
-from lrbench.spec.runspec import RunSpec
+from lrbench.report.formats import grid
 
-ALL = (Bare, Loop, Reference, Evaluation, Forward)  # in the order of each round
+ALL = (Bare, Loop, Evaluation, Forward)  # in the order of each round
 WARM = 5  # steps, at least, before the first timed slice: a captured step is captured by then
 CLEAR = Path("/proc/self/clear_refs")
-TRAINING = ("bare", "lrbench", "reference")
-MACHINE = ("gpu", "cpu", "cores", "threads", "load_average", "torch", "lrbench", "git", "finished")
-SPREADS = {  # of the table: column of a row -> heading, and how its numbers are written
-    "bare_images_per_second": ("bare", ",.0f"),
-    "lrbench_images_per_second": ("lrbench", ",.0f"),
-    "reference_images_per_second": ("reference", ",.0f"),
-    "lrbench_to_bare": ("lrbench / bare", ".3f"),
-    "lrbench_to_reference": ("lrbench / reference", ".2f"),
-    "evaluation_images_per_second": ("evaluation", ",.0f"),
-    "evaluation_seconds_to_forward": ("evaluation / forward, time", ".2f"),
-}
 ALONE = {"first_step_seconds": ("first step, s", ".2f"), "peak_memory_mib": ("peak memory, MiB", ",")}
-NOTES = (
-    "images/s and ratios: median (quartiles) over the rounds; a ratio is taken within a round",
-    "evaluation / forward: time of a test over that of the bare forward passes in it",
-    "first step and peak memory: bare · lrbench · reference, each in a process of its own; workers are left out",
-)
+NOTES = ("evaluation seconds / forward: the time of a test over that of the bare forward passes in it",)
 BUSY = 0.3  # of the cores used by others, from where on timings are not to be trusted
 
 
@@ -71,30 +54,25 @@ class Result:
     alone: dict[str, Alone]
 
     def rounds(self) -> pd.DataFrame:
-        """One row per round: images a second, and ratios of speeds within it. NaN for what did not run."""
-        seconds = pd.DataFrame(self.seconds).reindex(columns=[one.name for one in ALL])
+        """One row per round: images a second, and within it the ratio of lrbench's speed to each other training's."""
+        seconds = pd.DataFrame(self.seconds)
         found = self.images / seconds.add_suffix("_images_per_second")
-        for other in ("bare", "reference"):
-            found[f"lrbench_to_{other}"] = seconds[other] / seconds["lrbench"]
-        return found.assign(evaluation_seconds_to_forward=seconds["evaluation"] / seconds["forward"])
+        for other in (name for name in self.alone if name != Loop.name):
+            found[f"lrbench_to_{other}"] = seconds[other] / seconds[Loop.name]
+        if Forward.name in seconds:
+            found["evaluation_seconds_to_forward"] = seconds[Evaluation.name] / seconds[Forward.name]
+        return found
 
 
-def contenders(spec: RunSpec) -> list[type[Contender]]:
-    """Who takes part, in the order of each round."""
-    covered = covers(registry.method(spec.method))
-    return [one for one in ALL if one is not Reference or covered]
-
-
-def time(case: Case, rounds: int, note: Callable[[str], None]) -> Result:
+def time(case: Case, rounds: int, note: Callable[[str], None], contenders: Sequence[type[Contender]] = ALL) -> Result:
     """Time a case: after a round to warm up, `rounds` rounds in which each contender has one slice, in turn.
 
-    Before it, each is measured in a process of its own. `note` is told what goes on.
+    Before it, each that trains is measured in a process of its own. `note` is told what goes on.
     """
-    taking_part = contenders(case.spec)
-    note(f"{case}: {', '.join(one.name for one in taking_part)}")
-    apart = {one.name: alone(one, case) for one in taking_part if one.trains}
+    note(f"{case}: {', '.join(one.name for one in contenders)}")
+    apart = {one.name: alone(one, case) for one in contenders if one.trains}
     device, pairs = case.enter(), case.pairs()
-    seconds = interleaved([one(case, pairs) for one in taking_part], rounds)
+    seconds = interleaved([one(case, pairs) for one in contenders], rounds)
     gc.collect()
     if device.type == "cuda":
         torch.cuda.empty_cache()  # of this case's networks: the next one's memory is its own
@@ -177,16 +155,9 @@ def warning(machine: Mapping[str, Any]) -> str | None:
 
 
 def row(result: Result) -> dict[str, Any]:
-    """A result, flat: names are the same for every result, what was not measured is None.
-
-    A name is a median over the rounds; with _low and _high it is a quartile.
-    """
+    """A result, flat. A column of `rounds` is its median over them; with _low and _high it is a quartile."""
     spec, rounds = result.case.spec, result.rounds()
     quartiles = rounds.quantile((0.5, 0.25, 0.75)).set_axis(["", "_low", "_high"]).T.stack()
-    flat = {f"{name}{part}": None if pd.isna(value) else value for (name, part), value in quartiles.items()}
-    for name in TRAINING:
-        alone = result.alone.get(name)
-        flat |= {f"{name}_{one}": getattr(alone, one, None) for one in ALONE}
     return {
         "method": spec.method,
         "backbone": spec.backbone,
@@ -197,35 +168,42 @@ def row(result: Result) -> dict[str, Any]:
         "precision": spec.precision,
         "images": result.images,
         "rounds": len(rounds),
-        **flat,
+        **{f"{name}{part}": value for (name, part), value in quartiles.items()},
+        **{f"{name}_{one}": value for name, alone in result.alone.items() for one, value in vars(alone).items()},
     }
 
 
-def markdown(results: Sequence[Result], machine: Mapping[str, Any]) -> str:
-    """Results as a table: images a second and ratios, medians with their quartiles."""
+def markdown(
+    results: Sequence[Result],
+    machine: Mapping[str, Any],
+    title: str = "lrbench bench: images/s",
+    notes: Sequence[str] = NOTES,
+) -> str:
+    """Results of the same contenders as a table: images a second and ratios, medians with their quartiles."""
     first, lines = results[0], []
     for result in results:
-        flat = row(result)
-        line = {"case": str(result.case)}
-        for name, (head, form) in SPREADS.items():
+        flat, line = row(result), {"case": str(result.case)}
+        for name in result.rounds():
             median, low, high = (flat[name + part] for part in ("", "_low", "_high"))
-            line[head] = DASH if median is None else f"{median:{form}} ({low:{form}}–{high:{form}})"
-        for one, (head, form) in ALONE.items():
-            values = [flat[f"{name}_{one}"] for name in TRAINING]
-            line[head] = " · ".join(DASH if value is None else f"{value:{form}}" for value in values)
+            speed = name.removesuffix("_images_per_second")
+            head, form = (name.replace("_to_", " / ").replace("_", " "), ".3f") if speed == name else (speed, ",.0f")
+            line[head] = f"{median:{form}} ({low:{form}}–{high:{form}})"
+        for name, (head, form) in ALONE.items():
+            line[head] = " · ".join(f"{getattr(alone, name):{form}}" for alone in result.alone.values())
         lines.append(line)
     protocol = (
         f"{words(machine)}; x{first.case.spec.scale}, batch {first.case.spec.recipe.batch_size}, "
-        f"{first.case.spec.precision} (the reference fp32), {len(first.rounds())} rounds of {first.images} images"
+        f"{first.case.spec.precision}, {len(first.rounds())} rounds of {first.images} images"
     )
-    notes = "".join(f"- {one}\n" for one in (*NOTES, warning(machine)) if one)
-    return f"## lrbench bench: images/s\n\nProtocol: {protocol}.\n\n{grid(pd.DataFrame(lines))}\n{notes}"
+    spread = "images/s and ratios: median (quartiles) over the rounds; a ratio is taken within a round"
+    apart = f"first step and peak memory: {' · '.join(first.alone)}, each in a process of its own"
+    shown = "".join(f"- {one}\n" for one in (spread, *notes, apart, warning(machine)) if one)
+    return f"## {title}\n\nProtocol: {protocol}.\n\n{grid(pd.DataFrame(lines))}\n{shown}"
 
 
 def as_csv(results: Sequence[Result], machine: Mapping[str, Any]) -> str:
     """One line per result, with the machine."""
-    rows = [row(result) | {name: machine[name] for name in MACHINE} for result in results]
-    return pd.DataFrame(rows).to_csv(index=False)
+    return pd.DataFrame([{**row(result), **machine} for result in results]).to_csv(index=False)
 
 
 def as_json(results: Sequence[Result], machine: Mapping[str, Any]) -> str:

@@ -202,14 +202,13 @@ def _preview(ordered: Ordered) -> str:
 @setting_option
 @device_option
 @option("--threads", type=COUNT, help="Of the CPU.  [default: PyTorch's]")
-@option("--workers", type=click.IntRange(min=0), help="Of the reference's loader.  [default: a core each, up to 8]")
 @arithmetic_options
 @option("--json", "as_json", is_flag=True, help="Print the machine and every slice, as JSON.")
 @option("--csv", "as_csv", is_flag=True, help="Print one line per case, as CSV.")
 @plugin_option
 @data_option
 def bench(rounds: int, settings: tuple[str, ...], as_json: bool, as_csv: bool, **options: Any) -> None:
-    """Time the training loop against the bare step, its limit, and against the usual loop of public code."""
+    """Time the training loop against the bare step, its limit, and a test against the forward passes in it."""
     from lrbench.bench import timing
     from lrbench.bench.case import cases
 

@@ -85,34 +85,30 @@ def torch_bicubic(images: Images, side: int, antialias: bool) -> Images:
     return out
 
 
-def imresize(images: Images, height: int, width: int | None = None) -> Images:
-    """Resize images (n, H, W, C) uint8 to (n, height, width, C) uint8 as MATLAB's imresize(I, [h w]) does.
+def imresize(images: Images, side: int) -> Images:
+    """Resize images (n, S, S, C) uint8 to (n, side, side, C) uint8 as MATLAB's imresize(I, [side side]) does.
 
-    The standard of the super-resolution field. Bicubic, antialiased when an axis shrinks; width: as height. Both axes
-    are done in float64 and the result is rounded once, half away from zero, and clipped to 0..255: imresize of
-    im2double(I), then im2uint8. (Given uint8, MATLAB also rounds between the two axes, which moves some pixels by 1.)
-    Source: imresize.m, Image Processing Toolbox; BasicSR's port of it gives the same numbers. Raises ValueError where
-    an axis is empty or would be.
+    The standard of the super-resolution field. Bicubic, antialiased when it shrinks. Both axes are done in float64 and
+    the result is rounded once, half away from zero, and clipped to 0..255: imresize of im2double(I), then im2uint8.
+    (Given uint8, MATLAB also rounds between the two axes, which moves some pixels by 1.) Source: imresize.m, Image
+    Processing Toolbox; BasicSR's port of it gives the same numbers.
     """
-    count, old_height, old_width, channels = images.shape
-    width = height if width is None else width
-    rows = resize_weights(old_height, height)
+    count, old, _, channels = images.shape
+    rows = resize_weights(old, side)
     # Kronecker with the channels: a plain matrix product on the layout in memory, no transposed copies.
-    columns = np.kron(resize_weights(old_width, width), np.eye(channels)).T
-    out = np.empty((count, height, width, channels), np.uint8)
+    columns = np.kron(rows, np.eye(channels)).T
+    out = np.empty((count, side, side, channels), np.uint8)
     for start in range(0, count, CHUNK):
-        chunk = images[start : start + CHUNK].reshape(-1, old_height, old_width * channels)
+        chunk = images[start : start + CHUNK].reshape(-1, old, old * channels)
         resized = (rows @ chunk.astype(np.float64)) @ columns
         # After the clip nothing is negative, so floor(x + 0.5) is "half away from zero".
         rounded = np.floor(resized.clip(0, 255) + 0.5).astype(np.uint8)
-        out[start : start + CHUNK] = rounded.reshape(-1, height, width, channels)
+        out[start : start + CHUNK] = rounded.reshape(-1, side, side, channels)
     return out
 
 
 def resize_weights(size: int, new_size: int) -> npt.NDArray[np.float64]:
     """The matrix (new_size, size) that resizes one axis; each row sums to 1. For scales of 2**k it is exact."""
-    if size < 1 or new_size < 1:
-        raise ValueError(f"cannot resize {size} pixels to {new_size}")
     scale = new_size / size
     shrink = min(scale, 1.0)  # antialiasing: the kernel is 1 / scale times as wide when shrinking
     support = SUPPORT / shrink

@@ -5,8 +5,6 @@ from __future__ import annotations
 import socket
 import tarfile
 import tempfile
-from collections.abc import Callable
-from functools import partial
 from http.client import HTTPException
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from lrbench.errors import UserError, unknown
 from lrbench.store.files import TEMPORARY
 
 TIMEOUT = 15.0  # seconds without a byte; torchvision itself would wait for ever
+SOURCES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}  # torchvision's classes
 Read = tuple[dict[str, Split], str]  # and from where
 
 
@@ -50,16 +49,15 @@ def _download(name: str, folder: Path) -> Read:
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
     try:
-        return SOURCES[name](folder)
-    except (OSError, HTTPException) as error:
+        return _torchvision(SOURCES[name], folder)
+    except (OSError, HTTPException, RuntimeError, tarfile.TarError) as error:
+        is_wrong = isinstance(error, RuntimeError | tarfile.TarError)  # torchvision's words for a wrong checksum
         why = str(error).removeprefix("<urlopen error ").removesuffix(">") or type(error).__name__
-        cause: Exception = error
-    except (RuntimeError, tarfile.TarError) as error:  # torchvision's word for a wrong checksum
-        why, cause = _arrived(folder) or str(error), error
+        why = (is_wrong and _arrived(folder)) or " ".join(why.split())
+        other = f"without a network, get the data elsewhere and run 'lrbench data import {name} PATH'"
+        raise UserError(f"could not fetch {name}: {why}; {other}") from error
     finally:
         socket.setdefaulttimeout(before)
-    other = f"without a network, get the data elsewhere and run 'lrbench data import {name} PATH'"
-    raise UserError(f"could not fetch {name}: {' '.join(why.split())}; {other}") from cause
 
 
 def _torchvision(kind: str, folder: Path) -> Read:
@@ -75,10 +73,6 @@ def _torchvision(kind: str, folder: Path) -> Read:
     parts = {"train": cls(folder, train=True, download=True), "test": cls(folder, train=False)}
     splits = {part: Split(data.data, np.array(data.targets, np.int64)) for part, data in parts.items()}
     return splits, f"fetched from {cls.url}"
-
-
-KINDS = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}
-SOURCES: dict[str, Callable[[Path], Read]] = {name: partial(_torchvision, kind) for name, kind in KINDS.items()}
 
 
 def _arrived(folder: Path) -> str | None:

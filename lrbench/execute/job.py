@@ -18,7 +18,7 @@ from lrbench.execute.progress import Progress
 from lrbench.method import naming, registry
 from lrbench.method.base import Method
 from lrbench.method.naming import title
-from lrbench.method.registry import config_of, epochs_before
+from lrbench.method.registry import config_of
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import WEIGHTS, Store
@@ -58,7 +58,7 @@ class Job:
             build.start_from(method, needs[start])
         self.start = self.needs[start] if start else None
         self.data, self.method, self.source = data, method, registry.source_hash(cls)
-        self.training = Training(method, spec, data.train, data.val, epochs_before(spec), self.source)
+        self.training = Training(method, spec, data.train, data.val, self.source)
         image = data.test.view(cls.view)[:1]
         self.macs, self.deployed = macs(method, image), deployed(method, image)  # before training: mistakes show now
         if restorer:
@@ -95,7 +95,8 @@ class Job:
         if not why and not training.epochs and start and start.diverged:
             why = f"its weights are those of {title(start.spec)}, which diverged"
         before = int(start.metrics["epochs_in_weights"] or 0) if start else 0  # fewer than planned, if it diverged
-        ended = {"diverged_epoch": history.epoch, "last_finite_loss": training.last_finite_loss}
+        finite = [row["loss"] for row in history.curve if math.isfinite(row["loss"])]
+        ended = {"diverged_epoch": history.epoch, "last_finite_loss": finite[-1] if finite else None}
         counted = history.curve[(history.best_epoch or history.epoch) - 1] if history.curve else {}
         record = Record(
             id=spec.id,
@@ -121,7 +122,8 @@ class Job:
             },
             about=naming.about(spec.method),
             data=self.data.facts,
-            env=provenance.environment(self.device) | {"captured": training.is_captured},
+            env=provenance.environment(self.device)
+            | {"captured": bool(training.captured and training.captured.in_use)},
             method_source=self.source,
             needs_weights={role: need.files[WEIGHTS] for role, need in self.needs.items()},
             files={},

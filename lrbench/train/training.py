@@ -17,6 +17,7 @@ from lrbench.data.pairs import Pairs
 from lrbench.errors import UserError
 from lrbench.method.backbones import Dropout
 from lrbench.method.base import Method, Optimizer
+from lrbench.method.registry import epochs_before
 from lrbench.spec.runspec import RunSpec
 from lrbench.spec.seeds import Stream, derive, generator
 from lrbench.train.capture.graph import Captured
@@ -63,11 +64,6 @@ class Average:
         for name in live.keys() - floating:
             self.weights[name].copy_(live[name])
 
-    def load(self, weights: dict[str, Tensor]) -> None:
-        """Go on from saved averages."""
-        for name, value in weights.items():
-            self.weights[name].copy_(value)
-
     @contextmanager
     def swapped(self) -> Iterator[None]:
         """The method with the averaged weights, for as long as the block lasts."""
@@ -85,16 +81,8 @@ class Training:
     code: a hash of the method's; a snapshot of other code is not gone on from.
     """
 
-    def __init__(
-        self,
-        method: Method,
-        spec: RunSpec,
-        train: Pairs,
-        val: Pairs | None,
-        epochs_before: int,
-        code: str | None = None,
-    ) -> None:
-        self.method, self.spec, self.train, self.val, self.epochs_before = method, spec, train, val, epochs_before
+    def __init__(self, method: Method, spec: RunSpec, train: Pairs, val: Pairs | None, code: str | None = None) -> None:
+        self.method, self.spec, self.train, self.val = method, spec, train, val
         self.made_by = [SNAPSHOT, spec.id, code]
         self.task = task_of(type(method))
         self.epochs = spec.recipe.epochs if type(method).trains(method.config) else 0  # that it is trained for
@@ -114,7 +102,7 @@ class Training:
     @property
     def epoch(self) -> int:
         """How many are in the weights, with those of a run they started from; chance depends on this and the seed."""
-        return self.epochs_before + self.history.epoch
+        return epochs_before(self.spec) + self.history.epoch
 
     def batches(self) -> Iterator[Draw]:
         """Those of the next epoch."""
@@ -182,11 +170,6 @@ class Training:
                 history.collapsed = self.task.collapsed(self.method, sample)
         history.curve.append(row)
 
-    @property
-    def is_captured(self) -> bool:
-        """Whether its steps were replayed from a CUDA graph."""
-        return self.captured is not None and self.captured.in_use
-
     def finish(self) -> None:
         """Put the weights that count in place: the chosen epoch's with select="best-epoch", else the last's."""
         if counted := self.history.best_weights or (self.average and self.average.weights):
@@ -205,11 +188,6 @@ class Training:
             return f"its loss grew from {first:.3g} in epoch 1 to {last:.3g} in epoch {epoch}"
         return None
 
-    @property
-    def last_finite_loss(self) -> float | None:
-        """The mean loss of the last epoch in which it was a number; None where there was none."""
-        return next((row["loss"] for row in reversed(self.history.curve) if math.isfinite(row["loss"])), None)
-
     def snapshot(self) -> dict[str, Any]:
         """The whole state, as plain values and tensors."""
         return {
@@ -227,7 +205,8 @@ class Training:
         self.history = History(**snapshot["state"])
         self.method.load_state_dict(snapshot["method"])
         if self.average:
-            self.average.load(snapshot["average"])
+            for name, value in snapshot["average"].items():
+                self.average.weights[name].copy_(value)
         for one, saved in zip(self.optimizers, snapshot["optimizers"], strict=True):
             one.optimizer.load_state_dict(saved)
             for weight, values in one.optimizer.state.items():

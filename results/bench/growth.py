@@ -122,7 +122,7 @@ def group(specs: Sequence[RunSpec], facts: DataFacts, pairs: Pairs) -> list[Trai
     """Runs that share what the first one needs, with new weights, on the device of the pairs."""
     on = pairs.y.device
     needs = {role: Remembering(need) for role, need in build.untrained_needs(specs[0], facts, on).items()}
-    return [Training(build.build(spec, facts, needs, on), spec, pairs, None, 0) for spec in specs]
+    return [Training(build.build(spec, facts, needs, on), spec, pairs, None) for spec in specs]
 
 
 def kept(n: int) -> dict[str, float]:
@@ -230,7 +230,7 @@ def main(small: bool, out: Path) -> None:
     machine = timing.machine(device.pick("auto").type, 1)
     points = measure(SMALL if small else AXES)
     (out / "growth.md").write_text(table(points, title, machine))
-    points.assign(**{name: machine[name] for name in timing.MACHINE}).to_csv(out / "growth.csv", index=False)
+    points.assign(**machine).to_csv(out / "growth.csv", index=False)
     for suffix in ("png", "svg"):
         drawn(points, title).savefig(out / f"growth.{suffix}", metadata={"Date": None} if suffix == "svg" else None)
 

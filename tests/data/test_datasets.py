@@ -684,14 +684,15 @@ def test_svhn_as_its_files_hold_it(server: str, tmp_path: Path, root: Path, monk
 def test_fetch_again_only_where_needed(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content, calls = arrays(), []
 
-    def source(folder: Path) -> tuple[dict[str, Split], str]:
+    def source(kind: str, folder: Path) -> tuple[dict[str, Split], str]:
         calls.append(folder)
         labels = {part: content[f"{part}_labels"].astype(np.int64) for part in ("train", "test")}
         return {part: Split(content[f"{part}_images"], labels[part]) for part in labels}, "here"
 
     known = Known(tuple("abcd"), {"train": 40, "test": 20}, side=SIDE)
     monkeypatch.setitem(KNOWN, "pets", known)
-    monkeypatch.setitem(fetching.SOURCES, "pets", source)
+    monkeypatch.setitem(fetching.SOURCES, "pets", "Pets")
+    monkeypatch.setattr(fetching, "_torchvision", source)
     first = fetch_dataset("pets", root)
     assert fetch_dataset("pets", root) == first and len(calls) == 1
     (root / "pets.npz").write_bytes(b"")

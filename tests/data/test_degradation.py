@@ -125,8 +125,6 @@ def test_mistakes_are_refused():
     for wrong in (images / 255, images[0], images[:, :16], images[..., :1]):
         with pytest.raises(ValueError, match="expected uint8 images"):
             degrade(wrong, 2)
-    with pytest.raises(ValueError, match="cannot resize 32 pixels to 0"):
-        imresize(images, 0, 16)
 
 
 def test_importing_it_does_not_load_torch():
@@ -144,35 +142,34 @@ NOISE_8_TO_4 = [
     [[99, 155, 153, 124], [134, 132, 134, 177], [140, 159, 93, 118], [62, 63, 120, 152]],
     [[122, 78, 102, 96], [145, 159, 101, 146], [154, 174, 114, 111], [180, 150, 72, 137]],
 ]
-SHA256 = {  # (shape of the images, new height, new width)
-    ((3, 32, 32, 3), 16, 16): "bad8083756d7107c",
-    ((3, 32, 32, 3), 8, 8): "3d0efff137929295",
-    ((3, 28, 28, 3), 14, 14): "bc1882335f5925ec",
-    ((3, 28, 28, 3), 4, 4): "f630f64f746aebf1",
-    ((3, 12, 12, 3), 4, 4): "66a477cdc08295e0",
-    ((3, 12, 20, 3), 6, 10): "2a544cb6145d4ba4",
-    ((3, 8, 8, 3), 32, 32): "9fd5ff4109b8c026",
-    ((3, 16, 16, 3), 32, 32): "7367b4036869002c",
-    ((3, 4, 4, 3), 12, 12): "386121f2ea96c2ef",
+SHA256 = {  # (shape of the images, new side)
+    ((3, 32, 32, 3), 16): "bad8083756d7107c",
+    ((3, 32, 32, 3), 8): "3d0efff137929295",
+    ((3, 28, 28, 3), 14): "bc1882335f5925ec",
+    ((3, 28, 28, 3), 4): "f630f64f746aebf1",
+    ((3, 12, 12, 3), 4): "66a477cdc08295e0",
+    ((3, 8, 8, 3), 32): "9fd5ff4109b8c026",
+    ((3, 16, 16, 3), 32): "7367b4036869002c",
+    ((3, 4, 4, 3), 12): "386121f2ea96c2ef",
 }
 
 
-def agrees_with_golden_values(shape, height, width):
-    result = imresize(noise(*shape), height, width)
-    assert hashlib.sha256(result.tobytes()).hexdigest()[:16] == SHA256[shape, height, width]
+def agrees_with_golden_values(shape, side):
+    result = imresize(noise(*shape), side)
+    assert hashlib.sha256(result.tobytes()).hexdigest()[:16] == SHA256[shape, side]
 
 
-def agrees_with_installed_basicsr(shape, height, width):
+def agrees_with_installed_basicsr(shape, side):
     """The same after rounding, border included, wherever the value is not within 1e-4 of a tie."""
     package = Path(importlib.util.find_spec("basicsr").origin).parent
     # The one file by its path: importing the package fails with today's torchvision.
     spec = importlib.util.spec_from_file_location("matlab_functions", package / "utils/matlab_functions.py")
     spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
     images = noise(*shape)
-    exact = 255.0 * np.stack([module.imresize(image / 255, height / shape[1]) for image in images])
+    exact = 255.0 * np.stack([module.imresize(image / 255, side / shape[1]) for image in images])
     clear = np.abs(exact - np.floor(exact) - 0.5) >= 1e-4
     rounded = np.floor(exact.clip(0, 255) + 0.5).astype(np.uint8)
-    assert np.array_equal(imresize(images, height, width)[clear], rounded[clear])
+    assert np.array_equal(imresize(images, side)[clear], rounded[clear])
     assert clear.mean() > 0.99
 
 
@@ -183,19 +180,19 @@ if importlib.util.find_spec("basicsr"):
 
 
 @pytest.mark.parametrize("agrees", REFERENCES, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("shape, height, width", SHA256)
-def test_imresize_is_basicsrs(agrees, shape, height, width):
-    agrees(shape, height, width)
+@pytest.mark.parametrize("shape, side", SHA256)
+def test_imresize_is_basicsrs(agrees, shape, side):
+    agrees(shape, side)
 
 
 def test_imresize_border_and_inner_pixels():
-    assert imresize(noise(3, 8, 8, 1), 4, 4)[..., 0].tolist() == NOISE_8_TO_4
+    assert imresize(noise(3, 8, 8, 1), 4)[..., 0].tolist() == NOISE_8_TO_4
 
 
 def test_imresize_rounds_half_away_from_zero_and_clips():
-    edge = np.array([[0, 0, 255, 255]], np.uint8).reshape(1, 1, 4, 1)
+    edge = np.array([[0, 0, 255, 255]] * 4, np.uint8).reshape(1, 4, 4, 1)
     # Twice as wide, each side of the edge overshoots and is clipped.
-    assert imresize(edge, 1, 8).ravel().tolist()[:3] == [0, 0, 0]
-    assert imresize(edge, 1, 8).ravel().tolist()[-3:] == [255, 255, 255]
-    pair = np.array([10, 11], np.uint8).reshape(1, 1, 2, 1)
-    assert imresize(pair, 1, 1).item() == 11  # 10.5, exactly
+    row = imresize(edge, 8)[0, 0, :, 0].tolist()
+    assert row[:3] == [0, 0, 0] and row[-3:] == [255, 255, 255]
+    pair = np.array([[10, 11]] * 2, np.uint8).reshape(1, 2, 2, 1)
+    assert imresize(pair, 1).item() == 11  # 10.5, exactly

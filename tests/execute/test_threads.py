@@ -266,7 +266,7 @@ def test_with_ray_the_cluster_says_how_many_unless_the_user_does(
 
 def test_a_checkpoint_of_before_has_the_number_of_now(two: None) -> None:
     run = tiny.spec("lr-baseline", epochs=2)
-    training = Training(tiny.make(run), run, tiny.pairs(), None, 0)
+    training = Training(tiny.make(run), run, tiny.pairs(), None)
     old = training.snapshot()
     old["state"] = {name: value for name, value in old["state"].items() if name != "threads"}
     device.use_threads(2)

@@ -96,6 +96,13 @@ def _not_warned(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(capture, "_warned", set())
 
 
+def recorded(note: Callable[[str], None], record: Any) -> CaptureGroup:
+    """What the steps of a group share on the CPU; `record` stands in for a CUDA graph."""
+    group = CaptureGroup(CPU, note)
+    group.record = record  # type: ignore[method-assign]
+    return group
+
+
 @pytest.fixture
 def record() -> Again:
     return Again()
@@ -114,7 +121,7 @@ def capturing(monkeypatch: pytest.MonkeyPatch, notes: list[str]) -> Iterator[Cal
         monkeypatch.setattr(
             capture,
             "capture_group",
-            lambda device, wanted, note: CaptureGroup(device, notes.append, record) if wanted else None,
+            lambda device, wanted, note: recorded(notes.append, record) if wanted else None,
         )
 
     yield through
@@ -301,7 +308,7 @@ def test_when_one_leaves_the_others_are_captured_anew(tmp_path, capturing, recor
 
 def test_a_batch_is_made_once_for_all_that_read_it_and_of_what_is_read():
     batches = list(epoch(tiny.pairs(16), tiny.training(batch_size=8), 4, False, generator(0, "a test")))
-    shared, first, second = CaptureGroup(CPU, print, Again()), batches[0].batch(), batches[1].batch()
+    shared, first, second = recorded(print, Again()), batches[0].batch(), batches[1].batch()
     student, teacher = tiny.method("lr-baseline"), tiny.method("hr-baseline")
     shared.gather([student])
     images = shared.take(batches[0])
@@ -321,7 +328,7 @@ def test_a_batch_is_made_once_for_all_that_read_it_and_of_what_is_read():
 
 def test_a_batch_that_is_replayed_is_not_made_the_plain_way(monkeypatch):
     batches = list(epoch(tiny.pairs(80), tiny.training(batch_size=8), 4, False, generator(0, "a test")))
-    run, shared = tiny.method(), CaptureGroup(CPU, print, Again())
+    run, shared = tiny.method(), recorded(print, Again())
     optimizers, step = run.optimizers(100), Captured(run, shared)
     for place, draw in enumerate(batches):
         if place == 6:
@@ -348,7 +355,7 @@ def test_an_optimizer_that_counts_on_the_host_is_not_captured():
         lambda one, *_: [group.update(count=group["count"] + 1) for group in one.param_groups] and None
     )
     notes: list[str] = []
-    step = Captured(run, CaptureGroup(CPU, notes.append, Again()))
+    step = Captured(run, recorded(notes.append, Again()))
     for batch in epoch(tiny.pairs(40), tiny.training(batch_size=8), 4, False, generator(0, "a test")):
         step(batch, optimizers)
     assert step.refused and "count of an optimizer" in notes[0]
@@ -448,7 +455,7 @@ def test_none_reads_what_one_that_is_refused_computed_for_it(spoilt, tmp_path, c
 def test_one_that_comes_later_has_all_captured_anew_in_order():
     batches = list(epoch(tiny.pairs(80), tiny.training(batch_size=8), 4, False, generator(0, "a test")))
     record = Again()
-    shared = CaptureGroup(CPU, print, record)
+    shared = recorded(print, record)
     runs = [tiny.method() for _ in range(3)]
     steps = [Captured(run, shared) for run in runs]
     optimizers = [run.optimizers(100) for run in runs]
@@ -466,7 +473,7 @@ def test_one_that_comes_later_has_all_captured_anew_in_order():
 
 def test_what_is_replayed_is_compared_again_in_each_epoch(notes):
     batches = list(epoch(tiny.pairs(80), tiny.training(batch_size=8), 4, False, generator(0, "a test")))
-    shared = CaptureGroup(CPU, notes.append, Again())
+    shared = recorded(notes.append, Again())
     run = tiny.method()
     optimizers, step = run.optimizers(100), Captured(run, shared)
     for place in range(6):

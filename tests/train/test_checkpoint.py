@@ -22,7 +22,7 @@ from lrbench.spec.seeds import derive, generator
 from lrbench.store import checkpoint
 from lrbench.store.files import new_folder, write_atomic
 from lrbench.train.build import build, start_from
-from lrbench.train.training import Average
+from lrbench.train.training import Average, Training
 
 
 class Damaged(Exception):
@@ -162,9 +162,18 @@ def test_average_stands_in_for_as_long_as_it_is_asked_to():
     assert same(dict(method.state_dict()), live)
     average.update(0)
     assert torch.equal(method.backbone.classifier.weight, live["backbone.classifier.weight"])
-    other = Average(tiny.method(seed=1), 0.5)
-    other.load(unpack(pack(average.weights)))
-    assert same(other.weights, average.weights)
+
+
+def test_a_checkpoint_holds_the_average():
+    run = tiny.spec("lr-baseline")
+    run = run.model_copy(update={"recipe": run.recipe.model_copy(update={"ema": 0.5})})
+    one, other = (Training(tiny.make(run), run, tiny.pairs(), None) for _ in range(2))
+    with torch.no_grad():
+        one.method.backbone.classifier.weight.add_(1)
+    one.average.update(0)
+    assert not same(other.average.weights, one.average.weights)
+    assert other.restore(unpack(pack(one.snapshot())))
+    assert same(other.average.weights, one.average.weights)
 
 
 def test_derive_is_what_it_was():

@@ -22,7 +22,6 @@ from lrbench.train.capture.state import RunState, changed, host_random, host_sta
 WARM = 3  # plain steps before: cuDNN has chosen its kernels by then, and the optimizer has made its state
 BOUND = 0.02  # how far a replay may end from the plain step, as a part of how far that has come
 Terms = dict[str, Tensor]
-Recorder = Callable[[Callable[[], Terms]], tuple[Callable[[], None], Terms]]
 _warned: set[tuple[str, str]] = set()  # method and reason, in this process
 
 
@@ -141,11 +140,9 @@ class CaptureGroup:
     so they are captured and replayed in one order, and all anew where one comes, goes or is refused.
     """
 
-    def __init__(self, device: torch.device, note: Callable[[str], None], record: Recorder | None = None) -> None:
-        """record: in place of a CUDA graph, see the method of that name."""
+    def __init__(self, device: torch.device, note: Callable[[str], None]) -> None:
         self.device, self.note = device, note
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
-        self._record = record
         self.stale = False  # all are captured anew with the next batch
         self.generation = 0  # how often that has been so
         self.members: list[Method] = []
@@ -177,10 +174,6 @@ class CaptureGroup:
             self.make()
         return self.images
 
-    def record(self, work: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
-        """Capture some work; returns what replays it, and the tensors that each replay overwrites."""
-        return (self._record or self._graph)(work)
-
     @contextmanager
     def on_its_stream(self) -> Iterator[None]:
         """On the stream of the capture: what autograd remembers of a plain step must not lie on another."""
@@ -195,7 +188,8 @@ class CaptureGroup:
         finally:
             main.wait_stream(self.stream)
 
-    def _graph(self, work: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
+    def record(self, work: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
+        """Capture some work; returns what replays it, and the tensors that each replay overwrites."""
         main, graph = torch.cuda.current_stream(self.device), torch.cuda.CUDAGraph()
         self.pool = self.pool or torch.cuda.graph_pool_handle()
         torch._C._cuda_clearCublasWorkspaces()  # else the graph uses one that may be freed before it
