@@ -256,8 +256,8 @@ def gather(pairs: Sequence[Pair], runs: Runs, right: Right) -> list[Evidence]:
                     gain = comparison(mine, other, right)
                 told = " ".join(filter(None, (_told(*one) for one in zip(pair.sides, (mine, other), strict=True))))
                 evidence.append(Evidence(f"{pair.label} ({told})" if told else pair.label, pair, mine, other, gain))
-    made = iter(family([one.comparison for one in evidence if one.comparison]))
-    return [replace(one, comparison=next(made)) if one.comparison else one for one in evidence]
+    together = family([one.comparison for one in evidence])
+    return [replace(one, comparison=made) for one, made in zip(evidence, together, strict=True)]
 
 
 def _told(wanted: Wanted, runs: pd.DataFrame) -> str:

@@ -114,24 +114,22 @@ class Comparison:
         return f"; {len(self.diverged)} diverged" if self.diverged else ""
 
 
-def family(comparisons: Sequence[Comparison]) -> list[Comparison]:
-    """Comparisons that are made together, each in its place, with what they say of one another.
+def family(comparisons: Sequence[Comparison | None]) -> list[Any]:
+    """Comparisons that are made together, each in its place, with what they say of one another; None stays None.
 
     The spread of gains over seeds is pooled over all of them, and is at least what the test images alone give (see
     lrbench.report.stats). p is corrected by Holm's method in two families, since they are two hypotheses: the ways of
     training, of SEEDS seeds or more, and the networks, of one seed. Comparisons of two seeds are in neither.
     """
-    known = spreads([one.gains for one in comparisons], [one.images_sd for one in comparisons])
-    made = [
-        one if one.of_networks else replace(one, spread=spread) for one, spread in zip(comparisons, known, strict=True)
-    ]
-    for places in (
-        [place for place, one in enumerate(made) if one.of_ways],
-        [place for place, one in enumerate(made) if one.of_networks],
-    ):
-        for place, p in zip(places, holm([made[place].p for place in places]), strict=True):
-            made[place] = replace(made[place], corrected=p)
-    return made
+    there = {place: one for place, one in enumerate(comparisons) if one}
+    known = spreads([one.gains for one in there.values()], [one.images_sd for one in there.values()])
+    for (place, one), spread in zip(list(there.items()), known, strict=True):
+        there[place] = one if one.of_networks else replace(one, spread=spread)
+    for kind in ("of_ways", "of_networks"):
+        together = {place: one.p for place, one in there.items() if getattr(one, kind)}
+        for place, p in zip(together, holm(list(together.values())), strict=True):
+            there[place] = replace(there[place], corrected=p)
+    return [there.get(place) for place in range(len(comparisons))]
 
 
 def _images_p(one: Comparison) -> float:

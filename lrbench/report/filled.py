@@ -210,10 +210,9 @@ def _compared(row: Row, places: Sequence[tuple[str, int]], reference: str, runs:
 def _together(rows: Sequence[Row]) -> list[Row]:
     """The rows with all comparisons that the table makes made together."""
     alone = [one for row in rows for cell in row.cells for one in cell.comparisons]
-    made = dict(zip(alone, family(alone), strict=True))
+    made: dict[Comparison | None, Any] = {None: None, **dict(zip(alone, family(alone), strict=True))}
 
     def of_family(cell: Cell) -> Cell:
-        first, second = (one and made[one] for one in (cell.reference, cell.control))
-        return replace(cell, reference=first, control=second)
+        return replace(cell, reference=made[cell.reference], control=made[cell.control])
 
     return [replace(row, cells=tuple(map(of_family, row.cells))) for row in rows]

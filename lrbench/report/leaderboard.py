@@ -47,10 +47,9 @@ def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: D
         said = {"reference": reference, "reference_precision": joined(others["precision"].unique())}
         about.append(said | {"control_runs": joined(compared["id"])})
         alone.append(one)
-    together = iter(family([one for one in alone if one]))
     made = []
-    for runs, said, one in zip(ways, about, alone, strict=True):
-        first, gained = runs.iloc[0], next(together) if one else None
+    for runs, said, gained in zip(ways, about, family(alone), strict=True):
+        first = runs.iloc[0]
         low, high = gained.interval if gained else (0.0, 0.0)
         mark = {"control_mark": MARK if gained and gained.of_ways and (low > 0 or high < 0) else ""}
         place = {"table": TITLE, "size": _size(table), **{name: first[name] for name in CONDITIONS}}

@@ -86,13 +86,12 @@ def tables(sources: Iterable[PublishedSweep], results: pd.DataFrame, right: Righ
 def _table(group: Sequence[Sweep], right: Right) -> Table:
     source = group[0].source
     rows = [(one, choice) for one in group for choice in choices(one)]
-    alone: dict[tuple[str, str], Comparison] = {}  # one value may be chosen twice
+    alone: dict[tuple[str, str], Comparison | None] = {}  # one value may be chosen twice
     for _, choice in rows:
         for ids, runs in zip(_ids(choice), choice.others, strict=True):
-            if ids not in alone and (one := comparison(choice.runs, runs, right)):
-                alone[ids] = one
+            alone.setdefault(ids, comparison(choice.runs, runs, right))
     made = dict(zip(alone, family(list(alone.values())), strict=True))
-    compared = [[made.get(ids) for ids in _ids(choice)] for _, choice in rows]
+    compared = [[made[ids] for ids in _ids(choice)] for _, choice in rows]
     flat = [_flat(*row, *of_row) for row, of_row in zip(rows, compared, strict=True)]
     label = _label(group)
     columns = [
