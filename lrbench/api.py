@@ -13,16 +13,19 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+
+import numpy as np
+from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
 from lrbench.data.datasets import data_root
-from lrbench.errors import UserError, unknown
+from lrbench.errors import UserError, few, unknown
 from lrbench.plan import presets
 from lrbench.spec.recipes import for_backbone
 from lrbench.store import Store
+from lrbench.store.store import CURVE, PREDICTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,12 +37,16 @@ if TYPE_CHECKING:
     from lrbench.method import Method
     from lrbench.report.formats import Tables
     from lrbench.report.versus import Versus
+    from lrbench.spec.record import Record
 
 NONE = "none"  # in place of a folder of baselines: none is read
 RESULTS = Path("results/runs")  # below the current folder, unless $LRBENCH_RESULTS says otherwise
 SHIPPED = Path(__file__).resolve().parents[1] / "results" / "records"  # of the checkout, where it is one
+SEVERAL = ("seeds", "baselines", "plugins", "datasets", "methods")  # options of several values, or of one
+FIGURE: dict[str, Any] = dict.fromkeys(("datasets", "methods"), tuple[str, ...])  # the types of a figure's options
+FIGURE |= {"settings": Mapping[str, Any], "sr_scale": int, "images": Annotated[int, Field(ge=1, le=16)]}
 Folder = str | os.PathLike[str] | None
-Folders = Iterable[str | os.PathLike[str]] | None
+Folders = Folder | Iterable[str | os.PathLike[str]]
 Warn = Callable[[str], None] | None
 
 
@@ -62,37 +69,59 @@ def run(
     `settings` too, where one has an option's name. Returns a frame with a row per run, as `results` does.
     """
     from lrbench.execute.session import run as carry_out
-    from lrbench.report.frame import frame
 
     options |= {"settings": settings, "results": results, "baselines": baselines, "data": data}
-    return frame(carry_out(request(method, dataset, preset, **options), progress))
+    asked = request(method, dataset, preset, **options)
+    records = carry_out(asked, progress)
+    found = rows(records, Store(asked.results, others=asked.baselines))
+    return found[found["id"].isin([record.id for record in records])].reset_index(drop=True)
+
+
+def rows(records: Sequence[Record], store: Store) -> pd.DataFrame:
+    """The frame of some runs of a store and, before them, of those that they needed."""
+    from lrbench.execute.session import with_needs
+    from lrbench.report.frame import frame
+
+    found = frame(with_needs(records, store))
+    return found.assign(origin=[origin and str(origin) for origin in map(store.origin, found["id"])])
 
 
 def request(method: str | type[Method], dataset: str, preset: str | None = None, **options: Any) -> Request:
-    """What `run` and `lrbench run` ask for. options: of Request and the method; those given override the preset's."""
+    """What `run` and `lrbench run` ask for. options: of Request and the method; those given override the preset's.
+
+    Raises UserError for an option that there is not, and for a value of another type.
+    """
     from lrbench.execute.session import Request
     from lrbench.method import registry
 
+    types = get_type_hints(Request, include_extras=True)
+    _checked({"preset": preset}, {"preset": str | None})
+    own = {name: options.pop(name) for name in list(options) if name not in types}  # settings of the method
+    options |= {
+        "dataset": dataset,
+        "results": results_folder(options.get("results")),
+        "baselines": baseline_folders(options.get("baselines")),
+        "data": _folder("data", options.get("data")),
+        "settings": {} if options.get("settings") is None else options["settings"],
+    }
+    options = _checked(options, types)
     registry.add_drafts([*options.get("plugins", ()), *([] if isinstance(method, str) else [method])])
     cls = registry.method(method if isinstance(method, str) else method.name)
-    known = {field.name for field in fields(Request)}
-    words = known | cls.Config.model_fields.keys()
-    if wrong := [name for name in options if name not in words]:
-        raise unknown(f"option or setting of {cls.name}", wrong[0], sorted(words))
-    extra = {name: options.pop(name) for name in list(options) if name not in known}
+    settings = options.pop("settings")
+    if wrong := [name for name in own if name not in cls.Config.model_fields]:
+        raise unknown(f"option or setting of {cls.name}", wrong[0], sorted({*types, *cls.Config.model_fields}))
+    if twice := [f"{name}={own[name]!r} and {name}={settings[name]!r}" for name in own if name in settings]:
+        raise UserError(f"a setting is given twice: {twice[0]}, the latter in `settings`; give one")
     of_preset = presets.preset(preset) if preset else {}
-    chosen = {**of_preset, **options}
-    seeds = options.get("seeds", range(of_preset.get("seeds", 1)))
+    chosen = {**of_preset, "seeds": range(of_preset.get("seeds", 1)), **options}
     chosen |= {
-        "seeds": (seeds,) if isinstance(seeds, int) else tuple(dict.fromkeys(seeds)),
+        "method": cls.name,
+        "seeds": tuple(dict.fromkeys(chosen["seeds"])),
         "width": for_backbone(chosen.get("width", 1.0), chosen.get("backbone", "resnet18")),
-        "settings": {**(options.get("settings") or {}), **extra},
+        "settings": {**settings, **own},
         "cap_limits": "limit_train" in of_preset and "limit_train" not in options,
-        "results": results_folder(options.get("results")),
-        "baselines": tuple(baseline_folders(options.get("baselines"))),
-        "data": _path(options.get("data")),
     }
-    return Request(cls.name, dataset, **chosen)
+    return Request(**chosen)
 
 
 def results(folder: Folder = None, baselines: Folders = None) -> pd.DataFrame:
@@ -129,6 +158,7 @@ def compare(
     from lrbench.report import versus
     from lrbench.report.frame import frame
 
+    _checked({"first": first, "second": second, **conditions}, {"first": str, "second": str})
     store = open_store(results, baselines, warn)
     return versus.compare(first, second, frame(store), store, conditions)
 
@@ -140,8 +170,9 @@ def plot(
     from lrbench.report import figures
     from lrbench.report.frame import frame
 
+    options = _checked({option: value for option, value in options.items() if value is not None}, FIGURE)
     store = open_store(results, baselines, warn)
-    return figures.draw(name, frame(store), store, data_root(_path(data)), store.warn, **options)
+    return figures.draw(name, frame(store), store, data_root(_folder("data", data)), store.warn, **options)
 
 
 def load(run: str, results: Folder = None, baselines: Folders = None, device: str = "cpu") -> nn.Module:
@@ -150,18 +181,18 @@ def load(run: str, results: Folder = None, baselines: Folders = None, device: st
     It is called with images, float32 in [0, 1], (n, 3, S, S): for a classifier that is tested on LR images these are
     enlarged to the side S of its input (`net.context.side`) first; it returns logits (n, classes).
     """
-    import torch
-
+    from lrbench.device import pick
     from lrbench.spec import RunSpec
     from lrbench.train.build import load_frozen
 
+    _checked({"run": run, "device": device}, {"run": str, "device": Literal["auto", "cpu", "cuda"]})
     store = open_store(results, baselines)
     specs = {one["id"]: one["spec"] for one in store.contents()}
     ids = [one for one in specs if one.startswith(run)]
     if len(ids) != 1:
-        raise unknown("run", run, specs) if not ids else UserError(f"'{run}' may mean {', '.join(ids)}; say which")
+        raise unknown("run", run, specs) if not ids else UserError(f"'{run}' may mean {few(ids)}; say which")
     try:
-        return load_frozen(RunSpec.model_validate(specs[ids[0]]), store, torch.device(device))
+        return load_frozen(RunSpec.model_validate(specs[ids[0]]), store, pick(device))
     except FileNotFoundError as error:
         raise UserError(f"{error}; train it again with lr.run or 'lrbench run'") from error
 
@@ -170,29 +201,53 @@ def open_store(results: Folder = None, baselines: Folders = None, warn: Warn = N
     """The store of the user's runs, with those that are read beside it. warn: told of what is wrong with a run."""
     own = results_folder(results)
     others = [one for one in baseline_folders(baselines) if one.resolve() != own.resolve()]
-    return Store(own, warn or warnings.warn, others=others)
+    return Store(own, warn or warnings.warn, others, check=(CURVE, PREDICTIONS))
 
 
 def results_folder(given: Folder) -> Path:
-    """The folder of the runs: `given`, else $LRBENCH_RESULTS, else results/runs."""
-    return Path(given or os.environ.get("LRBENCH_RESULTS") or RESULTS).expanduser()
+    """The folder of the runs: `given`, else $LRBENCH_RESULTS, else results/runs. Raises UserError for a file."""
+    return _folder("results", given or os.environ.get("LRBENCH_RESULTS")) or RESULTS
 
 
 def baseline_folders(given: Folders) -> list[Path]:
     """The stores that are read beside the user's own: `given`, else $LRBENCH_BASELINES, else what the checkout ships.
 
-    Raises UserError for a folder that is not there.
+    given: one, or several; none where empty. Raises UserError for a folder that is not there.
     """
     named = os.environ.get("LRBENCH_BASELINES")
-    if not given and named is None:
+    if given is None and named is None:
         return [SHIPPED] if SHIPPED.is_dir() else []
-    wanted = list(given or (named or "").split(os.pathsep))
-    folders = [Path(one).expanduser() for one in wanted if str(one) not in ("", NONE)]
+    wanted = (named or "").split(os.pathsep) if given is None else _several(given)
+    folders = [one for name in wanted if str(name) != NONE and (one := _folder("baselines", name))]
     for folder in folders:
         if not folder.is_dir():
             raise UserError(f"there is no folder '{folder}' of baselines")
     return folders
 
 
-def _path(given: Folder) -> Path | None:
-    return None if given is None else Path(given)
+def _folder(option: str, given: Folder) -> Path | None:
+    """A folder, or none where none is named. Raises UserError for what is no folder."""
+    if given is None or given == "":
+        return None
+    if not isinstance(given, str | os.PathLike) or (path := Path(given).expanduser()).is_file():
+        raise UserError(f"{option}={given!r} is no folder; name one")
+    return path
+
+
+def _several(given: Any) -> tuple[Any, ...]:
+    """One value, or several, as a tuple; numbers of NumPy as Python's."""
+    every = given if isinstance(given, Iterable) and not isinstance(given, str | Mapping) else [given]
+    return tuple(one.item() if isinstance(one, np.generic) else one for one in every)
+
+
+def _checked(given: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
+    """Options, each of its type, or of JSON where it has none. Raises UserError that says what is valid."""
+    found = {}
+    for name, value in given.items():
+        value = _several(value) if name in SEVERAL else value.item() if isinstance(value, np.generic) else value
+        try:
+            found[name] = TypeAdapter(types.get(name, JsonValue)).validate_python(value, strict=True)
+        except ValidationError as error:
+            valid = error.errors()[0]["msg"]
+            raise UserError(f"{name}={' '.join(repr(value).split()):.80}: {valid}") from error
+    return found

@@ -27,19 +27,17 @@ def few(names: Iterable[Any], most: int = 8, between: str = ", ") -> str:
     return between.join(every[:most]) + (f" and {len(every) - most} more" if len(every) > most else "")
 
 
-def did_you_mean(name: str, valid: Iterable[str]) -> str:
-    """The tail of an error line: the nearest of `valid`, or, where none is near, all of them if they are few."""
-    names = list(valid)
+def did_you_mean(name: Any, valid: Iterable[str]) -> str:
+    """The tail of an error line: the nearest of `valid`, or, where none is near, the first 20 of them."""
+    names, name = list(valid), str(name)
     lower = {one.lower(): one for one in reversed(names)}
     if near := get_close_matches(name.lower(), lower, cutoff=0.5):
         same = [one for one in near if sorted(one) == sorted(name.lower())]  # letters that changed places
         return f"did you mean '{lower[(same or near)[0]]}'?"
-    if len(names) > 20:  # too many for a line
-        return f"none of the {len(names)} that there are is near"
-    return f"choose from {', '.join(names)}" if names else "there is none"
+    return f"choose from {few(names, 20)}" if names else "there is none"
 
 
-def unknown(kind: str, name: str, valid: Iterable[str]) -> UserError:
+def unknown(kind: str, name: Any, valid: Iterable[str]) -> UserError:
     """A UserError for a name that is not among the valid ones of its kind."""
     return UserError(f"no {kind} '{name}'; {did_you_mean(name, valid)}")
 

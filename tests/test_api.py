@@ -80,6 +80,8 @@ def test_options_settings_and_presets_are_those_of_the_command_line(here: Path) 
     assert asked.settings == {"lam": 0.5} and asked.seeds == (0, 1, 2) and asked.width == 0.25
     assert (asked.recipe, asked.epochs, asked.limit_train, asked.cap_limits) == ("quick", 3, 10_000, True)
     assert api.request("dfd", "digits", seeds=4).seeds == (4,)
+    numpy = api.request("dfd", "digits", seeds=np.arange(3), scale=np.int64(2), lam=np.float32(0.5))
+    assert (numpy.seeds, numpy.scale, numpy.settings) == ((0, 1, 2), 2, {"lam": 0.5}) and type(numpy.scale) is int
 
 
 @pytest.mark.parametrize(
@@ -95,6 +97,32 @@ def test_options_settings_and_presets_are_those_of_the_command_line(here: Path) 
         (lambda: lr.load("0123"), "no run '0123'"),
         (lambda: lr.results(baselines=["nowhere"]), "there is no folder 'nowhere'"),
         (lambda: lr.compare("dfd", "lr-baseline"), "no method or run 'dfd'"),
+        (lambda: lr.run("dfd", "digits", scale="4"), "scale='4': Input should be a valid integer"),
+        (lambda: lr.run("dfd", "digits", precision="fp16"), "precision='fp16': Input should be 'auto', 'fp32' or"),
+        (lambda: lr.run("dfd", "digits", device="gpu"), "device='gpu': Input should be 'auto', 'cpu' or 'cuda'"),
+        (lambda: lr.run("dfd", "digits", threads="x"), "threads x is no number of threads; say one, or auto"),
+        (lambda: lr.run("dfd", "digits", threads=1.5), "threads=1.5: Input should be a valid integer"),
+        (lambda: lr.run("dfd", "digits", seeds=-1), "seeds=(-1,): Input should be greater than or equal to 0"),
+        (lambda: lr.run("dfd", "digits", seeds=[]), "seeds=(): Tuple should have at least 1 item"),
+        (lambda: lr.run("dfd", "digits", seeds=1.5), "seeds=(1.5,): Input should be a valid integer"),
+        (lambda: lr.run("dfd", "digits", seeds=True), "seeds=(True,): Input should be a valid integer"),
+        (lambda: lr.run("dfd", "digits", epochs="ten"), "epochs='ten': Input should be a valid integer"),
+        (lambda: lr.run("dfd", "digits", width="wide"), "width='wide': Input should be a valid number"),
+        (lambda: lr.run("dfd", "digits", capture="no"), "capture='no': Input should be a valid boolean"),
+        (lambda: lr.run("dfd", "digits", backbone=[]), "backbone=[]: Input should be a valid string"),
+        (lambda: lr.run("dfd", "digits", preset=[]), "preset=[]: Input should be a valid string"),
+        (lambda: lr.run("dfd", "digits", lam=0.5, settings={"lam": 1}), "given twice: lam=0.5 and lam=1"),
+        (lambda: lr.run("dfd", 3), "dataset=3: Input should be a valid string"),
+        (lambda: lr.run(3, "digits"), "3 is not a subclass"),
+        (lambda: lr.table(1, results=__file__), "is no folder; name one"),
+        (lambda: lr.table(1, baselines="nowhere"), "there is no folder 'nowhere'"),
+        (lambda: lr.table(3), "no table '3'; choose from 1, 2"),
+        (lambda: lr.compare(3, "dfd"), "first=3: Input should be a valid string"),
+        (lambda: lr.compare("dfd", "dfd", scale=object()), "not a valid JSON value"),
+        (lambda: lr.plot("fig3", images=0), "images=0: Input should be greater than or equal to 1"),
+        (lambda: lr.plot("fig2", datset="digits"), "fig2 has no option datset; it has datasets, settings"),
+        (lambda: lr.load(3), "run=3: Input should be a valid string"),
+        (lambda: lr.load("0123", device="gpu"), "device='gpu': Input should be 'auto', 'cpu' or 'cuda'"),
     ],
 )
 def test_what_cannot_be_is_one_error_of_one_line(here: Path, call, said: str) -> None:
@@ -117,7 +145,9 @@ def test_tables_are_frames_with_the_runs_behind_each_cell(tmp_path: Path) -> Non
     assert line["control_gain"] == 5.0 and "<table" in table._repr_html_()
 
 
-def test_records_beside_ones_own_count_are_named_and_are_never_written(tmp_path: Path) -> None:
+def test_records_beside_ones_own_count_are_named_and_are_never_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     theirs, runs = folder(tmp_path / "theirs")
     before = {path: path.stat().st_mtime_ns for path in theirs.root.rglob("*")}
     mine = tmp_path / "mine"
@@ -126,6 +156,9 @@ def test_records_beside_ones_own_count_are_named_and_are_never_written(tmp_path:
     [board] = [one for one in lr.leaderboard(mine, baselines=[theirs.root]) if "cifar10" in one.title]
     assert any(str(theirs.root) in note for note in board.notes)
     assert {path: path.stat().st_mtime_ns for path in theirs.root.rglob("*")} == before and not mine.exists()
+    assert len(lr.results(mine, baselines=theirs.root)) == len(lr.results(mine, baselines=str(theirs.root)))
+    monkeypatch.setenv("LRBENCH_BASELINES", str(theirs.root))
+    assert len(lr.results(mine)) == len(found) and lr.results(mine, baselines=[]).empty
     for run in runs["dfd"]:
         (theirs.root / run.id / "weights.safetensors").unlink()
     with pytest.raises(lr.Error, match="no weights"):
@@ -147,6 +180,25 @@ def test_a_need_whose_record_is_beside_ones_own_without_weights_is_trained_and_t
     assert "is in theirs without the weights that are needed" in capsys.readouterr().err
     reused = lr.run("hr-baseline", "digits", results="third", baselines=["theirs"], **SMALL)
     assert not Path("third").exists() and again["teacher"][0] == reused["id"][0]
+    assert list(reused["origin"]) == ["theirs"] and again["origin"].isna().all() and len(again) == 1
+    assert again["teacher_top1"][0] == reused["top1"][0] and again["teacher_epochs"][0] == 1
+
+
+@pytest.mark.parametrize("name", ["predictions.npz", "curve.csv"])
+@pytest.mark.parametrize("own", [True, False])
+def test_reports_go_on_without_a_run_of_which_a_file_is_damaged(name: str, own: bool, tmp_path: Path) -> None:
+    store, runs = folder(tmp_path)
+    damaged, kept = runs["dfd"]
+    (store.root / damaged.id / name).write_bytes(b"")
+    stores = {"results": store.root} if own else {"results": tmp_path / "mine", "baselines": store.root}
+    for _ in range(1 if own else 2):  # of another store nothing is set aside: it is said each time
+        warned: list[str] = []
+        [table] = lr.table(1, **stores, warn=warned.append)
+        ids = {run for cell in table.runs.to_numpy().ravel() for run in cell}
+        assert kept.id in ids and damaged.id not in ids
+        assert len(warned) == 1 and damaged.id in warned[0] and ("set aside" in warned[0]) == own
+    assert list(lr.compare("dfd", "lr-baseline", **stores, warn=warned.append).seeds["seed"]) == [1]
+    assert lr.leaderboard(**stores) and lr.plot("curves", **stores, warn=warned.append)
 
 
 def test_a_frame_has_one_row_per_run_and_what_a_record_says(here: Path) -> None:

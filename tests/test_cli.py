@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,22 @@ def test_run_prints_a_table_for_people(trained, lrbench):
     [record] = json.loads(trained.stdout)
     assert (status, err) == (0, "") and record["id"] in out and f"{record['metrics']['top1']:.2f}" in out
     assert "Protocol: digits, resnet18 x0.125, recipe quick, 2 epochs, batches of 128, 300 training and 100 test" in out
+
+
+def test_the_table_of_runs_names_the_store_that_they_are_from(trained, lrbench, tmp_path):
+    status, out, err = lrbench(*DFD, "--results", "mine", "--baselines", str(trained.results))
+    assert (status, err) == (0, "") and not (tmp_path / "mine").exists()
+    assert f"2 of these 2 runs are from {trained.results}, which is read beside your own runs" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("command", ["predictions", "predictions --out p.csv", "report", "table 1", "plot curves"])
+def test_a_run_with_a_damaged_file_is_named_and_left_out(command, trained, lrbench, tmp_path):
+    shutil.copytree(trained.results, tmp_path / "runs")
+    [dfd] = [one for one in Store(trained.results).records() if one.spec.method == "dfd"]
+    (tmp_path / "runs" / dfd.id / "predictions.npz").unlink()
+    status, _, err = lrbench(*command.split(), "--results", "runs")
+    assert status == 0 and f"{dfd.id} is set aside" in err, err
+    assert dfd.id not in "".join(path.read_text() for path in tmp_path.glob("p.csv"))
 
 
 def test_a_method_reuses_the_teacher_that_is_there(trained, lrbench):

@@ -11,7 +11,6 @@ import click
 
 from lrbench.errors import UserError, did_you_mean
 
-RESULTS = Path("results/runs")  # below the current folder, unless --results or $LRBENCH_RESULTS says otherwise
 PATH = click.Path(path_type=Path)
 FILE, FOLDER = click.Path(path_type=Path, dir_okay=False), click.Path(path_type=Path, file_okay=False)
 
@@ -45,14 +44,15 @@ def _add_drafts(ctx: click.Context, option: click.Parameter, plugins: tuple[str,
     return plugins
 
 
-RESULTS_HELP = f"Folder of the runs.  [default: $LRBENCH_RESULTS or {RESULTS}]"
+RESULTS_HELP = "Folder of the runs.  [default: $LRBENCH_RESULTS or results/runs]"
 DATA_HELP = "Folder of the datasets.  [default: $LRBENCH_DATA or the user's cache]"
-results_option = click.option("--results", type=FOLDER, envvar="LRBENCH_RESULTS", default=RESULTS, help=RESULTS_HELP)
+results_option = option("--results", type=FOLDER, envvar="LRBENCH_RESULTS", help=RESULTS_HELP)
 data_option = option("--data", type=FOLDER, envvar="LRBENCH_DATA", help=DATA_HELP)
 baselines_option = option(
     "--baselines",
     type=FOLDER,
     many=True,
+    callback=lambda ctx, option, folders: folders or None,
     help="Runs that are read beside your own and never written, such as those of the baselines; repeat for more; "
     "'none' for none.  [default: $LRBENCH_BASELINES or, in a checkout of lrbench, its results/records]",
 )

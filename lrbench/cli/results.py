@@ -126,7 +126,7 @@ def plot(name: str | None, out: Path | None, settings: tuple[str, ...], **option
 @option("--out", type=PATH, default=Path("site"), help="Folder; a report that is there is replaced.")
 @read_options
 @data_option
-def report(out: Path, data: Path | None, results: Path, baselines: tuple[Path, ...]) -> None:
+def report(out: Path, data: Path | None, results: Path | None, baselines: tuple[Path, ...] | None) -> None:
     """Write a static site of every table, figure and run in the store, to be read here or put online.
 
     Of your own runs, and of those of --baselines where it is given.
@@ -135,7 +135,7 @@ def report(out: Path, data: Path | None, results: Path, baselines: tuple[Path, .
     from lrbench.data.datasets import data_root
     from lrbench.report.site import writer
 
-    store = api.open_store(results, baselines or (api.NONE,), warn)
+    store = api.open_store(results, baselines or (), warn)
     click.echo(str(writer.write(store, out, data_root(data), warn)))
 
 

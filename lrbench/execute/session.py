@@ -8,7 +8,9 @@ from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from lrbench import device as devices
 from lrbench.data import datasets
@@ -32,7 +34,7 @@ from lrbench.store.store import Store
 
 @dataclass(frozen=True)
 class Request(Conditions):
-    """What the user asked for; names and defaults are those of `lrbench run`.
+    """What the user asked for; names and defaults are those of `lrbench run`. lrbench.api.request checks the types.
 
     plugins: methods that are not installed: "FILE.py:Class", or a class, such as one of a notebook's cell.
     """
@@ -40,13 +42,13 @@ class Request(Conditions):
     method: str
     dataset: str
     results: Path
-    seeds: tuple[int, ...] = (0,)
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     settings: Mapping[str, Any] = field(default_factory=dict)
     cap_limits: bool = False  # a limit above the dataset's images means all of them; else it is a mistake
-    device: str = "auto"
-    precision: str = "auto"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     capture: bool = True  # steps in CUDA graphs, on a GPU
-    threads: str | int = devices.AUTO
+    threads: int | str = devices.AUTO
     plugins: tuple[str | type[Method], ...] = ()
     data: Path | None = None
     baselines: tuple[Path, ...] = ()  # stores that are read beside `results` and never written

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,7 +39,7 @@ def draw(results: pd.DataFrame, store: Store, datasets: Collection[str] = (), me
     UserError where there is nothing to draw.
     """
     read: dict[str, list[tuple[str, dict[str, np.ndarray]]]] = {}
-    for under, ways in headings(_chosen(results, store.root, datasets, methods)).items():
+    for under, ways in headings(_chosen(results, store, datasets, methods)).items():
         curves = [(said(label, runs), _curves(store, drawn(runs)["id"])) for label, runs in ways.items()]
         if trained := [(label, values) for label, values in curves if values]:
             read["\n".join(under)] = trained
@@ -78,10 +77,10 @@ def _terms(values: Mapping[str, np.ndarray]) -> list[str]:
     return [name for name in values if name not in COLUMNS]
 
 
-def _chosen(results: pd.DataFrame, root: Path, datasets: Collection[str], methods: Collection[str]) -> pd.DataFrame:
+def _chosen(results: pd.DataFrame, store: Store, datasets: Collection[str], methods: Collection[str]) -> pd.DataFrame:
     results = results[results["status"] != FAILED]
     if not len(results):
-        raise UserError(f"there is no run in {root}; start with 'lrbench run'")
+        raise UserError(f"there is no run in {store}; start with 'lrbench run'")
     chosen = results
     for kind, column, wanted in (("dataset", "dataset", datasets), ("method", "method", methods)):
         there = sorted(results[column].unique())
@@ -90,7 +89,7 @@ def _chosen(results: pd.DataFrame, root: Path, datasets: Collection[str], method
                 raise UserError(f"there is no run of {kind} '{name}'; {did_you_mean(name, there)}")
         chosen = chosen[chosen[column].isin(wanted)] if wanted else chosen
     if not len(chosen):
-        raise UserError(f"there is no run of {', '.join(methods)} on {', '.join(datasets)} in {root}")
+        raise UserError(f"there is no run of {', '.join(methods)} on {', '.join(datasets)} in {store}")
     return chosen
 
 

@@ -12,6 +12,7 @@ from typing import IO
 
 Warn = Callable[[str], None]  # is told a line of what is wrong
 TEMPORARY = ".tmp-"  # how names begin of what is not finished: it is never read, and removed by the next who writes
+NEW, OLD = f"{TEMPORARY}new-", f"{TEMPORARY}old-"  # NEW-XXXXXXXX-NAME is to become NAME, which was moved to OLD-NAME
 
 
 def write_atomic(path: Path, content: bytes | str) -> None:
@@ -46,12 +47,12 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
     """
     if path.exists() and not replace:
         raise FileExistsError(f"{path} exists")
-    temporary = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}{path.name}-", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=NEW, suffix=f"-{path.name}", dir=path.parent))
     try:
         yield temporary
         os.chmod(temporary, 0o755)
         if replace and path.exists():
-            path.rename(_old(path))
+            path.rename(path.with_name(OLD + path.name))
         temporary.rename(path)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -63,14 +64,11 @@ def new_folder(path: Path, replace: bool = False) -> Iterator[Path]:
 
 def recover(path: Path) -> None:
     """Undo or end what was begun to put a folder in place, by a killed process too; nobody else may be writing it."""
-    if (old := _old(path)).exists():
+    if (old := path.with_name(OLD + path.name)).exists():
         shutil.rmtree(old, ignore_errors=True) if path.exists() else old.rename(path)
-    for leftover in path.parent.glob(f"{TEMPORARY}{path.name}-????????"):  # as mkdtemp calls them
-        shutil.rmtree(leftover, ignore_errors=True)
-
-
-def _old(path: Path) -> Path:
-    return path.with_name(f"{TEMPORARY}{path.name}-old")
+    for leftover in path.parent.glob(f"{NEW}*"):
+        if leftover.name[len(NEW) + 8 :] == f"-{path.name}":  # behind the eight characters of mkdtemp
+            shutil.rmtree(leftover, ignore_errors=True)
 
 
 @contextmanager

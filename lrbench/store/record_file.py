@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import BaseModel
@@ -38,12 +39,12 @@ def to_bytes(record: Record) -> bytes:
     return json.dumps({"sha256": sha256(_encode(content).encode()), **content}, indent=1).encode() + b"\n"
 
 
-def read(folder: str, whole: bool) -> Content:
+def read(folder: str, check: Collection[str] = ()) -> Content:
     """The record of a run as JSON values; of an older one without the fields that came later.
 
-    whole: all files of the run are checked, too, but weights may be missing. Done without pydantic: a report reads
-    thousands of records. Raises ValueError, KeyError, TypeError, AttributeError or FileNotFoundError where the run is
-    not what was written or belongs to another id than the folder's name, and OtherVersion.
+    check: names of files that are checked, too, but weights may be missing. Done without pydantic: a report reads
+    thousands of records. Raises ValueError, KeyError, TypeError, AttributeError or OSError where the run is not what
+    was written or belongs to another id than the folder's name, and OtherVersion.
     """
     content: Content = json.loads(read_file(folder, RECORD))
     if content.pop("sha256", None) != sha256(_encode(content).encode()):
@@ -57,9 +58,9 @@ def read(folder: str, whole: bool) -> Content:
         _check(content["about"], About)
     if id_of(content["spec"]) != content["id"]:
         raise OtherVersion
-    for name, checksum in content["files"].items() if whole else ():
+    for name, checksum in content["files"].items():
         left_out = name == WEIGHTS and not os.path.exists(f"{folder}/{name}")  # of what is shared
-        if not left_out and sha256(read_file(folder, name)) != checksum:
+        if name in check and not left_out and sha256(read_file(folder, name)) != checksum:
             raise ValueError(f"{name} is not what was written")
     return content
 

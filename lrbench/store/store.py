@@ -20,8 +20,9 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,7 @@ from lrbench.store.record_file import CURVE, PREDICTIONS, RECORD, WEIGHTS, Conte
 __all__ = ["CURVE", "PREDICTIONS", "RECORD", "WEIGHTS", "Store"]
 
 FAILED, CHECKPOINT = "failed", "checkpoint"
+ALL = (CURVE, PREDICTIONS, WEIGHTS)
 ID = re.compile("[0-9a-f]{16}")
 OTHER = "{} is of another version of lrbench and is left out"
 REPLACING = 0.1  # seconds that another process may take to put a run in the place of another
@@ -46,11 +48,20 @@ REPLACING = 0.1  # seconds that another process may take to put a run in the pla
 class Store:
     """Runs under one folder, to read and to write, and finished ones of other folders, to read."""
 
-    def __init__(self, root: Path, warn: Warn = lambda message: None, others: Sequence[Path] = ()) -> None:
-        """warn: told of each run that is damaged or of another version. others: the folders that are read beside it."""
-        self.root, self.warn, self.others = root, warn, tuple(others)
+    def __init__(
+        self, root: Path, warn: Warn = lambda message: None, others: Sequence[Path] = (), check: Collection[str] = ()
+    ) -> None:
+        """warn: told once of each run that is damaged or of another version. others: the folders read beside it.
+
+        check: the names of files whose damage counts in `contents`, too: those that are going to be read.
+        """
+        self.root, self.warn, self.others, self.check = root, cache(warn), tuple(others), check
         self._found: dict[str, tuple[Path, dict[str, str]]] = {}  # run -> where it was read, and its files' checksums
         self._right: dict[str, tuple[np.ndarray, int]] = {}  # predictions' checksum -> a bit per image, how many
+
+    def __str__(self) -> str:
+        """All its folders, for a message."""
+        return " or ".join(map(str, (self.root, *self.others)))
 
     def get(self, spec: RunSpec, weights: bool = False) -> Record | None:
         """The finished run of a spec, or None; with `weights`, only one whose weights are there too.
@@ -58,7 +69,7 @@ class Store:
         All its files are read. A damaged run is named, and counts as none; in the store's own folder it is set aside.
         """
         for place in self._having(spec.id, WEIGHTS if weights else ""):
-            content = self._content(place, spec.id, whole=True)
+            content = self._content(place, spec.id, ALL)
             if content and (record := self._validated(place, content)):
                 if not weights:
                     self._found[spec.id] = place, record.files
@@ -71,12 +82,13 @@ class Store:
     def contents(self) -> list[Content]:
         """What record.json says of every finished run, as JSON values, sorted by id; its own checksum is left out.
 
-        Of an older run fields may be missing that came later. Damaged runs are set aside. No other file is read.
+        Of an older run fields may be missing that came later. Damaged runs are set aside, or, in another folder, left
+        out. No other files are read than those to check.
         """
         found: dict[str, Content] = {}
         for place in (self.root, *self.others):
             for run_id in _ids(place):
-                if run_id not in found and (content := self._content(place, run_id)):
+                if run_id not in found and (content := self._content(place, run_id, self.check)):
                     found[run_id] = content
                     self._found[run_id] = place, content["files"]
         return [found[run_id] for run_id in sorted(found)]
@@ -94,9 +106,10 @@ class Store:
     def weights(self, run_id: str) -> bytes:
         """The weights, a safetensors file, of a run that `get(spec, weights=True)` returned. Raises RunError."""
         for place in self._having(run_id, WEIGHTS):
-            if content := self._content(place, run_id):
-                return self._file(run_id, WEIGHTS, place, content["files"])
-        raise RunError(f"the weights of run {run_id} are not in {self.root}")
+            with suppress(RunError):
+                if content := self._content(place, run_id):
+                    return self._file(run_id, WEIGHTS, place, content["files"])
+        raise RunError(f"the weights of run {run_id} are not in {self}")
 
     def predictions(self, run_id: str) -> dict[str, np.ndarray]:
         """What the test showed, image by image, in the dataset's canonical order.
@@ -181,15 +194,15 @@ class Store:
     def _having(self, run_id: str, name: str = "") -> list[Path]:
         return [place for place in (self.root, *self.others) if os.path.exists(f"{place}/{run_id}/{name}")]
 
-    def _content(self, place: Path, run_id: str, whole: bool = False) -> Content | None:
-        """The record of a run whose folder is there; None where it is damaged, with `whole` in any of its files."""
+    def _content(self, place: Path, run_id: str, check: Collection[str] = ()) -> Content | None:
+        """The record of a run whose folder is there; None where that or a file to check is damaged or unreadable."""
         for last in (False, True):
             try:
-                return record_file.read(f"{place}/{run_id}", whole)
+                return record_file.read(f"{place}/{run_id}", check)
             except OtherVersion:
                 self.warn(OTHER.format(place / run_id))
                 return None
-            except (ValueError, KeyError, TypeError, AttributeError, FileNotFoundError) as error:
+            except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
                 why = str(error).partition("\n")[0]
                 if not last:
                     time.sleep(REPLACING)
@@ -213,17 +226,17 @@ class Store:
                 self._found[run_id] = place, content["files"]
                 break
         if run_id not in self._found:
-            raise RunError(f"there is no run {run_id} in {self.root}")
+            raise RunError(f"there is no run {run_id} in {self}")
         return self._found[run_id]
 
     def _file(self, run_id: str, name: str, place: Path, checksums: dict[str, str]) -> bytes:
         """A file of a run. Raises RunError where it is not as a record says that was read before."""
-        with suppress(FileNotFoundError):
+        with suppress(OSError):
             data = record_file.read_file(f"{place}/{run_id}", name)
             if checksums.get(name) in (None, sha256(data)):
                 return data
         if (place / run_id).exists():
-            self._content(place, run_id, whole=True)  # which sets it aside, unless it has become another whole run
+            self._content(place, run_id, ALL)  # which sets it aside, unless it has become another whole run
         raise RunError(f"{name} of run {run_id} has changed since its record was read; run the command again")
 
 

@@ -476,8 +476,8 @@ def test_what_fails_half_way_leaves_all_as_it_was(small, tmp_path, monkeypatch, 
 def test_a_report_that_was_moved_away_by_a_killed_process_comes_back(small, tmp_path):
     out = tmp_path / "site"
     write(small, out)
-    out.rename(tmp_path / ".tmp-site-old")
-    (tmp_path / ".tmp-site-12345678").mkdir()
+    out.rename(tmp_path / ".tmp-old-site")
+    (tmp_path / ".tmp-new-12345678-site").mkdir()
     with pytest.raises(ValueError, match="again"), replaced.replaced(out, lambda: None):
         raise ValueError("again")
     assert (out / "index.html").is_file() and sorted(path.name for path in tmp_path.iterdir()) == ["runs", "site"]

@@ -18,6 +18,7 @@ from helpers.finished import CURVE_TEXT, DAMAGE, PREDICTED, put, record_of, trun
 
 from lrbench.errors import RunError
 from lrbench.spec.record import Record
+from lrbench.store.files import recover
 from lrbench.store.record_file import sha256
 from lrbench.store.store import CURVE, PREDICTIONS, RECORD, WEIGHTS, Store
 
@@ -68,7 +69,8 @@ def test_an_older_record_is_given_as_it_is(runs: Path, written: Written) -> None
     content = old.model_dump(mode="json")
     del content["about"], content["spec"]["dropout"]
     sign(path, content)
-    assert Store(runs).contents()[0] == content and Store(runs).records() == written[1]
+    expected = [old.model_copy(update={"about": None}), *written[1][1:]]
+    assert Store(runs).contents()[0] == content and Store(runs).records() == expected
 
 
 def sign(path: Path, content: dict) -> None:
@@ -182,7 +184,7 @@ def test_damaged_weights_are_not_given(tmp_path: Path) -> None:
     stored = Store(tmp_path)
     saved = put(stored)
     flip_keeping_size_and_time(tmp_path / saved.id / WEIGHTS)
-    with pytest.raises(RunError, match=f"weights.safetensors of run {saved.id} has changed"):
+    with pytest.raises(RunError, match=f"the weights of run {saved.id} are not in {tmp_path}"):
         stored.weights(saved.id)
     assert stored.get(saved.spec) is None
 
@@ -327,3 +329,32 @@ def test_a_folder_beside_that_is_not_there_has_no_runs(tmp_path: Path) -> None:
     stored = Store(tmp_path / "runs", others=[tmp_path / "nowhere"])
     assert stored.contents() == [] and stored.get(record_of().spec) is None
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_is_left_out_where_a_file_to_check_is_damaged_and_that_is_said_once(beside: Beside) -> None:
+    own, shared, _, alone = beside.ids
+    (beside.second / alone / PREDICTIONS).unlink()
+    (beside.store.root / own / CURVE).write_text("epoch\n")
+    (beside.store.root / shared / CURVE).unlink()
+    before = beside.others_listing()
+    store = Store(beside.store.root, beside.warned.append, beside.store.others, check=[CURVE, PREDICTIONS])
+    for _ in range(2):
+        assert [one["id"] for one in store.contents()] == sorted(beside.ids[1:3])
+    assert store.curve(shared) == f"{CURVE_TEXT}first"  # which is taken instead
+    assert len(beside.warned) == 3 and sum("set aside" in one for one in beside.warned) == 2
+    assert beside.others_listing() == before and len(beside.store.contents()) == 3
+
+
+def test_messages_name_all_folders_that_were_read(beside: Beside) -> None:
+    with pytest.raises(RunError, match=f"in {beside.store.root} or {beside.first} or {beside.second}"):
+        beside.store.curve("0123456789abcdef")
+
+
+@pytest.mark.parametrize("name", ["x", "[x]*", "x-aaaaaaaa", ".x"])
+def test_leftovers_of_a_folder_are_told_from_those_of_others_by_its_exact_name(name: str, tmp_path: Path) -> None:
+    names = [name, f"{name}-aaaaaaaa", "x", f"x{name}"]
+    kept = {tmp_path / f".tmp-{kind}{other}" for other in {*names} - {name} for kind in ("old-", "new-aaaaaaaa-")}
+    for folder in (*kept, tmp_path / f".tmp-old-{name}", tmp_path / f".tmp-new-abcd_123-{name}"):
+        folder.mkdir()
+    recover(tmp_path / name)  # of a process that was killed when it had moved the old one away
+    assert {*tmp_path.iterdir()} == {*kept, tmp_path / name}

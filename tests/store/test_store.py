@@ -117,7 +117,8 @@ def test_a_record_of_another_version_is_left_out_and_left_alone(store: Store) ->
     path.write_text(json.dumps({"sha256": hashlib.sha256(canonical.encode()).hexdigest(), **content}))
     before = listing(store.root)
     assert store.records() == [good] and store.get(other.spec) is None
-    assert len(store.warned) == 2 and all("another version of lrbench" in line for line in store.warned)
+    [warning] = store.warned  # twice, told once
+    assert "another version of lrbench" in warning
     assert listing(store.root) == before
 
 
@@ -154,8 +155,8 @@ def test_a_run_without_weights_counts_for_reports_and_not_for_needs(store: Store
 def test_what_a_killed_predecessor_left_is_removed(store: Store) -> None:
     spec, other = record_of(0).spec, record_of(1).spec
     left = [store.work(spec.id) / ".tmp-x"]
-    left += [store.root / f".tmp-{spec.id}-{name}" / CURVE for name in ("12345678", "abc_efgh")]
-    kept = [store.work(spec.id) / "checkpoint", store.root / f".tmp-{other.id}-x" / CURVE]
+    left += [store.root / f".tmp-new-{name}-{spec.id}" / CURVE for name in ("12345678", "abc_efgh")]
+    kept = [store.work(spec.id) / "checkpoint", store.root / f".tmp-new-12345678-{other.id}" / CURVE]
     for path in left + kept:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"half")

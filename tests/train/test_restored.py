@@ -165,7 +165,7 @@ def test_images_that_an_older_version_kept_are_made_again(data, store):
 def test_what_a_killed_predecessor_left_half_written_is_removed(data, store):
     Net().see(data, store)
     folder = store.root / ".images" / min(kept(store))
-    folder.rename(folder.with_name(f".tmp-{folder.name}-12345678"))
+    folder.rename(folder.with_name(f".tmp-new-12345678-{folder.name}"))
     Net().see(data, store)
     assert {path.name for path in folder.iterdir()} == {"images.npy", "checksums.json"}
     assert len(list((store.root / ".images").iterdir())) == 2

@@ -38,7 +38,7 @@ def write(store: Store, out: Path, data: Path, note: Callable[[str], None]) -> P
     replaced.check(out)
     results = frame(store)
     if not (results["status"] != FAILED).any():
-        raise UserError(f"there is no run in {store.root}; start with 'lrbench run'")
+        raise UserError(f"there is no run in {store}; start with 'lrbench run'")
     with replaced.replaced(out, lambda: note(f"another process is writing {out}; waiting for it")) as folder:
         _write(results, store, folder, data, note)
     return out / "index.html"
