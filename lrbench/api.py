@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 NONE = "none"  # in place of a folder of baselines: none is read
 RESULTS = Path("results/runs")  # below the current folder, unless $LRBENCH_RESULTS says otherwise
 SHIPPED = Path(__file__).resolve().parents[1] / "results" / "records"  # of the checkout, where it is one
+SHOWN = (CURVE, PREDICTIONS)  # the files of a run that figures and the site show
 SEVERAL = ("seeds", "baselines", "plugins", "datasets", "methods")  # options of several values, or of one
 FIGURE: dict[str, Any] = dict.fromkeys(("datasets", "methods"), tuple[str, ...])  # the types of a figure's options
 FIGURE |= {"settings": Mapping[str, Any], "sr_scale": int, "images": Annotated[int, Field(ge=1, le=16)]}
@@ -78,12 +79,12 @@ def run(
 
 
 def rows(records: Sequence[Record], store: Store) -> pd.DataFrame:
-    """The frame of some runs of a store and, before them, of those that they needed."""
-    from lrbench.execute.session import with_needs
+    """The frame of some runs of a store and, before each, of those that it needed, where these are still there."""
     from lrbench.report.frame import frame
 
-    found = frame(with_needs(records, store))
-    return found.assign(origin=[origin and str(origin) for origin in map(store.origin, found["id"])])
+    ids = dict.fromkeys(spec.id for record in records for spec in record.spec.walk())
+    found = frame(store, ids=ids).set_index("id", drop=False)
+    return found.loc[[one for one in ids if one in found.index]].reset_index(drop=True)
 
 
 def request(method: str | type[Method], dataset: str, preset: str | None = None, **options: Any) -> Request:
@@ -132,7 +133,7 @@ def results(folder: Folder = None, baselines: Folders = None) -> pd.DataFrame:
     """
     from lrbench.report.frame import frame
 
-    return frame(open_store(folder, baselines))
+    return frame(open_store(folder, baselines, check=()))
 
 
 def table(
@@ -171,7 +172,7 @@ def plot(
     from lrbench.report.frame import frame
 
     options = _checked({option: value for option, value in options.items() if value is not None}, FIGURE)
-    store = open_store(results, baselines, warn)
+    store = open_store(results, baselines, warn, SHOWN)
     return figures.draw(name, frame(store), store, data_root(_folder("data", data)), store.warn, **options)
 
 
@@ -186,7 +187,7 @@ def load(run: str, results: Folder = None, baselines: Folders = None, device: st
     from lrbench.train.build import load_frozen
 
     _checked({"run": run, "device": device}, {"run": str, "device": Literal["auto", "cpu", "cuda"]})
-    store = open_store(results, baselines)
+    store = open_store(results, baselines, check=())
     specs = {one["id"]: one["spec"] for one in store.contents()}
     ids = [one for one in specs if one.startswith(run)]
     if len(ids) != 1:
@@ -197,11 +198,16 @@ def load(run: str, results: Folder = None, baselines: Folders = None, device: st
         raise UserError(f"{error}; train it again with lr.run or 'lrbench run'") from error
 
 
-def open_store(results: Folder = None, baselines: Folders = None, warn: Warn = None) -> Store:
-    """The store of the user's runs, with those that are read beside it. warn: told of what is wrong with a run."""
+def open_store(
+    results: Folder = None, baselines: Folders = None, warn: Warn = None, check: Sequence[str] = (PREDICTIONS,)
+) -> Store:
+    """The store of the user's runs, with those that are read beside it.
+
+    warn: told of what is wrong with a run. check: files that are going to be read: runs that lack one are left out.
+    """
     own = results_folder(results)
     others = [one for one in baseline_folders(baselines) if one.resolve() != own.resolve()]
-    return Store(own, warn or warnings.warn, others, check=(CURVE, PREDICTIONS))
+    return Store(own, warn or warnings.warn, others, check)
 
 
 def results_folder(given: Folder) -> Path:

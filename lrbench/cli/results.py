@@ -135,7 +135,7 @@ def report(out: Path, data: Path | None, results: Path | None, baselines: tuple[
     from lrbench.data.datasets import data_root
     from lrbench.report.site import writer
 
-    store = api.open_store(results, baselines or (), warn)
+    store = api.open_store(results, baselines or (), warn, api.SHOWN)
     click.echo(str(writer.write(store, out, data_root(data), warn)))
 
 

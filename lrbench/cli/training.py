@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +81,7 @@ def run(method: str, dataset: str, settings: tuple[str, ...], as_json: bool, **o
     """Train and test a method, and first the runs it needs; what is in the store is reused."""
     from lrbench import api
     from lrbench.execute import session
-    from lrbench.report import formats, notes, runs
+    from lrbench.report import formats, runs
 
     preset, data, results, baselines = (options.pop(name) for name in ("preset", "data", "results", "baselines"))
     told = given(options) | {"settings": settings_of(settings), "results": results, "baselines": baselines}
@@ -91,10 +90,7 @@ def run(method: str, dataset: str, settings: tuple[str, ...], as_json: bool, **o
     if as_json:
         click.echo(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
     else:
-        store = api.open_store(results, baselines, warn)
-        table = runs.table(session.with_needs(records, store))
-        origins = notes.origins(api.rows(records, store))
-        formats.print_tables([replace(table, notes=[*table.notes, *origins])])
+        formats.print_tables([runs.table(api.rows(records, api.open_store(results, baselines, warn)))])
 
 
 @click.command()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
@@ -52,15 +52,6 @@ class Request(Conditions):
     plugins: tuple[str | type[Method], ...] = ()
     data: Path | None = None
     baselines: tuple[Path, ...] = ()  # stores that are read beside `results` and never written
-
-
-def with_needs(records: Sequence[Record], store: Store) -> list[Record]:
-    """The records and, before them, those of the runs that they needed, each once, where they are still there."""
-    found: dict[str, Record | None] = {}
-    for record in records:
-        for spec in record.spec.walk():
-            found.setdefault(spec.id, record if spec.id == record.id else store.get(spec))
-    return [record for record in found.values() if record is not None]
 
 
 def run(request: Request, progress: Progress | None = None) -> list[Record]:

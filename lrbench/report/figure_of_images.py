@@ -19,6 +19,7 @@ from lrbench.method.restorer import Config
 from lrbench.report import sr
 from lrbench.report.frame import DONE
 from lrbench.report.published import PublishedGallery
+from lrbench.spec import RunSpec
 from lrbench.store import Store
 from lrbench.train.tasks import quality
 
@@ -96,7 +97,7 @@ def columns(chosen: pd.DataFrame, nets: Mapping[str, str], store: Store, data_ro
     restored images.
     """
     kept = [_restored(run, method, store) for run, method in zip(chosen["id"], chosen["method"], strict=True)]
-    spec = next(record.spec for record in store.records() if record.id == chosen.iloc[0]["id"])
+    spec = RunSpec.model_validate(store.contents([chosen.iloc[0]["id"]])[0]["spec"])
     n, shave = min(map(len, kept)), int(chosen.iloc[0]["set.sr_scale"])
     images = prepare.prepare(spec, data_root, torch.device("cpu")).test.first(n)
     true, plain = images.hr, images.view("up")

@@ -71,10 +71,18 @@ NOTHING = object()  # equal to no value
 HALF = 50.0  # top-1 %: a network that predicts one class is right on no more
 
 
-def frame(source: Store | Iterable[Record], failures: Iterable[tuple[RunSpec, str]] = ()) -> pd.DataFrame:
-    """A row per run of a store, those that failed among them, or of some records and failures."""
+def frame(
+    source: Store | Iterable[Record],
+    failures: Iterable[tuple[RunSpec, str]] = (),
+    ids: Collection[str] | None = None,
+) -> pd.DataFrame:
+    """A row per run of a store, those that failed among them, or of some records and failures.
+
+    ids: of the finished runs of a store that are wanted, and no others.
+    """
     if isinstance(source, Store):
-        contents, failures = [_of_store(one, source) for one in source.contents()], source.failures()
+        contents = [_of_store(one, source) for one in source.contents(ids)]
+        failures = source.failures() if ids is None else ()
     else:
         contents = [one.model_dump(mode="json") for one in source]
     failed = [(spec.model_dump(mode="json"), why) for spec, why in failures]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import pandas as pd
 
 from lrbench.method import naming
@@ -12,14 +10,12 @@ from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.frame import DIVERGED, RESTORES, column
 from lrbench.report.stats import summarise
 from lrbench.report.ways import DASH, fixed, score, summary
-from lrbench.spec.record import Record
 
 SCORES = {"top1": "top-1 %", "psnr": "PSNR dB"}  # a column for each that there is
 
 
-def table(records: Sequence[Record]) -> Table:
-    """Records of runs, those that were asked for last; runs that they needed, and their own table, before them."""
-    results = frame.frame(records)
+def table(results: pd.DataFrame) -> Table:
+    """The rows of runs, those that were asked for last; runs that they needed before them."""
     scores = [name for name in SCORES if column(results, name).notna().any()]
     head = ["run", "seed", *(SCORES[name] for name in scores), "epochs in weights", "images/s", "id"]
     wanted, lines = results.iloc[-1], []

@@ -79,15 +79,16 @@ class Store:
                 return record
         return None
 
-    def contents(self) -> list[Content]:
+    def contents(self, ids: Collection[str] | None = None) -> list[Content]:
         """What record.json says of every finished run, as JSON values, sorted by id; its own checksum is left out.
 
-        Of an older run fields may be missing that came later. Damaged runs are set aside, or, in another folder, left
-        out. No other files are read than those to check.
+        ids: of the runs that are wanted; all where None. Of an older run fields may be missing that came later. Damaged
+        runs are set aside, or, in another folder, left out. No other files are read than those to check.
         """
         found: dict[str, Content] = {}
         for place in (self.root, *self.others):
-            for run_id in _ids(place):
+            wanted = _ids(place) if ids is None else [one for one in ids if os.path.isdir(f"{place}/{one}")]
+            for run_id in wanted:
                 if run_id not in found and (content := self._content(place, run_id, self.check)):
                     found[run_id] = content
                     self._found[run_id] = place, content["files"]
@@ -203,6 +204,8 @@ class Store:
                 self.warn(OTHER.format(place / run_id))
                 return None
             except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
+                if isinstance(error, OSError) and not isinstance(error, FileNotFoundError) and place == self.root:
+                    raise  # it cannot be read now, which does not say that it is damaged
                 why = str(error).partition("\n")[0]
                 if not last:
                     time.sleep(REPLACING)

@@ -211,11 +211,11 @@ def test_one_class_is_said_wherever_it_is_so():
     guessing = guessing.model_copy(update={"metrics": guessing.metrics | {"predicted_classes": 1}})
     text = render([table([guessing, record("dfd", 70.0)])])
     assert "| 18.75 (1; predicts one class) |" in text and text.count("one class") == 1
-    assert "18.75, predicts one class" in str(runs.table([guessing]))
+    assert "18.75, predicts one class" in str(runs.table(frame.frame([guessing])))
 
 
 def test_what_run_prints_of_runs_that_diverged():
-    text = str(runs.table([record("dfd", 80.0), record("dfd", 81.0, 1), diverged(record("dfd", seed=2))]))
+    text = str(runs.table(frame.frame([record("dfd", 80.0), record("dfd", 81.0, 1), diverged(record("dfd", seed=2))])))
     assert "diverged in epoch 3" in text and "80.50 ± 0.71 (2 of 3; 1 diverged" in text and "10.00" not in text
 
 
@@ -552,12 +552,12 @@ def test_an_unknown_name_ends_in_the_nearest(call, hint):
 
 def test_what_run_prints():
     records = [record("dfd", 80.0 + seed, seed) for seed in range(3)]
-    found = runs.table(records)
+    found = runs.table(frame.frame(records))
     about = "cifar10, resnet18, recipe paper, 100 epochs, batches of 128, all training and all test"
     assert found.conditions.startswith(about) and not found.notes
     assert list(found.shown["top-1 %"]) == ["80.00", "81.00", "82.00", "81.00 ± 1.00 (3)"]
     assert list(found.shown["id"]) == [*(one.id for one in records), ""] and "†" not in str(found)
-    one = str(runs.table([record("hr-baseline", 93.0)]))
+    one = str(runs.table(frame.frame([record("hr-baseline", 93.0)])))
     assert "HR-baseline †" in one and "93.00" in one and "†" in one.splitlines()[-1] and "±" not in one
 
 
