@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lrbench.errors import UserError, did_you_mean, unknown
+from lrbench.errors import UserError, did_you_mean, few, unknown
 from lrbench.report import frame
 from lrbench.report.frame import CONDITIONS, FAILED, ON_LR
 from lrbench.report.ways import finished
 from lrbench.spec import PROTOCOL
 
-SHOWN = 8  # candidates in a line
 ALL = "all"  # what a limit is called where there is none
 COLUMNS = ["dataset", "scale", "degradation", "backbone", "width", *CONDITIONS, "precision"]
 MADE_UNDER = {name.rpartition(".")[2]: name for name in COLUMNS if name != "content"}  # condition -> column
@@ -141,5 +140,4 @@ def _ambiguous(name: str, found: pd.DataFrame) -> UserError:
         one if one and told.count(one) == 1 else f"{one} {run}".strip()
         for one, run in zip(told, found["id"], strict=True)
     )
-    more = f"; and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
-    return UserError(f"'{name}' may mean {len(shown)} experiments; say which: {'; '.join(shown[:SHOWN])}{more}")
+    return UserError(f"'{name}' may mean {len(shown)} experiments; say which: {few(shown, between='; ')}")

@@ -132,7 +132,7 @@ def test_a_name_that_does_not_mean_one_ends_in_a_line_of_what_there_is(many, nam
 def test_many_candidates_are_counted_not_listed(runs):
     for lam in range(1, 13):
         runs.add("dfd", settings={"lam": lam / 8})
-    with pytest.raises(UserError, match=r"means?.* 12 experiments; .*lam=0.125; .*; and 4 more$"):
+    with pytest.raises(UserError, match=r"means?.* 12 experiments; .*lam=0.125; .* and 4 more$"):
         runs.one("dfd")
 
 

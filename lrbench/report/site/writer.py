@@ -13,7 +13,7 @@ import pandas as pd
 from rich.console import Console
 from rich.progress import track
 
-from lrbench.errors import UserError
+from lrbench.errors import UserError, few
 from lrbench.report import lines
 from lrbench.report.frame import FAILED, column, frame
 from lrbench.report.predictions import csv_lines
@@ -122,6 +122,4 @@ def _facts(ended: pd.DataFrame) -> list[tuple[str, str]]:
 
 def _list(values: Iterable[str]) -> str:
     """The different values, a few of them by name."""
-    different = sorted({*values} - {""})
-    more = f" and {len(different) - MOST_LISTED} more" if len(different) > MOST_LISTED else ""
-    return "; ".join(different[:MOST_LISTED]) + more
+    return few(sorted({*values} - {""}), MOST_LISTED, "; ")
