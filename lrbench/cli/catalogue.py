@@ -52,10 +52,10 @@ def _settings(config: Any, owners: dict[Any, str]) -> Iterator[str]:
 @data_option
 def datasets(data: Path | None) -> None:
     """List the datasets, those that are here and those that can be fetched."""
-    from lrbench.data.datasets import Missing, available, data_root
+    from lrbench.data.datasets import available, data_root
 
-    for one in available(data_root(data)):
-        click.echo(f"{one.name}: {one.why}" if isinstance(one, Missing) else str(one))
+    for name, found in available(data_root(data)).items():
+        click.echo(f"{name}: {found}" if isinstance(found, UserError) else str(found))
 
 
 @click.command()

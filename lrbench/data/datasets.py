@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import platformdirs
@@ -26,13 +26,6 @@ from lrbench.store.files import write_atomic
 
 FORMAT = 1  # of the file; a file of another format is imported again, not converted
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # what a dataset may be called: it becomes a file name
-
-
-class Missing(NamedTuple):
-    """A dataset that cannot be used yet; `why` is the line that says what to do."""
-
-    name: str
-    why: str
 
 
 @lru_cache
@@ -83,16 +76,15 @@ def load(name: str, root: Path) -> Dataset:
         return Dataset(meta, splits)
 
 
-def available(root: Path) -> list[DatasetInfo | Missing]:
-    """Every dataset that is known or imported: the known ones first, then the user's by name."""
-
-    def found(name: str) -> DatasetInfo | Missing:
+def available(root: Path) -> dict[str, DatasetInfo | UserError]:
+    """Every dataset, the known ones first, then the user's by name: what it is, or why it cannot be used yet."""
+    found: dict[str, DatasetInfo | UserError] = {}
+    for name in _names(root):
         try:
-            return info(name, root)
+            found[name] = info(name, root)
         except UserError as error:
-            return Missing(name, str(error))
-
-    return list(map(found, _names(root)))
+            found[name] = error
+    return found
 
 
 def save(dataset: Dataset, root: Path) -> None:

@@ -19,7 +19,6 @@ from PIL import Image
 
 from lrbench.data import datasets, fetching
 from lrbench.data.dataset import KNOWN, Dataset, DatasetInfo, Known, Split
-from lrbench.data.datasets import Missing
 from lrbench.data.fetching import fetch_dataset
 from lrbench.data.importing import import_dataset
 from lrbench.data.splits import hold_out, subset
@@ -161,15 +160,15 @@ def test_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_available(tmp_path: Path, root: Path) -> None:
-    assert [entry.name for entry in datasets.available(root)] == ["cifar10", "cifar100", "svhn", "digits"]
+    assert list(datasets.available(root)) == ["cifar10", "cifar100", "svhn", "digits"]
     import_dataset("mine", npz(tmp_path), root)
     (root / "broken.npz").write_bytes(b"not an archive")
     (root / ".tmp-left.npz").write_bytes(b"")
-    found = {entry.name: entry for entry in datasets.available(root)}
+    found = datasets.available(root)
     assert list(found) == ["cifar10", "cifar100", "svhn", "digits", "broken", "mine"]
     assert isinstance(found["mine"], DatasetInfo) and isinstance(found["digits"], DatasetInfo)
-    assert isinstance(found["svhn"], Missing) and "lrbench data fetch svhn" in found["svhn"].why
-    assert isinstance(found["broken"], Missing) and "damaged" in found["broken"].why
+    assert isinstance(found["svhn"], UserError) and "lrbench data fetch svhn" in str(found["svhn"])
+    assert isinstance(found["broken"], UserError) and "damaged" in str(found["broken"])
 
 
 @pytest.mark.parametrize("read", [datasets.info, datasets.load])
