@@ -19,7 +19,6 @@ Suites that ship with a package are files that its entry points of the group `lr
 from __future__ import annotations
 
 import itertools
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -119,13 +118,7 @@ def load(name: str, above: tuple[str, ...] = ()) -> Suite:
 
 def _read(path: Path) -> Suite:
     try:
-        content = tomllib.loads(path.read_text())
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise UserError(f"there is no file '{path}'") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not TOML: {error}") from error
-    try:
-        return Suite.model_validate(content)
+        return Suite.model_validate(recipes.read_toml(path))
     except ValidationError as error:
         first = min(error.errors(), key=lambda one: one["type"] != "extra_forbidden")  # a mistyped name explains more
         place = ".".join(str(part) for part in first["loc"])

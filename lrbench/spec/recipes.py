@@ -107,13 +107,18 @@ def for_backbone(value: Any, backbone: str) -> Any:
     return value.get(backbone, value.get(DEFAULT)) if isinstance(value, Mapping) else value
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The content of a user's file. Raises UserError."""
     if not path.is_file():
         raise UserError(f"there is no file '{path}'")
     try:
-        given = tomllib.loads(path.read_text())
+        return tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not TOML: {error}") from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    given = read_toml(path)
     base = str(given.pop("base", BASE))
     if base not in RECIPES:
         raise UserError(f"{path}: base: {unknown('recipe', base, RECIPES)}")

@@ -37,19 +37,15 @@ class Stream:
     """A state of torch's global generators for one run of a group, which draws what it would draw if it was alone."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
-        self.device = device
-        before = random_state(device)
-        torch.manual_seed(seed)
-        self._state = random_state(device)
-        set_random_state(before, device)
+        self.device, self._others = device, [device] if device.type == "cuda" else []
+        with torch.random.fork_rng(self._others):
+            torch.manual_seed(seed)
+            self._state = random_state(device)
 
     @contextmanager
     def current(self) -> Iterator[None]:
         """Within the block torch draws from this stream; what is drawn outside the block does not move it."""
-        before = random_state(self.device)
-        set_random_state(self._state, self.device)
-        try:
+        with torch.random.fork_rng(self._others):
+            set_random_state(self._state, self.device)
             yield
-        finally:
             self._state = random_state(self.device)
-            set_random_state(before, self.device)
