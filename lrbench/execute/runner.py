@@ -15,7 +15,7 @@ from lrbench.execute.job import Job
 from lrbench.execute.progress import Progress
 from lrbench.method import registry
 from lrbench.method.naming import title
-from lrbench.plan.graph import graph
+from lrbench.plan.plan import graph
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import Store

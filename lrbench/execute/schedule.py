@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from enum import StrEnum
 
 from lrbench.execute.executors import Event, Executor
-from lrbench.plan.graph import Graph
+from lrbench.plan.plan import Graph
 from lrbench.train.loop import group_of
 
 ATTEMPTS = 2  # a run that dies is tried once more

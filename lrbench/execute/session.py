@@ -24,8 +24,7 @@ from lrbench.execute.schedule import Schedule, State
 from lrbench.method import registry
 from lrbench.method.base import Method
 from lrbench.method.naming import title
-from lrbench.plan.graph import Graph, graph
-from lrbench.plan.plan import Conditions, Protocol, capped, plan
+from lrbench.plan.plan import Conditions, Graph, Protocol, capped, graph, plan
 from lrbench.plan.suite import Overrides, Suite, load, specs
 from lrbench.spec.record import Record
 from lrbench.store.files import check_writable

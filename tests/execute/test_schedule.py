@@ -14,7 +14,7 @@ from lrbench.execute.board import Board
 from lrbench.execute.estimate import LATEST, Estimate, words
 from lrbench.execute.executors import Event, Executor, Handle
 from lrbench.execute.schedule import Schedule, State
-from lrbench.plan.graph import graph
+from lrbench.plan.plan import graph
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import Store

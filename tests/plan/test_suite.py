@@ -12,8 +12,7 @@ from lrbench.data import datasets
 from lrbench.errors import UserError
 from lrbench.method import registry
 from lrbench.plan import suite
-from lrbench.plan.graph import graph
-from lrbench.plan.plan import Protocol
+from lrbench.plan.plan import Protocol, graph
 from lrbench.plan.suite import Overrides
 from lrbench.report import figures, tables
 from lrbench.spec.runspec import RunSpec
