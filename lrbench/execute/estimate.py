@@ -12,7 +12,6 @@ import torch
 
 from lrbench import device
 from lrbench.data.dataset import DatasetInfo
-from lrbench.data.prepare import HELD_OUT
 from lrbench.errors import UserError
 from lrbench.method import registry
 from lrbench.method.registry import trains
@@ -52,8 +51,6 @@ class Estimate:
         if not known:
             return None
         images = spec.limit_train or info.counts["train"]
-        if spec.select != "none" and "val" not in info.counts:
-            images = round(images * (1 - HELD_OUT))
         return images * (spec.recipe.epochs if epochs is None else epochs) / statistics.median(known)
 
 

@@ -86,7 +86,6 @@ class Job:
     def finish(self, side_by_side: int) -> Record:
         """Test the trained method and save its record. side_by_side: how many runs its group had."""
         spec, training, method = self.spec, self.training, self.method
-        self.progress.stop()
         training.use_own_threads()
         training.finish()
         why = training.diverged() or training.history.collapsed
@@ -132,7 +131,7 @@ class Job:
         record = self.store.save(record, curve_csv(history.curve), outputs, save_tensors(weights))
         said = f"diverged: {why}" if why else f"{score} {metrics[score]:.2f} {training.task.unit}"
         speed = f", {training.images_per_second:.0f} images/s" if training.images_per_second else ""
-        self.progress.finished(f"{title(spec)}: {said}{speed}")
+        self.progress.stop(f"{title(spec)}: {said}{speed}")
         return record
 
 

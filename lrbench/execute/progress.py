@@ -27,11 +27,8 @@ class Progress:
     def epoch(self, row: Mapping[str, float], images_per_second: float) -> None:
         """An epoch is finished; `row` is its row of the learning curve."""
 
-    def stop(self) -> None:
-        """The run is over, well or not."""
-
-    def finished(self, summary: str) -> None:
-        """The run is finished and in the store."""
+    def stop(self, summary: str = "") -> None:
+        """The run is over; summary: how it ended, where it is finished and in the store."""
 
 
 class ConsoleProgress(Progress):
@@ -44,9 +41,6 @@ class ConsoleProgress(Progress):
 
     def note(self, message: str) -> None:
         self.console.print(message, markup=False, soft_wrap=True)
-
-    def finished(self, summary: str) -> None:
-        self.note(summary)
 
     def start(self, spec: RunSpec, title: str, done: int, images: int) -> None:
         self.title, self.epochs = title, spec.recipe.epochs
@@ -76,7 +70,9 @@ class ConsoleProgress(Progress):
         else:
             self.note(f"{self.title} epoch {row['epoch']:.0f}/{self.epochs} {line}")
 
-    def stop(self) -> None:
+    def stop(self, summary: str = "") -> None:
         if self.bar:
             self.bar.stop()
             self.bar = None
+        if summary:
+            self.note(summary)
