@@ -11,7 +11,6 @@ import numpy as np
 from lrbench import device as devices
 from lrbench.data import datasets
 from lrbench.data.degradation import DEFAULT, degrade
-from lrbench.execute.progress import Progress
 from lrbench.execute.session import Request, run
 from lrbench.method import naming, registry
 from lrbench.report import plots
@@ -26,9 +25,7 @@ from lrbench.store.store import Store
 DEMO, SHOWN = "lrbench.demo", 10  # the entry-point group of the table that is run, and pairs in the picture
 
 
-def demo(
-    out: Path, device: str, progress: Progress | None = None, threads: str | int = devices.AUTO
-) -> tuple[Table, Path]:
+def demo(out: Path, device: str, threads: str | int = devices.AUTO) -> tuple[Table, Path]:
     """Train and test the rows of the demo's table, three seeds each, in the folder `out`.
 
     Returns the table and the file of a picture. Raises OSError where the folder cannot be written.
@@ -40,7 +37,7 @@ def demo(
     for row in source.rows:
         how: dict[str, Any] = {"backbone": row.backbone, "settings": row.settings, "device": device, "threads": threads}
         quick = Request(row.method, dataset, out / "runs", (0, 1, 2), scale=scale, width=0.25, recipe="quick", **how)
-        records += run(quick, progress)
+        records += run(quick)
     picture = out / "pairs.png"
     plots.save(_pairs(Store(out / "runs"), [record for record in records if record.spec.scale]), picture)
     (filled,) = fill(source, frame(records))

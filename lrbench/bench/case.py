@@ -104,8 +104,6 @@ def cases(
         known = f"{info.name} has {most} training images"
         raise UserError(f"--images {images}: {known}; the nearest valid number is {most}")
     threads = devices.choose_threads(threads) if threads else torch.get_num_threads()
-    if batch > images:
-        raise UserError(f"--batch {batch} of --images {images}: the largest valid batch is {images}")
     installed = [] if methods else [registry.load(GROUP, "benchmark", name) for name in registry.installed(GROUP)]
     defaults = {method: {**own, **settings} for group in installed for method, own in group.items()}
     wanted: Mapping[str, Mapping[str, Any]] = dict.fromkeys(methods, settings) or defaults

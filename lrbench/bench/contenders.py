@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import ClassVar
 
 import torch
@@ -29,6 +30,11 @@ class Contender:
     def __init__(self, case: Case, pairs: Pairs) -> None:
         """pairs: the case's images, on the CPU."""
         self.case, self.device, self.method = case, device.pick(case.device), case.untrained()
+
+    @cached_property
+    def graphs(self) -> capture.CaptureGroup | None:
+        """What captures the steps, where they are captured."""
+        return capture.capture_group(self.device, self.case.capture, lambda message: print(message, file=sys.stderr))
 
     def steps(self) -> Iterator[None]:
         """Work through the case's images once, in whole batches, and yield after every step."""
@@ -59,7 +65,6 @@ class Bare(Contender):
         draw = generator(case.spec.seed, "bench")
         self.draw = next(epoch(batch, case.spec.recipe, batch.scale, view == "lr", draw))
         self.batch = self.draw.batch(self.method.reads)
-        self.graphs = capture_group(case, self.device)
         self.captured = capture.Captured(self.method, self.graphs) if self.graphs else None
 
     def steps(self) -> Iterator[None]:
@@ -83,7 +88,6 @@ class Loop(Contender):
     def __init__(self, case: Case, pairs: Pairs) -> None:
         super().__init__(case, pairs)
         self.training = Training(self.method, case.spec, pairs.to(self.device), None)
-        self.graphs = capture_group(case, self.device)
 
     def slice(self, after: Callable[[], None] = lambda: None) -> float:
         synchronise(self.device)
@@ -107,16 +111,14 @@ class Evaluation(Contender):
         yield
 
 
-class Forward(Contender):
+class Forward(Evaluation):
     """The limit of a test: the bare forward passes over the case's images, made beforehand."""
 
     name = "forward"
-    trains = False
 
     def __init__(self, case: Case, pairs: Pairs) -> None:
         super().__init__(case, pairs)
-        images = pairs.first(case.updates * case.batch).to(self.device).view(type(self.method).view)
-        self.batches = [to_float(batch) for batch in images.split(EVAL_BATCH)]
+        self.batches = [to_float(batch) for batch in self.images.view(type(self.method).view).split(EVAL_BATCH)]
 
     @torch.no_grad()
     def steps(self) -> Iterator[None]:
@@ -125,11 +127,6 @@ class Forward(Contender):
             with self.method.context.autocast():
                 self.method(batch)
         yield
-
-
-def capture_group(case: Case, on: torch.device) -> capture.CaptureGroup | None:
-    """What captures the case's steps, where they are captured."""
-    return capture.capture_group(on, case.capture, lambda message: print(message, file=sys.stderr))
 
 
 def synchronise(on: torch.device) -> None:

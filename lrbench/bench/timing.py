@@ -22,7 +22,7 @@ from lrbench import device as devices
 from lrbench.bench.case import Case
 from lrbench.bench.contenders import Bare, Contender, Evaluation, Forward, Loop, synchronise
 from lrbench.execute import provenance
-from lrbench.report.formats import grid
+from lrbench.report import formats
 
 ALL = (Bare, Loop, Evaluation, Forward)  # in the order of each round
 WARM = 5  # steps, at least, before the first timed slice: a captured step is captured by then
@@ -197,8 +197,8 @@ def markdown(
     )
     spread = "images/s and ratios: median (quartiles) over the rounds; a ratio is taken within a round"
     apart = f"first step and peak memory: {' · '.join(first.alone)}, each in a process of its own"
-    shown = "".join(f"- {one}\n" for one in (spread, *notes, apart, warning(machine)) if one)
-    return f"## {title}\n\nProtocol: {protocol}.\n\n{grid(pd.DataFrame(lines))}\n{shown}"
+    shown = [one for one in (spread, *notes, apart, warning(machine)) if one]
+    return str(formats.Table(title, protocol, pd.DataFrame(lines), shown))
 
 
 def as_csv(results: Sequence[Result], machine: Mapping[str, Any]) -> str:

@@ -121,7 +121,7 @@ def test_where_no_method_is_named_the_entry_points_say(monkeypatch):
         ({"methods": ("dfx",)}, "did you mean 'dfd'"),
         ({"backbones": ("resnet81",)}, "did you mean 'resnet18'"),
         ({"scale": 3}, "the nearest that do: 2, 4"),
-        ({"batch": 17}, "the largest valid batch is 16"),
+        ({"batch": 17}, "the nearest valid size is 16"),
         ({"threads": 100_000}, "the most threads are"),
         ({"settings": {"lan": 2}}, "did you mean 'lam'"),
         ({"dataset": "digits", "images": 5_000, "scale": 2}, "the nearest valid number is 1"),
