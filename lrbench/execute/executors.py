@@ -1,4 +1,4 @@
-"""Executors, which train runs: in this process, or several at once in worker processes on this machine."""
+"""Executors, which train the runs of a suite: in worker processes on this machine; in Ray's tasks, see cluster.py."""
 
 from __future__ import annotations
 
@@ -116,22 +116,6 @@ class Executor(ABC):
 
     def close(self) -> None:  # noqa: B027
         """Stop what is still running; it goes on from its last finished epoch when it is started again."""
-
-
-class Here(Executor):
-    """In this process; `wait` returns when what was begun has ended."""
-
-    slots = 1
-
-    def __init__(self, place: Place) -> None:
-        self.place = place
-        place.enter()
-
-    def start(self, specs: Sequence[RunSpec]) -> None:
-        self.begun = specs
-
-    def wait(self, handle: Handle, timeout: float) -> None:
-        self.place.train(self.begun, handle)
 
 
 class _Telling(Progress):

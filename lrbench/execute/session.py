@@ -17,7 +17,7 @@ from lrbench.data import datasets
 from lrbench.errors import UserError
 from lrbench.execute.board import Board
 from lrbench.execute.estimate import Estimate
-from lrbench.execute.executors import Executor, Here, Place, Pool
+from lrbench.execute.executors import Executor, Place, Pool
 from lrbench.execute.progress import ConsoleProgress, Progress
 from lrbench.execute.runner import Runner
 from lrbench.execute.schedule import Schedule, State
@@ -130,7 +130,7 @@ def order(
             from lrbench.execute.cluster import Cluster
 
             return Cluster(place, address, float(place.device == "cuda") if gpus is None else gpus, jobs)
-        return Here(place) if jobs == 1 else Pool(place, jobs)
+        return Pool(place, jobs)
 
     estimate = Estimate(info)
     if runs.missing:
