@@ -101,7 +101,7 @@ def import_(name: str, path: Path, data: Path | None) -> None:
 def fetch(name: str, data: Path | None) -> None:
     """Download NAME, check it and keep it."""
     from lrbench.data.datasets import data_root
-    from lrbench.data.fetching import fetch_dataset
+    from lrbench.data.importing import fetch_dataset
 
     click.echo(str(fetch_dataset(name, data_root(data))))
 

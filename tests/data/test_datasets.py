@@ -17,10 +17,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lrbench.data import datasets, fetching
+from lrbench.data import datasets, importing
 from lrbench.data.dataset import KNOWN, Dataset, DatasetInfo, Known, Split
-from lrbench.data.fetching import fetch_dataset
-from lrbench.data.importing import import_dataset
+from lrbench.data.importing import fetch_dataset, import_dataset
 from lrbench.data.splits import hold_out, subset
 from lrbench.errors import UserError
 
@@ -199,7 +198,7 @@ def test_digits_need_no_file(root: Path) -> None:
 
 
 def test_nothing_here_waits_for_torch() -> None:
-    code = "import sys; from lrbench.data import datasets, fetching, importing; print('torch' in sys.modules)"
+    code = "import sys; from lrbench.data import datasets, importing; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
 
@@ -690,8 +689,8 @@ def test_fetch_again_only_where_needed(tmp_path: Path, root: Path, monkeypatch: 
 
     known = Known(tuple("abcd"), {"train": 40, "test": 20}, side=SIDE)
     monkeypatch.setitem(KNOWN, "pets", known)
-    monkeypatch.setitem(fetching.SOURCES, "pets", "Pets")
-    monkeypatch.setattr(fetching, "_torchvision", source)
+    monkeypatch.setitem(importing.SOURCES, "pets", "Pets")
+    monkeypatch.setattr(importing, "_torchvision", source)
     first = fetch_dataset("pets", root)
     assert fetch_dataset("pets", root) == first and len(calls) == 1
     (root / "pets.npz").write_bytes(b"")
