@@ -35,7 +35,6 @@ class Conditions:
     """What the user says of a run, whatever its method. Names and defaults are those of the command line."""
 
     scale: int = 4
-    degradation: str = DEFAULT
     backbone: str = "resnet18"
     width: float = 1.0
     dropout: float = 0.0
@@ -43,6 +42,7 @@ class Conditions:
     epochs: int | None = None  # None: the recipe's
     batch_size: int | None = None  # None: the recipe's
     lr: float | None = None  # None: the recipe's; SR nets have a setting of their own
+    degradation: str = DEFAULT
     select: str = "none"
     limit_train: int | None = None  # None: all
     limit_test: int | None = None

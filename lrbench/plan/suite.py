@@ -20,15 +20,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, create_model
 
 from lrbench.errors import UserError, did_you_mean, unknown
 from lrbench.method import registry
-from lrbench.plan.plan import Protocol, capped, check_table, known_settings, plan
+from lrbench.plan.plan import Conditions, Protocol, capped, check_table, known_settings, plan
 from lrbench.spec import recipes
 from lrbench.spec.runspec import RunSpec
 
@@ -41,26 +41,22 @@ class _Strict(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class Grid(_Strict):
-    """Runs of every combination of its axes. A field that is left out has the default of `lrbench run`.
+_kinds = get_type_hints(Conditions) | {"width": float | dict[str, float]}  # a table over backbones
+_Axes: Any = create_model(
+    "_Axes",
+    __base__=_Strict,
+    **{one.name: (Annotated[list[_kinds[one.name]], Axis], [one.default]) for one in fields(Conditions)},  # type: ignore
+)
 
-    A width may be a table over backbones, a recipe a file.
+
+class Grid(_Axes):
+    """Runs of every combination of its axes: the fields of Conditions, a width being also a table over backbones.
+
+    A field that is left out has the default of `lrbench run`.
     """
 
     method: Annotated[list[str], Axis] = Field(min_length=1)
     dataset: Annotated[list[str], Axis] = Field(min_length=1)
-    scale: Annotated[list[int], Axis] = [4]
-    backbone: Annotated[list[str], Axis] = ["resnet18"]
-    width: Annotated[list[float | dict[str, float]], Axis] = [1.0]
-    dropout: Annotated[list[float], Axis] = [0.0]
-    recipe: Annotated[list[str], Axis] = ["paper"]
-    epochs: Annotated[list[int | None], Axis] = [None]
-    batch_size: Annotated[list[int | None], Axis] = [None]
-    lr: Annotated[list[float | None], Axis] = [None]
-    degradation: Annotated[list[str], Axis] = ["pil-bicubic"]
-    select: Annotated[list[str], Axis] = ["none"]
-    limit_train: Annotated[list[int | None], Axis] = [None]
-    limit_test: Annotated[list[int | None], Axis] = [None]
     set: dict[str, Annotated[list[JsonValue], Axis, Field(min_length=1)]] = {}
 
 
@@ -180,6 +176,6 @@ def _on(protocol: Callable[[str], Protocol], dataset: str, named: set[str]) -> P
 
 def _points(grid: Grid) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     """Every combination of a grid's axes: the fields, and the settings of the method."""
-    axes = {name: getattr(grid, name) for name in Grid.model_fields if name != "set"}
+    axes = {name: getattr(grid, name) for name in ("method", "dataset", *(one.name for one in fields(Conditions)))}
     for point, settings in itertools.product(itertools.product(*axes.values()), itertools.product(*grid.set.values())):
         yield dict(zip(axes, point, strict=True)), dict(zip(grid.set, settings, strict=True))
