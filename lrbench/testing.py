@@ -112,7 +112,7 @@ class Trial:
     def data(self) -> Prepared:
         """The images of the run, as it sees them, through an SR net where there is one."""
         frozen = Frozen(self.store, torch.device("cpu"))
-        return Job(self.record.spec, self.store, self.root, frozen, Progress(), None).data
+        return Job(self.record.spec, self.root, frozen, Progress(), None).data
 
     def runner(self, name: str, device: torch.device, capture: bool = False) -> Runner:
         """With a new store, in which the runs that the trial's run needs are."""

@@ -21,7 +21,7 @@ from lrbench.method.naming import title
 from lrbench.method.registry import config_of
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
-from lrbench.store.store import WEIGHTS, Store
+from lrbench.store.store import WEIGHTS
 from lrbench.train import build
 from lrbench.train.build import Frozen
 from lrbench.train.restored import see_through
@@ -34,25 +34,23 @@ COPIES = 4  # of a run's weights in memory: they, their gradients, an optimizer'
 class Job:
     """A run that is being trained. The runs that it needs are in the store, with their weights."""
 
-    def __init__(
-        self, spec: RunSpec, store: Store, data_root: Path, frozen: Frozen, progress: Progress, data: Prepared | None
-    ) -> None:
+    def __init__(self, spec: RunSpec, root: Path, frozen: Frozen, progress: Progress, data: Prepared | None) -> None:
         """Begins it, or goes on from its last checkpoint. Raises UserError for a method or data that cannot be run.
 
-        data: of another run of its group, which has the same images; None for the first.
+        root: of the datasets. data: of another run of its group, which has the same images; None for the first.
         """
-        self.spec, self.store, self.progress = spec, store, progress
+        self.spec, self.store, self.progress = spec, frozen.store, progress
         self.device, self.started, self.written = frozen.device, time.perf_counter(), -math.inf
         needs = {role: frozen.get(need) for role, need in spec.needs.items()}
-        found = ((role, store.get(need, weights=True)) for role, need in spec.needs.items())
+        found = ((role, self.store.get(need, weights=True)) for role, need in spec.needs.items())
         self.needs = {role: record for role, record in found if record}
         cls = registry.method(spec.method)
         config = config_of(cls, spec.config)
         restorer, start = cls.restored_by(config), cls.starts_from(config)
         if data is None:
-            data = prepare.prepare(spec, data_root, self.device)
+            data = prepare.prepare(spec, root, self.device)
             if restorer:
-                data = see_through(data, needs[restorer], self.needs[restorer], store)
+                data = see_through(data, needs[restorer], self.needs[restorer], self.store)
         method = build.build(spec, data.facts, needs, self.device, data.mean, data.std)
         if start:
             build.start_from(method, needs[start])
@@ -65,7 +63,7 @@ class Job:
             before = self.needs[restorer].metrics
             self.macs += int(before["macs"] or 0)
             self.deployed += int(before.get("deployed_parameters") or before["parameters"] or 0)
-        saved = store.read_checkpoint(spec.id)
+        saved = self.store.read_checkpoint(spec.id)
         if saved is not None and not self.training.restore(saved):
             progress.note(f"{title(spec)}: its checkpoint is of other code; it starts anew")
         progress.start(spec, title(spec), self.training.history.epoch, self.training.images_per_epoch)

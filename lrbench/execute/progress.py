@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
 
 from lrbench.spec.runspec import RunSpec
@@ -46,9 +46,8 @@ class ConsoleProgress(Progress):
         self.title, self.epochs = title, spec.recipe.epochs
         self.note(f"{title}: {self.epochs} epochs of {images} images" + (f", going on after {done}" if done else ""))
         if self.console.is_terminal:
-            texts = TextColumn("epoch {task.fields[epoch]}"), TextColumn("{task.fields[row]}")
-            columns = texts[0], BarColumn(), MofNCompleteColumn(), texts[1], TimeRemainingColumn()
-            self.bar = RichProgress(*columns, console=self.console, transient=True)
+            counts = BarColumn(), MofNCompleteColumn(), "{task.fields[row]}", TimeRemainingColumn()
+            self.bar = RichProgress("epoch {task.fields[epoch]}", *counts, console=self.console, transient=True)
             self.task = self.bar.add_task("", total=self.epochs * images, completed=done * images, epoch=done, row="")
             self.bar.start()
         elif self.console.is_jupyter:

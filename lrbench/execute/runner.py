@@ -134,7 +134,7 @@ class Runner:
             spec = left.pop(0)
             try:
                 data = next((job.data for job in jobs.values()), None)  # one group has one set of images
-                job = Job(spec, self.store, self.data_root, frozen, self.progress(spec), data)
+                job = Job(spec, self.data_root, frozen, self.progress(spec), data)
             except Exception as error:  # whatever a method raises is its own run's end
                 if not isinstance(error, (UserError, OSError)):
                     self._remember(spec, cause(error))
