@@ -159,11 +159,7 @@ def row(result: Result) -> dict[str, Any]:
     spec, rounds = result.case.spec, result.rounds()
     quartiles = rounds.quantile((0.5, 0.25, 0.75)).set_axis(["", "_low", "_high"]).T.stack()
     return {
-        "method": spec.method,
-        "backbone": spec.backbone,
-        "width": spec.width,
-        "dataset": spec.dataset,
-        "scale": spec.scale,
+        **{name: getattr(spec, name) for name in ("method", "backbone", "width", "dataset", "scale")},
         "batch": spec.recipe.batch_size,
         "precision": spec.precision,
         "images": result.images,

@@ -26,7 +26,6 @@ SMALLEST = 4  # pixels: the smallest side that can still be made smaller
 MOST_CLASSES = 65_536  # a label is at most two bytes of an image's fingerprint
 TIMEOUT = 15.0  # seconds without a byte; torchvision itself would wait for ever
 SOURCES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}  # torchvision's classes
-Fetched = tuple[dict[str, Split], str]  # and from where
 Read = tuple[dict[str, Split], tuple[str, ...] | None]  # what was read, and the classes where the source names them
 
 
@@ -248,7 +247,7 @@ def fetch_dataset(name: str, root: Path) -> DatasetInfo:
     return dataset.info
 
 
-def _download(name: str, folder: Path) -> Fetched:
+def _download(name: str, folder: Path) -> tuple[dict[str, Split], str]:
     """What torchvision fetches, and from where; whatever goes wrong ends in one line."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(TIMEOUT)
@@ -264,7 +263,8 @@ def _download(name: str, folder: Path) -> Fetched:
         socket.setdefaulttimeout(before)
 
 
-def _torchvision(kind: str, folder: Path) -> Fetched:
+def _torchvision(kind: str, folder: Path) -> tuple[dict[str, Split], str]:
+    """The splits, and where they came from."""
     # CIFAR's files are pickles, which run code when read. torchvision compares the md5 of the archive and of each file
     # in it with constants in its source before it unpickles any: so they are what the authors published.
     import torchvision  # here, as it brings torch
