@@ -26,9 +26,8 @@ from torch import Tensor
 from lrbench.data import datasets, pairs
 from lrbench.data.prepare import Prepared
 from lrbench.execute import session
-from lrbench.execute.job import Job
 from lrbench.execute.progress import Progress
-from lrbench.execute.runner import Runner
+from lrbench.execute.runner import Job, Runner
 from lrbench.method import base as method
 from lrbench.method import registry
 from lrbench.method.base import IMAGES, Batch, Method, Needs, Optimizer

@@ -14,7 +14,7 @@ from helpers.extras import needs_basicsr
 from lrbench_baselines import basicsr_adapter
 
 from lrbench.errors import UserError
-from lrbench.execute.job import macs
+from lrbench.execute.runner import macs
 from lrbench.train.build import build
 from lrbench.train.tasks import luma, quality, restore
 

@@ -14,7 +14,7 @@ from lrbench.data.degradation import DEGRADATIONS
 from lrbench.data.pairs import to_float
 from lrbench.data.prepare import Prepared, prepare
 from lrbench.execute import session
-from lrbench.execute.job import macs
+from lrbench.execute.runner import macs
 from lrbench.execute.session import Request
 from lrbench.method.registry import method as method_class
 from lrbench.spec.record import Record
