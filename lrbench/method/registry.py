@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
 import sys
 from collections import defaultdict
@@ -116,10 +115,10 @@ def _executed(path: Path, content: bytes, name: str) -> ModuleType:
     """The module of a file with this content, which is executed where that has not been done before."""
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise UserError(f"--plugin wants FILE.py:Class; '{path}' is not a Python file")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    module = sys.modules[name] = ModuleType(name)
+    module.__file__ = str(path)
     try:
         exec(compile(content, path, "exec", dont_inherit=True), vars(module))  # a loader may know an older content
     except (Exception, SystemExit) as error:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import cast
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from safetensors.torch import load
@@ -20,7 +19,7 @@ from lrbench.spec.record import DataFacts
 from lrbench.spec.runspec import RunSpec
 from lrbench.spec.seeds import derive
 from lrbench.store.store import Store
-from lrbench.train.remembering import Remembering
+from lrbench.train.remembering import remembering
 
 
 def build(
@@ -48,8 +47,8 @@ def build(
         method = cls(cls.Config.model_validate(dict(spec.config)), context, needs)
     if not any(weight.requires_grad for weight in method.parameters()):
         raise UserError(f"{spec.method} has no weights to train: build its networks in __init__, as modules")
-    frozen = {id(tensor) for need in needs.values() for tensor in _tensors(need)}
-    if any(id(tensor) in frozen for tensor in _tensors(method)):
+    frozen = {id(one) for need in needs.values() for one in (*need.parameters(), *need.buffers())}
+    if any(id(one) in frozen for one in (*method.parameters(), *method.buffers())):
         raise TypeError(f"{spec.method} keeps a needed run as a part of its own; read it from self.needs instead")
     return method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -67,10 +66,6 @@ def _backbones(spec: RunSpec, facts: DataFacts, mean: Sequence[float], std: Sequ
             return backbones.create(spec.backbone, spec.width, facts.side, classes, mean, std, spec.dropout)
 
     return make
-
-
-def _tensors(method: Method) -> Iterator[torch.Tensor]:
-    return itertools.chain(method.parameters(), method.buffers())
 
 
 def start_from(method: Method, need: Method) -> None:
@@ -107,7 +102,7 @@ class Frozen:
     def get(self, spec: RunSpec) -> Method:
         """The network of a finished run, the same one each time. It must be in the store with its weights."""
         if spec.id not in self._loaded:
-            self._loaded[spec.id] = cast(Method, Remembering(load_frozen(spec, self.store, self.device)))
+            self._loaded[spec.id] = remembering(load_frozen(spec, self.store, self.device))
         return self._loaded[spec.id]
 
 

@@ -145,17 +145,11 @@ class Training:
 
     def end_epoch(self, seconds: float) -> None:
         """Measure and log the epoch, which took so long."""
-        self.history.seconds += seconds
-        self.history.epoch += 1
-        self._log({name: total.item() / self.updates_per_epoch for name, total in self.totals.items()})
-
-    @property
-    def images_per_second(self) -> float:
-        """So far; 0 before the first epoch has ended."""
-        return self.images_per_epoch * self.history.epoch / self.history.seconds if self.history.seconds else 0.0
-
-    def _log(self, losses: dict[str, float]) -> None:
-        history, row = self.history, {"epoch": self.history.epoch, "loss": sum(losses.values()), **losses}
+        history = self.history
+        history.seconds += seconds
+        history.epoch += 1
+        losses = {name: total.item() / self.updates_per_epoch for name, total in self.totals.items()}
+        row = {"epoch": history.epoch, "loss": sum(losses.values()), **losses}
         with self.average.swapped() if self.average else nullcontext():
             sample = self.train.first(TRAIN_SAMPLE)
             row[f"train_{self.task.score}"] = self.task.measure(self.method, sample)
@@ -169,6 +163,11 @@ class Training:
             if history.epoch == self.epochs and history.best_epoch in (0, history.epoch):
                 history.collapsed = self.task.collapsed(self.method, sample)
         history.curve.append(row)
+
+    @property
+    def images_per_second(self) -> float:
+        """So far; 0 before the first epoch has ended."""
+        return self.images_per_epoch * self.history.epoch / self.history.seconds if self.history.seconds else 0.0
 
     def finish(self) -> None:
         """Put the weights that count in place: the chosen epoch's with select="best-epoch", else the last's."""

@@ -38,7 +38,7 @@ from lrbench.store.store import Store
 from lrbench.train import build
 from lrbench.train.capture import graph as capture
 from lrbench.train.loop import one_epoch
-from lrbench.train.remembering import Remembering
+from lrbench.train.remembering import remembering
 from lrbench.train.training import Training
 
 METHOD, SETTINGS, WIDTH, SLICE = "dfd", {"init": "scratch"}, 0.25, 1_024
@@ -121,7 +121,7 @@ def side_by_side(n: int) -> dict[str, float]:
 def group(specs: Sequence[RunSpec], facts: DataFacts, pairs: Pairs) -> list[Training]:
     """Runs that share what the first one needs, with new weights, on the device of the pairs."""
     on = pairs.y.device
-    needs = {role: Remembering(need) for role, need in build.untrained_needs(specs[0], facts, on).items()}
+    needs = {role: remembering(need) for role, need in build.untrained_needs(specs[0], facts, on).items()}
     return [Training(build.build(spec, facts, needs, on), spec, pairs, None) for spec in specs]
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from lrbench.data.batches import Draw
 from lrbench.errors import one_line
 from lrbench.method.base import IMAGES, MISSING, Batch, Method, Optimizer
+from lrbench.spec.seeds import set_random_state
 from lrbench.train.capture.state import RunState, changed, host_random, host_state, near
 
 WARM = 3  # plain steps before: cuDNN has chosen its kernels by then, and the optimizer has made its state
@@ -89,7 +90,7 @@ class Captured:
             images = self.group.take(draw)
             if not self.in_use:
                 self._capture(images, optimizers)
-            before.put_back_random()
+            set_random_state(before.random, before.device)
             self._replay(optimizers)
         except Exception as error:  # whatever a method may do that a graph cannot
             why = one_line(error)[:200]

@@ -124,9 +124,6 @@ class RunState:
         for places, values in zip(self.places, self.values, strict=True):
             for place, value in zip(places, values, strict=True):
                 place.copy_(value)
-        self.put_back_random()
-
-    def put_back_random(self) -> None:
         set_random_state(self.random, self.device)
 
     def is_near(self, wanted: RunState, start: RunState, bound: float) -> Tensor:
