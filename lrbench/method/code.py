@@ -56,15 +56,14 @@ class _Reader:
             own = [(name, vars(thing)[name]) for name in sorted(names) if name != "version"]  # which is made of this
             return type(thing), thing.__bases__, own, vars(thing).get("__pydantic_fields__")
         if isinstance(thing, FunctionType):
-            inside = thing.__code__, thing.__defaults__, thing.__kwdefaults__, thing.__closure__
+            closed = [cell.cell_contents for cell in thing.__closure__ or () if cell != CellType()]
+            inside = thing.__code__, thing.__defaults__, thing.__kwdefaults__, closed
             if thing.__globals__ is not self.globals:  # made by a decorator of another module, whose marks these may be
                 return *inside, vars(thing).get("__wrapped__")
             names = sorted(_names_read(thing.__code__) & self.globals.keys())
             return *inside, vars(thing), [(name, self.globals[name]) for name in names]
         if isinstance(thing, CodeType):
             return thing.co_code, thing.co_consts, thing.co_names, thing.co_varnames, thing.co_freevars
-        if isinstance(thing, CellType):
-            return () if thing == CellType() else (thing.cell_contents,)
         if isinstance(thing, (staticmethod, classmethod, property)):
             return [getattr(thing, name, None) for name in ("__func__", "fget", "fset", "fdel")]
         if isinstance(thing, ModuleType):

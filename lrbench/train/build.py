@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from safetensors.torch import load
@@ -31,15 +31,25 @@ def build(
     std: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> Method:
     """The method of a spec with new weights, drawn from the spec's seed, on the device."""
-    cls = registry.method(spec.method)
+    cls, classes, numbers = registry.method(spec.method), len(facts.classes), itertools.count()
+
+    def backbone() -> Backbone:
+        """A new one, whose first weights depend on the seed, the backbone and how many were made before, alone.
+
+        So a student and its control start from the same weights, whatever else either of them draws.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(spec.seed, "backbone", spec.backbone, spec.width, classes, next(numbers)))
+            return backbones.create(spec.backbone, spec.width, facts.side, classes, mean, std, spec.dropout)
+
     scale = magnification(spec) or spec.scale
     context = Context(
-        classes=len(facts.classes),
+        classes=classes,
         side=facts.side // (spec.scale or 1) * (scale or 1),
         scale=scale,
         train_images=facts.train_images,
         recipe=spec.recipe,
-        backbone=_backbones(spec, facts, mean, std),
+        backbone=backbone,
         autocast=lambda: torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"),
     )
     with torch.random.fork_rng(devices=[]):
@@ -51,21 +61,6 @@ def build(
     if any(id(one) in frozen for one in (*method.parameters(), *method.buffers())):
         raise TypeError(f"{spec.method} keeps a needed run as a part of its own; read it from self.needs instead")
     return method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def _backbones(spec: RunSpec, facts: DataFacts, mean: Sequence[float], std: Sequence[float]) -> Callable[[], Backbone]:
-    """Makes new backbones whose first weights depend on the seed, the backbone and how many were made before, alone.
-
-    So a student and its control start from the same weights, whatever else either of them draws.
-    """
-    numbers, classes = itertools.count(), len(facts.classes)
-
-    def make() -> Backbone:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(spec.seed, "backbone", spec.backbone, spec.width, classes, next(numbers)))
-            return backbones.create(spec.backbone, spec.width, facts.side, classes, mean, std, spec.dropout)
-
-    return make
 
 
 def start_from(method: Method, need: Method) -> None:
@@ -108,12 +103,8 @@ class Frozen:
 
 def untrained(spec: RunSpec, facts: DataFacts, on: torch.device) -> Method:
     """The method of a spec with new weights, and all that it needs with new weights too: to be timed."""
-    return build(spec, facts, untrained_needs(spec, facts, on), on)
-
-
-def untrained_needs(spec: RunSpec, facts: DataFacts, on: torch.device) -> dict[str, Method]:
-    """What a run needs, never trained, frozen."""
-    return {role: untrained(need, facts, on).requires_grad_(False).eval() for role, need in spec.needs.items()}
+    needs = {role: untrained(need, facts, on).requires_grad_(False).eval() for role, need in spec.needs.items()}
+    return build(spec, facts, needs, on)
 
 
 def noise_facts(info: DatasetInfo, images: int) -> DataFacts:

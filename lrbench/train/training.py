@@ -116,10 +116,11 @@ class Training:
     def begin_epoch(self) -> None:
         """Get ready for the next epoch's batches. The runs of a group have one number of threads."""
         self.use_own_threads()
-        self.noise = Stream(derive(self.spec.seed, "noise", self.epoch), self.train.y.device)
+        device = self.train.y.device
+        self.noise = Stream(derive(self.spec.seed, "noise", self.epoch), device)
         self.totals: dict[str, Tensor] = {}
         for number, module in enumerate(one for one in self.method.modules() if isinstance(one, Dropout)):
-            module.reseed(derive(self.spec.seed, "dropout", self.epoch, number))
+            module.reseed(derive(self.spec.seed, "dropout", self.epoch, number), device)
         self.method.train()
         if self.captured:
             self.captured.checked = False

@@ -199,19 +199,15 @@ class CaptureGroup:
                 made = work()
         except Exception as error:
             torch.cuda.set_stream(main)  # where the capture could not be ended, torch does not
-            self._end_capture()
+            with suppress(RuntimeError):  # nor does torch 2.11 let memory and random numbers wait for it no longer
+                torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self.pool)
+            with suppress(RuntimeError), torch.cuda.graph(torch.cuda.CUDAGraph(), stream=self.stream):
+                torch.zeros(1, device=self.device)  # one that can be ended
             self._forget()
             raise error.__context__ or error from None
         finally:
             torch._C._cuda_clearCublasWorkspaces()
         return graph.replay, made
-
-    def _end_capture(self) -> None:
-        """Let memory and random numbers no longer wait for a capture that could not be ended: torch 2.11 does not."""
-        with suppress(RuntimeError):
-            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self.pool)
-        with suppress(RuntimeError), torch.cuda.graph(torch.cuda.CUDAGraph(), stream=self.stream):
-            torch.zeros(1, device=self.device)  # one that can be ended
 
 
 def capture_group(device: torch.device, capture: bool, note: Callable[[str], None]) -> CaptureGroup | None:
