@@ -57,11 +57,10 @@ class _Reader:
             return type(thing), thing.__bases__, own, vars(thing).get("__pydantic_fields__")
         if isinstance(thing, FunctionType):
             closed = [cell.cell_contents for cell in thing.__closure__ or () if cell != CellType()]
-            inside = thing.__code__, thing.__defaults__, thing.__kwdefaults__, closed
-            if thing.__globals__ is not self.globals:  # made by a decorator of another module, whose marks these may be
-                return *inside, vars(thing).get("__wrapped__")
-            names = sorted(_names_read(thing.__code__) & self.globals.keys())
-            return *inside, vars(thing), [(name, self.globals[name]) for name in names]
+            read = [(name, self.globals[name]) for name in sorted(_names_read(thing.__code__) & self.globals.keys())]
+            is_own = thing.__globals__ is self.globals  # or made by a decorator of another module, which may mark it
+            marks = vars(thing) if is_own else vars(thing).get("__wrapped__")
+            return thing.__code__, thing.__defaults__, thing.__kwdefaults__, closed, read, marks
         if isinstance(thing, CodeType):
             return thing.co_code, thing.co_consts, thing.co_names, thing.co_varnames, thing.co_freevars
         if isinstance(thing, (staticmethod, classmethod, property)):

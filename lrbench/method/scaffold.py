@@ -24,8 +24,8 @@ def create(name: str, folder: Path) -> Path:
     there, and OSError where nothing can be written.
     """
     if not VALID.fullmatch(name):
-        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
-        nearest = re.sub(r"[^a-z0-9]+", "-", words).strip("-").lstrip("0123456789-") or "my-method"
+        dashed = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+        nearest = re.sub(r"[^a-z0-9]+", "-", dashed).strip("-").lstrip("0123456789-") or "my-method"
         raise UserError(
             f"'{name}' cannot name a method: lower-case letters and digits, a letter first, with single dashes "
             f"between them; the nearest name is '{nearest}'"

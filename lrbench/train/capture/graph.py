@@ -82,27 +82,29 @@ class Captured:
 
     def _check(self, draw: Draw, optimizers: list[Optimizer]) -> Terms:
         """Train on the batch the plain way, take that back and replay the step; the plain one counts if they differ."""
-        before = RunState(self.method, optimizers, self.group.device)
+        state = RunState(self.method, optimizers, self.group.device)
+        before = state.read()
         terms = {name: term.clone() for name, term in self._plain(draw, optimizers).items()}
-        after = before.later()
-        before.put_back()
+        after = state.read()
+        state.put_back(*before)
         try:
             images = self.group.take(draw)
             if not self.in_use:
                 self._capture(images, optimizers)
-            set_random_state(before.random, before.device)
+            set_random_state(before[1], self.group.device)
             self._replay(optimizers)
         except Exception as error:  # whatever a method may do that a graph cannot
             why = one_line(error)[:200]
         else:
             zeros = [torch.zeros_like(term) for term in terms.values()]
-            same = near([*self.terms.values()], [*terms.values()], zeros, BOUND, self.group.device)
-            same &= before.later().is_near(after, before, BOUND)
+            kinds = zip(*(values for values, _ in (state.read(), after, before)), strict=True)
+            compared = [([*self.terms.values()], [*terms.values()], zeros), *kinds]
+            same = torch.stack([near(a, b, start, BOUND, self.group.device) for a, b, start in compared]).all()
             if self.terms.keys() == terms.keys() and same.item():  # the one thing in an epoch that waits for the device
                 self.checked = True
                 return self.terms
             why = "a replay of it ends elsewhere than the plain step"
-        after.put_back()
+        state.put_back(*after)
         self._refuse(why)
         return terms
 
