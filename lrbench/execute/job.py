@@ -87,7 +87,6 @@ class Job:
         """Test the trained method and save its record. side_by_side: how many runs its group had."""
         spec, training, method = self.spec, self.training, self.method
         self.progress.stop()
-        training.use_own_threads()
         training.finish()
         why = training.diverged() or training.history.collapsed
         metrics, outputs = training.task.test(method, self.data.test)

@@ -25,7 +25,7 @@ def fingerprint(cls: type) -> str:
     """64 hex digits that change with a class and with anything that it uses of its module: a notebook or a script.
 
     Equal in every process of one Python; comments, layout and what is not used do not count. Not seen: names that are
-    made up as the code runs, such as `globals()["x"]`, and what a C extension hides.
+    made up as the code runs, such as `globals()["x"]`, the mode of a field's validator, and what a C extension hides.
     """
     return _Reader(cls.__module__).digest(cls).hex()
 

@@ -30,7 +30,7 @@ def remembering(network: Method) -> Method:
     backbone = getattr(network, "backbone", None)
     for part in (network, backbone) if isinstance(backbone, Backbone) else (network,):
         cls, hooks = type(part), _hooks(part)
-        asked = {name: partialmethod(_answer, name, hooks) for name in ASKED if hasattr(cls, name)}
+        asked = {name: partialmethod(_answer, name, hooks) for name in ASKED if callable(getattr(cls, name, None))}
         own = {"__module__": cls.__module__, "__deepcopy__": _plain_copy}
         part.__class__ = type(cls.__name__, (cls,), own | asked)
     return network

@@ -109,13 +109,9 @@ class Training:
         chance = generator(self.spec.seed, "batches", self.epoch)
         return epoch(self.train, self.spec.recipe, self.train.scale, self.method.view == "lr", chance)
 
-    def use_own_threads(self) -> None:
-        """Compute, from now on, with as many threads as it was begun with."""
-        torch.set_num_threads(self.history.threads)
-
     def begin_epoch(self) -> None:
         """Get ready for the next epoch's batches. The runs of a group have one number of threads."""
-        self.use_own_threads()
+        torch.set_num_threads(self.history.threads)
         device = self.train.y.device
         self.noise = Stream(derive(self.spec.seed, "noise", self.epoch), device)
         self.totals: dict[str, Tensor] = {}
@@ -172,6 +168,7 @@ class Training:
 
     def finish(self) -> None:
         """Put the weights that count in place: the chosen epoch's with select="best-epoch", else the last's."""
+        torch.set_num_threads(self.history.threads)
         if counted := self.history.best_weights or (self.average and self.average.weights):
             self.method.load_state_dict(counted)
 
