@@ -24,7 +24,6 @@ from safetensors.torch import load
 from torch import Tensor
 
 from lrbench.data import datasets, pairs
-from lrbench.data.prepare import Prepared
 from lrbench.execute import session
 from lrbench.execute.progress import Progress
 from lrbench.execute.runner import Job, Runner
@@ -108,11 +107,6 @@ class Trial:
     store: Store  # of the run and those it needs
     root: Path  # of the datasets
 
-    def data(self) -> Prepared:
-        """The images of the run, as it sees them, through an SR net where there is one."""
-        frozen = Frozen(self.store, torch.device("cpu"))
-        return Job(self.record.spec, self.root, frozen, Progress(), None).data
-
     def runner(self, name: str, device: torch.device, capture: bool = False) -> Runner:
         """With a new store, in which the runs that the trial's run needs are."""
         results = self.request.results.with_name(name)
@@ -145,7 +139,10 @@ def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Ma
         trial = try_out(cls, tmp_path, settings)
         check_test(trial)
         check_needs(trial)
-        check_reuse(trial)
+        watch = Watch()
+        again = session.run(trial.request, watch)
+        assert not watch.started, f"{cls.name}: asked for a second time, it trains again"
+        assert again == [trial.record], f"{cls.name}: asked for a second time, its record is another one"
         check_group(trial)
         if cls.trains(registry.config_of(cls, settings or {})):
             check_learns(trial)
@@ -185,8 +182,9 @@ def check_learns(trial: Trial) -> None:
 
 def check_test(trial: Trial) -> None:
     """When tested, `forward` got the one view that the class declares of every test image, and gave finite numbers."""
-    name, view = trial.cls.name, trial.cls.view
-    seen, wanted = set(), _bytes(pairs.to_float(trial.data().test.view(view)))
+    name, view, frozen = trial.cls.name, trial.cls.view, Frozen(trial.store, torch.device("cpu"))
+    data = Job(trial.record.spec, trial.root, frozen, Progress(), None).data  # through an SR net, if any
+    seen, wanted = set(), _bytes(pairs.to_float(data.test.view(view)))
     kind = "images" if issubclass(trial.cls, Restorer) else "logits"
     for args, kwargs, output in trial.watch.tested:
         assert len(args) == 1 and not kwargs, f"{name}: forward got {len(args)} arguments and {sorted(kwargs)}, not one"
@@ -225,14 +223,6 @@ def check_needs(trial: Trial) -> None:
 def _memory(tensors: Any) -> set[int]:
     """Where tensors lie, so that one is known again under another name or as a view."""
     return {tensor.untyped_storage().data_ptr() for tensor in tensors if tensor.numel()}
-
-
-def check_reuse(trial: Trial) -> None:
-    """Asked for again, the run is reused."""
-    watch = Watch()
-    again = session.run(trial.request, watch)
-    assert not watch.started, f"{trial.cls.name}: asked for a second time, it trains again"
-    assert again == [trial.record], f"{trial.cls.name}: asked for a second time, its record is another one"
 
 
 def check_group(trial: Trial) -> None:

@@ -102,7 +102,6 @@ class Job:
     def finish(self, side_by_side: int) -> Record:
         """Test the trained method and save its record. side_by_side: how many runs its group had."""
         spec, training, method = self.spec, self.training, self.method
-        training.use_own_threads()
         training.finish()
         why = training.diverged() or training.history.collapsed
         metrics, outputs = training.task.test(method, self.data.test)

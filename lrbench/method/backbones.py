@@ -25,18 +25,16 @@ class Dropout(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.part, self.seed = 0.0, 0
+        self.part = 0.0
         self.generator: torch.Generator | None = None
 
-    def reseed(self, seed: int) -> None:
+    def reseed(self, seed: int, device: torch.device) -> None:
         """Draw from `seed` on, as from the beginning of an epoch."""
-        self.seed, self.generator = seed, None
+        self.generator = torch.Generator(device).manual_seed(seed)
 
     def forward(self, x: Tensor) -> Tensor:
         if not self.training or not self.part:
             return x
-        if self.generator is None:
-            self.generator = torch.Generator(x.device).manual_seed(self.seed)
         kept = torch.empty_like(x).bernoulli_(1 - self.part, generator=self.generator)
         return x * kept / (1 - self.part)
 

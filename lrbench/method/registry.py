@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import inspect
 import sys
 from collections import defaultdict
@@ -103,29 +102,24 @@ def _from_file(place: str) -> tuple[type[Method], str, bytes]:
         raise UserError(f"--plugin wants FILE.py:Class; '{place}' names no class")
     if not path.is_file():
         raise UserError(f"--plugin wants FILE.py:Class; there is no file '{file}'")
+    if path.suffix != ".py":
+        raise UserError(f"--plugin wants FILE.py:Class; '{path}' is not a Python file")
     content = path.read_bytes()
     digest = hashlib.sha256(f"{path.resolve()}\0".encode() + content).hexdigest()
-    module = _executed(path, content, f"lrbench_draft_{path.stem}_{digest[:16]}")
+    name = f"lrbench_draft_{path.stem}_{digest[:16]}"
+    if name not in sys.modules:
+        module = sys.modules[name] = ModuleType(name)
+        module.__file__ = str(path)
+        try:
+            exec(compile(content, path, "exec", dont_inherit=True), vars(module))
+        except (Exception, SystemExit) as error:
+            del sys.modules[name]
+            raise UserError(f"{path} does not load: {type(error).__name__}: {one_line(error)}") from error
+    module = sys.modules[name]
     if not hasattr(module, class_name):
         classes = [name for name, value in vars(module).items() if isinstance(value, type)]
         raise unknown(f"class in {file}", class_name, classes)
     return _checked(getattr(module, class_name)), str(path), content
-
-
-def _executed(path: Path, content: bytes, name: str) -> ModuleType:
-    """The module of a file with this content, which is executed where that has not been done before."""
-    if name in sys.modules:
-        return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UserError(f"--plugin wants FILE.py:Class; '{path}' is not a Python file")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
-    try:
-        exec(compile(content, path, "exec", dont_inherit=True), vars(module))  # a loader may know an older content
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise UserError(f"{path} does not load: {type(error).__name__}: {one_line(error)}") from error
-    return module
 
 
 @contextmanager

@@ -23,11 +23,21 @@ def create(name: str, folder: Path) -> Path:
     Raises UserError for a name that is not valid or already taken and for a package that is already
     there, and OSError where nothing can be written.
     """
-    _check(name)
+    if not VALID.fullmatch(name):
+        dashed = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
+        nearest = re.sub(r"[^a-z0-9]+", "-", dashed).strip("-").lstrip("0123456789-") or "my-method"
+        raise UserError(
+            f"'{name}' cannot name a method: lower-case letters and digits, a letter first, with single dashes "
+            f"between them; the nearest name is '{nearest}'"
+        )
+    if taken := _taken_by(name):
+        free = next(other for i in count(2) if not _taken_by(other := f"{name}-{i}"))
+        raise UserError(f"the name '{name}' is taken by {taken}; choose another, such as '{free}'")
     path, module = folder / f"lrbench-{name}", module_of(name)
     if path.exists():
         raise UserError(f"{path} is already there; choose another name or another folder")
-    words = {"name": name, "module": module, "class_name": class_of(name)}
+    class_name = "".join(word.capitalize() for word in name.split("-")) + "Student"  # apart from Python's names
+    words = {"name": name, "module": module, "class_name": class_name}
     with new_folder(path) as new:
         for name in TEMPLATES:
             text = (files("lrbench.method") / "templates" / f"{name}.txt").read_text(encoding="utf-8")
@@ -39,24 +49,6 @@ def create(name: str, folder: Path) -> Path:
 def module_of(name: str) -> str:
     """The module that holds a new method: my-method -> lrbench_my_method."""
     return "lrbench_" + name.replace("-", "_")
-
-
-def class_of(name: str) -> str:
-    """my-method -> MyMethodStudent, whose last word keeps it apart from the names of Python and the template."""
-    return "".join(word.capitalize() for word in name.split("-")) + "Student"
-
-
-def _check(name: str) -> None:
-    if not VALID.fullmatch(name):
-        words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", name).lower()
-        nearest = re.sub(r"[^a-z0-9]+", "-", words).strip("-").lstrip("0123456789-") or "my-method"
-        raise UserError(
-            f"'{name}' cannot name a method: lower-case letters and digits, a letter first, with single dashes "
-            f"between them; the nearest name is '{nearest}'"
-        )
-    if taken := _taken_by(name):
-        free = next(other for i in count(2) if not _taken_by(other := f"{name}-{i}"))
-        raise UserError(f"the name '{name}' is taken by {taken}; choose another, such as '{free}'")
 
 
 def _taken_by(name: str) -> str | None:

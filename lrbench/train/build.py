@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -32,15 +32,25 @@ def build(
     std: Sequence[float] = (1.0, 1.0, 1.0),
 ) -> Method:
     """The method of a spec with new weights, drawn from the spec's seed, on the device."""
-    cls = registry.method(spec.method)
+    cls, classes, numbers = registry.method(spec.method), len(facts.classes), itertools.count()
+
+    def backbone() -> Backbone:
+        """A new one, whose first weights depend on the seed, the backbone and how many were made before, alone.
+
+        So a student and its control start from the same weights, whatever else either of them draws.
+        """
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(derive(spec.seed, "backbone", spec.backbone, spec.width, classes, next(numbers)))
+            return backbones.create(spec.backbone, spec.width, facts.side, classes, mean, std, spec.dropout)
+
     scale = magnification(spec) or spec.scale
     context = Context(
-        classes=len(facts.classes),
+        classes=classes,
         side=facts.side // (spec.scale or 1) * (scale or 1),
         scale=scale,
         train_images=facts.train_images,
         recipe=spec.recipe,
-        backbone=_backbones(spec, facts, mean, std),
+        backbone=backbone,
         autocast=lambda: torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"),
     )
     with torch.random.fork_rng(devices=[]):
@@ -48,29 +58,10 @@ def build(
         method = cls(cls.Config.model_validate(dict(spec.config)), context, needs)
     if not any(weight.requires_grad for weight in method.parameters()):
         raise UserError(f"{spec.method} has no weights to train: build its networks in __init__, as modules")
-    frozen = {id(tensor) for need in needs.values() for tensor in _tensors(need)}
-    if any(id(tensor) in frozen for tensor in _tensors(method)):
+    frozen = {id(one) for need in needs.values() for one in (*need.parameters(), *need.buffers())}
+    if any(id(one) in frozen for one in (*method.parameters(), *method.buffers())):
         raise TypeError(f"{spec.method} keeps a needed run as a part of its own; read it from self.needs instead")
     return method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-
-def _backbones(spec: RunSpec, facts: DataFacts, mean: Sequence[float], std: Sequence[float]) -> Callable[[], Backbone]:
-    """Makes new backbones whose first weights depend on the seed, the backbone and how many were made before, alone.
-
-    So a student and its control start from the same weights, whatever else either of them draws.
-    """
-    numbers, classes = itertools.count(), len(facts.classes)
-
-    def make() -> Backbone:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(derive(spec.seed, "backbone", spec.backbone, spec.width, classes, next(numbers)))
-            return backbones.create(spec.backbone, spec.width, facts.side, classes, mean, std, spec.dropout)
-
-    return make
-
-
-def _tensors(method: Method) -> Iterator[torch.Tensor]:
-    return itertools.chain(method.parameters(), method.buffers())
 
 
 def start_from(method: Method, need: Method) -> None:
@@ -90,7 +81,7 @@ def load_frozen(spec: RunSpec, store: Store, device: torch.device) -> Method:
     """The method of a finished run in the store: its weights, no gradient, eval mode."""
     record = store.get(spec, weights=True)
     if record is None:
-        raise FileNotFoundError(f"run {spec.id} ({spec.method}) has no weights in {store.root}")
+        raise FileNotFoundError(f"run {spec.id} ({spec.method}) has no weights in {store}")
     needs = {role: load_frozen(need, store, device) for role, need in spec.needs.items()}
     method = build(spec, record.data, needs, device)
     method.load_state_dict(load(store.weights(record.id)))
@@ -113,12 +104,8 @@ class Frozen:
 
 def untrained(spec: RunSpec, facts: DataFacts, on: torch.device) -> Method:
     """The method of a spec with new weights, and all that it needs with new weights too: to be timed."""
-    return build(spec, facts, untrained_needs(spec, facts, on), on)
-
-
-def untrained_needs(spec: RunSpec, facts: DataFacts, on: torch.device) -> dict[str, Method]:
-    """What a run needs, never trained, frozen."""
-    return {role: untrained(need, facts, on).requires_grad_(False).eval() for role, need in spec.needs.items()}
+    needs = {role: untrained(need, facts, on).requires_grad_(False).eval() for role, need in spec.needs.items()}
+    return build(spec, facts, needs, on)
 
 
 def noise_facts(info: DatasetInfo, images: int) -> DataFacts:

@@ -109,17 +109,14 @@ class Training:
         chance = generator(self.spec.seed, "batches", self.epoch)
         return epoch(self.train, self.spec.recipe, self.train.scale, self.method.view == "lr", chance)
 
-    def use_own_threads(self) -> None:
-        """Compute, from now on, with as many threads as it was begun with."""
-        torch.set_num_threads(self.history.threads)
-
     def begin_epoch(self) -> None:
         """Get ready for the next epoch's batches. The runs of a group have one number of threads."""
-        self.use_own_threads()
-        self.noise = Stream(derive(self.spec.seed, "noise", self.epoch), self.train.y.device)
+        torch.set_num_threads(self.history.threads)
+        device = self.train.y.device
+        self.noise = Stream(derive(self.spec.seed, "noise", self.epoch), device)
         self.totals: dict[str, Tensor] = {}
         for number, module in enumerate(one for one in self.method.modules() if isinstance(one, Dropout)):
-            module.reseed(derive(self.spec.seed, "dropout", self.epoch, number))
+            module.reseed(derive(self.spec.seed, "dropout", self.epoch, number), device)
         self.method.train()
         if self.captured:
             self.captured.checked = False
@@ -145,17 +142,11 @@ class Training:
 
     def end_epoch(self, seconds: float) -> None:
         """Measure and log the epoch, which took so long."""
-        self.history.seconds += seconds
-        self.history.epoch += 1
-        self._log({name: total.item() / self.updates_per_epoch for name, total in self.totals.items()})
-
-    @property
-    def images_per_second(self) -> float:
-        """So far; 0 before the first epoch has ended."""
-        return self.images_per_epoch * self.history.epoch / self.history.seconds if self.history.seconds else 0.0
-
-    def _log(self, losses: dict[str, float]) -> None:
-        history, row = self.history, {"epoch": self.history.epoch, "loss": sum(losses.values()), **losses}
+        history = self.history
+        history.seconds += seconds
+        history.epoch += 1
+        losses = {name: total.item() / self.updates_per_epoch for name, total in self.totals.items()}
+        row = {"epoch": history.epoch, "loss": sum(losses.values()), **losses}
         with self.average.swapped() if self.average else nullcontext():
             sample = self.train.first(TRAIN_SAMPLE)
             row[f"train_{self.task.score}"] = self.task.measure(self.method, sample)
@@ -170,8 +161,14 @@ class Training:
                 history.collapsed = self.task.collapsed(self.method, sample)
         history.curve.append(row)
 
+    @property
+    def images_per_second(self) -> float:
+        """So far; 0 before the first epoch has ended."""
+        return self.images_per_epoch * self.history.epoch / self.history.seconds if self.history.seconds else 0.0
+
     def finish(self) -> None:
         """Put the weights that count in place: the chosen epoch's with select="best-epoch", else the last's."""
+        torch.set_num_threads(self.history.threads)
         if counted := self.history.best_weights or (self.average and self.average.weights):
             self.method.load_state_dict(counted)
 

@@ -121,7 +121,7 @@ def side_by_side(n: int) -> dict[str, float]:
 def group(specs: Sequence[RunSpec], facts: DataFacts, pairs: Pairs) -> list[Training]:
     """Runs that share what the first one needs, with new weights, on the device of the pairs."""
     on = pairs.y.device
-    needs = {role: Remembering(need) for role, need in build.untrained_needs(specs[0], facts, on).items()}
+    needs = {role: Remembering(need) for role, need in build.untrained(specs[0], facts, on).needs.items()}
     return [Training(build.build(spec, facts, needs, on), spec, pairs, None) for spec in specs]
 
 

@@ -94,7 +94,7 @@ class Settings(LR.Config):
     gamma: Annotated[float, AfterValidator(positive)] = Field(1.0, ge=-3)
     kind: Literal["a", "b"] = "a"
 
-    @field_validator("beta", mode="after")
+    @field_validator("beta")
     @classmethod
     def check(cls, value):
         return value
@@ -180,7 +180,6 @@ EDITS = [
     ("value > -1", "value > -2"),
     ("ge=-3", "ge=-4"),
     ('Literal["a", "b"]', 'Literal["a", "c"]'),
-    ('mode="after"', 'mode="before"'),
     ("_hidden = (1, 2)", "_hidden = (1, 3)"),
     ("return 14", "return 15"),
     ("self.kept = 15", "self.kept = 16"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tomllib
@@ -81,7 +82,7 @@ def test_an_impossible_folder_is_the_callers_oserror(tmp_path):
 @pytest.mark.parametrize("name", ["my-method", "x", "none", "config", "method", "a-1"])
 def test_what_it_writes(tmp_path, name):
     folder = scaffold.create(name, tmp_path)
-    module, class_name = scaffold.module_of(name), scaffold.class_of(name)
+    module = scaffold.module_of(name)
     assert folder == tmp_path / f"lrbench-{name}"
     assert {file.name for file in folder.iterdir()} == {
         "pyproject.toml", "README.md", f"{module}.py", f"test_{module}.py",
@@ -91,6 +92,7 @@ def test_what_it_writes(tmp_path, name):
         assert "$" not in text and text.endswith("\n") and max(map(len, text.splitlines())) <= 120
     for file in folder.glob("*.py"):
         compile(file.read_text(), file.name, "exec")
+    [class_name] = re.findall(r"class (\w+)\(Method\)", (folder / f"{module}.py").read_text())
     project = tomllib.loads((folder / "pyproject.toml").read_text())
     assert project["project"]["entry-points"][registry.METHODS] == {name: f"{module}:{class_name}"}
     assert "lrbench" in project["project"]["dependencies"]
@@ -102,7 +104,7 @@ def draft(tmp_path, monkeypatch):
     """The generated method, loaded as `--plugin` loads it."""
     monkeypatch.setattr(registry, "_drafts", {})
     folder = scaffold.create("drafted", tmp_path)
-    registry.add_drafts([f"{folder / 'lrbench_drafted.py'}:{scaffold.class_of('drafted')}"])
+    registry.add_drafts([f"{folder / 'lrbench_drafted.py'}:DraftedStudent"])
     cls = registry.method("drafted")
     yield cls
     del sys.modules[cls.__module__]

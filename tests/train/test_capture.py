@@ -57,9 +57,10 @@ class Again:
     def step(self, step: Callable[[], Terms]) -> tuple[Callable[[], None], Terms]:
         self.recorded += 1
         run = inside(step)
-        before = RunState(run["self"].method, run["optimizers"], CPU)
+        state = RunState(run["self"].method, run["optimizers"], CPU)
+        before = state.read()
         terms = {name: term.clone() for name, term in step().items()}
-        before.put_back()
+        state.put_back(*before)
         for term in terms.values():
             term.fill_(float("nan"))
 

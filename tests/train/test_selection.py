@@ -63,7 +63,7 @@ class Seen:
 def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
     """Fills while a run is trained in this test."""
     seen = Seen()
-    epoch, predict, log = train.epoch, tasks.predict, Training._log
+    epoch, predict, end_epoch = train.epoch, tasks.predict, Training.end_epoch
 
     def seen_epoch(images: Pairs, *args: Any, **kwargs: Any) -> Any:
         seen.trained |= images_of(images)
@@ -73,15 +73,15 @@ def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
         seen.measured.append(images_of(images))
         return predict(method, images)
 
-    def seen_log(training: Training, losses: dict[str, float]) -> None:
-        log(training, losses)
+    def seen_end(training: Training, seconds: float) -> None:
+        end_epoch(training, seconds)
         seen.live.append({name: value.clone() for name, value in training.method.state_dict().items()})
         if training.average:
             seen.averaged.append({name: value.clone() for name, value in training.average.weights.items()})
 
     monkeypatch.setattr(train, "epoch", seen_epoch)
     monkeypatch.setattr(tasks, "predict", seen_predict)
-    monkeypatch.setattr(Training, "_log", seen_log)
+    monkeypatch.setattr(Training, "end_epoch", seen_end)
     return seen
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 from lrbench.data.batches import Draw
 from lrbench.errors import one_line
 from lrbench.method.base import IMAGES, MISSING, Batch, Method, Optimizer
+from lrbench.spec.seeds import set_random_state
 from lrbench.train.capture.state import RunState, changed, host_random, host_state, near
 
 WARM = 3  # plain steps before: cuDNN has chosen its kernels by then, and the optimizer has made its state
@@ -81,27 +82,29 @@ class Captured:
 
     def _check(self, draw: Draw, optimizers: list[Optimizer]) -> Terms:
         """Train on the batch the plain way, take that back and replay the step; the plain one counts if they differ."""
-        before = RunState(self.method, optimizers, self.group.device)
+        state = RunState(self.method, optimizers, self.group.device)
+        before = state.read()
         terms = {name: term.clone() for name, term in self._plain(draw, optimizers).items()}
-        after = before.later()
-        before.put_back()
+        after = state.read()
+        state.put_back(*before)
         try:
             images = self.group.take(draw)
             if not self.in_use:
                 self._capture(images, optimizers)
-            before.put_back_random()
+            set_random_state(before[1], self.group.device)
             self._replay(optimizers)
         except Exception as error:  # whatever a method may do that a graph cannot
             why = one_line(error)[:200]
         else:
             zeros = [torch.zeros_like(term) for term in terms.values()]
-            same = near([*self.terms.values()], [*terms.values()], zeros, BOUND, self.group.device)
-            same &= before.later().is_near(after, before, BOUND)
+            kinds = zip(*(values for values, _ in (state.read(), after, before)), strict=True)
+            compared = [([*self.terms.values()], [*terms.values()], zeros), *kinds]
+            same = torch.stack([near(a, b, start, BOUND, self.group.device) for a, b, start in compared]).all()
             if self.terms.keys() == terms.keys() and same.item():  # the one thing in an epoch that waits for the device
                 self.checked = True
                 return self.terms
             why = "a replay of it ends elsewhere than the plain step"
-        after.put_back()
+        state.put_back(*after)
         self._refuse(why)
         return terms
 
@@ -198,19 +201,15 @@ class CaptureGroup:
                 made = work()
         except Exception as error:
             torch.cuda.set_stream(main)  # where the capture could not be ended, torch does not
-            self._end_capture()
+            with suppress(RuntimeError):  # nor does torch 2.11 let memory and random numbers wait for it no longer
+                torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self.pool)
+            with suppress(RuntimeError), torch.cuda.graph(torch.cuda.CUDAGraph(), stream=self.stream):
+                torch.zeros(1, device=self.device)  # one that can be ended
             self._forget()
             raise error.__context__ or error from None
         finally:
             torch._C._cuda_clearCublasWorkspaces()
         return graph.replay, made
-
-    def _end_capture(self) -> None:
-        """Let memory and random numbers no longer wait for a capture that could not be ended: torch 2.11 does not."""
-        with suppress(RuntimeError):
-            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), self.pool)
-        with suppress(RuntimeError), torch.cuda.graph(torch.cuda.CUDAGraph(), stream=self.stream):
-            torch.zeros(1, device=self.device)  # one that can be ended
 
 
 def capture_group(device: torch.device, capture: bool, note: Callable[[str], None]) -> CaptureGroup | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import pickle
 import random
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from types import BuiltinFunctionType, CellType, FunctionType, ModuleType
 from typing import Any
 
@@ -97,7 +97,7 @@ def _values(method: Method, optimizers: Sequence[Optimizer]) -> Iterator[tuple[s
 
 
 class RunState:
-    """The tensors of a method and its optimizers, by kind, and the random numbers, as they were when it was made."""
+    """The tensors of a method and its optimizers, by kind, and the random numbers: to be read, and put back."""
 
     def __init__(self, method: Method, optimizers: Sequence[Optimizer], device: torch.device) -> None:
         self.device = device
@@ -107,32 +107,16 @@ class RunState:
         seen = {id(x): x for _, value in _values(method, optimizers) for x in _Look(value, device).tensors}
         others = [x for place, x in seen.items() if place not in set(map(id, [*weights, *state]))]
         self.places = [[x for x in kind if _writable(x)] for kind in (weights, others, state)]
-        self._read()
 
-    def _read(self) -> None:
-        self.values = [[x.detach().clone() for x in kind] for kind in self.places]
-        self.random = random_state(self.device)
-
-    def later(self) -> RunState:
-        """The same tensors, and the random numbers, as they are now."""
-        now = copy.copy(self)
-        now._read()
-        return now
+    def read(self) -> tuple[list[list[Tensor]], list[Tensor]]:
+        """What the tensors hold, and the random numbers."""
+        return [[x.detach().clone() for x in kind] for kind in self.places], random_state(self.device)
 
     @torch.no_grad()
-    def put_back(self) -> None:
-        for places, values in zip(self.places, self.values, strict=True):
-            for place, value in zip(places, values, strict=True):
-                place.copy_(value)
-        self.put_back_random()
-
-    def put_back_random(self) -> None:
-        set_random_state(self.random, self.device)
-
-    def is_near(self, wanted: RunState, start: RunState, bound: float) -> Tensor:
-        """Whether each kind is as wanted, up to `bound` of how far it has come since `start`: as `near` says it."""
-        kinds = zip(self.values, wanted.values, start.values, strict=True)
-        return torch.stack([near(*kind, bound, self.device) for kind in kinds]).all()
+    def put_back(self, values: list[list[Tensor]], random: list[Tensor]) -> None:
+        for place, value in zip(chain(*self.places), chain(*values), strict=True):
+            place.copy_(value)
+        set_random_state(random, self.device)
 
 
 @torch.no_grad()
