@@ -58,7 +58,7 @@ def draw(
     figure = Figure(figsize=(11.5, 4.9 * len(panels) + 0.7), layout="constrained")
     changed = "".join(f" {name}={value}" for name, value in (settings or {}).items())
     every = [one for panel in panels for one in panel]
-    own, reference = _labels(every)
+    own, reference = every[0].labels
     controls = any(len(one.others()[1]) for one in every)
     diverged = any((runs["status"] == DIVERGED).any() for one in every for runs in one.points.values())
     figure.suptitle(
@@ -83,12 +83,6 @@ def draw(
     return figure
 
 
-def _labels(drawn: Sequence[Sweep]) -> tuple[str, str]:
-    """Of the method and of its reference."""
-    references = [runs.iloc[0]["label"] for one in drawn if len(runs := one.others()[0])]
-    return str(drawn[0].run["label"]), str(next(iter(references), drawn[0].source.reference))
-
-
 def _draw(panel: Axes, source: PublishedSweep, lines: Sequence[Sweep]) -> None:
     values = sorted({*source.values, *(value for one in lines for value in one.points)})
     values = [value for value in values if value > 0]
@@ -101,7 +95,7 @@ def _draw(panel: Axes, source: PublishedSweep, lines: Sequence[Sweep]) -> None:
     panel.axvline(source.chosen, color="0.6", linewidth=4, alpha=0.35, zorder=0)
     at: dict[str, Any] = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "xytext": (4, 4)}
     panel.annotate(f"the paper's {source.symbol} = {source.chosen:g}", (source.chosen, 0), fontsize=8, **at)
-    own, reference = _labels(lines)
+    own, reference = lines[0].labels
     for number, (one, look) in enumerate(zip(lines, looks(len(lines)), strict=True)):
         points = {value: summary(runs) for value, runs in one.points.items() if value > 0}
         if points:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from lrbench.method import naming
@@ -156,16 +157,9 @@ def _failed(table: pd.DataFrame, of_rows: pd.DataFrame, wanted: Sequence[Wanted]
     """Of the failed runs those of a table's rows, and those tested on HR that may teach them."""
     missed = table[table["status"] == FAILED].drop_duplicates("id")
     networks = {(one.backbone, one.width) for one in wanted}
-    kept = [
-        run.id in set(of_rows["id"])
-        or (
-            run.tested_on == "hr"
-            and run.dataset in datasets
-            and not networks.isdisjoint({(run.backbone, run.width), (run.backbone, None)})
-        )
-        for run in missed.itertuples()
-    ]
-    return missed[pd.Series(kept, index=missed.index, dtype=bool)]
+    fits = [not networks.isdisjoint({(run.backbone, run.width), (run.backbone, None)}) for run in missed.itertuples()]
+    teaches = (missed["tested_on"] == "hr") & missed["dataset"].isin(datasets) & np.array(fits, bool)
+    return missed[missed["id"].isin(of_rows["id"]) | teaches]
 
 
 def _rows(row: PublishedRow, wanted: Wanted, places: Sequence[tuple[str, int]], runs: Runs) -> Iterator[Row]:

@@ -43,6 +43,12 @@ class Sweep:
         return self.table.way(plain, *place, precision), same
 
     @property
+    def labels(self) -> tuple[str, str]:
+        """Of the method and of its reference, by name where it was not run."""
+        labels = self.table.table.set_index("method")["label"].to_dict()
+        return labels[self.source.method], labels.get(self.source.reference, self.source.reference)
+
+    @property
     def place(self) -> str:
         """Such as "cifar10 8x8"."""
         return f"{self.run['dataset']} {self.run['size']}"

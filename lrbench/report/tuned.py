@@ -93,7 +93,7 @@ def _table(group: Sequence[Sweep], right: Right) -> Table:
     made = dict(zip(alone, family(list(alone.values())), strict=True))
     compared = [[made[ids] for ids in _ids(choice)] for _, choice in rows]
     flat = [_flat(*row, *of_row) for row, of_row in zip(rows, compared, strict=True)]
-    label = _label(group)
+    _, label = group[0].labels
     columns = [
         ("", [row["row"] for row in flat], None),
         (source.symbol, [DASH if row["value"] is None else f"{row['value']:g}" for row in flat], None),
@@ -120,12 +120,6 @@ def _ids(choice: Choice) -> list[tuple[str, str]]:
     """The first ids of a choice and of each of the others, empty where there is none."""
     own, *others = (runs.iloc[0]["id"] if len(runs) else "" for runs in (choice.runs, *choice.others))
     return [(own, other) for other in others]
-
-
-def _label(group: Sequence[Sweep]) -> str:
-    """Of the reference."""
-    labels = [runs.iloc[0]["label"] for one in group if len(runs := one.others()[0])]
-    return str(next(iter(labels), group[0].source.reference))
 
 
 def _notes(group: Sequence[Sweep], reference: str) -> Iterator[str]:
