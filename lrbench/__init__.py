@@ -11,21 +11,8 @@ if TYPE_CHECKING:
     from lrbench.method import Batch, Config, Context, Method, Needs
 
 __version__ = "0.1.0"
-__all__ = [
-    "Batch",
-    "Config",
-    "Context",
-    "Error",
-    "Method",
-    "Needs",
-    "compare",
-    "leaderboard",
-    "load",
-    "plot",
-    "results",
-    "run",
-    "table",
-]
+__all__ = ["Batch", "Config", "Context", "Error", "Method", "Needs"]
+__all__ += ["compare", "leaderboard", "load", "plot", "results", "run", "table"]
 _PLACES = {"Error": "errors"} | dict.fromkeys(("Method", "Config", "Batch", "Context", "Needs"), "method")
 
 

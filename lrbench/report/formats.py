@@ -127,12 +127,8 @@ def latex(tables: Sequence[Table]) -> str:
     return "\n".join(_latex(table) for table in tables)
 
 
-FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {
-    "md": markdown,
-    "csv": as_csv,
-    "latex": latex,
-    "json": as_json,
-}
+FORMATS: dict[str, Callable[[Sequence[Table]], str]]
+FORMATS = {"md": markdown, "csv": as_csv, "latex": latex, "json": as_json}
 
 
 def _latex(table: Table) -> str:
