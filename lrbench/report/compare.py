@@ -35,8 +35,8 @@ class Comparison:
     """
 
     seeds: tuple[int, ...]
-    gains: tuple[float, ...]  # in percentage points, a seed each
-    mcnemar: tuple[float, ...]  # p of McNemar's test, a seed each: of the two networks, not the ways of training
+    gains: tuple[float, ...]  # in percentage points, one per seed
+    mcnemar: tuple[float, ...]  # p of McNemar's test, one per seed: of the two networks, not the ways of training
     differences: np.ndarray = field(repr=False)  # (seeds, images), right or not of the one minus the other
     diverged: tuple[int, ...] = ()  # seeds that both have and that are left out, since one or both diverged
     spread: Spread | None = None  # of the gains, see `family`; None for one seed

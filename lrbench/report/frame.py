@@ -197,7 +197,7 @@ def column(runs: pd.DataFrame, name: str) -> pd.Series:
 def defaults(results: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Method -> its settings where nothing is set, as its newest run has them."""
     newest = results.sort_values("env.finished") if "env.finished" in results else results
-    known = newest.dropna(subset=["defaults"])
+    known = newest.dropna(subset=["defaults"]).drop_duplicates("method", keep="last")
     return {method: json.loads(text) for method, text in zip(known["method"], known["defaults"], strict=True)}
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import from_json
 
 from lrbench.spec.recipes import Recipe
 from lrbench.spec.record import About, DataFacts, Record
@@ -46,7 +47,7 @@ def read(folder: str, check: Collection[str] = ()) -> Content:
     thousands of records. Raises ValueError, KeyError, TypeError, AttributeError or OSError where the run is not what
     was written or belongs to another id than the folder's name, and OtherVersion.
     """
-    content: Content = json.loads(read_file(folder, RECORD))
+    content: Content = from_json(read_file(folder, RECORD))  # twice as quick as Python's own
     if content.pop("sha256", None) != sha256(_encode(content).encode()):
         raise ValueError("record.json is not what was written")
     if content["id"] != os.path.basename(folder):
