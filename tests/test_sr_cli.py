@@ -13,6 +13,8 @@ from helpers.files import finished
 
 from lrbench.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 STAGES = ("hr-baseline", "sr-srresnet", "sr-srgan", "srgan")
 SRGAN = ["run", "--method", "srgan", "--dataset", "digits", "--scale", "2", "--width", "0.125", "--recipe", "quick"]
 SRGAN += ["--epochs", "2", "--limit-train", "300", "--set", "channels=8", "--set", "blocks=1"]
@@ -142,7 +144,6 @@ def test_a_store_without_an_sr_net_has_an_empty_table(lrbench, tmp_path):
     assert (status, err) == (0, "") and "No SR net has been run yet" in out and not (tmp_path / "none").exists()
 
 
-@pytest.mark.slow
 def test_killed_in_each_of_its_runs_the_command_ends_the_same(trained, tmp_path):
     """SIGKILL as soon as the first epoch of a run is on the disk; what is started next goes on from there."""
     results, heard = tmp_path / "runs", []

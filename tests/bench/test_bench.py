@@ -192,6 +192,7 @@ def test_json_csv_and_table_say_the_same(capsys, monkeypatch):
     assert "lrbench / bare" in table and "dfd, resnet18, width 0.125" in table
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_tells_first_step_and_memory():
     (job,) = asked(threads=1)
     found = timing.alone(contenders.Loop, job)

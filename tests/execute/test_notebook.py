@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 CELL = """
 from pathlib import Path
 from lrbench.execute.session import Request, run

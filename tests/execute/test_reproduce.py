@@ -20,6 +20,8 @@ from lrbench import cli
 from lrbench.method import registry
 from lrbench.store.store import CURVE, PREDICTIONS, WEIGHTS, Store
 
+pytestmark = pytest.mark.slow
+
 SUITE = """
 title = "Five runs"
 tables = ["1", "sr"]
@@ -281,13 +283,11 @@ def broken_twice_and_gone_on_from(folder: Folder, first: list[str], last: list[s
     assert before and {path: after[path] for path in before} == before, "a finished run was trained twice"
 
 
-@pytest.mark.slow
 def test_worker_processes_that_are_killed_change_nothing(unbroken: Folder, folder: Folder) -> None:
     broken_twice_and_gone_on_from(folder, POOL, POOL, "its worker was killed by SIGKILL (out of memory?)")
     assert folder.contents() == unbroken.contents()
 
 
-@pytest.mark.slow
 def test_ray_tasks_that_are_killed_change_nothing(unbroken: Folder, folder: Folder) -> None:
     """On a running cluster, then on one of its own."""
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lrbench[ray]'")
@@ -301,7 +301,6 @@ def test_ray_tasks_that_are_killed_change_nothing(unbroken: Folder, folder: Fold
     assert folder.contents() == unbroken.contents()
 
 
-@pytest.mark.slow
 def test_ray_trains_runs_that_share_their_batches_side_by_side(folder: Folder) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'lrbench[ray]'")
     lambdas = SUITE.replace(
@@ -314,7 +313,6 @@ def test_ray_trains_runs_that_share_their_batches_side_by_side(folder: Folder) -
     assert together == [2] * 4  # as many in each of two places
 
 
-@pytest.mark.slow
 def test_a_run_that_dies_is_reported_with_its_cause_and_the_others_go_on(folder: Folder) -> None:
     methods = ["endless", "hungry", "mortal", "wrong"]
     (folder.path / "broken.py").write_text(BROKEN)

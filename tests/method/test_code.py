@@ -253,6 +253,7 @@ def test_any_other_edit_is_the_same_version(cell: Callable[[str], type], old: st
     assert fingerprint(cell(CELL)) == fingerprint(cell(CELL.replace(old, new)))
 
 
+@pytest.mark.slow
 def test_an_equal_notebook_has_an_equal_version_in_another_process(cell: Callable[[str], type], tmp_path: Path) -> None:
     mine = cell(CELL)
     registry.add_drafts([mine])

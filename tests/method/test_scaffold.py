@@ -165,6 +165,7 @@ def output(command, environment, folder) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_installed_package_runs(package):
     folder, environment = package
     options = "--method my-method --dataset digits --scale 2 --width 0.125 --epochs 1 --limit-train 128 --limit-test 50"

@@ -119,6 +119,7 @@ class Untidy(Toy):
         return super().loss(batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("toy", [Native, Alternating, Untidy])
 def test_an_unusual_method_keeps_the_contract(toy: type[Method], tmp_path: Path) -> None:
     check_method(toy, tmp_path)
@@ -287,6 +288,7 @@ class RestoredButLooksElsewhere(Toy):
         return "restorer"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("toy", "complaint"),
     [

@@ -14,6 +14,8 @@ from helpers.records import LR, diverged, record
 
 from lrbench.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 N = 997  # a prime: no mean of percentages lies half-way between two of two decimals
 
 

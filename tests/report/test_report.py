@@ -27,6 +27,8 @@ from lrbench.report.site import run_page, sections, writer
 from lrbench.store import replaced
 from lrbench.store.store import Store
 
+pytestmark = pytest.mark.slow
+
 CLAIM = "DFD is above its LR-baseline"
 
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from helpers.cli import COMMAND
 
+pytestmark = pytest.mark.slow
+
 RESULTS = Path(__file__).parents[2] / "results"
 TABLES = {"1": "table1", "2": "table2", "sr": "sr", "tuned": "tuned", "claims": "claims", "leaderboard": "leaderboard"}
 

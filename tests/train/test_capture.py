@@ -141,6 +141,7 @@ def test_a_captured_run_ends_as_a_plain_one(method, tmp_path, capturing, record,
     assert record.recorded and record.replayed > record.recorded and not notes
 
 
+@pytest.mark.slow
 def test_runs_of_a_group_are_captured_each_and_end_as_plain_ones(tmp_path, capturing, record, notes):
     plain = ends(tmp_path / "plain", dfds())
     capturing(record)
@@ -288,6 +289,7 @@ def test_a_capture_that_fails_or_does_not_do_the_same_costs_nothing_but_a_warnin
     assert len(notes) == 1 and why in notes[0]
 
 
+@pytest.mark.slow
 def test_one_that_cannot_be_captured_does_not_keep_its_group_from_it(tmp_path, capturing, record, notes):
     with registered(Counts):
         specs = [spec("counts"), spec("lr-baseline")]
@@ -297,6 +299,7 @@ def test_one_that_cannot_be_captured_does_not_keep_its_group_from_it(tmp_path, c
     assert record.recorded == 1 and len(notes) == 1
 
 
+@pytest.mark.slow
 def test_when_one_leaves_the_others_are_captured_anew(tmp_path, capturing, record):
     with registered(Leaves):
         specs = [spec("leaves", epochs=4), spec("lr-baseline", epochs=4)]
@@ -433,6 +436,7 @@ class Graphs(Again):
         return (replay if method.config.lam != self.spoilt else lambda: None), terms
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoilt", [0.0, *LAMBDAS])
 def test_none_reads_what_one_that_is_refused_computed_for_it(spoilt, tmp_path, capturing, monkeypatch, notes):
     """Only the first that is captured asks the teacher, within what is replayed. Where it is refused, so is that."""

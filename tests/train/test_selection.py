@@ -196,6 +196,7 @@ def test_averaged_weights_are_what_is_chosen_and_tested(select: str, tmp_path: P
     assert not same(weights, seen.live[counted - 1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("select", ["none", "best-epoch"])
 @pytest.mark.parametrize("recipe", ["strong", "quick"])
 def test_an_interrupted_run_chooses_and_averages_as_an_unbroken_one(recipe: str, select: str, tmp_path: Path) -> None:
