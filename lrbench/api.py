@@ -12,7 +12,7 @@ Whatever is wrong with what was asked raises `lr.Error`, with a message of one l
 from __future__ import annotations
 
 import os
-import warnings
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
@@ -207,7 +207,7 @@ def open_store(
     """
     own = results_folder(results)
     others = [one for one in baseline_folders(baselines) if one.resolve() != own.resolve()]
-    return Store(own, warn or warnings.warn, others, check)
+    return Store(own, warn or (lambda message: print(f"lrbench: {message}", file=sys.stderr)), others, check)
 
 
 def results_folder(given: Folder) -> Path:
@@ -235,7 +235,8 @@ def _folder(option: str, given: Folder) -> Path | None:
     """A folder, or none where none is named. Raises UserError for what is no folder."""
     if given is None or given == "":
         return None
-    if not isinstance(given, str | os.PathLike) or (path := Path(given).expanduser()).is_file():
+    path = Path(given).expanduser() if isinstance(given, str | os.PathLike) else None
+    if path is None or any(place.is_file() for place in (path, *path.parents)):
         raise UserError(f"{option}={given!r} is no folder; name one")
     return path
 
@@ -250,7 +251,13 @@ def _checked(given: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, An
     """Options, each of its type, or of JSON where it has none. Raises UserError that says what is valid."""
     found = {}
     for name, value in given.items():
-        value = _several(value) if name in SEVERAL else value.item() if isinstance(value, np.generic) else value
+        value = (
+            _several(value)
+            if name in SEVERAL and name in types
+            else value.item()
+            if isinstance(value, np.generic)
+            else value
+        )
         try:
             found[name] = TypeAdapter(types.get(name, JsonValue)).validate_python(value, strict=True)
         except ValidationError as error:

@@ -41,7 +41,7 @@ __all__ = ["SMALL", "Interrupted", "Trial", "Watch", "check_method", "check_resu
 
 SMALL: dict[str, Any] = {
     "dataset": "digits", "scale": 2, "backbone": "resnet18", "width": 0.125, "recipe": "quick", "epochs": 5,
-    "limit_train": 600, "limit_test": 100, "device": "cpu", "precision": "fp32",
+    "limit_train": 600, "limit_test": 100, "device": "cpu", "precision": "fp32", "threads": 1,
 }  # fmt: skip
 
 

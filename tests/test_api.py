@@ -71,8 +71,54 @@ def test_a_class_is_trained_reused_and_loaded(here: Path) -> None:
     logits = net(torch.rand(5, 3, net.context.side, net.context.side))
     assert logits.shape == (5, 10) and not any(weight.requires_grad for weight in net.parameters())
     assert lr.results()["id"].tolist() == sorted(runs["id"])
-    assert isinstance(lr.plot("curves"), matplotlib.figure.Figure)
+    figure = lr.plot("curves")
+    assert isinstance(figure, matplotlib.figure.Figure) and figure._repr_png_().startswith(b"\x89PNG")
+    with pytest.raises(lr.Error, match="no setting or condition 'datasets'; did you mean 'dataset'"):
+        lr.compare("linear", "linear", datasets="digits")
     assert "linear" in lr.leaderboard()._repr_html_()
+
+
+class NoForward(lr.Method):
+    name = "no-forward"
+
+    def __init__(self, config, context, needs):
+        super().__init__(config, context, needs)
+        self.net = context.backbone()
+
+
+class NoTerms(Linear):
+    name = "no-terms"
+
+    def loss(self, batch):
+        return {}
+
+
+class Misread(Linear):
+    name = "misread"
+    reads = ("upp",)
+
+
+class NeedsByName(Linear):
+    name = "needs-by-name"
+
+    @classmethod
+    def needs_of(cls, config):
+        return "hr-baseline"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        (NoForward, "NoForward has no forward"),
+        (NoTerms, "it must be a dict of one or more named tensors"),
+        (Misread, "misread: reads = ('upp',); it is a tuple of some of ('hr', 'lr', 'up')"),
+        (NeedsByName, "needs_of returned 'hr-baseline'; it must be a dict, role -> Needs(method)"),
+    ],
+)
+def test_a_class_that_breaks_the_contract_gets_one_line(wrong: type[lr.Method], said: str, here: Path) -> None:
+    with pytest.raises(lr.Error) as error:
+        lr.run(wrong, "digits", **SMALL)
+    assert said in str(error.value)
 
 
 def test_options_settings_and_presets_are_those_of_the_command_line(here: Path) -> None:
@@ -115,6 +161,8 @@ def test_options_settings_and_presets_are_those_of_the_command_line(here: Path) 
         (lambda: lr.run("dfd", 3), "dataset=3: Input should be a valid string"),
         (lambda: lr.run(3, "digits"), "3 is not a subclass"),
         (lambda: lr.table(1, results=__file__), "is no folder; name one"),
+        (lambda: lr.run("dfd", "digits", results=f"{__file__}/runs"), "is no folder; name one"),
+        (lambda: lr.run(Linear, "digits", scale=2, width=1e9), "is not above 0 and at most 16"),
         (lambda: lr.table(1, baselines="nowhere"), "there is no folder 'nowhere'"),
         (lambda: lr.table(3), "no table '3'; choose from 1, 2"),
         (lambda: lr.compare(3, "dfd"), "first=3: Input should be a valid string"),

@@ -86,6 +86,8 @@ def settings_of(pairs: tuple[str, ...]) -> dict[str, Any]:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise UserError(f"--set wants NAME=VALUE, such as lam=2; got '{pair}'")
+        if name in settings:
+            raise UserError(f"--set gives {name} twice; give one")
         try:
             settings[name] = json.loads(value)
         except ValueError:

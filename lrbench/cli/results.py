@@ -14,7 +14,7 @@ from lrbench.errors import UserError
 
 @click.command()
 @click.argument("name", required=False)
-@option("--format", "style", help="md, csv, latex or json.  [default: a table on a terminal, md in a pipe]")
+@option("--format", "style", help="md, csv, latex or json.  [default: as the file's name says]")
 @out_option
 @read_options
 def table(name: str | None, style: str | None, out: Path | None, **stores: Any) -> None:
@@ -27,16 +27,17 @@ def table(name: str | None, style: str | None, out: Path | None, **stores: Any) 
     from lrbench.report import formats
     from lrbench.store.files import write_atomic
 
-    if style is not None:
-        formats.check_style(style)
+    style = formats.style_of(style, out)
     found = api.table(name, **stores, warn=warn)
-    if style is None and out is None:
+    if style is None:
         formats.print_tables(found)
-    elif out is None:
-        click.echo(formats.render(found, style or "md"), nl=False)
-    else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(out, formats.render(found, style or "md"))
+        return
+    text = formats.render(found, style)
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(out, text)
 
 
 CONDITIONS = {"dataset": str, "scale": int, "degradation": str, "backbone": str, "width": float, "recipe": str}

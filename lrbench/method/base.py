@@ -175,14 +175,14 @@ class Method(nn.Module):
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """Named terms, scalars, which the loop sums, minimises and logs; no name of lrbench.train.training.COLUMNS."""
-        raise NotImplementedError(f"{type(self).__name__} has no loss")
+        raise UserError(f"{type(self).__name__} has no loss: write the terms that it is trained by")
 
     def forward(self, image: Tensor) -> Tensor:
         """The test path: logits (n, classes) from the image that `view` names, and from it only.
 
         image: float32 in [0, 1]; (n, 3, S, S) for "up" and "hr", (n, 3, S/scale, S/scale) for "lr".
         """
-        raise NotImplementedError(f"{type(self).__name__} has no forward")
+        raise UserError(f"{type(self).__name__} has no forward: write its test path, from an image to logits")
 
     def optimizers(self, updates: int) -> list[Optimizer]:
         """What `step` updates the weights with, over `updates` steps: SGD, as the recipe says."""
@@ -203,8 +203,9 @@ class Method(nn.Module):
         """One update; returns the named terms to log. Override it only to alternate optimizers."""
         with self.context.autocast():
             terms = self.loss(batch)
-        if not isinstance(terms, dict):
-            raise UserError(f"{self.name}: loss returned a {type(terms).__name__}; it must be a dict of named terms")
+        if not (isinstance(terms, dict) and terms and all(isinstance(term, Tensor) for term in terms.values())):
+            kind = type(terms).__name__
+            raise UserError(f"{self.name}: loss returned a {kind}; it must be a dict of one or more named tensors")
         optimizers[0].minimize(torch.stack(list(terms.values())).sum())
         return terms
 

@@ -146,7 +146,8 @@ def config_of(cls: type[Method], settings: Mapping[str, Any]) -> BaseModel:
     except ValidationError as error:
         first = error.errors()[0]
         setting = ".".join(map(str, first["loc"])) or "config"
-        raise UserError(f"{cls.name}: {setting}={first['input']!r}: {first['msg']}") from error
+        given = f"={first['input']!r}" if first["type"] != "missing" else ""
+        raise UserError(f"{cls.name}: {setting}{given}: {first['msg']}") from error
 
 
 def epochs_before(spec: RunSpec) -> int:
@@ -198,13 +199,15 @@ def origin(point: EntryPoint) -> str:
 
 
 def _checked(cls: Any, expected: str | None = None) -> type[Method]:
-    from lrbench.method.base import Method
+    from lrbench.method.base import IMAGES, Method
 
     if not (isinstance(cls, type) and issubclass(cls, Method)):
         raise UserError(f"{cls!r} is not a subclass of lrbench.method.base.Method")
     name = getattr(cls, "name", None)
     if not isinstance(name, str):
         raise UserError(f"{_place(cls)} has no name; give its class one, as text")
+    if isinstance(cls.reads, str) or not {*cls.reads} <= {*IMAGES}:
+        raise UserError(f"{name}: reads = {cls.reads!r}; it is a tuple of some of {IMAGES}, such as ('up',)")
     if expected not in (None, name):
         raise UserError(f"{_place(cls)}.name is {name!r}; its entry point says {expected!r}")
     return cls

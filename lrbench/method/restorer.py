@@ -55,7 +55,7 @@ class Restorer(Method):
 
     def forward(self, image: Tensor) -> Tensor:
         """The restored image (n, 3, side, side), from the one that `view` names alone. In [0, 1], or clipped."""
-        raise NotImplementedError(f"{type(self).__name__} has no forward")
+        raise UserError(f"{type(self).__name__} has no forward: write its test path, from an image to an image")
 
 
 def check_sr_scale(name: str, sr_scale: int, scale: int) -> None:

@@ -23,6 +23,7 @@ from lrbench.spec import recipes
 from lrbench.spec.runspec import PROTOCOL, RESTORATION_PROTOCOL, RunSpec
 from lrbench.store.store import Store
 
+WIDEST = 16  # times the channels of a backbone: more has never fitted into memory
 SELECT = ("none", "best-epoch", "held-out")
 VAL = (
     "there is no selection 'val' any more: say best-epoch to test the epoch that is best on held-out images, as 'run "
@@ -64,8 +65,8 @@ class Protocol(Conditions):
         for kind, name, known in (("degradation", self.degradation, DEGRADATIONS), ("selection", self.select, SELECT)):
             if name not in known:
                 raise unknown(kind, name, known)
-        if not 0 < self.width < math.inf:
-            raise UserError(f"width {self.width} is not a positive number; the smallest useful one is 0.125")
+        if not 0 < self.width <= WIDEST:
+            raise UserError(f"width {self.width} is not above 0 and at most {WIDEST}; the smallest useful one is 0.125")
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout {self.dropout} is not a part of the features, 0 <= dropout < 1; 0 means none")
         if self.epochs is not None and self.epochs < 1:
@@ -172,6 +173,8 @@ def _needs(
     A teacher is trained for as many epochs as go into the weights of its student: one of fewer holds it back.
     """
     asked, start = cls.needs_of(config), cls.starts_from(config)
+    if not (isinstance(asked, Mapping) and all(isinstance(need, Needs) for need in asked.values())):
+        raise UserError(f"{cls.name}: needs_of returned {asked!r}; it must be a dict, role -> Needs(method)")
 
     def spec(need: Needs, **inherited: Any) -> RunSpec:
         return _spec(need.method, need.config, _override(protocol, {**inherited, **need.overrides}), above)

@@ -254,14 +254,11 @@ def gather(pairs: Sequence[Pair], runs: Runs, right: Right) -> list[Evidence]:
                 if len(mine) and len(other):  # at the precision of `mine`, if it was run at it
                     other = runs.ways(pair.other, *pair.place, mine.iloc[0]["precision"])[key]
                     gain = comparison(mine, other, right)
-                told = " ".join(filter(None, (_told(*one) for one in zip(pair.sides, (mine, other), strict=True))))
+                there = [(side, way.iloc[0]) for side, way in zip(pair.sides, (mine, other), strict=True) if len(way)]
+                told = " ".join(filter(None, (side.told_apart(run) for side, run in there)))
                 evidence.append(Evidence(f"{pair.label} ({told})" if told else pair.label, pair, mine, other, gain))
     together = family([one.comparison for one in evidence])
     return [replace(one, comparison=made) for one, made in zip(evidence, together, strict=True)]
-
-
-def _told(wanted: Wanted, runs: pd.DataFrame) -> str:
-    return wanted.told_apart(runs.iloc[0]) if len(runs) else ""
 
 
 def _at_usual_widths(pairs: Sequence[Pair], runs: Runs) -> tuple[Pair, ...]:

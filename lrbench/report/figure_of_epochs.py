@@ -16,7 +16,7 @@ from lrbench.errors import UserError, did_you_mean
 from lrbench.report.frame import FAILED
 from lrbench.report.headings import drawn, headings, said
 from lrbench.report.lines import read as read_curve
-from lrbench.report.plots import Look, looks
+from lrbench.report.plots import Look, Picture, looks
 from lrbench.store import Store
 from lrbench.train.training import COLUMNS
 
@@ -47,7 +47,7 @@ def draw(results: pd.DataFrame, store: Store, datasets: Collection[str] = (), me
         raise UserError("no learning curve: these runs are only tested, with weights of others")
     here = {heading: _panels([values for _, values in lines]) for heading, lines in read.items()}
     heights = [max(3.9, 0.5 + LINE * sum(len(label) // LEGEND + 1 for label, _ in lines)) for lines in read.values()]
-    figure = Figure(figsize=(4.8 * max(map(len, here.values())) + 3.4, sum(heights)), layout="constrained")
+    figure = Picture(figsize=(4.8 * max(map(len, here.values())) + 3.4, sum(heights)), layout="constrained")
     rows = figure.subfigures(len(read), 1, height_ratios=heights, squeeze=False)[:, 0]
     for row, (heading, lines) in zip(rows, read.items(), strict=True):
         panels = row.subplots(1, len(here[heading]), squeeze=False)[0]

@@ -18,6 +18,7 @@ from lrbench.errors import UserError, did_you_mean
 from lrbench.method.restorer import Config
 from lrbench.report import sr
 from lrbench.report.frame import DONE
+from lrbench.report.plots import Picture
 from lrbench.report.published import PublishedGallery
 from lrbench.spec import RunSpec
 from lrbench.store import Store
@@ -124,7 +125,7 @@ def _restored(run: str, method: str, store: Store) -> np.ndarray:
 def draw(title: str, shown: Sequence[Column], rows: int) -> Figure:
     """The first `rows` images of each column, pixels enlarged by nearest neighbour, PSNR below each."""
     rows = min(rows, *(len(column.images) for column in shown))
-    figure = Figure(figsize=(1.5 * len(shown), 1.72 * rows + 0.7), layout="constrained")
+    figure = Picture(figsize=(1.5 * len(shown), 1.72 * rows + 0.7), layout="constrained")
     figure.suptitle(title, fontsize=10)
     panels = figure.subplots(rows, len(shown), squeeze=False)
     for number, column in enumerate(shown):

@@ -15,7 +15,7 @@ from lrbench.errors import UserError, did_you_mean
 from lrbench.method import naming
 from lrbench.method.registry import config_of, method
 from lrbench.report.frame import DIVERGED, conditions
-from lrbench.report.plots import Look, looks
+from lrbench.report.plots import Look, Picture, looks
 from lrbench.report.published import PublishedSweep
 from lrbench.report.sweep import Sweep, sweeps
 from lrbench.report.ways import summary
@@ -55,7 +55,7 @@ def draw(
 
     Bars are the sample standard deviation over seeds. The axis is logarithmic: what is not above 0 is left out.
     """
-    figure = Figure(figsize=(11.5, 4.9 * len(panels) + 0.7), layout="constrained")
+    figure = Picture(figsize=(11.5, 4.9 * len(panels) + 0.7), layout="constrained")
     changed = "".join(f" {name}={value}" for name, value in (settings or {}).items())
     every = [one for panel in panels for one in panel]
     own, reference = every[0].labels

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
+from pathlib import Path
 
 import pandas as pd
 
@@ -20,7 +21,7 @@ SUFFIXES = {"md": "md", "csv": "csv", "latex": "tex", "json": "json"}  # of a ta
 TEX = str.maketrans(
     {character: "\\" + character for character in "%&_#{}$"}
     | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "`": "'"}
-    | {"†": r"$^\dagger$", "‡": r"$^\ddagger$", "§": r"\S{}", "±": r"$\pm$", "<": "$<$", ">": "$>$"}
+    | {"†": r"$^\dagger$", "‡": r"$^\ddagger$", "§": r"\S{}", "±": r"$\pm$", "λ": r"$\lambda$", "<": "$<$", ">": "$>$"}
 )
 
 
@@ -91,14 +92,19 @@ class Tables(list[Table]):
 
 def render(tables: Sequence[Table], style: str) -> str:
     """The tables in one of FORMATS, ending in a line break. Raises UserError for another style."""
-    check_style(style)
-    return FORMATS[style](tables)
+    return FORMATS[str(style_of(style, None))](tables)
 
 
-def check_style(style: str) -> None:
-    """Raise UserError, naming the nearest, unless `style` is one of FORMATS."""
-    if style not in FORMATS:
+def style_of(style: str | None, out: Path | None) -> str | None:
+    """`style`, or the one that the name of the file `out` asks for. Raises UserError that names the nearest."""
+    if style is None and out is not None:
+        styles = {f".{suffix}": style for style, suffix in SUFFIXES.items()}
+        if out.suffix not in styles:
+            raise unknown("format of a file", out.name, styles)
+        return styles[out.suffix]
+    if style is not None and style not in FORMATS:
         raise unknown("format", style, FORMATS)
+    return style
 
 
 def markdown(tables: Sequence[Table]) -> str:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
@@ -45,12 +45,8 @@ FIRST = ["id", "name", "backbone", "dataset", "size", "seed", "status", "top1"]
 WAY = ("method", "version", "config", "backbone", "width", "needs")  # fields of the spec that make a way of training
 WITHIN = ("seed", "precision")  # fields that may differ within a table, beside those
 INSTEAD = {"fingerprint": ("content",), "recipe": ("recipe", "recipe.epochs", "recipe.batch_size")}  # their columns
-CONDITIONS = [
-    column
-    for field in RunSpec.model_fields
-    if field not in (*WAY, *WITHIN)
-    for column in INSTEAD.get(field, (field,))
-]  # fmt: skip
+ELSE = [field for field in RunSpec.model_fields if field not in (*WAY, *WITHIN)]
+CONDITIONS = [column for field in ELSE for column in INSTEAD.get(field, (field,))]
 ON_LR = ["scale", "degradation"]  # conditions that a run on HR images does not have: it stands in all of their tables
 PLACE = ["dataset", "content", "scale"]  # conditions that are columns in a paper's table
 SHARED = ["variant", *(name for name in CONDITIONS if name not in PLACE)]  # what all of such a table share
@@ -311,8 +307,3 @@ def _short(text: str) -> str:
 def _plain(value: Any) -> Any:
     """A value that fits a cell: what holds others becomes JSON."""
     return _encode(value) if isinstance(value, dict | list | tuple) else value
-
-
-def each(runs: pd.DataFrame, name: str) -> Iterator[Any]:
-    """The different values of a column, those that are missing left out, in the order of the rows."""
-    return iter(dict.fromkeys(column(runs, name).dropna()))

@@ -52,8 +52,5 @@ def marked(label: str, runs: pd.DataFrame) -> str:
 def _labels(found: Sequence[pd.DataFrame]) -> list[str]:
     """Of ways of training; with the id of a run where two would have one label, as where methods share a name."""
     firsts = [runs.iloc[0] for runs in found]
-    labels = [f"{run['name']} ({naming.network(run['backbone'], run['width'])})" for run in firsts]
-    return [
-        f"{label} [{run['id']}]" if labels.count(label) > 1 else label
-        for label, run in zip(labels, firsts, strict=True)
-    ]  # fmt: skip
+    names = [f"{run['name']} ({naming.network(run['backbone'], run['width'])})" for run in firsts]
+    return [f"{one} [{run['id']}]" if names.count(one) > 1 else one for one, run in zip(names, firsts, strict=True)]

@@ -11,7 +11,7 @@ import pandas as pd
 from lrbench.errors import few
 from lrbench.method import naming
 from lrbench.report.compare import NETWORKS_MARK, SEEDS, WAYS_MARK, Comparison
-from lrbench.report.frame import RESTORES, column, each
+from lrbench.report.frame import RESTORES, column
 from lrbench.report.stats import CHANCE
 from lrbench.report.ways import joined, score, summary
 
@@ -42,7 +42,7 @@ def _number(comparisons: int) -> str:
 
 def precisions(rows: Mapping[str, pd.DataFrame]) -> Iterator[str]:
     """The precision of some rows, by name; where they differ, that they are compared across it."""
-    of_row = {label: joined(each(runs, "precision")) for label, runs in rows.items() if len(runs)}
+    of_row = {label: joined(column(runs, "precision").dropna().unique()) for label, runs in rows.items() if len(runs)}
     different = list(dict.fromkeys(of_row.values()))
     if len(different) == 1:
         yield f"Precision: {' and '.join(different[0].split())}."
@@ -68,7 +68,7 @@ def origins(runs: pd.DataFrame, named: bool = True) -> Iterator[str]:
     """A sentence for each store that is read beside the user's own, on its share of some runs; `named`: by name."""
     runs = runs.drop_duplicates("id")
     for origin, same in runs.groupby("origin"):
-        names = f": {few(each(same, 'name'))}" if named else ""
+        names = f": {few(column(same, 'name').dropna().unique())}" if named else ""
         yield f"{len(same)} of these {len(runs)} runs are from {origin}, which is read beside your own runs{names}."
 
 
@@ -113,7 +113,7 @@ def restorers(runs: pd.DataFrame) -> str:
         f"{images:,.0f} images for {naming.in_epochs(int(epochs))}"
         for images, epochs in zip(trained["sr_images"], trained["sr_epochs"], strict=True)
     )
-    macs = joined(f"{one / 1e6:,.1f}" for one in each(runs, "macs"))
+    macs = joined(f"{one / 1e6:,.1f}" for one in column(runs, "macs").dropna().unique())
     cost = f"; {macs} million MACs a test image, its classifier's among them" if macs else ""
     return f"{' or '.join(words)}{cost}"
 

@@ -34,12 +34,17 @@ class Look:
 
 def looks(n: int) -> list[Look]:
     """For `n` lines; the first 252 are all different, neighbours in colour, dashes and marker."""
-    return [
-        Look(
-            COLOURS[i % len(COLOURS)], DASHES[i % len(DASHES)], MARKERS[i % len(MARKERS)]
-        )  # 7, 4 and 9 share no factor
-        for i in range(n)
-    ]
+    each = zip(COLOURS * n, DASHES * n, MARKERS * n, range(n), strict=False)  # 7, 4 and 9 share no factor
+    return [Look(colour, dashes, marker) for colour, dashes, marker, _ in each]
+
+
+class Picture(Figure):
+    """A figure that a notebook shows by itself."""
+
+    def _repr_png_(self) -> bytes:
+        out = io.BytesIO()
+        self.savefig(out, format="png", bbox_inches="tight")
+        return out.getvalue()
 
 
 def save(figure: Figure, path: Path) -> None:
@@ -70,7 +75,7 @@ def predictions(
     shown as they are, enlarged by nearest neighbour.
     """
     n = len(labels)
-    figure = Figure(figsize=(1.15 * n + 1.2, 3.1 + 0.2 * len(predicted)), layout="constrained")
+    figure = Picture(figsize=(1.15 * n + 1.2, 3.1 + 0.2 * len(predicted)), layout="constrained")
     figure.suptitle("Test images, those first on which the methods disagree: ✓ right, ✗ wrong", fontsize=9)
     panels = figure.subplots(2, n, squeeze=False)
     for column in range(n):

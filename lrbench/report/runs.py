@@ -54,7 +54,7 @@ def _mean(runs: pd.DataFrame, name: str) -> str:
     if name == "top1":
         return score(summary(runs)) if runs[name].notna().any() else DASH
     kept = [float(value) for value in runs.loc[runs["status"] != DIVERGED, name].dropna()]
-    return summarise(kept).text() if kept else DASH
+    return str(summarise(kept)) if kept else DASH
 
 
 def _about(results: pd.DataFrame, run: pd.Series) -> str:

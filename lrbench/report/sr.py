@@ -45,9 +45,7 @@ def named(test: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Label -> the seeds of one SR net; it says how the net was trained where two would have one name."""
     found = _nets(test)
     labels = [label for label, _ in found]
-    return {
-        f"{label} ({training(runs)})" if labels.count(label) > 1 else label: runs for label, runs in found
-    }  # fmt: skip
+    return {f"{label} ({training(runs)})" if labels.count(label) > 1 else label: runs for label, runs in found}
 
 
 def _nets(test: pd.DataFrame) -> list[tuple[str, pd.DataFrame]]:

@@ -24,13 +24,9 @@ class Summary:
     sd: float | None
     n: int
 
-    def text(self, digits: int = 2) -> str:
-        """Such as "61.49 ± 0.32 (3)"."""
-        spread = "" if self.sd is None else f" ± {self.sd:.{digits}f}"
-        return f"{self.mean:.{digits}f}{spread} ({self.n})"
-
     def __str__(self) -> str:
-        return self.text()
+        """Such as "61.49 ± 0.32 (3)"."""
+        return f"{self.mean:.2f}{'' if self.sd is None else f' ± {self.sd:.2f}'} ({self.n})"
 
 
 def summarise(values: Sequence[float]) -> Summary:

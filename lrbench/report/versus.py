@@ -188,7 +188,7 @@ class Versus:
             tops = ["diverged" if run["status"] == DIVERGED else fixed(run["top1"]) for run in ends]
             lines.append([seed, *tops, *[DASH] * 4])
         if not found.of_networks:
-            means = [summarise(list(seeds[column])).text() for column in ("top1_a", "top1_b")]
+            means = [str(summarise(list(seeds[column]))) for column in ("top1_a", "top1_b")]
             lines.append(["mean", *means, fixed(found.gain, "+"), "", "", ""])
         head = ["seed", "A top-1 %", "B top-1 %", "A - B", "only A right", "only B right", "McNemar p"]
         return pd.DataFrame(lines, columns=head)

@@ -41,11 +41,8 @@ class Wanted:
         So a reference becomes a control of the same budget. Equal to this one where the two start alike.
         """
         own = self.config(defaults)
-        shared = {
-            name: value
-            for name, value in controlled(own, other.config(defaults)).items()
-            if own[name] != value
-        }  # fmt: skip
+        like = controlled(own, other.config(defaults))
+        shared = {name: like[name] for name in own if own[name] != like[name]}
         return replace(self, settings=dict(self.settings) | shared) if shared else self
 
     def fits(self, config: str, defaults: Defaults) -> bool:
@@ -86,25 +83,21 @@ def shown(runs: pd.DataFrame, precision: str | None = None) -> pd.DataFrame:
 
 
 class Runs:
-    """The runs of one of frame.tables, to be asked for by what is wanted; what has been found is kept."""
+    """The runs of one of frame.tables, to be asked for by what is wanted; the ways that were found are kept."""
 
     def __init__(self, table: pd.DataFrame, defaults: Defaults) -> None:
         self.table, self.defaults, self.nothing = table, defaults, table[:0]
         self._parts = dict(iter(table.groupby(["dataset", "method", "backbone"])))
-        self._found: dict[str, pd.DataFrame] = {}
         self._ways: dict[tuple[str, str | None], dict[tuple[str, float], pd.DataFrame]] = {}
 
     def find(self, wanted: Wanted, dataset: str, scale: float | None) -> pd.DataFrame:
         """The wanted runs in a place, failed ones too; those on HR images that were run alone are in every place."""
-        key = _key(wanted, dataset, scale)
-        if key not in self._found:
-            runs = self._parts.get((dataset, wanted.method, wanted.backbone), self.nothing)
-            there = (runs["scale"] == scale) | runs["scale"].isna()
-            if wanted.width is not None:
-                there &= runs["width"] == wanted.width
-            fitting = [text for text in runs["config"].unique() if wanted.fits(text, self.defaults)]
-            self._found[key] = runs[there & runs["config"].isin(fitting)]
-        return self._found[key]
+        runs = self._parts.get((dataset, wanted.method, wanted.backbone), self.nothing)
+        there = (runs["scale"] == scale) | runs["scale"].isna()
+        if wanted.width is not None:
+            there &= runs["width"] == wanted.width
+        fitting = [text for text in runs["config"].unique() if wanted.fits(text, self.defaults)]
+        return runs[there & runs["config"].isin(fitting)]
 
     def ways(
         self, wanted: Wanted, dataset: str, scale: float | None, precision: str | None = None

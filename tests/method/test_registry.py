@@ -44,6 +44,12 @@ class Theirs(Method):
 """
 
 
+@pytest.fixture(autouse=True)
+def without_drafts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of other tests in this process."""
+    monkeypatch.setattr(registry, "_drafts", {})
+
+
 class Installer:
     """Makes folders that Python takes for installed distributions."""
 

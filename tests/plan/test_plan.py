@@ -192,7 +192,7 @@ def refusal(method: str, settings=None, **changes) -> str:
         ),
         ({"lr": 0.0}, "learning rate 0 is not a positive number"),
         ({"lr": float("nan")}, "learning rate nan is not a positive number"),
-        ({"width": 0}, "width 0 is not a positive number; the smallest useful one is 0.125"),
+        ({"width": 0}, "width 0 is not above 0 and at most 16; the smallest useful one is 0.125"),
         ({"width": -1.0}, "0.125"),
         ({"width": float("nan")}, "0.125"),
         ({"width": float("inf")}, "0.125"),
