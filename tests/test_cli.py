@@ -491,7 +491,7 @@ def test_a_read_only_results_folder(read_only, lrbench):
 def test_a_results_folder_that_is_a_file(lrbench, tmp_path):
     (tmp_path / "file").write_text("")
     status, out, err = lrbench(*DFD, "--results", tmp_path / "file" / "runs")
-    assert (status, out) == (1, "") and str(tmp_path / "file") in err and err.count("\n") == 1
+    assert (status, out) == (2, "") and str(tmp_path / "file") in err and err.count("\n") == 1
 
 
 def files(results):

@@ -100,7 +100,7 @@ def style_of(style: str | None, out: Path | None) -> str | None:
     if style is None and out is not None:
         styles = {f".{suffix}": style for style, suffix in SUFFIXES.items()}
         if out.suffix not in styles:
-            raise unknown("format of a file", out.name, styles)
+            raise unknown("file format", out.suffix, styles)
         return styles[out.suffix]
     if style is not None and style not in FORMATS:
         raise unknown("format", style, FORMATS)
