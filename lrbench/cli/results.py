@@ -14,7 +14,7 @@ from lrbench.errors import UserError
 
 @click.command()
 @click.argument("name", required=False)
-@option("--format", "style", help="md, csv, latex or json.  [default: as the file's name says]")
+@option("--format", "style", help="md, csv, latex or json.  [default: by --out; a table on a terminal, md in a pipe]")
 @out_option
 @read_options
 def table(name: str | None, style: str | None, out: Path | None, **stores: Any) -> None:
@@ -31,13 +31,11 @@ def table(name: str | None, style: str | None, out: Path | None, **stores: Any) 
     found = api.table(name, **stores, warn=warn)
     if style is None:
         formats.print_tables(found)
-        return
-    text = formats.render(found, style)
-    if out is None:
-        click.echo(text, nl=False)
-        return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(out, text)
+    elif out is None:
+        click.echo(formats.render(found, style), nl=False)
+    else:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_atomic(out, formats.render(found, style))
 
 
 CONDITIONS = {"dataset": str, "scale": int, "degradation": str, "backbone": str, "width": float, "recipe": str}

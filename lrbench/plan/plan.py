@@ -23,7 +23,7 @@ from lrbench.spec import recipes
 from lrbench.spec.runspec import PROTOCOL, RESTORATION_PROTOCOL, RunSpec
 from lrbench.store.store import Store
 
-WIDEST = 16  # times the channels of a backbone: more has never fitted into memory
+WIDEST = 16  # times a backbone's channels: a width above it is taken for a mistake
 SELECT = ("none", "best-epoch", "held-out")
 VAL = (
     "there is no selection 'val' any more: say best-epoch to test the epoch that is best on held-out images, as 'run "

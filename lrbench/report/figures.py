@@ -25,8 +25,8 @@ def names() -> list[str]:
 
 
 def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note, **options: Any) -> Figure:
-    """A figure of the runs in a store, whose frame `results` is; `note` is told of what it leaves out, and
-    of other stores that the runs are from.
+    """A figure of the runs in a store, whose frame `results` is; `note` is told of what it leaves out,
+    and of other stores that the runs are from.
 
     options: of curves `datasets` and `methods`; of a figure of a setting `datasets` and `settings`; of restored images
     `datasets` (one), `sr_scale` and `images` (rows); all as they are by default where left out. Raises UserError for a

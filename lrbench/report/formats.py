@@ -92,7 +92,8 @@ class Tables(list[Table]):
 
 def render(tables: Sequence[Table], style: str) -> str:
     """The tables in one of FORMATS, ending in a line break. Raises UserError for another style."""
-    return FORMATS[str(style_of(style, None))](tables)
+    style_of(style, None)  # which checks it
+    return FORMATS[style](tables)
 
 
 def style_of(style: str | None, out: Path | None) -> str | None:
@@ -133,8 +134,7 @@ def latex(tables: Sequence[Table]) -> str:
     return "\n".join(_latex(table) for table in tables)
 
 
-FORMATS: dict[str, Callable[[Sequence[Table]], str]]
-FORMATS = {"md": markdown, "csv": as_csv, "latex": latex, "json": as_json}
+FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"md": markdown, "csv": as_csv, "latex": latex, "json": as_json}
 
 
 def _latex(table: Table) -> str:

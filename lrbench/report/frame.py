@@ -45,8 +45,8 @@ FIRST = ["id", "name", "backbone", "dataset", "size", "seed", "status", "top1"]
 WAY = ("method", "version", "config", "backbone", "width", "needs")  # fields of the spec that make a way of training
 WITHIN = ("seed", "precision")  # fields that may differ within a table, beside those
 INSTEAD = {"fingerprint": ("content",), "recipe": ("recipe", "recipe.epochs", "recipe.batch_size")}  # their columns
-ELSE = [field for field in RunSpec.model_fields if field not in (*WAY, *WITHIN)]
-CONDITIONS = [column for field in ELSE for column in INSTEAD.get(field, (field,))]
+SPLITTING = [field for field in RunSpec.model_fields if field not in (*WAY, *WITHIN)]
+CONDITIONS = [column for field in SPLITTING for column in INSTEAD.get(field, (field,))]
 ON_LR = ["scale", "degradation"]  # conditions that a run on HR images does not have: it stands in all of their tables
 PLACE = ["dataset", "content", "scale"]  # conditions that are columns in a paper's table
 SHARED = ["variant", *(name for name in CONDITIONS if name not in PLACE)]  # what all of such a table share
@@ -68,9 +68,7 @@ HALF = 50.0  # top-1 %: a network that predicts one class is right on no more
 
 
 def frame(
-    source: Store | Iterable[Record],
-    failures: Iterable[tuple[RunSpec, str]] = (),
-    ids: Collection[str] | None = None,
+    source: Store | Iterable[Record], failures: Iterable[tuple[RunSpec, str]] = (), ids: Collection[str] | None = None
 ) -> pd.DataFrame:
     """A row per run of a store, those that failed among them, or of some records and failures.
 
@@ -111,8 +109,7 @@ def _joined(results: pd.DataFrame) -> pd.DataFrame:
     known = column(results, "deployed_parameters")
     contents = results.groupby("dataset")["content"].transform("nunique")
     several = results["dataset"] + " with content " + results["content"]
-    columns = pd.Index(FIRST).append(results.columns).append(pd.Index(USED)).unique()
-    results = results.reindex(columns=columns)  # also those that no run has measured
+    results = results.reindex(columns=[*dict.fromkeys([*FIRST, *results, *USED])])  # also those that none has measured
     way = [results[name] for name in (*CONDITIONS, *WAY) if name != "needs"]
     return results.assign(
         experiment=results.groupby([*way, results["precision"], needs], dropna=False, sort=False).ngroup(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -16,7 +17,7 @@ from lrbench.store.files import write_atomic
 
 # Okabe & Ito 2008, "Color Universal Design", without the yellow, which is not seen on white
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1.5, 2)))
+DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1.5, 2)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 RIGHT, WRONG = ("#009E73", "✓"), ("#D55E00", "✗")  # of a prediction: colour and mark
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -34,8 +35,8 @@ class Look:
 
 def looks(n: int) -> list[Look]:
     """For `n` lines; the first 252 are all different, neighbours in colour, dashes and marker."""
-    each = zip(COLOURS * n, DASHES * n, MARKERS * n, range(n), strict=False)  # 7, 4 and 9 share no factor
-    return [Look(colour, dashes, marker) for colour, dashes, marker, _ in each]
+    each = zip(range(n), cycle(COLOURS), cycle(DASHES), cycle(MARKERS), strict=False)  # 7, 4 and 9 share no factor
+    return [Look(colour, dashes, marker) for _, colour, dashes, marker in each]
 
 
 class Picture(Figure):

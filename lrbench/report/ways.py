@@ -83,21 +83,25 @@ def shown(runs: pd.DataFrame, precision: str | None = None) -> pd.DataFrame:
 
 
 class Runs:
-    """The runs of one of frame.tables, to be asked for by what is wanted; the ways that were found are kept."""
+    """The runs of one of frame.tables, to be asked for by what is wanted; what has been found is kept."""
 
     def __init__(self, table: pd.DataFrame, defaults: Defaults) -> None:
         self.table, self.defaults, self.nothing = table, defaults, table[:0]
         self._parts = dict(iter(table.groupby(["dataset", "method", "backbone"])))
+        self._found: dict[str, pd.DataFrame] = {}
         self._ways: dict[tuple[str, str | None], dict[tuple[str, float], pd.DataFrame]] = {}
 
     def find(self, wanted: Wanted, dataset: str, scale: float | None) -> pd.DataFrame:
         """The wanted runs in a place, failed ones too; those on HR images that were run alone are in every place."""
-        runs = self._parts.get((dataset, wanted.method, wanted.backbone), self.nothing)
-        there = (runs["scale"] == scale) | runs["scale"].isna()
-        if wanted.width is not None:
-            there &= runs["width"] == wanted.width
-        fitting = [text for text in runs["config"].unique() if wanted.fits(text, self.defaults)]
-        return runs[there & runs["config"].isin(fitting)]
+        key = _key(wanted, dataset, scale)
+        if key not in self._found:
+            runs = self._parts.get((dataset, wanted.method, wanted.backbone), self.nothing)
+            there = (runs["scale"] == scale) | runs["scale"].isna()
+            if wanted.width is not None:
+                there &= runs["width"] == wanted.width
+            fitting = [text for text in runs["config"].unique() if wanted.fits(text, self.defaults)]
+            self._found[key] = runs[there & runs["config"].isin(fitting)]
+        return self._found[key]
 
     def ways(
         self, wanted: Wanted, dataset: str, scale: float | None, precision: str | None = None

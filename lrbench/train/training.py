@@ -83,6 +83,7 @@ class Training:
 
     def __init__(self, method: Method, spec: RunSpec, train: Pairs, val: Pairs | None, code: str | None = None) -> None:
         self.method, self.spec, self.train, self.val = method, spec, train, val
+        self.epochs_before = epochs_before(spec)
         self.made_by = [SNAPSHOT, spec.id, code]
         self.task = task_of(type(method))
         self.epochs = spec.recipe.epochs if type(method).trains(method.config) else 0  # that it is trained for
@@ -102,7 +103,7 @@ class Training:
     @property
     def epoch(self) -> int:
         """How many are in the weights, with those of a run they started from; chance depends on this and the seed."""
-        return epochs_before(self.spec) + self.history.epoch
+        return self.epochs_before + self.history.epoch
 
     def batches(self) -> Iterator[Draw]:
         """Those of the next epoch."""
