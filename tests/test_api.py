@@ -106,9 +106,51 @@ class NeedsByName(Linear):
         return "hr-baseline"
 
 
+def with_terms(terms):
+    """A class whose loss gives these terms, made from the usual one."""
+
+    def loss(self, batch):
+        return terms(Linear.loss(self, batch)["recognition"])
+
+    return type("Terms", (Linear,), {"name": "terms", "loss": loss, "__module__": __name__})
+
+
+def with_state(state):
+    """A class whose network has such an extra state."""
+
+    class State(Linear):
+        name = "state"
+
+        def get_extra_state(self):
+            return state
+
+        def set_extra_state(self, state):
+            pass
+
+    return State
+
+
+class SparseWeights(Linear):
+    name = "sparse"
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.register_buffer("table", torch.eye(3).to_sparse())
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
+        (with_terms(lambda term: {"plain": term, "odd": 0.5}), "loss term 'odd' is a float; it must be a tensor"),
+        (with_terms(lambda term: {"plain": term, "odd": None}), "loss term 'odd' is a NoneType; it must be a tensor"),
+        (with_terms(lambda term: {"plain": term, "odd": term.expand(4)}), "loss term 'odd' has shape (4,)"),
+        (with_terms(lambda term: {"odd": term + 0j}), "loss term 'odd' is of torch.complex64"),
+        (with_terms(lambda term: {1: term}), "a term of its loss is called 1; its name must be text"),
+        (with_terms(lambda term: term), "loss returned a Tensor; it must be a dict of one or more named tensors"),
+        (with_terms(lambda term: {"odd": term.detach()}), "no term of its loss has a gradient"),
+        (with_state({"steps": 3}), "its state '_extra_state' is a dict, which no file of weights holds"),
+        (with_state(None), "its state '_extra_state' is a NoneType"),
+        (SparseWeights, "sparse: its weights cannot be stored"),
         (NoForward, "NoForward has no forward"),
         (NoTerms, "it must be a dict of one or more named tensors"),
         (Misread, "misread: reads = ('upp',); it is a tuple of some of ('hr', 'lr', 'up')"),
@@ -119,6 +161,7 @@ def test_a_class_that_breaks_the_contract_gets_one_line(wrong: type[lr.Method], 
     with pytest.raises(lr.Error) as error:
         lr.run(wrong, "digits", **SMALL)
     assert said in str(error.value)
+    assert not list(here.glob("results/runs/.work/*/checkpoint")), "it was said after an epoch"
 
 
 def test_options_settings_and_presets_are_those_of_the_command_line(here: Path) -> None:

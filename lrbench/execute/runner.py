@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save as save_tensors
 
 from lrbench import device
 from lrbench.data import pairs, prepare
@@ -32,6 +31,7 @@ from lrbench.train import build
 from lrbench.train.build import Frozen
 from lrbench.train.capture import graph as capture
 from lrbench.train.loop import one_epoch
+from lrbench.train.neighbours import undisturbed
 from lrbench.train.restored import see_through
 from lrbench.train.training import Training
 
@@ -69,14 +69,19 @@ class Job:
             data = prepare.prepare(spec, root, self.device)
             if restorer:
                 data = see_through(data, needs[restorer], self.needs[restorer], self.store)
-        method = build.build(spec, data.facts, needs, self.device, data.mean, data.std)
-        if start:
-            build.start_from(method, needs[start])
         self.start = self.needs[start] if start else None
-        self.data, self.method, self.source = data, method, registry.source_hash(cls)
-        self.training = Training(method, spec, data.train, data.val, self.source)
-        image = data.test.view(cls.view)[:1]
-        self.macs, self.deployed = macs(method, image), deployed(method, image)  # before training: mistakes show now
+        self.data, self.source = data, registry.source_hash(cls)
+        with undisturbed(spec.method, needs):
+            self.method = method = build.build(spec, data.facts, needs, self.device, data.mean, data.std)
+            if start:
+                build.start_from(method, needs[start])
+            self.training = Training(method, spec, data.train, data.val, self.source)
+            image = data.test.view(cls.view)[:1]
+            self.macs, self.deployed = (
+                macs(method, image),
+                deployed(method, image),
+            )  # before training: mistakes show now
+            build.weights_file(method)
         if restorer:
             before = self.needs[restorer].metrics
             self.macs += int(before["macs"] or 0)
@@ -104,7 +109,8 @@ class Job:
         spec, training, method = self.spec, self.training, self.method
         training.finish()
         why = training.diverged() or training.history.collapsed
-        metrics, outputs = training.task.test(method, self.data.test)
+        with undisturbed(spec.method, method.needs, whole=True):
+            metrics, outputs = training.task.test(method, self.data.test)
         start, history, score = self.start, training.history, training.task.score
         if not why and not training.epochs and start and start.diverged:
             why = f"its weights are those of {title(start.spec)}, which diverged"
@@ -142,8 +148,7 @@ class Job:
             needs_weights={role: need.files[WEIGHTS] for role, need in self.needs.items()},
             files={},
         )
-        weights = {name: value.detach().cpu().contiguous().clone() for name, value in method.state_dict().items()}
-        record = self.store.save(record, curve_csv(history.curve), outputs, save_tensors(weights))
+        record = self.store.save(record, curve_csv(history.curve), outputs, build.weights_file(method))
         said = f"diverged: {why}" if why else f"{score} {metrics[score]:.2f} {training.task.unit}"
         speed = f", {training.images_per_second:.0f} images/s" if training.images_per_second else ""
         self.progress.stop(f"{title(spec)}: {said}{speed}")

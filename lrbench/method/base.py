@@ -203,12 +203,29 @@ class Method(nn.Module):
         """One update; returns the named terms to log. Override it only to alternate optimizers."""
         with self.context.autocast():
             terms = self.loss(batch)
-        if not (isinstance(terms, dict) and terms and all(isinstance(term, Tensor) for term in terms.values())):
-            kind = type(terms).__name__
-            raise UserError(f"{self.name}: loss returned a {kind}; it must be a dict of one or more named tensors")
-        optimizers[0].minimize(torch.stack(list(terms.values())).sum())
+        check_terms(self.name, terms)
+        total = torch.stack(list(terms.values())).sum()
+        if not total.requires_grad:
+            raise UserError(f"{self.name}: no term of its loss has a gradient; none is made of what its networks give")
+        optimizers[0].minimize(total)
         return terms
 
     def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
         """Softmax loss, mean over the batch, with the recipe's label smoothing."""
         return F.cross_entropy(logits.float(), y, label_smoothing=self.context.recipe.label_smoothing)
+
+
+def check_terms(name: str, terms: Any) -> None:
+    """Raise UserError unless the terms of a loss are a dict of named scalars. name: of the method."""
+    if not (isinstance(terms, dict) and terms):
+        found = "an empty dict" if terms == {} else f"a {type(terms).__name__}"
+        raise UserError(f"{name}: loss returned {found}; it must be a dict of one or more named tensors")
+    for term, value in terms.items():
+        if not isinstance(term, str):
+            raise UserError(f"{name}: a term of its loss is called {term!r}; its name must be text")
+        wrong = f"is a {type(value).__name__}"
+        if isinstance(value, Tensor):
+            is_number = value.is_floating_point() or value.dtype in (torch.int64, torch.int32)
+            wrong = f"has shape {tuple(value.shape)}" if value.shape else "" if is_number else f"is of {value.dtype}"
+        if wrong:
+            raise UserError(f"{name}: loss term '{term}' {wrong}; it must be a tensor, a scalar: a mean, say")

@@ -7,20 +7,20 @@ from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
-from safetensors.torch import load
+from safetensors.torch import load, save
 
 from lrbench.data.dataset import DatasetInfo
 from lrbench.data.pairs import Pairs
-from lrbench.errors import UserError
+from lrbench.errors import UserError, one_line, out_of_memory
 from lrbench.method import backbones, registry
 from lrbench.method.backbones import Backbone
 from lrbench.method.base import Context, Method
 from lrbench.method.restorer import magnification
 from lrbench.spec.record import DataFacts
 from lrbench.spec.runspec import RunSpec
-from lrbench.spec.seeds import derive
+from lrbench.spec.seeds import Stream, derive
 from lrbench.store.store import Store
-from lrbench.train.remembering import Remembering
+from lrbench.train.remembering import Answers, Remembering
 
 
 def build(
@@ -53,8 +53,7 @@ def build(
         backbone=backbone,
         autocast=lambda: torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"),
     )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(spec.seed, "weights", spec.method))
+    with Stream(derive(spec.seed, "weights", spec.method), torch.device("cpu")).current():
         method = cls(cls.Config.model_validate(dict(spec.config)), context, needs)
     if not any(weight.requires_grad for weight in method.parameters()):
         raise UserError(f"{spec.method} has no weights to train: build its networks in __init__, as modules")
@@ -77,6 +76,25 @@ def start_from(method: Method, need: Method) -> None:
     method.load_state_dict(common, strict=False)
 
 
+def weights_file(method: Method) -> bytes:
+    """The weights of a method as safetensors. Raises UserError for a state that such a file cannot hold."""
+    weights = dict[str, torch.Tensor]()
+    for name, value in method.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            kind = type(value).__name__
+            raise UserError(
+                f"{method.name}: its state '{name}' is a {kind}, which no file of weights holds; make it a tensor, a "
+                "buffer, say, or leave it out of the state_dict"
+            )
+        weights[name] = value.detach().cpu().contiguous().clone()
+    try:
+        return save(weights)
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:  # a sparse tensor, or of an unusual dtype
+        if out_of_memory(error):
+            raise
+        raise UserError(f"{method.name}: its weights cannot be stored: {one_line(error)[:200]}") from error
+
+
 def load_frozen(spec: RunSpec, store: Store, device: torch.device) -> Method:
     """The method of a finished run in the store: its weights, no gradient, eval mode."""
     record = store.get(spec, weights=True)
@@ -89,17 +107,17 @@ def load_frozen(spec: RunSpec, store: Store, device: torch.device) -> Method:
 
 
 class Frozen:
-    """The frozen networks of runs that others need: each loaded once, and asked once a batch by a whole group."""
+    """The frozen networks of runs that others need: each run of a group has its own, and they share the answers."""
 
     def __init__(self, store: Store, device: torch.device) -> None:
         self.store, self.device = store, device
-        self._loaded: dict[str, Method] = {}
+        self._answers: dict[str, Answers] = {}
 
     def get(self, spec: RunSpec) -> Method:
-        """The network of a finished run, the same one each time. It must be in the store with its weights."""
-        if spec.id not in self._loaded:
-            self._loaded[spec.id] = cast(Method, Remembering(load_frozen(spec, self.store, self.device)))
-        return self._loaded[spec.id]
+        """The network of a finished run, a new one each time. It must be in the store with its weights."""
+        if spec.id not in self._answers:
+            self._answers[spec.id] = Answers(load_frozen(spec, self.store, self.device))
+        return cast(Method, Remembering(load_frozen(spec, self.store, self.device), self._answers[spec.id]))
 
 
 def untrained(spec: RunSpec, facts: DataFacts, on: torch.device) -> Method:

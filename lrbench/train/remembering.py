@@ -1,4 +1,7 @@
-"""What stands before a frozen network that several runs ask: it keeps the last answer to each kind of question."""
+"""A frozen network that several runs ask: each has a network of its own, and they share the answers of one more.
+
+So whatever a run does to a need changes no other run; `touched` says what it has done.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,21 @@ from torch import Tensor, nn
 from lrbench.method.backbones import Backbone
 from lrbench.spec.seeds import random_state
 
-ASKED = ("forward", "features", "maps")
+ASKED = ("__call__", "forward", "features", "maps")
 
 
 class Remembering:
-    """A frozen network that answers from memory where it is asked about the same tensor again.
+    """A run's own frozen network. As long as it is as it was loaded, the shared answers are its own.
 
-    So do `forward`, `features` and `maps`, its own and its `backbone`'s; all else is the network's own. It is asked
-    anew where an attribute or a weight was set or written into, and always while a part of it is in training mode.
+    So are those of `forward`, `features` and `maps`, its own and its `backbone`'s; all else is the network's own, and
+    so is every answer from the moment that an attribute, a hook, a mode or a weight of it was set or written into.
     """
 
-    def __init__(self, network: nn.Module) -> None:
-        # Its own attributes go by `vars`: any other that is set is the network's. Memories are by what was asked and
-        # whether a CUDA graph was captured: nothing is computed then.
-        vars(self).update(_network=network, _own_hooks=_hooks(network), _memories={})
+    def __init__(self, network: nn.Module, answers: Answers) -> None:
+        # Its own attributes go by `vars`: any other that is set is the network's.
+        vars(self).update(_network=network, _answers=answers, _loaded=_State(network))
         if isinstance(backbone := getattr(network, "backbone", None), Backbone):
-            vars(self)["backbone"] = Remembering(backbone)
+            vars(self)["backbone"] = Remembering(backbone, answers.of_backbone())
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -59,52 +61,112 @@ class Remembering:
         return copy.deepcopy(self._network, memo)
 
     def _answer(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        ask, question = getattr(self._network, name), args[0] if len(args) == 1 and not kwargs else None
-        if not isinstance(question, Tensor) or not _can_be_kept(question):
-            return ask(*args, **kwargs)
+        question = args[0] if len(args) == 1 and not kwargs else None
+        if isinstance(question, Tensor) and _can_be_kept(question) and self._loaded.holds():
+            return self._answers.to(name, question)
+        return getattr(self._network, name)(*args, **kwargs)
+
+
+class Answers:
+    """The last answer of a frozen network, which nobody else may have, to each kind of question."""
+
+    def __init__(self, network: nn.Module) -> None:
+        # by what was asked and whether a CUDA graph was captured: nothing is computed then
+        self.network, self._kept = network, dict[tuple[str, bool], _Memory]()
+
+    def of_backbone(self) -> Answers:
+        """Those of its backbone, the same ones each time."""
+        vars(self).setdefault("_backbone", Answers(self.network.backbone))  # type: ignore[arg-type]
+        return self._backbone  # type: ignore[attr-defined]
+
+    def to(self, name: str, question: Tensor) -> Any:
+        """What the network answers: computed, unless it was asked the same before."""
         capturing = is_capturing(question.device.type)
-        memory = self._memories.get((name, capturing))
+        memory = self._kept.get((name, capturing))
         if memory is None or not memory.answers(question):
             drawn_on = torch.device("cpu") if capturing else question.device  # a GPU's may not be looked at then
             before = random_state(drawn_on)
-            answer = ask(question)
-            changing = any(part.training for part in self._network.modules())
-            heard = _hooks(self._network) != self._own_hooks  # by somebody who wants to hear each answer
+            answer = getattr(self.network, name)(question)
             drawn = not all(map(torch.equal, before, random_state(drawn_on)))
-            if changing or heard or drawn or not _can_be_kept(answer):
+            if drawn or not _can_be_kept(answer):
                 return answer
-            memory = self._memories[name, capturing] = _Memory(self._network, question, answer)
+            memory = self._kept[name, capturing] = _Memory(question, answer)
         return list(memory.answer) if isinstance(memory.answer, list) else memory.answer  # a list of the asker's own
 
 
 class _Memory:
-    """An answer, and all that it depends on: what the network's parts hold, as the same objects, not written into."""
+    """A question and its answer, while neither of them is written into."""
 
-    def __init__(self, network: nn.Module, question: Tensor, answer: Any) -> None:
+    def __init__(self, question: Tensor, answer: Any) -> None:
         self.question, self.answer = question, answer
-        inside = [one for part in network.modules() for one in (vars(part), *vars(part).values())]
-        self.places = [one for one in inside if isinstance(one, dict)]  # attributes, weights, modules, hooks
-        self.held = self._hold()
-        inside = [question, *_tensors(answer), *self.held]
-        self.tensors = [one for one in inside if isinstance(one, Tensor) and not one.is_inference()]
+        self.tensors = [question, *(one for one in _tensors(answer))]
         self.marks = self._mark()
 
     def answers(self, question: Tensor) -> bool:
+        return question is self.question and self._mark() == self.marks
+
+    def _mark(self) -> list[Any]:
+        device = self.question.device.type
+        autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
+        return [autocast, *(one._version for one in self.tensors)]
+
+
+class _State:
+    """What the parts of a network hold, those of its needs too: as the same objects, tensors not written into."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.parts = [part for one in _with_needs(network) for part in one.modules()]
+        inside = [one for part in self.parts for one in (vars(part), *vars(part).values())]
+        self.places = [one for one in inside if isinstance(one, dict)]  # attributes, weights, modules, hooks
+        self.held = self._hold()
+        self.tensors = [one for one in self.held if isinstance(one, Tensor) and not one.is_inference()]
+        self.marks = self._mark()
+
+    def holds(self) -> bool:
+        """Whether nothing has changed. What was written through `tensor.data` is not seen."""
         held = self._hold()
-        same = question is self.question and len(held) == len(self.held) and all(map(operator.is_, held, self.held))
-        return same and self._mark() == self.marks
+        return len(held) == len(self.held) and all(map(operator.is_, held, self.held)) and self._mark() == self.marks
 
     def _hold(self) -> list[Any]:
         return list(chain.from_iterable(place.values() for place in self.places))
 
     def _mark(self) -> list[Any]:
-        device, graph = self.question.device.type, torch.is_grad_enabled()
-        autocast = torch.is_autocast_enabled(device), torch.get_autocast_dtype(device)
-        return [autocast, *((one._version, graph and one.requires_grad) for one in self.tensors)]
+        return [(one._version, one.requires_grad) for one in self.tensors]
 
 
-def _hooks(network: nn.Module) -> int:
-    return sum(len(part._forward_hooks) + len(part._forward_pre_hooks) for part in network.modules())
+def touched(need: nn.Module, whole: bool) -> str | None:
+    """What a run has done to the mode, gradients or weights of a network that it needs, in words; None for nothing.
+
+    whole: every weight is compared, which finds what was written through `weight.data`, too.
+    """
+    if not isinstance(need, Remembering):
+        return None
+    loaded: _State = vars(need)["_loaded"]
+    if changed := not loaded.holds():
+        if any(part.training for part in loaded.parts):
+            return "was put into training mode"
+        if any(weight.requires_grad or weight.grad is not None for weight in _weights(vars(need)["_network"])):
+            return "was given gradients"
+    if changed or whole:
+        own, original = _weights(vars(need)["_network"]), _weights(vars(need)["_answers"].network)
+        if len(own) != len(original) or not all(map(_equal, own, original)):
+            return "was given other weights"
+    return None
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    """A run that diverged has weights that are no number, which are unequal to themselves."""
+    return torch.equal(one, other) or torch.equal(one.nan_to_num(), other.nan_to_num())
+
+
+def _weights(network: nn.Module) -> list[Tensor]:
+    return [one for part in _with_needs(network) for one in (*part.parameters(), *part.buffers())]
+
+
+def _with_needs(network: nn.Module) -> list[nn.Module]:
+    """A network and all that it needs itself, which are no modules of it."""
+    needs = getattr(network, "needs", {})
+    return [network, *(one for need in needs.values() for one in _with_needs(need))]
 
 
 def is_capturing(device: str) -> bool:

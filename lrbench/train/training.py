@@ -16,11 +16,12 @@ from lrbench.data.batches import Draw, epoch
 from lrbench.data.pairs import Pairs
 from lrbench.errors import UserError
 from lrbench.method.backbones import Dropout
-from lrbench.method.base import Method, Optimizer
+from lrbench.method.base import Method, Optimizer, check_terms
 from lrbench.method.registry import epochs_before
 from lrbench.spec.runspec import RunSpec
 from lrbench.spec.seeds import Stream, derive, generator
 from lrbench.train.capture.graph import Captured
+from lrbench.train.neighbours import undisturbed
 from lrbench.train.tasks import task_of
 
 TRAIN_SAMPLE = 1000  # training images that the curve's train_... is measured on, not augmented
@@ -128,17 +129,18 @@ class Training:
         for optimizer in self.optimizers:
             optimizer.set_rate(done)
         with self.noise.current():
-            if self.captured:
-                terms = self.captured(draw, self.optimizers)
-            else:
-                terms = self.method.step(draw.batch(self.method.reads), self.optimizers)
+            replays = self.captured and self.captured.replays  # then none of the method's code runs
+            with nullcontext() if replays else undisturbed(self.method.name, self.method.needs):
+                if self.captured:
+                    terms = self.captured(draw, self.optimizers)
+                else:
+                    terms = self.method.step(draw.batch(self.method.reads), self.optimizers)
+                check_terms(self.method.name, terms)
         if self.average:
             self.average.update(done)
         for name, term in terms.items():  # summed on the device: nothing waits for it within an epoch
             if name in COLUMNS:
                 raise UserError(f"{self.method.name}: no loss term may be called '{name}'")
-            if shape := tuple(term.shape):
-                raise UserError(f"{self.method.name}: loss term '{name}' has shape {shape}; it must be a scalar")
             self.totals[name] = self.totals.get(name, 0.0) + term.detach().double()
 
     def end_epoch(self, seconds: float) -> None:
@@ -148,7 +150,8 @@ class Training:
         history.epoch += 1
         losses = {name: total.item() / self.updates_per_epoch for name, total in self.totals.items()}
         row = {"epoch": history.epoch, "loss": sum(losses.values()), **losses}
-        with self.average.swapped() if self.average else nullcontext():
+        averaged = self.average.swapped() if self.average else nullcontext()
+        with undisturbed(self.method.name, self.method.needs, whole=True), averaged:
             sample = self.train.first(TRAIN_SAMPLE)
             row[f"train_{self.task.score}"] = self.task.measure(self.method, sample)
             if self.val is not None:

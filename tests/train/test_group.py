@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import copy
 import gc
+import random
 import weakref
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 import torch
 from helpers import tiny
@@ -24,13 +27,13 @@ from lrbench.errors import UserError
 from lrbench.execute.executors import Event, Place
 from lrbench.execute.progress import Progress
 from lrbench.method import backbones, registry
-from lrbench.method.base import Batch, Method
+from lrbench.method.base import Batch, Method, Needs
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import WEIGHTS, Store
 from lrbench.testing import registered
 from lrbench.train.loop import group_of
-from lrbench.train.remembering import Remembering
+from lrbench.train.remembering import Answers, Remembering, touched
 
 
 class Faulty(LRBaseline):
@@ -216,12 +219,16 @@ def frozen() -> Any:
     return tiny.method("hr-baseline").requires_grad_(False).eval()
 
 
+def remembering(network: Any) -> Any:
+    return Remembering(network, Answers(copy.deepcopy(network)))
+
+
 @pytest.fixture
 def asked() -> tuple[Any, list[Tensor]]:
-    """A frozen network that remembers its answers, and the images that it really looked at."""
+    """A frozen network that remembers its answers, and the images that it or who answers for it really looked at."""
     network, looked = frozen(), list[Tensor]()
     network.backbone.stages[0].register_forward_hook(lambda module, args, output: looked.append(args[0]))
-    return Remembering(network), looked
+    return remembering(network), looked
 
 
 def test_a_question_is_answered_once(asked: tuple[Any, list[Tensor]]) -> None:
@@ -240,7 +247,7 @@ def test_a_question_is_answered_once(asked: tuple[Any, list[Tensor]]) -> None:
 
 def test_all_else_is_the_networks_own() -> None:
     network = frozen()
-    need: Any = Remembering(network)
+    need: Any = remembering(network)
     assert isinstance(need, Method) and (need.name, need.context) == ("hr-baseline", network.context)
     assert need.backbone.stages is network.backbone.stages
     assert [*need.parameters()] == [*network.parameters()] and not need.training
@@ -274,7 +281,7 @@ def test_it_is_asked_again_where_anything_has_changed(asked: tuple[Any, list[Ten
 
 def test_attributes_are_set_and_deleted_on_the_network() -> None:
     network = frozen()
-    need: Any = Remembering(network)
+    need: Any = remembering(network)
     need.temperature, need.backbone.kept = 2.0, [1]
     assert network.temperature == 2.0 and network.backbone.kept is need.backbone.kept
     del need.temperature, need.backbone.kept
@@ -312,7 +319,7 @@ def _norm(network: Any) -> Any:
 def test_what_changes_an_answer_is_seen(of: str, change: Callable[[Any], Any]) -> None:
     """As by the same network that remembers nothing."""
     network, image = frozen(), tiny.batch().hr
-    need: Any = Remembering(network)
+    need: Any = remembering(network)
     asked, plain = (need, network) if of == "network" else (need.backbone, network.backbone)
     before = asked(image)
     with torch.no_grad():
@@ -322,17 +329,26 @@ def test_what_changes_an_answer_is_seen(of: str, change: Callable[[Any], Any]) -
     assert answer.requires_grad or not torch.equal(answer, before)
 
 
-def test_a_part_in_training_mode_answers_each_time_and_one_at_rest_once(asked: tuple[Any, list[Tensor]]) -> None:
+def test_a_part_in_training_mode_answers_each_time(asked: tuple[Any, list[Tensor]]) -> None:
     need, looked = asked
     image, norm = tiny.batch().hr, _norm(need)
     norm.train()
     for times in (1, 2):
         need(image)
         assert len(looked) == norm.num_batches_tracked == times
-    norm.eval()
-    for _ in range(3):
-        need(image)
-    assert len(looked) == 3
+
+
+def test_runs_share_answers_and_nothing_else() -> None:
+    network = frozen()
+    answers, image = Answers(copy.deepcopy(network)), tiny.batch().hr
+    one, other = (cast(Any, Remembering(copy.deepcopy(network), answers)) for _ in range(2))
+    expected = network(image)
+    assert one.backbone.features(image) is other.backbone.features(image) and one(image) is other(image)
+    with torch.no_grad():
+        for weight in one.parameters():
+            weight.data.zero_()  # which has no mark
+    assert torch.equal(other(image.clone()), expected)
+    assert touched(one, whole=True) == "was given other weights" and touched(other, whole=True) is None
 
 
 def test_other_weights_are_asked_for_themselves(asked: tuple[Any, list[Tensor]]) -> None:
@@ -347,7 +363,7 @@ def test_other_weights_are_asked_for_themselves(asked: tuple[Any, list[Tensor]])
 def test_an_answer_of_chance_is_drawn_each_time() -> None:
     network = frozen()
     network.backbone.stages[0].register_forward_hook(lambda module, args, output: output + torch.randn_like(output))
-    need, image = Remembering(network), tiny.batch().hr
+    need, image = remembering(network), tiny.batch().hr
     assert not torch.equal(need(image), need(image))
 
 
@@ -376,7 +392,7 @@ def test_what_cannot_be_watched_is_not_remembered() -> None:
 
     network, image = frozen(), tiny.batch().hr
     odd = Odd(network.config, network.context, {})
-    need: Any = Remembering(odd)
+    need: Any = remembering(odd)
     assert need.features is odd.features
     need.maps(image)["flat"].zero_()
     need.maps(image).clear()
@@ -401,7 +417,7 @@ def test_a_copy_of_a_frozen_network_is_one_of_its_own(asked: tuple[Any, list[Ten
 
 def test_a_frozen_network_that_nobody_has_is_gone_at_once() -> None:
     """With its images and answers: memory of a GPU is not looked through for garbage."""
-    need: Any = Remembering(frozen())
+    need: Any = remembering(frozen())
     need.backbone.features(tiny.batch().hr)
     here = weakref.ref(need.backbone.stages)
     gc.disable()
@@ -427,3 +443,107 @@ def test_a_writer_into_its_batch_disturbs_nobody(alone: Path, tmp_path: Path) ->
         ends = together(tmp_path, runs)
     assert all(isinstance(end, Record) for end in ends.values())
     assert files(tmp_path, runs[1]) == files(alone, runs[1])
+
+
+def _teacher(method: Any) -> Any:
+    return method.needs["teacher"]
+
+
+@torch.no_grad()
+def _decay(method: Any) -> None:
+    for weight in _teacher(method).parameters():
+        weight.data.mul_(0.5)
+
+
+def _learn(method: Any) -> None:
+    for weight in _teacher(method).parameters():
+        weight.requires_grad_(True)
+
+
+def _forget_class(method: Any) -> None:
+    _teacher(method).backbone.classifier = torch.nn.Linear(_teacher(method).backbone.dimension, 10)
+
+
+TOUCHES: dict[str, tuple[Callable[[Any], Any], str]] = {
+    "mode": (lambda method: _teacher(method).train(), "its teacher was put into training mode"),
+    "mode of its backbone": (lambda method: _teacher(method).backbone.train(), "was put into training mode"),
+    "gradients": (_learn, "its teacher was given gradients"),
+    "weights": (
+        lambda method: _teacher(method).backbone.classifier.bias.fill_(1),
+        "its teacher was given other weights",
+    ),
+    "weights by data": (_decay, "its teacher was given other weights"),
+    "another layer": (_forget_class, "was given"),
+    "whether gradients are computed": (lambda _: torch.set_grad_enabled(False), "whether gradients are computed"),
+    "dtype": (lambda _: torch.set_default_dtype(torch.float64), "the default dtype for the whole process"),
+    "threads": (lambda _: torch.set_num_threads(torch.get_num_threads() + 1), "the number of threads"),
+    "precision": (lambda _: torch.set_float32_matmul_precision("medium"), "the precision of matrix products"),
+    "cuDNN": (lambda _: setattr(torch.backends.cudnn, "deterministic", True), "the flags of cuDNN"),
+}
+
+
+class Toucher(LRBaseline):
+    """Does one of TOUCHES."""
+
+    what: str
+    when: str
+
+    @classmethod
+    def needs_of(cls, config: Any) -> Any:
+        return {"teacher": Needs("hr-baseline")}
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.touch("__init__")
+
+    def touch(self, now: str) -> None:
+        if now == self.when:
+            TOUCHES[self.what][0](self)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        self.touch("loss")
+        return super().loss(batch)
+
+    def forward(self, up: Tensor) -> Tensor:
+        if not self.training:
+            self.touch("forward")
+        return super().forward(up)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("when", ["__init__", "loss", "forward"])
+def test_those_that_touch_what_others_use_are_named_and_fail_alone(when: str, alone: Path, tmp_path: Path) -> None:
+    done = [what for what in TOUCHES if (what, when) != ("whether gradients are computed", "forward")]  # none is then
+    with ExitStack() as known:
+        for place, what in enumerate(done):
+            values = {"name": f"toucher-{place}", "what": what, "when": when}
+            known.enter_context(registered(type("Toucher", (Toucher,), values)))
+        touchers = {what: spec(f"toucher-{place}") for place, what in enumerate(done)}
+        others = dfds()
+        ends = together(tmp_path, [others[0], *touchers.values(), *others[1:]])
+    for what, run in touchers.items():
+        end, said = ends[run.id], TOUCHES[what][1]
+        assert isinstance(end, UserError) and f"{run.method}" in str(end) and said in str(end)
+        assert not (tmp_path / run.id).exists()
+    for run in others:
+        assert isinstance(ends[run.id], Record)
+        assert files(tmp_path, run) == files(alone, run)
+
+
+def test_random_numbers_of_one_run_are_not_moved_by_another(tmp_path: Path) -> None:
+    """Those of NumPy and Python, too; what they were outside is as before."""
+
+    class Drawing(LRBaseline):
+        def loss(self, batch: Batch) -> dict[str, Tensor]:
+            terms = super().loss(batch)
+            return {name: term * (1 + np.random.rand() * random.random()) for name, term in terms.items()}
+
+    one, other = (type(f"Drawing{i}", (Drawing,), {"name": f"drawing-{i}"}) for i in range(2))
+    with registered(one), registered(other):
+        runs = [spec("drawing-0", epochs=1), spec("drawing-1", epochs=1)]
+        state = random.getstate()
+        together(tmp_path / "both", runs)
+        assert random.getstate() == state
+        for run in runs:
+            runner(tmp_path / "alone").run(run)
+            assert files(tmp_path / "both", run) == files(tmp_path / "alone", run)

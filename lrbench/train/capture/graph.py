@@ -47,11 +47,16 @@ class Captured:
             return self._warm(draw, optimizers)
         if self.group.stale:  # all are captured with the next batch, in order
             return self._plain(draw, optimizers)
-        if not self.in_use or not self.checked:
+        if not self.replays:
             return self._check(draw, optimizers)
         self.group.take(draw)
         self._replay(optimizers)
         return self.terms
+
+    @property
+    def replays(self) -> bool:
+        """Whether the next batch will be trained on by the graph alone, without the method's code."""
+        return self.in_use and self.checked and not self.group.stale
 
     @property
     def in_use(self) -> bool:
