@@ -78,17 +78,14 @@ def start_from(method: Method, need: Method) -> None:
 
 def weights_file(method: Method) -> bytes:
     """The weights of a method as safetensors. Raises UserError for a state that such a file cannot hold."""
-    weights = dict[str, torch.Tensor]()
     for name, value in method.state_dict().items():
         if not isinstance(value, torch.Tensor):
-            kind = type(value).__name__
             raise UserError(
-                f"{method.name}: its state '{name}' is a {kind}, which no file of weights holds; make it a tensor, a "
-                "buffer, say, or leave it out of the state_dict"
+                f"{method.name}: its state '{name}' is a {type(value).__name__}, which no file of weights holds; make "
+                "it a tensor, such as a buffer, or leave it out of the state_dict"
             )
-        weights[name] = value.detach().cpu().contiguous().clone()
     try:
-        return save(weights)
+        return save({name: x.detach().cpu().contiguous().clone() for name, x in method.state_dict().items()})
     except (ValueError, TypeError, KeyError, RuntimeError) as error:  # a sparse tensor, or of an unusual dtype
         if out_of_memory(error):
             raise
