@@ -20,10 +20,11 @@ from typing import Literal
 import torch
 
 from lrbench import device as devices
-from lrbench.errors import OUT_OF_MEMORY, Error
+from lrbench.errors import OUT_OF_MEMORY, Error, RunError
 from lrbench.execute.progress import Progress
 from lrbench.execute.runner import Runner, cause
 from lrbench.method import registry
+from lrbench.method.registry import Draft
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.files import write_atomic
@@ -58,21 +59,30 @@ class Place:
     """Where runs are trained and read from: what another process must be told besides their specs.
 
     threads: of the CPU, shared by all that is trained at once on a machine; None: as many as torch takes. A device is
-    "cpu", "cuda" or "cuda:1". capture: steps in CUDA graphs, on a GPU.
+    "cpu", "cuda" or "cuda:1". capture: steps in CUDA graphs, on a GPU. plugins, code: drafts, and of every method a
+    hash of its source, as they were when the runs were planned.
     """
 
     results: Path
     data: Path
     device: str
     threads: int | None = None
-    plugins: tuple[str, ...] = ()
+    plugins: tuple[Draft, ...] = ()
     capture: bool = True
+    code: Mapping[str, str | None] = field(default_factory=dict)
     others: tuple[Path, ...] = ()  # stores that are read beside `results`
 
     def enter(self) -> None:
         """Make this process ready to train here, once."""
         devices.use_threads(self.threads or devices.threads_in_use())
         registry.add_drafts(self.plugins)
+
+    def _check(self, spec: RunSpec) -> None:
+        """Raise RunError unless the methods of a run are as they were when it was planned."""
+        for one in spec.walk():
+            if one.method in self.code and registry.source_hash(registry.method(one.method)) != self.code[one.method]:
+                what = f"the source of '{one.method}' is not what it was when this run was planned"
+                raise RunError(f"{what}; run the same command again to train what it is now")
 
     def train(self, specs: Sequence[RunSpec], handle: Handle) -> None:
         """Train a group of runs, whose needs are finished; `handle` is told of all that happens, each end last."""
@@ -94,6 +104,8 @@ class Place:
         device = devices.enter(devices.pick(self.device))
         runner = Runner(store, self.data, device, lambda spec: _Telling(spec.id, handle), self.capture)
         try:
+            for spec in specs:
+                self._check(spec)
             runner.run_group(specs, ended)
         except Exception as error:  # of the store, say; what a method raises is its own run's end
             for spec in list(going.values()):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, fields, replace
@@ -120,8 +119,9 @@ def order(
         root.absolute(),
         on.type,
         chosen,
-        tuple(map(os.path.abspath, plugins)),
+        registry.as_read(plugins),
         capture,
+        {name: registry.source_hash(registry.method(name)) for name in {one.method for one in runs.specs.values()}},
         tuple(folder.absolute() for folder in store.others),
     )
 

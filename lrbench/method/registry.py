@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -18,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 
 from lrbench.errors import UserError, did_you_mean, one_line, unknown
 from lrbench.method.code import fingerprint
+from lrbench.method.source import Files, forget, reached, serve
 
 if TYPE_CHECKING:
     from lrbench.method.base import Method
@@ -25,6 +29,19 @@ if TYPE_CHECKING:
 
 METHODS = "lrbench.methods"
 _drafts: dict[str, tuple[type[Method], str]] = {}  # name -> class and where it came from
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A method of a file, not installed, with all its source as it was read: another process runs this."""
+
+    place: str  # FILE.py:Class
+    content: bytes  # of FILE.py
+    files: Files  # that it imports
+
+
+_hashes: dict[type[Method], str | None] = {}  # see `source_hash`
+_read: dict[str, Draft] = {}  # module -> the first draft that it was read for
 
 
 @cache
@@ -57,7 +74,9 @@ def method(name: str) -> type[Method]:
         return _drafts[name][0]
     if name not in (points := installed(METHODS)):
         raise unknown("method", name, [*points, *_drafts])
-    return _checked(load(METHODS, "method", name), name)
+    cls = _checked(load(METHODS, "method", name), name)
+    source_hash(cls)  # now: what is loaded is what is hashed, whatever is written later
+    return cls
 
 
 def methods() -> dict[str, str]:
@@ -66,25 +85,43 @@ def methods() -> dict[str, str]:
     return places | {name: where for name, (_, where) in _drafts.items()}
 
 
-def add_drafts(drafts: Iterable[str | type[Method]]) -> None:
-    """Make methods known to this process that are not installed: "FILE.py:Class" each, or a class.
+def add_drafts(drafts: Iterable[str | Draft | type[Method]]) -> None:
+    """Make methods known to this process that are not installed: "FILE.py:Class" each, or as read, or a class.
 
-    The `version` of one becomes a hash of its file, or of the code of its class and of what that uses of the same
-    notebook or script: what was edited is another run, never a stale answer. A file is executed once, until it is
-    edited. Raises UserError; nothing stays of a draft that is refused.
+    The `version` of one becomes a hash of its file and of the files that it imports, which may lie beside it, or of the
+    code of its class and of what that uses of the same notebook or script: what was edited is another run, never a
+    stale answer. A file is executed once, until it is edited. Raises UserError; nothing stays of one that is refused.
     """
     for draft in drafts:
-        cls, where, content = _from_file(draft) if isinstance(draft, str) else (_checked(draft), _place(draft), None)
+        cls = _checked(draft) if isinstance(draft, type) else _from_file(draft)
+        read = _read.get(cls.__module__)
+        where = read.place.rpartition(":")[0] if read else _place(cls)
         if _is_installed(cls):
             continue
         if points := installed(METHODS).get(cls.name):
             both = f"{where} and {origin(points[0])}"
             raise UserError(f"two plugins are called '{cls.name}': {both}; give the draft another name")
         known = _drafts.get(cls.name, (cls, where))[1]
-        if content and Path(known).resolve() != Path(where).resolve():
+        if read and Path(known).resolve() != Path(where).resolve():
             raise UserError(f"two drafts are called '{cls.name}': {known} and {where}; rename one")
-        cls.version = "draft-" + (hashlib.sha256(content).hexdigest() if content else fingerprint(cls))[:16]
+        cls.version = "draft-" + (_digest(read.content, read.files) if read else fingerprint(cls))[:16]
+        source_hash(cls)
         _drafts[cls.name] = cls, where
+
+
+def as_read(drafts: Iterable[str]) -> tuple[Draft, ...]:
+    """Of drafts that have been added what was read of them then."""
+    wanted = {(Path(file).resolve(), name) for file, _, name in (one.rpartition(":") for one in drafts)}
+    found = []
+    for file, name in sorted(wanted):
+        for cls, where in _drafts.values():
+            if Path(where).resolve() == file and getattr(sys.modules[cls.__module__], name) is cls:
+                found.append(replace(_read[cls.__module__], place=f"{os.path.abspath(where)}:{name}"))
+    return tuple(found)
+
+
+def _digest(content: bytes, files: Files) -> str:
+    return hashlib.sha256(content + b"".join(read or b"" for _, read in files.values())).hexdigest()
 
 
 def _place(cls: type) -> str:
@@ -95,31 +132,38 @@ def _is_installed(cls: type[Method]) -> bool:
     return cls.name in installed(METHODS) and load(METHODS, "method", cls.name) is cls
 
 
-def _from_file(place: str) -> tuple[type[Method], str, bytes]:
+def _from_file(draft: str | Draft) -> type[Method]:
+    place = draft if isinstance(draft, str) else draft.place
     file, _, class_name = place.rpartition(":")
     path = Path(file)
-    if not file:
-        raise UserError(f"--plugin wants FILE.py:Class; '{place}' names no class")
-    if not path.is_file():
-        raise UserError(f"--plugin wants FILE.py:Class; there is no file '{file}'")
-    if path.suffix != ".py":
-        raise UserError(f"--plugin wants FILE.py:Class; '{path}' is not a Python file")
-    content = path.read_bytes()
-    digest = hashlib.sha256(f"{path.resolve()}\0".encode() + content).hexdigest()
+    if isinstance(draft, str):
+        if not file:
+            raise UserError(f"--plugin wants FILE.py:Class; '{place}' names no class")
+        if not path.is_file():
+            raise UserError(f"--plugin wants FILE.py:Class; there is no file '{file}'")
+        if path.suffix != ".py":
+            raise UserError(f"--plugin wants FILE.py:Class; '{path}' is not a Python file")
+        content = path.read_bytes()
+        draft = Draft(place, content, reached(content, beside=path.parent.resolve()))
+    digest = hashlib.sha256(f"{path.resolve()}\0{_digest(draft.content, draft.files)}".encode()).hexdigest()
     name = f"lrbench_draft_{path.stem}_{digest[:16]}"
+    others = [_read[cls.__module__] for cls, where in _drafts.values() if cls.__module__ in _read and where != file]
+    serve(draft.files, dict(chain.from_iterable(other.files.items() for other in others)), by=file)
     if name not in sys.modules:
         module = sys.modules[name] = ModuleType(name)
         module.__file__ = str(path)
+        _read[name] = draft
         try:
-            exec(compile(content, path, "exec", dont_inherit=True), vars(module))
+            exec(compile(draft.content, path, "exec", dont_inherit=True), vars(module))
         except (Exception, SystemExit) as error:
-            del sys.modules[name]
+            del sys.modules[name], _read[name]
+            forget(draft.files)
             raise UserError(f"{path} does not load: {type(error).__name__}: {one_line(error)}") from error
     module = sys.modules[name]
     if not hasattr(module, class_name):
         classes = [name for name, value in vars(module).items() if isinstance(value, type)]
         raise unknown(f"class in {file}", class_name, classes)
-    return _checked(getattr(module, class_name)), str(path), content
+    return _checked(getattr(module, class_name))
 
 
 @contextmanager
@@ -169,22 +213,29 @@ def trains(spec: RunSpec) -> bool:
 
 
 def source_hash(cls: type[Method]) -> str | None:
-    """sha256 of the files that a method, its bases and their helpers are written in; None if unknown."""
-    things: list[Any]
+    """sha256 of the files that a method and its bases are written in and of those that they import; None if unknown.
+
+    As they were when it was first asked for: when the class is loaded.
+    """
+    if cls not in _hashes:
+        _hashes[cls] = _source_hash(cls)
+    return _hashes[cls]
+
+
+def _source_hash(cls: type[Method]) -> str | None:
+    bases = [one for one in cls.__mro__ if _is_method(one)]
+    own = {one.__module__.partition(".")[0] for one in bases} - {"lrbench"}
+    contents, files, seen = list[bytes](), dict[str, tuple[str, bytes | None]](), set[str]()
     try:
-        things = [*filter(_is_method, cls.__mro__), *_helpers(sys.modules[cls.__module__])]
-        return hashlib.sha256(b"".join(Path(inspect.getfile(one)).read_bytes() for one in things)).hexdigest()
+        for one in bases:
+            module, place = sys.modules[one.__module__], inspect.getfile(one)
+            read = _read.get(one.__module__)
+            contents.append(read.content if read else Path(place).read_bytes())
+            files |= read.files if read else reached(contents[-1], module.__package__ or "", own)
+            seen.add(str(place))
     except (OSError, TypeError, KeyError):
         return None
-
-
-def _helpers(module: ModuleType) -> list[ModuleType]:
-    """The modules of its package that a method's module uses, and that hold no method themselves."""
-    things = vars(module).values()
-    used = {thing.__name__ if inspect.ismodule(thing) else getattr(thing, "__module__", None) for thing in things}
-    package = module.__name__.partition(".")[0]
-    names = sorted(str(name) for name in used if str(name).partition(".")[0] == package and name != module.__name__)
-    return [sys.modules[name] for name in names if not any(map(_is_method, vars(sys.modules[name]).values()))]
+    return _digest(b"".join(contents), {name: files[name] for name in sorted(files) if files[name][0] not in seen})
 
 
 def _is_method(thing: Any) -> bool:

@@ -41,6 +41,8 @@ import os
 import time
 from pathlib import Path
 
+from steps import HELD_AT
+
 from lrbench.method import registry
 
 FOLDER = Path(__file__).parent
@@ -54,12 +56,13 @@ class Held(registry.method("dfd")):
 
     def loss(self, batch):
         self.updates += 1
-        if self.updates == 5 and (FOLDER / "hold").exists():  # an epoch has three
+        if self.updates == HELD_AT and (FOLDER / "hold").exists():  # an epoch has three
             (FOLDER / f"held-{os.getpid()}").touch()
             while (FOLDER / "hold").exists():
                 time.sleep(0.02)
         return super().loss(batch)
 '''
+STEPS = "HELD_AT = 5\n"  # beside it
 BROKEN = """
 import os
 import signal
@@ -94,6 +97,7 @@ class Wrong(registry.method("lr-baseline")):
     def loss(self, batch):
         return {}["logits"]
 """
+FILES = ["five.toml", "held.py", "steps.py"]
 PLUGIN = ["--plugin", "held.py:Held"]
 POOL, RAY = ["--jobs", "2"], ["--jobs", "2", "--executor", "ray"]
 
@@ -106,7 +110,12 @@ class Folder:
         self.processes: list[subprocess.Popen[str]] = []
         path.mkdir(exist_ok=True)
         (path / "five.toml").write_text(SUITE)
-        (path / "held.py").write_text(HELD)
+        self.write(HELD, STEPS)
+
+    def write(self, held: str, steps: str) -> None:
+        """The plugin, and what it imports."""
+        (self.path / "held.py").write_text(held)
+        (self.path / "steps.py").write_text(steps)
 
     def words(self, *options: str, suite: str = "five.toml") -> list[str]:
         return ["reproduce", suite, "--device=cpu", "--precision=fp32", "--out=out", "--results=runs", *options]
@@ -237,7 +246,7 @@ def test_a_dry_run_shows_the_graph_and_writes_nothing(unbroken: Folder, tmp_path
     assert done.returncode == 0, done.stderr
     assert "5 runs, 0 there, 5 to train, at least 0 s" in done.stdout and done.stdout.count("unknown") == 5
     assert "teacher of 1" in done.stdout
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["five.toml", "held.py"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == FILES
     again = unbroken.call("--dry-run", "--seeds", "2")
     assert "10 runs, 5 there, 5 to train, about " in again.stdout
 
@@ -254,7 +263,9 @@ def broken_twice_and_gone_on_from(folder: Folder, first: list[str], last: list[s
     hold = folder.path / "hold"
     hold.touch()
     process = folder.start(*PLUGIN, *first)
-    os.kill(folder.held(process), signal.SIGKILL)
+    worker = folder.held(process)
+    folder.write("an edit", "another")  # what was planned is what runs
+    os.kill(worker, signal.SIGKILL)
     worker = folder.held(process)
     said = folder.path / "stderr"  # words by the way may come later than the run itself
     wait_until(lambda: 1 if "started after epoch 1" in said.read_text() else None, "the word of the second try")
@@ -267,6 +278,7 @@ def broken_twice_and_gone_on_from(folder: Folder, first: list[str], last: list[s
     assert "run the same command again" in done.stderr
     assert "Traceback" not in done.stderr
     wait_until(lambda: gone(worker), "the end of a worker after Ctrl-C")
+    folder.write(HELD, STEPS)
 
     process = folder.start(*PLUGIN, *first)
     worker = folder.held(process)
@@ -364,4 +376,4 @@ def test_mistakes_are_one_line(tmp_path: Path, options: list[str], message: str)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == ["five.toml", "held.py"]
+    assert sorted(path.name for path in tmp_path.iterdir() if path.name != "__pycache__") == FILES

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import pickle
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -279,20 +282,97 @@ def test_a_draft_that_was_refused_leaves_nothing_and_may_be_corrected(draft: Pat
     assert [need.method for need in plan("draft", {}, protocol()).walk()] == ["hr-baseline", "draft"]
 
 
-def test_a_helper_of_a_method_is_part_of_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    package = tmp_path / "helped"
-    package.mkdir()
-    (package / "__init__.py").touch()
-    (package / "helper.py").write_text("def lam():\n    return 1\n")
-    (package / "other.py").write_text(
-        "from lrbench.method.base import Method\n\n\nclass Other(Method):\n    name = 'other'\n"
-    )
-    lines = ["from helped import other", "from helped.helper import lam", "from lrbench.method.base import Method", ""]
-    (package / "mine.py").write_text("\n".join([*lines, "class Mine(Method):", "    name = 'mine'", ""]))
+def test_all_that_a_method_imports_is_part_of_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its own package and of what is not installed; as it was when the class was loaded."""
+    package, site = tmp_path / "helped", tmp_path / "site-packages"
+    files = {
+        package / "__init__.py": "",
+        package / "values.py": "LAM = 1\n",
+        package / "deep" / "late.py": "from .. import values\n",
+        package / "other.py": "from lrbench.method.base import Method\n\n\nclass Other(Method):\n    name = 'other'\n",
+        tmp_path / "beside.py": "import installed_one\n",
+        site / "installed_one.py": "",
+        package / "unused.py": "",
+    }
+    for path, text in files.items():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    lines = [
+        "import json",
+        "from helped.other import Other",
+        "import beside",
+        "class Mine(Other):",
+        "    name = 'mine'",
+    ]
+    lines += ["    def loss(self, batch):", "        from .deep import late"]
+    (package / "mine.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(site)
     monkeypatch.syspath_prepend(tmp_path)
-    cls = importlib.import_module("helped.mine").Mine
-    before = registry.source_hash(cls)
-    (package / "other.py").write_text("# another method's file is its own affair\n")
-    assert registry.source_hash(cls) == before
-    (package / "helper.py").write_text("def lam():\n    return 2\n")
-    assert registry.source_hash(cls) != before
+
+    def hashed() -> str:
+        for name in [name for name in sys.modules if name.partition(".")[0] in ("helped", "beside")]:
+            monkeypatch.delitem(sys.modules, name)
+        cls = importlib.import_module("helped.mine").Mine
+        found = registry.source_hash(cls)
+        (package / "mine.py").write_text("an edit\n")
+        assert registry.source_hash(cls) == found is not None
+        (package / "mine.py").write_text("\n".join(lines))
+        return found
+
+    before = hashed()
+    for path, text in files.items():
+        path.write_text(text + "# edited\n")
+        counts = path.parent != site and path.name != "unused.py"
+        assert (hashed() != before) == counts, path
+        path.write_text(text)
+    assert hashed() == before
+
+
+def test_what_lies_beside_a_draft_can_be_imported_and_is_part_of_its_version(draft: Path) -> None:
+    folder = draft.parent
+    (folder / "their_values.py").write_text("LAM = 1\n")
+    (folder / "their_parts").mkdir()
+    (folder / "their_parts" / "weight.py").write_text(
+        "import their_values\n\n\ndef lam():\n    return their_values.LAM\n"
+    )
+    draft.write_text("from their_parts import weight\n" + METHOD.format(name="draft") + "    lam = weight.lam()\n")
+    seen = []
+    for text in ("LAM = 1\n", "LAM = 2\n", "LAM = 1\n"):
+        (folder / "their_values.py").write_text(text)  # as long, and in the same second
+        registry.add_drafts([f"{draft}:Theirs"])
+        cls: Any = registry.method("draft")
+        seen.append((cls.lam, cls.version))
+    assert [lam for lam, _ in seen] == [1, 2, 1]
+    assert seen[0] == seen[2] and seen[0][1] != seen[1][1]
+
+
+def test_two_drafts_may_not_mean_different_files_by_one_name(draft: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other" / "their_other.py"
+    other.parent.mkdir()
+    for path, name in ((draft, "draft"), (other, "other")):
+        (path.parent / "their_values.py").write_text(f"LAM = {len(name)}\n")
+        path.write_text("import their_values\n" + METHOD.format(name=name))
+    registry.add_drafts([f"{draft}:Theirs"])
+    with pytest.raises(UserError, match=r"imports their_values from .*other/their_values.py, but .* rename one"):
+        registry.add_drafts([f"{other}:Theirs"])
+    (other.parent / "their_values.py").rename(other.parent / "their_own.py")
+    other.write_text(other.read_text().replace("their_values", "their_own"))
+    registry.add_drafts([f"{other}:Theirs"])
+    assert {"draft", "other"} <= registry.methods().keys()
+
+
+def test_another_process_runs_what_was_read(draft: Path) -> None:
+    (draft.parent / "their_values.py").write_text("LAM = 1\n")
+    draft.write_text("import their_values\n" + METHOD.format(name="draft") + "    lam = their_values.LAM\n")
+    registry.add_drafts([f"{draft}:Theirs"])
+    cls: Any = registry.method("draft")
+    read = registry.as_read([f"{draft}:Theirs"])
+    for path in draft.parent.glob("*.py"):
+        path.unlink()
+    code = (
+        "import pickle, sys\nfrom lrbench.method import registry\n"
+        "registry.add_drafts(pickle.load(sys.stdin.buffer))\ncls = registry.method('draft')\n"
+        "print(cls.version, cls.lam, registry.source_hash(cls))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(read), capture_output=True, check=True)
+    assert done.stdout.decode().split() == [cls.version, "1", registry.source_hash(cls)]
