@@ -2,8 +2,9 @@
 
 Not its source is read: of a cell that was run again Python may find the old one. From the class on, all that it uses of
 the notebook is followed, by value: base classes, attributes, properties, a Config's fields; the code of functions, the
-notebook's names that they read, their defaults, closures and decorators; containers, instances, arrays and tensors. Of
-what another module has under a name, this name is enough, and a class's `version`.
+names that they read, their defaults, closures and decorators; containers, instances, arrays and tensors. So is what it
+uses of modules that are not installed. Of what an installed one has under a name, this name is enough, and a class's
+`version`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ import sys
 from collections.abc import Iterable, Iterator
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
+
+from lrbench.method.source import is_local
 
 PLAIN = (type(None), type(...), bool, int, float, complex, str, bytes)
 NAMED = (type, FunctionType)
@@ -32,7 +35,7 @@ def fingerprint(cls: type) -> str:
 
 class _Reader:
     def __init__(self, module: str) -> None:
-        self.module, self.globals = module, vars(sys.modules[module])
+        self.module = module
         # By id; the object is kept, lest another gets its id. While it is being read, its name stands for it.
         self.digests: dict[int, tuple[Any, bytes]] = {}
 
@@ -48,8 +51,12 @@ class _Reader:
 
     def _parts(self, thing: Any) -> Iterable[Any]:
         """What an object consists of, beside its name, in an order that is equal in every process."""
-        if isinstance(thing, NAMED) and thing.__module__ != self.module and "<locals>" not in thing.__qualname__:
-            return (getattr(thing, "version", None),)  # another module has it under its name
+        if (
+            isinstance(thing, NAMED)
+            and not self._is_followed(thing.__module__)
+            and "<locals>" not in thing.__qualname__
+        ):
+            return (getattr(thing, "version", None),)  # an installed module has it under its name
         if isinstance(thing, type):
             routines = (FunctionType, staticmethod, classmethod)  # all that counts of Python's own names and pydantic's
             names = [key for key, one in vars(thing).items() if not key.startswith("__") or isinstance(one, routines)]
@@ -57,8 +64,8 @@ class _Reader:
             return type(thing), thing.__bases__, own, vars(thing).get("__pydantic_fields__")
         if isinstance(thing, FunctionType):
             closed = [cell.cell_contents for cell in thing.__closure__ or () if cell != CellType()]
-            read = [(name, self.globals[name]) for name in sorted(_names_read(thing.__code__) & self.globals.keys())]
-            is_own = thing.__globals__ is self.globals  # or made by a decorator of another module, which may mark it
+            is_own = self._is_followed(thing.__globals__.get("__name__"))  # or a decorator's, which may mark it
+            read = self._read(thing.__code__, thing.__globals__) if is_own else []
             marks = vars(thing) if is_own else vars(thing).get("__wrapped__")
             return thing.__code__, thing.__defaults__, thing.__kwdefaults__, closed, read, marks
         if isinstance(thing, CodeType):
@@ -75,6 +82,20 @@ class _Reader:
             return thing
         return type(thing), *_as_pickled(thing)
 
+    def _is_followed(self, module: str | None) -> bool:
+        return module == self.module or is_local(sys.modules.get(str(module)))
+
+    def _read(self, code: CodeType, names: dict[str, Any]) -> list[tuple[str, Any]]:
+        """What a function's code reads of its module, and of local modules that it names there."""
+        attributes = _names(code)
+
+        def read(value: Any) -> Any:
+            if not (isinstance(value, ModuleType) and is_local(value)):
+                return value
+            return [(name, read(vars(value)[name])) for name in sorted(attributes & vars(value).keys())]
+
+        return [(name, read(names[name])) for name in sorted(_names_read(code) & names.keys())]
+
 
 def _hash(*parts: bytes) -> bytes:
     return hashlib.sha256(b"\0".join(parts)).digest()
@@ -84,6 +105,11 @@ def _names_read(code: CodeType) -> set[str]:
     """The global names that some code reads, and the code of functions and comprehensions within it."""
     own = {one.argval for one in dis.get_instructions(code) if one.opname in READS}
     return own.union(*(_names_read(one) for one in code.co_consts if isinstance(one, CodeType)))
+
+
+def _names(code: CodeType) -> set[str]:
+    """All names in some code, of attributes too, and in functions within it."""
+    return {*code.co_names}.union(*(_names(one) for one in code.co_consts if isinstance(one, CodeType)))
 
 
 def _as_pickled(thing: Any) -> Iterable[Any]:

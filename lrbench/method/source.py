@@ -77,6 +77,13 @@ def _find(name: str, own: Collection[str], beside: Path | None) -> ModuleSpec | 
     return spec if top in own or not INSTALLED & {*place.parts} else None
 
 
+def is_local(module: ModuleType | None) -> bool:
+    """Whether a module is of a file of the user's: not Python's own, an installed package's or lrbench's."""
+    top, place = getattr(module, "__name__", "").partition(".")[0], getattr(module, "__file__", None) or ""
+    known = top in sys.stdlib_module_names or top in OURS or INSTALLED & {*Path(place).parts}
+    return place.endswith(".py") and not known
+
+
 def _find_top(name: str, beside: Path | None) -> ModuleSpec | None:
     here = PathFinder.find_spec(name, [str(beside)]) if beside else None
     if here and here.origin:

@@ -279,6 +279,37 @@ def test_another_version_of_an_installed_base_is_another_version(
     assert fingerprint(cell(SHORT)) != before
 
 
+HELPER = """
+import their_deeper
+
+def part(term):
+    return term * their_deeper.PART + ABOVE
+
+ABOVE, UNUSED = 1, 1
+"""
+
+
+@pytest.mark.parametrize("way", ["from their_helper import part", "import their_helper\npart = their_helper.part"])
+def test_what_a_cell_uses_of_a_module_beside_it_is_part_of_its_version(
+    way: str, cell: Callable[[str], type], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def version(helper: str = HELPER, deeper: str = "PART = 0.5\nUNUSED = 1\n") -> str:
+        for name, text in (("their_helper", helper), ("their_deeper", deeper)):
+            monkeypatch.delitem(sys.modules, name, raising=False)
+            (tmp_path / f"{name}.py").write_text(text)
+        for cached in tmp_path.glob("__pycache__/*"):
+            cached.unlink()
+        return fingerprint(cell(f"{way}\n{SHORT.replace('term * PART', 'part(term)')}"))
+
+    first = version()
+    assert first == version(HELPER.replace("ABOVE, UNUSED = 1, 1", "ABOVE, UNUSED = 1, 2"), "PART = 0.5\nUNUSED = 2\n")
+    assert first != version(HELPER.replace("ABOVE, UNUSED = 1, 1", "ABOVE, UNUSED = 2, 1"))
+    assert first != version(HELPER.replace("term *", "term +"))
+    assert first != version(deeper="PART = 0.6\nUNUSED = 1\n")
+
+
 def test_a_cell_cannot_take_the_name_of_an_installed_method_and_may_be_corrected(cell: Callable[[str], type]) -> None:
     installed = registry.method("lr-baseline")
     version, known = installed.version, list(registry.methods())

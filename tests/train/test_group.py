@@ -114,6 +114,16 @@ def test_an_executor_trains_again_what_has_lost_its_weights(tmp_path: Path) -> N
     assert files(tmp_path, run) == whole
 
 
+def test_an_executor_trains_nothing_but_what_was_planned(tmp_path: Path) -> None:
+    """The file of a method was edited before its worker was started."""
+    run, events = dfds()[0], list[Event]()
+    runner(tmp_path).run(run.needs["teacher"])
+    code = {"dfd": registry.source_hash(registry.method("dfd")), "hr-baseline": "of an edited file"}
+    Place(tmp_path, Path(), "cpu", code=code).train([run], events.append)
+    assert [event.kind for event in events] == ["failed"] and not (tmp_path / run.id).exists()
+    assert "the source of 'hr-baseline' is not what it was" in events[0].text
+
+
 @pytest.mark.parametrize("why", [None, RuntimeError("broken")])
 def test_a_run_fails_alone(why: Exception | None, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Faulty, "why", why)
