@@ -17,7 +17,7 @@ from lrbench.errors import UserError, did_you_mean, unknown
 from lrbench.method import registry
 from lrbench.method.backbones import BACKBONES, NONE, TIMM, check_backbone
 from lrbench.method.base import Method, Needs
-from lrbench.method.registry import config_of, epochs_in_weights
+from lrbench.method.registry import as_json, config_of, epochs_in_weights
 from lrbench.method.restorer import Restorer
 from lrbench.spec import recipes
 from lrbench.spec.runspec import PROTOCOL, RESTORATION_PROTOCOL, RunSpec
@@ -147,7 +147,7 @@ def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tup
         protocol=RESTORATION_PROTOCOL if restores else PROTOCOL,
         method=name,
         version=cls.version,
-        config=config.model_dump(mode="json"),
+        config=as_json(cls, config, settings),
         dataset=own.data.name,
         fingerprint=own.data.fingerprint,
         degradation=None if hr_only else own.degradation,

@@ -1,11 +1,20 @@
 """From the user's words to a graph of specs, and every line that refuses."""
 
+import random
+import time
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
 import pytest
+import torch
 from helpers import tiny
+from pydantic import BaseModel, Field, SecretStr, create_model
 
 from lrbench.errors import UserError
 from lrbench.method import registry
 from lrbench.method.base import Config, Method, Needs
+from lrbench.plan.plan import plan
 from lrbench.spec.runspec import RunSpec
 
 
@@ -213,3 +222,57 @@ def test_the_least_that_is_valid_is_accepted():
     spec = tiny.spec("dfd", {"lam": 0}, epochs=1, limit_train=3, limit_test=3, scale=16)
     assert (spec.recipe.epochs, spec.limit_train, spec.limit_test, spec.scale) == (1, 3, 3, 16)
     assert tiny.spec("dfd", scale=1).scale == 1
+
+
+class Colour(Enum):
+    RED = "red"
+
+
+class Plain(BaseModel):
+    values: list[int] = [1]
+
+
+class Unordered(BaseModel):
+    values: frozenset[int] = frozenset({1, 2})
+
+
+@pytest.fixture
+def with_setting(monkeypatch):
+    """Registers a method with one setting, of a kind and a default."""
+
+    def register(kind: Any, default: Any) -> None:
+        cls = type("Odd", (Method,), {"name": "odd", "Config": create_model("Odd", __base__=Config, x=(kind, default))})
+        monkeypatch.setitem(registry._drafts, "odd", (cls, "a test"))
+
+    return register
+
+
+@pytest.mark.parametrize(
+    ("kind", "default", "says"),
+    [
+        (set[str], {"conv1", "conv2"}, "x is a set, whose order changes from process to process; use a tuple"),
+        (tuple[Unordered, ...], (Unordered(),), "x is a set"),
+        (dict[str, frozenset[str]], {"layers": frozenset("ab")}, "x is a set"),
+        (Any, torch.nn.ReLU, "cannot be kept as JSON"),
+        (SecretStr, SecretStr("a key"), "x does not come back from JSON as it was"),
+        (bytes, b"\xff", "cannot be kept as JSON"),
+        (float, Field(default_factory=random.random), "x has another default each time"),
+        (float, Field(default_factory=time.monotonic_ns), "x has another default each time"),
+    ],
+)
+def test_a_setting_that_would_give_another_id_elsewhere_is_refused(with_setting, kind, default, says):
+    with_setting(kind, default)
+    with pytest.raises(UserError, match=says) as caught:
+        plan("odd", {}, tiny.protocol())
+    assert str(caught.value).startswith("odd: ") and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "default"),
+    [(tuple[str, ...], ("b", "a")), (Colour, Colour.RED), (Path, Path("a/b")), (Plain, Plain()), (dict, {"b": 1})],
+)
+def test_a_setting_of_another_kind_has_an_id(with_setting, kind, default):
+    with_setting(kind, default)
+    spec = plan("odd", {}, tiny.protocol())
+    assert spec.id == plan("odd", {"x": default}, tiny.protocol()).id
+    assert spec.id == plan("odd", spec.config, tiny.protocol()).id
