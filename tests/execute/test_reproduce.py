@@ -91,6 +91,21 @@ class Mortal(registry.method("lr-baseline")):
         os.kill(os.getpid(), signal.SIGKILL)  # as the kernel does where memory runs out
 
 
+class Grasping(registry.method("dfd")):
+    name = "grasping"
+
+    def loss(self, batch):
+        self.needs["teacher"].train()
+        return super().loss(batch)
+
+
+class Unstorable(registry.method("lr-baseline")):
+    name = "unstorable"
+
+    def get_extra_state(self):
+        return {"steps": 3}
+
+
 class Wrong(registry.method("lr-baseline")):
     name = "wrong"
 
@@ -326,25 +341,31 @@ def test_ray_trains_runs_that_share_their_batches_side_by_side(folder: Folder) -
 
 
 def test_a_run_that_dies_is_reported_with_its_cause_and_the_others_go_on(folder: Folder) -> None:
-    methods = ["endless", "hungry", "mortal", "wrong"]
+    methods = ["endless", "hungry", "mortal", "grasping", "unstorable", "wrong"]
     (folder.path / "broken.py").write_text(BROKEN)
     (folder.path / "bad.toml").write_text(
-        SUITE.replace('["held", "espcn", "lr-baseline"]', json.dumps([*methods, "lr-baseline"])).replace("6", "1")
+        SUITE.replace('["held", "espcn", "lr-baseline"]', json.dumps([*methods, "dfd", "lr-baseline"])).replace(
+            "6", "1"
+        )
     )
     plugins = [word for name in methods for word in ("--plugin", f"broken.py:{name.capitalize()}")]
     done = folder.ended(folder.start(*POOL, *plugins, suite="bad.toml"))
     assert done.returncode == 1, done.stderr
-    assert "2 done (1 diverged), 3 failed" in done.stdout
+    assert "4 done (1 diverged), 5 failed" in done.stdout
     causes = {line.split()[0]: line for line in done.stdout.splitlines() if "] failed: " in line}
     assert "] diverged: its loss was no number in epoch 1" in done.stdout and "endless" not in causes
     assert "out of memory; a smaller --width" in causes["hungry"]
     assert "its worker was killed by SIGKILL (out of memory?)" in causes["mortal"]
+    assert "its teacher was put into training mode, but needed runs are frozen" in causes["grasping"]
+    assert "its state '_extra_state' is a dict, which no file of weights holds" in causes["unstorable"]
     assert "KeyError: 'logits' (traceback: " in causes["wrong"]
     for name in methods[1:]:
         assert f"{name} on digits x2, resnet18, seed 0" in causes[name]
         assert len([line for line in done.stderr.splitlines() if line.startswith(name) and "tried again" in line]) == 1
     assert "Traceback" not in done.stderr
     assert {record.spec.method: record.status for record in folder.store.records()} == {
+        "hr-baseline": "done",
+        "dfd": "done",
         "lr-baseline": "done",
         "endless": "diverged",
     }
