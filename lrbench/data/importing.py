@@ -20,7 +20,7 @@ from lrbench.data import datasets
 from lrbench.data.dataset import KNOWN, SPLITS, Dataset, DatasetInfo, Split, build
 from lrbench.data.datasets import BUILT_IN, NAME
 from lrbench.errors import UserError, unknown
-from lrbench.store.files import TEMPORARY
+from lrbench.store.files import TEMPORARY, Warn
 
 SMALLEST = 4  # pixels: the smallest side that can still be made smaller
 MOST_CLASSES = 65_536  # a label is at most two bytes of an image's fingerprint
@@ -34,24 +34,26 @@ def _need(right: object, otherwise: str) -> None:
         raise UserError(otherwise)
 
 
-def import_dataset(name: str, path: Path, root: Path) -> DatasetInfo:
+def import_dataset(name: str, path: Path, root: Path, warn: Warn = lambda message: None) -> DatasetInfo:
     """Read the dataset at `path`, check it, and write it to `root` as `name` in canonical order.
 
     `path` is an .npz with the MedMNIST keys (train_images, train_labels, test_images, test_labels; optionally
     val_images and val_labels, train_source whose first column numbers what each image was cut from, and classes or
     class_names), or a folder with train/CLASS/, test/CLASS/ and optionally val/CLASS/ of images. Images are uint8,
     square, all of one size of at least 4 pixels, grey or RGB. Raises UserError, and writes nothing, where anything
-    about it is wrong, or where `name` is a known dataset's and the content is not.
+    about it is wrong, where `name` is a known dataset's and the content is not, or where a file of the user's own lies
+    at its place in `root`. `warn` is told of a damaged one, which is set aside.
     """
     _need(name not in BUILT_IN, f"{name} is built in and cannot be imported; choose a name such as 'my-{name}'")
     rule = "use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
     _need(NAME.fullmatch(name), f"a dataset cannot be called '{name}': {rule}")
+    datasets.check_place(name, root)
     try:
         splits, classes = _read(path)
     except OSError as error:
         raise UserError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
     dataset = make(name, splits, classes, f"imported from {path.name}")
-    datasets.save(dataset, root)
+    datasets.save(dataset, root, warn)
     return dataset.info
 
 
@@ -225,11 +227,12 @@ def _check_labels(splits: Mapping[str, Split], classes: tuple[str, ...]) -> None
         raise UserError(f"class '{classes[empty]}' has no training image; add some or take the class out")
 
 
-def fetch_dataset(name: str, root: Path) -> DatasetInfo:
+def fetch_dataset(name: str, root: Path, warn: Warn = lambda message: None) -> DatasetInfo:
     """Download the known dataset `name`, check it, and write it to `root` in canonical order.
 
-    Where it is there already and sound, nothing is downloaded. Raises UserError, and leaves nothing
-    behind, where the network fails or what arrives is not the dataset, OSError where it cannot be kept.
+    Where it is there already and sound, nothing is downloaded. Raises UserError, and leaves nothing behind, where the
+    network fails, what arrives is not the dataset or a file of the user's own lies at its place, and OSError where it
+    cannot be kept. `warn` is told of a damaged file, which is set aside.
     """
     if name in BUILT_IN:
         raise UserError(f"{name} is built in: there is nothing to fetch")
@@ -237,13 +240,13 @@ def fetch_dataset(name: str, root: Path) -> DatasetInfo:
         raise unknown("dataset to fetch called", name, SOURCES)
     try:
         return datasets.load(name, root).info
-    except UserError:
-        pass  # not there, or damaged: fetch it
+    except UserError:  # not there, or damaged: fetch it
+        datasets.check_place(name, root)
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=root) as folder:  # on the disk that has room for data
         splits, source = _download(name, Path(folder))
         dataset = make(name, splits, None, source)
-    datasets.save(dataset, root)
+    datasets.save(dataset, root, warn)
     return dataset.info
 
 

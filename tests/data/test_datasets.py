@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import os
+import shlex
 import subprocess
 import sys
 import threading
@@ -15,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from helpers.cli import caller
 from PIL import Image
 
 from lrbench.data import datasets, importing
@@ -73,6 +76,12 @@ def same(a: Dataset, b: Dataset) -> bool:
         and np.array_equal(a.splits[part].labels, b.splits[part].labels)
         for part in a.splits
     )
+
+
+@pytest.fixture
+def lrbench(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Call the command: arguments -> exit status, stdout, stderr."""
+    return caller(monkeypatch, capsys)
 
 
 @pytest.fixture
@@ -238,18 +247,77 @@ def test_groups_are_not_lost_with_their_name(tmp_path: Path, root: Path) -> None
     import_dataset("mine", npz(tmp_path, {"train_source": np.arange(40)}), root)
     path = root / "mine.npz"
     path.write_bytes(path.read_bytes().replace(b"train_groups", b"train_grouqs"))
-    assert "damaged" in refused(lambda: datasets.load("mine", root))
+    assert "a file that lrbench did not write" in refused(lambda: datasets.load("mine", root))
 
 
-def test_a_file_that_lrbench_did_not_write(tmp_path: Path, root: Path) -> None:
+def link(path: Path, place: Path) -> None:
+    place.symlink_to(path)
+
+
+@pytest.mark.parametrize("place", [None, link, lambda path, place: place.hardlink_to(path)], ids=["it", "link", "hard"])
+@pytest.mark.parametrize("command", ["import", "import another", "fetch"])
+def test_a_file_of_the_users_own_is_never_replaced(
+    place: Callable[[Path, Path], None] | None, command: str, tmp_path: Path, root: Path, lrbench: Any
+) -> None:
+    """Not by an import of itself or of another, nor by fetching; and the command that the line gives works."""
     root.mkdir()
-    npz(root, name="mine.npz")
-    assert "or not a dataset of lrbench" in refused(lambda: datasets.load("mine", root))
-    np.save(root / "one.npy", np.zeros(3))
-    (root / "one.npy").rename(root / "one.npz")
-    assert "or not a dataset of lrbench" in refused(lambda: datasets.load("one", root))
-    np.savez(root / "evil.npz", meta=np.array([{}], dtype=object))
-    assert "or not a dataset of lrbench" in refused(lambda: datasets.info("evil", root))
+    path = npz(tmp_path if place else root, {"mine": np.arange(3), "meta": np.array("notes")}, name="svhn-mine.npz")
+    name = "svhn" if command == "fetch" else "svhn-mine"
+    target = root / f"{name}.npz"
+    if place:
+        place(path, target)
+    else:
+        path = path.rename(target)
+    before = path.read_bytes()
+    source = npz(tmp_path) if command == "import another" else target
+    args = ["fetch", name] if command == "fetch" else ["import", name, source]
+    for call in (["data", *args], ["run", "--method=lr-baseline", "--dataset", name]):
+        status, out, err = lrbench(*call, "--data", root)
+        assert (status, out, err.count("\n")) == (2, "", 1)
+        assert f"{target} is a file that lrbench did not write" in err and "move it to another folder" in err
+    assert path.read_bytes() == before and [one.name for one in root.iterdir()] == [target.name]
+    if command == "import":
+        way = shlex.split(err.partition("another one: ")[2])
+        assert lrbench(*way[1:])[0] == 0
+        assert datasets.info(name, root / "datasets").counts == {"train": 40, "test": 20}
+        assert path.read_bytes() == before
+
+
+def test_what_is_no_file_is_left_as_it_is(tmp_path: Path, root: Path) -> None:
+    root.mkdir()
+    (root / "gone.npz").symlink_to(tmp_path / "unmounted.npz")
+    (root / "folder.npz").mkdir()
+    for name in ("gone", "folder"):
+        for action in (lambda: import_dataset(name, npz(tmp_path), root), lambda: datasets.info(name, root)):  # noqa: B023
+            assert f"{name}.npz is no file, or a link to one that is not there" in refused(action)
+    assert os.readlink(root / "gone.npz") == str(tmp_path / "unmounted.npz")
+
+
+def test_what_cannot_be_read_is_set_aside_and_not_lost(tmp_path: Path, root: Path, lrbench: Any) -> None:
+    """What is damaged, and a dataset that was renamed by hand."""
+    import_dataset("mine", npz(tmp_path), root)
+    (root / "mine.npz").rename(root / "theirs.npz")
+    (root / "cut.npz").write_bytes((root / "theirs.npz").read_bytes()[:-100])
+    for name in ("cut", "theirs"):
+        before = (root / f"{name}.npz").read_bytes()
+        status, _, err = lrbench("data", "import", name, npz(tmp_path), "--data", root)
+        assert status == 0 and f"is set aside as .damaged-{name}.npz-1" in err
+        assert (root / f".damaged-{name}.npz-1").read_bytes() == before
+        assert datasets.info(name, root).name == name
+    assert lrbench("data", "import", "cut", npz(tmp_path, test=24), "--data", root)[::2] == (0, "")
+    assert datasets.info("cut", root).counts["test"] == 24  # what lrbench wrote is replaced
+    assert len([*root.iterdir()]) == 4
+
+
+@pytest.mark.parametrize("add", [{"mine": np.zeros(3)}, {"meta": np.array([{}], dtype=object)}, {"meta": np.zeros(3)}])
+def test_a_file_that_lrbench_did_not_write(add: Arrays, tmp_path: Path, root: Path) -> None:
+    import_dataset("mine", npz(tmp_path), root)
+    with np.load(root / "mine.npz") as written:
+        content = {**written, **add}
+    np.savez(root / "mine.npz", **content)
+    assert "a file that lrbench did not write" in refused(lambda: import_dataset("mine", npz(tmp_path), root))
+    if "meta" in add:
+        assert "a file that lrbench did not write" in refused(lambda: datasets.info("mine", root))
 
 
 def test_a_renamed_file_does_not_pass_for_another(tmp_path: Path, root: Path) -> None:
