@@ -9,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 from helpers.cli import caller
-from PIL import Image
+from PIL import ExifTags, Image
 
 from lrbench.data import datasets, importing
 from lrbench.data.dataset import KNOWN, Dataset, DatasetInfo, Known, Split
@@ -449,9 +450,11 @@ def test_a_refused_import_leaves_what_was_there(tmp_path: Path, root: Path) -> N
 
 def test_a_folder_of_pictures(tmp_path: Path, root: Path) -> None:
     folder = pictures(tmp_path / "in")
-    (folder / "train" / "README").write_text("beside the classes")
+    (folder / "README").write_text("beside the splits")
     (folder / "train" / "ant" / ".DS_Store").write_text("")
-    made = import_dataset("mine", folder, root)
+    warned: list[str] = []
+    made = import_dataset("mine", folder, root, warned.append)
+    assert warned == [f"left out of {folder}: README, train/ant/.DS_Store"]
     assert made.classes == ("ant", "bee", "cat") and made.counts == {"train": 18, "test": 9}
     train = datasets.load("mine", root).splits["train"]
     pixels = np.asarray(Image.open(folder / "train" / "cat" / "3.png"))
@@ -531,7 +534,50 @@ def _sixteen_bits(folder: Path) -> str:
     return "train/bee/7.png has more than 8 bits"
 
 
+def _sixteen_bits_of_colour(folder: Path) -> str:
+    size, ends = b"\0\0\0\x08" * 2, b"\x10\x02\0\0\0"  # Pillow writes none such
+    rows = zlib.compress((b"\0" + bytes(range(48))) * 8)
+    chunks = [(b"IHDR", size + ends), (b"IDAT", rows), (b"IEND", b"")]
+    packed = [len(data).to_bytes(4) + kind + data + zlib.crc32(kind + data).to_bytes(4) for kind, data in chunks]
+    (folder / "train" / "bee" / "7.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(packed))
+    return "train/bee/7.png has more than 8 bits"
+
+
+def _several_frames(folder: Path) -> str:
+    first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
+    first.save(folder / "train" / "bee" / "7.gif", save_all=True, append_images=[second])
+    return "train/bee/7.gif has 2 frames"
+
+
+def _link(place: str) -> Callable[[Path], str]:
+    def spoil(folder: Path) -> str:
+        (folder / place).symlink_to("/nowhere/at/all")
+        return f"{place} {WORDS[place.count('/')]} (a link to /nowhere/at/all, which is not there)"
+
+    return spoil
+
+
+WORDS = ["is no split", "is no class folder", "cannot be read as an image"]
+
+
+def _beside_the_classes(folder: Path) -> str:
+    Image.new("RGB", (8, 8)).save(folder / "train" / "dog.png")
+    return "train/dog.png is no class folder"
+
+
+def _misnamed_split(folder: Path) -> str:
+    (folder / "valid" / "ant").mkdir(parents=True)
+    return "valid is no split: the folder has train, test and, if need be, val"
+
+
+def _pipe(folder: Path) -> str:
+    os.mkfifo(folder / "train" / "bee" / "7.png")
+    return "train/bee/7.png cannot be read as an image"
+
+
 FOLDER_FAULTS = [
+    _sixteen_bits_of_colour, _several_frames, _link("val"), _link("train/dog"), _link("test/dog"),
+    _link("train/bee/7.png"), _beside_the_classes, _misnamed_split, _pipe,
     _no_test, _no_images, _empty_class, _new_class, _one_class, _other_size, _not_square, _other_size_in_test,
     _unreadable, _cut_off, _folder_among_images, _sixteen_bits,
 ]  # fmt: skip
@@ -543,6 +589,59 @@ def test_a_folder_that_is_refused(spoil: Callable[[Path], str], tmp_path: Path, 
     words = spoil(folder)
     assert words in refused(lambda: import_dataset("mine", folder, root))
     assert not root.exists()
+
+
+def test_photos_are_turned_as_their_camera_says(tmp_path: Path, root: Path) -> None:
+    """Whatever the format, and though the orientation is all that tells them apart."""
+    folder = pictures(tmp_path / "in")
+    upright = np.zeros((SIDE, SIDE, 3), np.uint8)
+    upright[:2], upright[:, :2] = 255, 90
+    stored = np.rot90(upright)  # to be turned by 90 degrees clockwise
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    names = ["7.png", "7.tif", "7.webp"]
+    for name in names:
+        options = {"lossless": True} if name == "7.webp" else {}
+        Image.fromarray(stored).save(folder / "train" / "ant" / name, exif=exif, **options)
+    import_dataset("mine", folder, root)
+    images = datasets.load("mine", root).splits["train"].images
+    assert (images == upright).all(axis=(1, 2, 3)).sum() == len(names)
+    assert not (images == stored).all(axis=(1, 2, 3)).any()
+
+
+def see_through(mode: str, alpha: int) -> Image.Image:
+    """A picture with a pixel of this alpha; all others are opaque."""
+    image = Image.new("RGBA", (SIDE, SIDE), (200, 100, 0, 255))
+    image.putpixel((3, 4), (200, 100, 0, alpha))
+    if mode in ("P", "RGB"):
+        image = Image.new(mode, (SIDE, SIDE), 1 if mode == "P" else (200, 100, 0))
+        if alpha < 255:
+            image.putpixel((3, 4), 0 if mode == "P" else (1, 2, 3))
+        image.info["transparency"] = 0 if mode == "P" else (1, 2, 3)
+    return image.convert(mode)
+
+
+@pytest.mark.parametrize("kind", ["RGBA png", "LA png", "PA tif", "P gif", "P png", "RGB png"])
+def test_a_picture_with_a_pixel_that_is_not_opaque_is_refused(kind: str, tmp_path: Path, root: Path) -> None:
+    folder, (mode, suffix) = pictures(tmp_path / "in"), kind.split()
+    file = folder / "test" / "ant" / f"7.{suffix}"
+    see_through(mode, 254).save(file)
+    assert f"{file} has transparent pixels" in refused(lambda: import_dataset("mine", folder, root))
+    see_through(mode, 255).save(file)  # an alpha channel of no use
+    made = import_dataset("mine", folder, root)
+    with Image.open(file) as image:
+        plain = Image.fromarray(np.asarray(image.convert("RGBA"))[..., :3])
+    file.unlink()
+    plain.save(file.with_suffix(".png"))
+    assert import_dataset("mine", folder, root).fingerprint == made.fingerprint and made.counts["test"] == 10
+
+
+def test_pictures_of_other_colours_and_the_second_picture_of_a_camera(tmp_path: Path, root: Path) -> None:
+    folder = pictures(tmp_path / "in")
+    Image.new("CMYK", (SIDE, SIDE)).save(folder / "test" / "ant" / "7.jpg")
+    photo, preview = Image.new("RGB", (SIDE, SIDE)), Image.new("RGB", (2, 2))
+    photo.save(folder / "test" / "ant" / "8.jpg", "MPO", save_all=True, append_images=[preview])
+    assert import_dataset("mine", folder, root).counts == {"train": 18, "test": 11}
 
 
 # --- known names ----------------------------------------------------------------------------------------
