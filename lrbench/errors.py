@@ -62,7 +62,7 @@ def raise_machines(error: BaseException, path: object) -> None:
         if out_of_memory(met):
             raise MemoryError(str(met)) from error
         if isinstance(met, OSError) and met.errno and met.errno != errno.EINVAL:  # a seek to where no file can have it
-            raise OSError(met.errno, met.strerror, str(path)) from error
+            raise OSError(met.errno, met.strerror, met.filename or str(path)) from error
         met = met.__cause__ or met.__context__
 
 

@@ -132,6 +132,7 @@ def check_place(name: str, root: Path) -> str:
 def _written(path: Path) -> str | None:
     """The name of the dataset that lrbench wrote to a file; None where it did not. Any error means a damaged file."""
     with open(path, "rb") as file:
+        file.read(1)  # where the disk gives nothing: zipfile would call it no zip file
         if zipfile.ZipFile(file).testzip():
             raise ValueError("a wrong checksum")
         file.seek(0)
@@ -174,6 +175,8 @@ def _archive(name: str, root: Path) -> Iterator[Mapping[str, Any]]:
     try:
         with open(path, "rb") as file:
             yield np.load(file, allow_pickle=False)
+    except PermissionError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
     except Exception as error:  # of any kind, as above
         raise_machines(error, path)
         why = check_place(name, root) or "it is damaged, or of another version of lrbench"

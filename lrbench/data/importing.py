@@ -75,7 +75,13 @@ def _read(path: Path, warn: Warn) -> Read:
     if path.is_dir():
         return read_folder(path, warn)
     need(path.exists(), f"{path} does not exist; give an .npz file or a folder with train/ and test/")
-    if zipfile.is_zipfile(path):
+    try:
+        with open(path, "rb") as file:
+            file.read(1)  # where the disk gives nothing: zipfile would call it no zip file
+            zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise_machines(error, path)
+    else:
         return _read_npz(path)
     need(path.suffix != ".npz", f"{path} is not a whole .npz file (cut off, damaged or something else); get it again")
     raise UserError(f"{path} is neither an .npz file nor a folder; give one with train/ and test/ of images")

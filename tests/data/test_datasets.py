@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import http.server
 import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers.cli import caller
+from helpers.cli import caller, process
 from PIL import ExifTags, Image
 
 from lrbench.data import datasets, importing
@@ -332,6 +333,82 @@ def test_a_root_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OSError):  # the machine's fault, not the user's: the command line exits with 1
         import_dataset("mine", npz(tmp_path), tmp_path / "file" / "root")
+
+
+# --- the machine's faults, which are not the file's ---------------------------------------------------------
+
+UNREADABLE = Path("/proc/self/mem")  # a file whose first byte cannot be read: EIO, as of a broken disk
+
+
+def _listed(path: Path, root: Path) -> None:
+    datasets.info("mine", root)
+
+
+def _replaced(path: Path, root: Path) -> None:
+    import_dataset("mine", npz(path.parent, name="good.npz"), root)
+
+
+def _imported(path: Path, root: Path) -> None:
+    import_dataset("other", path, root)
+
+
+def _picture(path: Path, root: Path) -> None:
+    folder = pictures(path.parent / "pictures")
+    (folder / "test" / "bee" / "7.png").symlink_to(path)
+    import_dataset("other", folder, root)
+
+
+@pytest.mark.parametrize("action", [_listed, _replaced, _imported, _picture])
+def test_a_file_that_the_disk_does_not_give_is_not_called_damaged(
+    action: Callable[[Path, Path], None], tmp_path: Path, root: Path, lrbench: Any
+) -> None:
+    root.mkdir()
+    (tmp_path / "in.npz").symlink_to(UNREADABLE)
+    (root / "mine.npz").symlink_to(UNREADABLE)
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        action(tmp_path / "in.npz", root)
+    assert str(caught.value.filename).startswith(str(tmp_path))
+    assert [path.name for path in root.iterdir()] == ["mine.npz"]
+    status, out, err = lrbench("datasets", "--data", root)  # the others are listed
+    assert (status, err) == (0, "") and f"mine: cannot read {root / 'mine.npz'}: Input/output error" in out
+
+
+@pytest.mark.parametrize("error", [MemoryError(), OSError(12, "x"), zlib.error("Error -4 while decompressing data")])
+@pytest.mark.parametrize("action", [_listed, _replaced, _imported, _picture])
+def test_a_file_for_which_memory_is_too_small_is_not_called_damaged(
+    action: Callable[[Path, Path], None],
+    error: Exception,
+    tmp_path: Path,
+    root: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import_dataset("mine", npz(tmp_path), root)
+    Image.new("RGB", (SIDE, SIDE)).save(tmp_path / "7.png")
+    before = (root / "mine.npz").read_bytes()
+
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(np, "load", fails)
+    monkeypatch.setattr(Image, "open", fails)
+    with pytest.raises(MemoryError):
+        action(tmp_path / ("7.png" if action is _picture else "in.npz"), root)
+    assert (root / "mine.npz").read_bytes() == before and len([*root.iterdir()]) == 1
+
+
+@pytest.mark.slow
+def test_an_import_for_which_memory_is_too_small_says_so(tmp_path: Path, root: Path) -> None:
+    path = tmp_path / "large.npz"
+    content = arrays(train=60_000, test=4, side=64)
+    content["train_images"][:] = 0
+    np.savez_compressed(path, **content)
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (1_200 << 20, 1_200 << 20))
+
+    env = {"OPENBLAS_NUM_THREADS": "1"}
+    done = process("data", "import", "large", str(path), "--data", str(root), env=env, preexec_fn=limit)
+    assert done.returncode == 1 and "out of memory" in done.stderr and done.stderr.count("\n") == 1
 
 
 # --- import ---------------------------------------------------------------------------------------------
