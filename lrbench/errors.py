@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import zlib
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any
@@ -43,10 +45,25 @@ def unknown(kind: str, name: Any, valid: Iterable[str]) -> UserError:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether memory has run out, in Python's or in torch's words, on a GPU or on a CPU; torch need not be loaded."""
-    if isinstance(error, MemoryError):
+    """Whether memory has run out, in Python's, a library's or torch's words, on a GPU or a CPU; torch may be absent."""
+    if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return isinstance(error, RuntimeError) and any(w in str(error) for w in ("out of memory", "allocate memory"))
+    words = ("out of memory", "allocate memory", "insufficient memory", "Error -4 ")  # the last are zlib's
+    return isinstance(error, RuntimeError | OSError | zlib.error) and any(word in str(error) for word in words)
+
+
+def raise_machines(error: BaseException, path: object) -> None:
+    """Raise what says nothing about the content of the file `path`: MemoryError, or an OSError of the machine.
+
+    A library may have met it and raised something else instead. Returns where it is about the content after all.
+    """
+    met: BaseException | None = error
+    while met:
+        if out_of_memory(met):
+            raise MemoryError(str(met)) from error
+        if isinstance(met, OSError) and met.errno and met.errno != errno.EINVAL:  # a seek to where no file can have it
+            raise OSError(met.errno, met.strerror, met.filename or str(path)) from error
+        met = met.__cause__ or met.__context__
 
 
 def one_line(error: BaseException) -> str:

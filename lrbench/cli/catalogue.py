@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lrbench.cli.options import FOLDER, Group, data_option, plugin_option
+from lrbench.cli.options import FOLDER, Group, data_option, plugin_option, warn
 from lrbench.errors import UserError
 
 
@@ -92,7 +92,7 @@ def import_(name: str, path: Path, data: Path | None) -> None:
     from lrbench.data.datasets import data_root
     from lrbench.data.importing import import_dataset
 
-    click.echo(str(import_dataset(name, path, data_root(data))))
+    click.echo(str(import_dataset(name, path, data_root(data), warn)))
 
 
 @data.command()
@@ -103,7 +103,7 @@ def fetch(name: str, data: Path | None) -> None:
     from lrbench.data.datasets import data_root
     from lrbench.data.importing import fetch_dataset
 
-    click.echo(str(fetch_dataset(name, data_root(data))))
+    click.echo(str(fetch_dataset(name, data_root(data), warn)))
 
 
 def _first_line(thing: Any) -> str:

@@ -9,6 +9,8 @@ import io
 import json
 import os
 import re
+import shlex
+import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -19,10 +21,10 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from lrbench.data.dataset import KNOWN, Dataset, DatasetInfo, Split, build
+from lrbench.data.dataset import KNOWN, SPLITS, Dataset, DatasetInfo, Split, build
 from lrbench.data.splits import subset
-from lrbench.errors import UserError, unknown
-from lrbench.store.files import write_atomic
+from lrbench.errors import UserError, raise_machines, unknown
+from lrbench.store.files import Warn, set_aside, write_atomic
 
 FORMAT = 1  # of the file; a file of another format is imported again, not converted
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # what a dataset may be called: it becomes a file name
@@ -56,7 +58,8 @@ def data_root(given: Path | None) -> Path:
 def info(name: str, root: Path) -> DatasetInfo:
     """What the dataset `name` in `root` is, read without its images.
 
-    Raises UserError where there is no such dataset, it is not there yet, or its file is damaged.
+    Raises UserError where there is no such dataset, it is not there yet, or its file is damaged or not lrbench's, and
+    OSError where the machine cannot read it.
     """
     if name in BUILT_IN:
         return BUILT_IN[name]().info
@@ -84,13 +87,16 @@ def available(root: Path) -> dict[str, DatasetInfo | UserError]:
             found[name] = info(name, root)
         except UserError as error:
             found[name] = error
+        except OSError as error:
+            found[name] = UserError(f"cannot read {error.filename or root}: {error.strerror or error}")
     return found
 
 
-def save(dataset: Dataset, root: Path) -> None:
-    """Write the dataset to its file in `root`, whole or not at all; what was there is replaced.
+def save(dataset: Dataset, root: Path, warn: Warn = lambda message: None) -> None:
+    """Write the dataset to its file in `root`, whole or not at all, in place of what lrbench wrote there before.
 
-    Raises OSError where the folder cannot be made or written to, or the disk is full.
+    What is there and damaged, or another dataset's, is set aside, and `warn` told. Raises UserError as `check_place`
+    does, and OSError where the folder cannot be made or written to, or the disk is full.
     """
     arrays: dict[str, Any] = {"meta": np.array(json.dumps({"format": FORMAT, **asdict(dataset.info)}))}
     for part, split in dataset.splits.items():
@@ -98,7 +104,58 @@ def save(dataset: Dataset, root: Path) -> None:
     buffer = io.BytesIO()
     np.savez(buffer, **arrays)
     root.mkdir(parents=True, exist_ok=True)
-    write_atomic(root / f"{dataset.info.name}.npz", buffer.getvalue())
+    path = root / f"{dataset.info.name}.npz"
+    if why := check_place(dataset.info.name, root):
+        set_aside(path, why, warn)
+    write_atomic(path, buffer.getvalue())
+
+
+def check_place(name: str, root: Path) -> str:
+    """Raise UserError where something lies at the place of a dataset's file that lrbench did not write.
+
+    Returns why what is there should be set aside: it is damaged or another dataset's; "" where it may be replaced.
+    """
+    path = root / f"{name}.npz"
+    if not os.path.lexists(path):
+        return ""
+    _need_file(path)
+    try:
+        written = _written(path)
+    except Exception as error:  # of any kind: a flipped bit comes out of zipfile, NumPy or even Python's tokenizer
+        raise_machines(error, path)
+        return "it is damaged"
+    if written is None:
+        raise _own(path)
+    return "" if written == name else f"it is the dataset {written}"
+
+
+def _written(path: Path) -> str | None:
+    """The name of the dataset that lrbench wrote to a file; None where it did not. Any error means a damaged file."""
+    with open(path, "rb") as file:
+        file.read(1)  # where the disk gives nothing: zipfile would call it no zip file
+        if zipfile.ZipFile(file).testzip():
+            raise ValueError("a wrong checksum")
+        file.seek(0)
+        archive = np.load(file, allow_pickle=False)
+        try:
+            meta = json.loads(str(archive["meta"][()]))
+            kinds = {key.partition("_")[::2] for key in archive if key != "meta"}
+            ours = kinds <= {(part, kind) for part in SPLITS for kind in ("images", "labels", "groups")}
+            return str(meta["name"]) if ours and "format" in meta else None
+        except (KeyError, IndexError, ValueError, TypeError):
+            return None
+
+
+def _need_file(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{path} is no file, or a link to one that is not there; move it to another folder")
+
+
+def _own(path: Path) -> UserError:
+    """What the user is told of a file of his own at the place of a dataset's."""
+    other = shlex.join(["lrbench", "data", "import", path.stem, str(path), "--data", str(path.parent / "datasets")])
+    ways = f"move it to another folder and import it from there, or keep datasets in another one: {other}"
+    return UserError(f"{path} is a file that lrbench did not write, and is left as it is; {ways}")
 
 
 def _names(root: Path) -> list[str]:
@@ -112,17 +169,18 @@ def _archive(name: str, root: Path) -> Iterator[Mapping[str, Any]]:
     path = root / f"{name}.npz"
     fetch = f"'lrbench data fetch {name}', or " if name in KNOWN else ""
     remedy = f"{fetch}'lrbench data import {name} PATH.npz'"
-    if not NAME.fullmatch(name) or not path.is_file():
+    if not NAME.fullmatch(name) or not os.path.lexists(path):
         raise UserError(f"{name} is not in {root}; run {remedy}") if fetch else unknown("dataset", name, _names(root))
+    _need_file(path)
     try:
         with open(path, "rb") as file:
             yield np.load(file, allow_pickle=False)
-    except MemoryError:
-        raise
-    except Exception as error:  # of any kind: a flipped bit comes out of zipfile, NumPy or even Python's tokenizer
-        if isinstance(error, OSError) and error.errno:  # the machine's fault, not the file's
-            raise UserError(f"cannot read {path}: {error.strerror}") from error
-        raise UserError(f"{path} is damaged or not a dataset of lrbench; make it again with {remedy}") from error
+    except PermissionError as error:
+        raise UserError(f"cannot read {path}: {error.strerror}") from error
+    except Exception as error:  # of any kind, as above
+        raise_machines(error, path)
+        why = check_place(name, root) or "it is damaged, or of another version of lrbench"
+        raise UserError(f"{path} cannot be used: {why}; make it again with {remedy}") from error
 
 
 def _meta(archive: Mapping[str, Any], name: str) -> DatasetInfo:

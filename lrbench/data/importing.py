@@ -14,44 +14,37 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from lrbench.data import datasets
 from lrbench.data.dataset import KNOWN, SPLITS, Dataset, DatasetInfo, Split, build
 from lrbench.data.datasets import BUILT_IN, NAME
-from lrbench.errors import UserError, unknown
-from lrbench.store.files import TEMPORARY
+from lrbench.data.pictures import Read, need, read_folder
+from lrbench.errors import UserError, raise_machines, unknown
+from lrbench.store.files import TEMPORARY, Warn
 
 SMALLEST = 4  # pixels: the smallest side that can still be made smaller
 MOST_CLASSES = 65_536  # a label is at most two bytes of an image's fingerprint
 TIMEOUT = 15.0  # seconds without a byte; torchvision itself would wait for ever
 SOURCES = {"cifar10": "CIFAR10", "cifar100": "CIFAR100", "svhn": "SVHN"}  # torchvision's classes
-Read = tuple[dict[str, Split], tuple[str, ...] | None]  # what was read, and the classes where the source names them
 
 
-def _need(right: object, otherwise: str) -> None:
-    if not right:
-        raise UserError(otherwise)
-
-
-def import_dataset(name: str, path: Path, root: Path) -> DatasetInfo:
+def import_dataset(name: str, path: Path, root: Path, warn: Warn = lambda message: None) -> DatasetInfo:
     """Read the dataset at `path`, check it, and write it to `root` as `name` in canonical order.
 
     `path` is an .npz with the MedMNIST keys (train_images, train_labels, test_images, test_labels; optionally
     val_images and val_labels, train_source whose first column numbers what each image was cut from, and classes or
     class_names), or a folder with train/CLASS/, test/CLASS/ and optionally val/CLASS/ of images. Images are uint8,
     square, all of one size of at least 4 pixels, grey or RGB. Raises UserError, and writes nothing, where anything
-    about it is wrong, or where `name` is a known dataset's and the content is not.
+    about it is wrong, where `name` is a known dataset's and the content is not, or where a file of the user's own lies
+    at its place in `root`. `warn` is told of a damaged one, which is set aside.
     """
-    _need(name not in BUILT_IN, f"{name} is built in and cannot be imported; choose a name such as 'my-{name}'")
+    need(name not in BUILT_IN, f"{name} is built in and cannot be imported; choose a name such as 'my-{name}'")
     rule = "use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
-    _need(NAME.fullmatch(name), f"a dataset cannot be called '{name}': {rule}")
-    try:
-        splits, classes = _read(path)
-    except OSError as error:
-        raise UserError(f"cannot read {error.filename or path}: {error.strerror or error}") from error
+    need(NAME.fullmatch(name), f"a dataset cannot be called '{name}': {rule}")
+    datasets.check_place(name, root)
+    splits, classes = _read(path, warn)
     dataset = make(name, splits, classes, f"imported from {path.name}")
-    datasets.save(dataset, root)
+    datasets.save(dataset, root, warn)
     return dataset.info
 
 
@@ -78,13 +71,19 @@ def make(name: str, splits: Mapping[str, Split], classes: tuple[str, ...] | None
     return dataset
 
 
-def _read(path: Path) -> Read:
+def _read(path: Path, warn: Warn) -> Read:
     if path.is_dir():
-        return _read_folder(path)
-    _need(path.exists(), f"{path} does not exist; give an .npz file or a folder with train/ and test/")
-    if zipfile.is_zipfile(path):
+        return read_folder(path, warn)
+    need(path.exists(), f"{path} does not exist; give an .npz file or a folder with train/ and test/")
+    try:
+        with open(path, "rb") as file:
+            file.read(1)  # where the disk gives nothing: zipfile would call it no zip file
+            zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise_machines(error, path)
+    else:
         return _read_npz(path)
-    _need(path.suffix != ".npz", f"{path} is not a whole .npz file (cut off, damaged or something else); get it again")
+    need(path.suffix != ".npz", f"{path} is not a whole .npz file (cut off, damaged or something else); get it again")
     raise UserError(f"{path} is neither an .npz file nor a folder; give one with train/ and test/ of images")
 
 
@@ -94,14 +93,14 @@ def _read_npz(path: Path) -> Read:
     if {"val_images", "val_labels"} & arrays.keys():
         wanted += ["val_images", "val_labels"]
     missing = ", ".join(key for key in wanted if key not in arrays)
-    _need(not missing, f"{path} has no {missing}; these are the keys that MedMNIST's files use")
+    need(not missing, f"{path} has no {missing}; these are the keys that MedMNIST's files use")
     splits = {part: _npz_split(path, arrays, part) for part in SPLITS if f"{part}_images" in arrays}
     for key in ("classes", "class_names"):
         if key in arrays:
             names, what = arrays[key], f"{key} in {path}"
             are_names = names.ndim == 1 and names.dtype.kind == "U"
-            _need(are_names, f"{what} is {names.dtype} {names.shape}: strings (classes,) are needed")
-            _need(len({*names}) == len(names), f"{what} names a class twice; give each its own name")
+            need(are_names, f"{what} is {names.dtype} {names.shape}: strings (classes,) are needed")
+            need(len({*names}) == len(names), f"{what} names a class twice; give each its own name")
             return splits, tuple(names.tolist())
     return splits, None
 
@@ -118,9 +117,10 @@ def _arrays(path: Path) -> dict[str, Any]:
         if "allow_pickle" in str(error):
             hint = "lrbench does not unpickle; save it as a plain array of numbers or strings"
             raise UserError(f"{key} in {path} is an array of Python objects: {hint}") from error
+        raise_machines(error, path)
         raise UserError(f"{path} is damaged; get it again") from error
     for key, value in arrays.items():  # NumPy hands out the bytes of a member that is no array
-        _need(isinstance(value, np.ndarray), f"{key} in {path} is no array; make the file with numpy.savez")
+        need(isinstance(value, np.ndarray), f"{key} in {path} is no array; make the file with numpy.savez")
     return arrays
 
 
@@ -131,69 +131,30 @@ def _npz_split(path: Path, arrays: Mapping[str, np.ndarray], part: str) -> Split
     for key in (f"{part}_labels", "train_source") if grouped else (f"{part}_labels",):
         columns.append(_column(arrays[key], f"{key} in {path}", may_have_more=key == "train_source"))
         found = f"{len(columns[-1]):,} for {len(images):,} images"
-        _need(len(columns[-1]) == len(images), f"{key} in {path}: {found}; one per image is needed")
+        need(len(columns[-1]) == len(images), f"{key} in {path}: {found}; one per image is needed")
     return Split(images, *columns)
 
 
 def _rgb(images: np.ndarray, what: str) -> np.ndarray:
     """uint8 (n, S, S, 3) from (n, S, S), (n, S, S, 1) or (n, S, S, 3)."""
-    _need(images.dtype == np.uint8, f"{what} are {images.dtype}: convert them to uint8, 0 to 255")
+    need(images.dtype == np.uint8, f"{what} are {images.dtype}: convert them to uint8, 0 to 255")
     if images.ndim == 3:
         images = images[..., None]
     shape, are_images = "x".join(map(str, images.shape)), images.ndim == 4 and images.shape[3] in (1, 3)
-    _need(are_images, f"{what} have the shape {shape}: (n, S, S), (n, S, S, 1) or (n, S, S, 3) is needed")
+    need(are_images, f"{what} have the shape {shape}: (n, S, S), (n, S, S, 1) or (n, S, S, 3) is needed")
     n, height, width, _ = images.shape
-    _need(n, f"{what} are empty; every split needs images")
-    _need(height == width, f"{what} are {height}x{width}, not square; crop or pad them")
+    need(n, f"{what} are empty; every split needs images")
+    need(height == width, f"{what} are {height}x{width}, not square; crop or pad them")
     return np.repeat(images, 3, axis=3) if images.shape[3] == 1 else images
 
 
 def _column(values: np.ndarray, what: str, may_have_more: bool) -> np.ndarray:
     """int64 (n,) from integers (n,) or (n, 1); the first column of (n, k) where there may be more than one."""
     right = values.dtype.kind in "iu" and values.ndim in (1, 2) and 0 not in values.shape[1:]
-    _need(right, f"{what} is {values.dtype} {values.shape}: integers (n,) or (n, 1), from 0, are needed")
+    need(right, f"{what} is {values.dtype} {values.shape}: integers (n,) or (n, 1), from 0, are needed")
     each = values.size // max(1, len(values))
-    _need(each <= 1 or may_have_more, f"{what} give {each} labels per image (multi-label): one is needed")
+    need(each <= 1 or may_have_more, f"{what} give {each} labels per image (multi-label): one is needed")
     return (values if values.ndim == 1 else values[:, 0]).astype(np.int64)
-
-
-def _read_folder(path: Path) -> Read:
-    classes = tuple(folder.name for folder in _class_folders(path / "train"))
-    _need(len(classes) > 1, f"{path / 'train'} needs a folder of images for each of at least two classes")
-    parts = [part for part in SPLITS if part != "val" or (path / part).is_dir()]
-    return {part: _folder_split(path / part, classes) for part in parts}, classes
-
-
-def _class_folders(path: Path) -> list[Path]:
-    _need(path.is_dir(), f"{path} is missing; the folder needs train/CLASS/ and test/CLASS/ with images")
-    return sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-
-
-def _folder_split(path: Path, classes: tuple[str, ...]) -> Split:
-    images, labels = list[np.ndarray](), list[int]()
-    for folder in _class_folders(path):
-        _need(folder.name in classes, f"{folder} is a class that train/ does not have; add it there or take it out")
-        for file in sorted(f for f in folder.iterdir() if not f.name.startswith(".")):
-            images.append(_image(file))
-            labels.append(classes.index(folder.name))
-            side, others = len(images[-1]), len(images[0])
-            sizes = f"{side}x{side}, where others are {others}x{others}"
-            _need(side == others, f"{file} is {sizes}: all images must have one size")
-    _need(images, f"{path} has no images; they lie in a folder per class, as {path / classes[0]}")
-    return Split(np.stack(images), np.array(labels, np.int64))
-
-
-def _image(file: Path) -> np.ndarray:
-    """The image as uint8 (S, S, 3)."""
-    try:
-        with Image.open(file) as image:
-            mode, (width, height), pixels = image.mode, image.size, np.asarray(image.convert("RGB"))
-    except Exception as error:  # of any kind: Pillow's decoders raise whatever damaged bytes lead to
-        raise UserError(f"{file} cannot be read as an image; repair it or take it out") from error
-    # Pillow clips these modes to 0..255 instead of scaling them: most would come out white.
-    _need(not mode.startswith(("I", "F")), f"{file} has more than 8 bits per channel; convert it to 8")
-    _need(width == height, f"{file} is {width}x{height}, not square; crop or pad it")
-    return pixels
 
 
 def _numbered(labels: np.ndarray) -> tuple[str, ...]:
@@ -201,7 +162,7 @@ def _numbered(labels: np.ndarray) -> tuple[str, ...]:
     present = np.unique(labels)
     low, high, last = present[0], present[-1], len(present) - 1
     found = f"the {last + 1} classes in train are numbered from {low} to {high}"
-    _need((low, high) == (0, last), f"{found}: renumber them 0 to {last}")
+    need((low, high) == (0, last), f"{found}: renumber them 0 to {last}")
     return tuple(map(str, present.tolist()))
 
 
@@ -209,27 +170,28 @@ def _check_sides(splits: Mapping[str, Split]) -> None:
     train = splits["train"].images.shape[1]
     for part, split in splits.items():
         sizes = f"{split.images.shape[1]}x{split.images.shape[1]}, those of train {train}x{train}"
-        _need(split.images.shape[1] == train, f"the {part} images are {sizes}: make them one size")
-    _need(train >= SMALLEST, f"the images are {train} pixels wide; {SMALLEST} is the least")
+        need(split.images.shape[1] == train, f"the {part} images are {sizes}: make them one size")
+    need(train >= SMALLEST, f"the images are {train} pixels wide; {SMALLEST} is the least")
 
 
 def _check_labels(splits: Mapping[str, Split], classes: tuple[str, ...]) -> None:
     n, last = len(classes), len(classes) - 1
-    _need(1 < n <= MOST_CLASSES, f"the number of classes is {n}: it must lie between 2 and {MOST_CLASSES}")
+    need(1 < n <= MOST_CLASSES, f"the number of classes is {n}: it must lie between 2 and {MOST_CLASSES}")
     for part, split in splits.items():
         low, high = split.labels.min(), split.labels.max()
         found = f"the {part} labels run from {low} to {high}"
         wanted = f"the classes of train are 0 to {last}; renumber or remove them"
-        _need(low >= 0 and high <= last, f"{found}, but {wanted}")
+        need(low >= 0 and high <= last, f"{found}, but {wanted}")
     for empty in np.flatnonzero(np.bincount(splits["train"].labels, minlength=n) == 0)[:1]:
         raise UserError(f"class '{classes[empty]}' has no training image; add some or take the class out")
 
 
-def fetch_dataset(name: str, root: Path) -> DatasetInfo:
+def fetch_dataset(name: str, root: Path, warn: Warn = lambda message: None) -> DatasetInfo:
     """Download the known dataset `name`, check it, and write it to `root` in canonical order.
 
-    Where it is there already and sound, nothing is downloaded. Raises UserError, and leaves nothing
-    behind, where the network fails or what arrives is not the dataset, OSError where it cannot be kept.
+    Where it is there already and sound, nothing is downloaded. Raises UserError, and leaves nothing behind, where the
+    network fails, what arrives is not the dataset or a file of the user's own lies at its place, and OSError where it
+    cannot be kept. `warn` is told of a damaged file, which is set aside.
     """
     if name in BUILT_IN:
         raise UserError(f"{name} is built in: there is nothing to fetch")
@@ -237,13 +199,13 @@ def fetch_dataset(name: str, root: Path) -> DatasetInfo:
         raise unknown("dataset to fetch called", name, SOURCES)
     try:
         return datasets.load(name, root).info
-    except UserError:
-        pass  # not there, or damaged: fetch it
+    except UserError:  # not there, or damaged: fetch it
+        datasets.check_place(name, root)
     root.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=TEMPORARY, dir=root) as folder:  # on the disk that has room for data
         splits, source = _download(name, Path(folder))
         dataset = make(name, splits, None, source)
-    datasets.save(dataset, root)
+    datasets.save(dataset, root, warn)
     return dataset.info
 
 

@@ -10,15 +10,23 @@ from lrbench.errors import UserError
 
 
 def subset(labels: np.ndarray, n: int) -> np.ndarray:
-    """Sorted indices of `n` images, each class in its proportion (largest remainder).
+    """Sorted indices of `n` images, each class in its proportion (largest remainder), and with one image at least.
 
-    `labels` (N,) are in canonical order; of each class the first are taken. Raises UserError unless 1 <= n <= N.
+    `labels` (N,) are in canonical order; of each class the first are taken. Raises UserError unless C <= n <= N, for
+    labels of C classes.
     """
     total = len(labels)
-    if not 1 <= n <= total:
-        raise UserError(f"limit {n} must lie between 1 and {total}; the nearest is {1 if n < 1 else total}")
     classes, counts = np.unique(labels, return_counts=True)
-    shares = _apportion(counts, n, counts)
+    if not len(classes) <= n <= total:
+        nearest = min(max(n, len(classes)), total)
+        raise UserError(
+            f"limit {n} must lie between {len(classes)}, one a class, and {total}; the nearest is {nearest}"
+        )
+    shares, common = _apportion(counts, n, counts), np.ones(len(classes), bool)
+    while not shares.all():  # a class that is too rare for a share gets one image, and the others share the rest
+        common &= shares > 0
+        shares[~common] = 1
+        shares[common] = _apportion(counts[common], n - int((~common).sum()), counts[common])
     firsts = [np.flatnonzero(labels == c)[:k] for c, k in zip(classes, shares, strict=True)]
     return np.sort(np.concatenate(firsts))
 

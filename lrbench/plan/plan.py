@@ -82,10 +82,12 @@ class Protocol(Conditions):
         check_table(f"{self.recipe}: lr", recipes.fields(self.recipe)["lr"])
         check_backbone(self.backbone, self.width, self.data.side)
         for split, limit in (("train", self.limit_train), ("test", self.limit_test)):
-            least, most = len(self.data.classes), self.data.counts[split]
+            classes, most = len(self.data.classes), self.data.counts[split]
+            holds_out = split == "train" and self.select != "none" and "val" not in self.data.counts
+            least = min(classes + holds_out, most)  # an image of each class, and one to hold out
             if limit is not None and not least <= limit <= most:
                 raise UserError(
-                    f"--limit-{split} {limit}: {self.data.name} has {most} {split} images of {least} classes; "
+                    f"--limit-{split} {limit}: {self.data.name} has {most} {split} images of {classes} classes; "
                     f"the nearest valid limit is {min(max(limit, least), most)}"
                 )
 

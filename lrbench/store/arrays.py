@@ -8,11 +8,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import numpy as np
 
+from lrbench.errors import raise_machines
 from lrbench.store import lock
 from lrbench.store.files import new_folder, written_whole
 
@@ -28,26 +29,34 @@ def arrays(
     Mapped: they take memory only as they are read, and a change to one stays with this process. Where another
     process is making them, `waiting` is called and they are waited for.
     """
-    made: Arrays = {}
-    kept = _read(folder)
-    with suppress(OSError):  # a read-only folder, a full disk
-        if not kept:
-            with lock.held(folder.with_name(f"{folder.name}.lock"), waiting):
-                if not (kept := _read(folder)):  # another process may have made them while we waited
-                    made = dict(make())
-                    _write(folder, made)
-                    kept = _read(folder)
-    return kept or made or dict(make())
+    if kept := _read(folder):
+        return kept
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(lock.held(folder.with_name(f"{folder.name}.lock"), waiting))
+        except OSError:  # a folder in which nothing can be kept
+            return dict(make())
+        if kept := _read(folder):  # another process may have made them while we waited
+            return kept
+        made = dict(make())
+        with suppress(OSError):  # a full disk
+            _write(folder, made)
+        return _read(folder) or made
 
 
 def _read(folder: Path) -> Arrays:
-    """What is kept, each array checked whole; nothing where anything is missing or damaged."""
+    """What is kept, each array checked whole; nothing where anything is missing, damaged or not for us to read.
+
+    Raises MemoryError, and OSError where the machine cannot read it.
+    """
     try:
         checksums = json.loads((folder / CHECKSUMS).read_bytes())
         if checksums == {name: _checksum(folder / f"{name}.npy") for name in checksums}:
             return {name: np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False) for name in checksums}
-    except (OSError, ValueError, TypeError, EOFError):
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError):
         pass
+    except (OSError, ValueError, TypeError, EOFError) as error:
+        raise_machines(error, folder)
     return {}
 
 

@@ -7,6 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from lrbench.errors import raise_machines
 from lrbench.store.files import Warn, set_aside, written_whole
 
 _DIGEST = 32  # bytes of sha256 in front of the content
@@ -24,7 +25,10 @@ def write(path: Path, snapshot: Any) -> None:
 
 
 def read(path: Path, warn: Warn) -> Any | None:
-    """What was written, bit for bit, tensors on the CPU; None where there is none, or it is damaged and set aside."""
+    """What was written, bit for bit, tensors on the CPU; None where there is none, or it is damaged and set aside.
+
+    Raises MemoryError, and OSError where the machine cannot read it.
+    """
     import torch
 
     if not path.exists():
@@ -34,7 +38,8 @@ def read(path: Path, warn: Warn) -> Any | None:
     if hashlib.sha256(memoryview(packed)[_DIGEST:]).digest() == packed[:_DIGEST]:  # torch.load would not notice
         try:
             return torch.load(io.BytesIO(packed[_DIGEST:]), map_location="cpu", weights_only=True)
-        except Exception:  # of whatever kind: it is better to train anew than not at all
+        except Exception as error:  # of whatever kind: it is better to train anew than not at all
+            raise_machines(error, path)
             why = "it is of another version of lrbench"
     set_aside(path, why, warn)
     return None

@@ -20,6 +20,7 @@ import os
 import re
 import shutil
 import time
+import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from lrbench.errors import RunError
+from lrbench.errors import RunError, out_of_memory, raise_machines
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store import checkpoint, lock, record_file
@@ -118,8 +119,13 @@ class Store:
         `predicted` and `label` (n,) of a classifier; psnr, ssim, psnr_y, ssim_y (n,) of an SR net, and `restored`,
         its images of the first few. Raises RunError where there is no such run, or the file has changed.
         """
-        with np.load(io.BytesIO(self._file(run_id, PREDICTIONS, *self._known(run_id))), allow_pickle=False) as arrays:
-            return dict(arrays)
+        data = self._file(run_id, PREDICTIONS, *self._known(run_id))
+        try:
+            with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+                return dict(arrays)
+        except zlib.error as error:  # which is what it raises where memory runs out
+            raise_machines(error, PREDICTIONS)
+            raise
 
     def right(self, run_id: str) -> np.ndarray:
         """Which test images a classifier got right: bool (n,), in the dataset's canonical order. Raises RunError."""
@@ -163,7 +169,7 @@ class Store:
         """The runs that failed and have not been trained to their end since, each with why, in one line."""
         found = []
         for place in sorted(self.root.glob(f".work/*/{FAILED}")):
-            with suppress(OSError, ValueError, KeyError):  # of another version, or gone by now
+            with suppress(FileNotFoundError, ValueError, KeyError, TypeError):  # of another version, or gone by now
                 content = json.loads(place.read_bytes())
                 found.append((RunSpec.model_validate(content["spec"]), str(content["why"])))
         return found
@@ -204,8 +210,11 @@ class Store:
                 self.warn(OTHER.format(place / run_id))
                 return None
             except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
-                if isinstance(error, OSError) and not isinstance(error, FileNotFoundError) and place == self.root:
-                    raise  # it cannot be read now, which does not say that it is damaged
+                if isinstance(error, OSError) and not isinstance(error, FileNotFoundError | IsADirectoryError):
+                    if place == self.root or out_of_memory(error):
+                        raise  # it cannot be read now, which does not say that it is damaged
+                    self.warn(f"{place / run_id} cannot be read and is left out: {error.strerror or error}")
+                    return None
                 why = str(error).partition("\n")[0]
                 if not last:
                     time.sleep(REPLACING)
@@ -234,7 +243,7 @@ class Store:
 
     def _file(self, run_id: str, name: str, place: Path, checksums: dict[str, str]) -> bytes:
         """A file of a run. Raises RunError where it is not as a record says that was read before."""
-        with suppress(OSError):
+        with suppress(FileNotFoundError):
             data = record_file.read_file(f"{place}/{run_id}", name)
             if checksums.get(name) in (None, sha256(data)):
                 return data
