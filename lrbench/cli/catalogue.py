@@ -10,11 +10,12 @@ from typing import Any
 
 import click
 
-from lrbench.cli.options import FOLDER, Group, data_option, plugin_option
+from lrbench.cli.options import FOLDER, Group, command, data_option, plugin_option
+from lrbench.cli.streams import show
 from lrbench.errors import UserError
 
 
-@click.command()
+@command()
 @plugin_option
 def methods(plugins: tuple[str, ...]) -> None:
     """List the methods, where they come from, and their settings."""
@@ -25,12 +26,12 @@ def methods(plugins: tuple[str, ...]) -> None:
         try:
             classes[name] = registry.method(name)
         except UserError as error:
-            click.echo(f"{name}  [{origin}]  BROKEN: {error}")
+            show(f"{name}  [{origin}]  BROKEN: {error}")
     owners = {cls.Config: name for name, cls in classes.items()}
     for name, cls in classes.items():
-        click.echo(f"{name}  [{registry.methods()[name]}]  {_first_line(cls)}")
+        show(f"{name}  [{registry.methods()[name]}]  {_first_line(cls)}")
         for line in _settings(cls.Config, owners):
-            click.echo(f"    {line}")
+            show(f"    {line}")
 
 
 def _settings(config: Any, owners: dict[Any, str]) -> Iterator[str]:
@@ -48,34 +49,34 @@ def _settings(config: Any, owners: dict[Any, str]) -> Iterator[str]:
             yield f"--set {name}={text}  {field.description or ''}".rstrip()
 
 
-@click.command()
+@command()
 @data_option
 def datasets(data: Path | None) -> None:
     """List the datasets, those that are here and those that can be fetched."""
     from lrbench.data.datasets import available, data_root
 
     for name, found in available(data_root(data)).items():
-        click.echo(f"{name}: {found}" if isinstance(found, UserError) else str(found))
+        show(f"{name}: {found}" if isinstance(found, UserError) else str(found))
 
 
-@click.command()
+@command()
 def backbones() -> None:
     """List the backbones."""
     from lrbench.method.backbones import BACKBONES, TIMM
 
     for name, make in BACKBONES.items():
-        click.echo(f"{name}  {_first_line(make)}")
-    click.echo(f"{TIMM}NAME  Any timm model, not pretrained, at --width 1.")
+        show(f"{name}  {_first_line(make)}")
+    show(f"{TIMM}NAME  Any timm model, not pretrained, at --width 1.")
 
 
-@click.command()
+@command()
 @click.argument("name")
 @click.option("--out", type=FOLDER, default=Path("."), help="Where to put it.")
 def new(name: str, out: Path) -> None:
     """Write a plugin package with a method of your own, which installs and runs as it is."""
     from lrbench.method.scaffold import create
 
-    click.echo(str(create(name, out)))
+    show(str(create(name, out)))
 
 
 @click.group(cls=Group)
@@ -92,7 +93,7 @@ def import_(name: str, path: Path, data: Path | None) -> None:
     from lrbench.data.datasets import data_root
     from lrbench.data.importing import import_dataset
 
-    click.echo(str(import_dataset(name, path, data_root(data))))
+    show(str(import_dataset(name, path, data_root(data))))
 
 
 @data.command()
@@ -103,7 +104,7 @@ def fetch(name: str, data: Path | None) -> None:
     from lrbench.data.datasets import data_root
     from lrbench.data.importing import fetch_dataset
 
-    click.echo(str(fetch_dataset(name, data_root(data))))
+    show(str(fetch_dataset(name, data_root(data))))
 
 
 def _first_line(thing: Any) -> str:

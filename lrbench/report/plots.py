@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from lrbench.errors import UserError
-from lrbench.store.files import write_atomic
+from lrbench.store.files import replaces, write_atomic
 
 # Okabe & Ito 2008, "Color Universal Design", without the yellow, which is not seen on white
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -49,22 +49,27 @@ class Picture(Figure):
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all; an equal figure gives equal bytes, on one version of matplotlib.
+    """Write a figure, whole or not at all. Raises UserError for a suffix that is not one of SUFFIXES."""
+    content = image(figure, suffix_of(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomic(path, content)
 
-    Raises UserError for a suffix that is not one of SUFFIXES.
-    """
-    check_suffix(path)
+
+def image(figure: Figure, suffix: str) -> bytes:
+    """A figure in the format of a suffix; an equal figure gives equal bytes, on one version of matplotlib."""
     out = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "lrbench"}):  # else its ids are random
-        figure.savefig(out, format=path.suffix[1:], dpi=150, bbox_inches="tight", metadata=UNDATED[path.suffix])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, out.getvalue())
+        figure.savefig(out, format=suffix[1:], dpi=150, bbox_inches="tight", metadata=UNDATED[suffix])
+    return out.getvalue()
 
 
-def check_suffix(path: Path) -> None:
-    """Raise UserError for a file whose suffix is not one of SUFFIXES."""
-    if path.suffix not in SUFFIXES:
+def suffix_of(path: Path) -> str:
+    """The suffix that says the format of a figure's file, PNG's for a pipe without one. Raises UserError for others."""
+    if path.suffix in SUFFIXES:
+        return path.suffix
+    if replaces(path):
         raise UserError(f"a figure's file ends in one of {', '.join(SUFFIXES)}; got '{path.name}'")
+    return ".png"
 
 
 def predictions(
