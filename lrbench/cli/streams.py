@@ -13,7 +13,7 @@ from typing import TextIO
 import click
 
 IN_ASCII = {"λ": "lambda", "±": "+/-", "†": "+", "‡": "++", "✓": "ok", "✗": "x", "×": "x", "−": "-", "–": "-", "—": "-"}
-IN_ASCII |= {"…": "...", "≤": "<=", "≥": ">=", "·": ".", "’": "'", "‘": "'", "“": '"', "”": '"', "→": "->", "§": "S."}
+IN_ASCII |= {"…": "...", "≤": "<=", "≥": ">=", "·": ".", "’": "'", "‘": "'", "“": '"', "”": '"', "→": "->", "§": "#"}
 _stdout: TextIO | None = None  # the process's own, as long as sys.stdout is what plugins print to
 
 

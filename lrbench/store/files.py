@@ -24,7 +24,12 @@ DESCRIPTORS = ("/proc/self/fd", "/proc/thread-self/fd", "/dev/fd")  # where this
 def write_atomic(path: Path, content: bytes | str) -> None:
     """Write `content` to `path`, whole or not at all. Raises OSError."""
     with written_whole(path) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(utf8(content))
+
+
+def utf8(content: bytes | str) -> bytes:
+    """What is written of a text, whatever the locale; a question mark for a byte of a path that is no text."""
+    return content.encode(errors="replace") if isinstance(content, str) else content
 
 
 @contextmanager
@@ -50,7 +55,7 @@ def write_out(out: Path, content: bytes | str, stdout: TextIO) -> None:
         stdout.write(content)
         return
     with written_out(out, stdout) as file:
-        file.write(content.encode() if isinstance(content, str) else content)
+        file.write(utf8(content))
 
 
 @contextmanager
