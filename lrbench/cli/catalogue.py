@@ -12,7 +12,7 @@ import click
 
 from lrbench.cli.options import FOLDER, Group, command, data_option, plugin_option
 from lrbench.cli.streams import show
-from lrbench.errors import UserError
+from lrbench.errors import UserError, broken
 
 
 @command()
@@ -21,14 +21,17 @@ def methods(plugins: tuple[str, ...]) -> None:
     """List the methods, where they come from, and their settings."""
     from lrbench.method import registry
 
-    classes: dict[str, Any] = {}
+    owners: dict[Any, str] = {}
+    found = {}
     for name, origin in registry.methods().items():
         try:
-            classes[name] = registry.method(name)
-        except UserError as error:
-            show(f"{name}  [{origin}]  BROKEN: {error}")
-    owners = {cls.Config: name for name, cls in classes.items()}
-    for name, cls in classes.items():
+            cls = found[name] = registry.method(name)
+            owners[cls.Config] = name
+            list(_settings(cls.Config, {}))
+        except BaseException as error:  # whatever a plugin's code may raise
+            found.pop(name, None)
+            show(f"{name}  [{origin}]  BROKEN: {broken(error)}")
+    for name, cls in found.items():
         show(f"{name}  [{registry.methods()[name]}]  {_first_line(cls)}")
         for line in _settings(cls.Config, owners):
             show(f"    {line}")
@@ -42,11 +45,13 @@ def _settings(config: Any, owners: dict[Any, str]) -> Iterator[str]:
     shared = set(taken[0].model_fields) if taken else set()
     if taken:
         yield f"the settings of {owners[taken[0]]}" + (", and:" if len(shared) < len(own) else "")
+    defaults = config.model_construct().model_dump(mode="json", warnings=False)  # of a required one nothing
     for name, field in config.model_fields.items():
         if name not in shared:
-            default = field.get_default(call_default_factory=True)
+            default = defaults.get(name, "VALUE")
             text = default if isinstance(default, str) else json.dumps(default)
-            yield f"--set {name}={text}  {field.description or ''}".rstrip()
+            needed = "(required) " if field.is_required() else ""
+            yield f"--set {name}={text}  {needed}{field.description or ''}".rstrip()
 
 
 @command()

@@ -217,7 +217,7 @@ def bench(rounds: int, settings: tuple[str, ...], as_json: bool, as_csv: bool, *
 
     if as_json and as_csv:
         raise UserError("--json or --csv, not both")
-    wanted = cases(settings=settings_of(settings), **options)
+    wanted = cases(settings=settings_of(settings), note=warn, **options)
     here = timing.machine(wanted[0].device, wanted[0].threads)
     if warning := timing.warning(here):
         warn(warning)
