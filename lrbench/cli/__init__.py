@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import click
 
@@ -14,6 +15,7 @@ from lrbench.errors import OUT_OF_MEMORY, Error, UserError, out_of_memory
 
 def main() -> None:
     """Entry point: every error is one line; status 2 for the user's mistakes, 1 for the machine's."""
+    os.environ.pop("MPLBACKEND", None)  # a notebook's: no figure is shown here, and it may not be installed
     try:
         with streams.opened():
             status = _status()
@@ -43,6 +45,10 @@ def _status() -> int:
         raise
     except OSError as error:
         return _cannot(error)
+    except UnicodeDecodeError as error:
+        if "_rc_params_in_file" not in {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
+            raise
+        return _fail("matplotlib does not start, as a file matplotlibrc, here or in your settings, is no text", 2)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib import style
 from matplotlib.figure import Figure
 
 from lrbench.errors import UserError
@@ -39,8 +41,19 @@ def looks(n: int) -> list[Look]:
     return [Look(colour, dashes, marker) for _, colour, dashes, marker in each]
 
 
+@contextmanager
+def defaults() -> Iterator[None]:
+    """A block, or a function that it decorates, in which matplotlib's own defaults hold, and no style of the user's."""
+    with style.context(["default", {"svg.hashsalt": "lrbench"}]):  # without a salt the ids in an SVG are random
+        yield
+
+
 class Picture(Figure):
-    """A figure that a notebook shows by itself."""
+    """A figure that a notebook shows by itself, and that looks the same whatever the user's matplotlibrc says."""
+
+    def savefig(self, *args: Any, **options: Any) -> None:
+        with defaults():
+            super().savefig(*args, **options)
 
     def _repr_png_(self) -> bytes:
         out = io.BytesIO()
@@ -58,7 +71,7 @@ def save(figure: Figure, path: Path) -> None:
 def image(figure: Figure, suffix: str) -> bytes:
     """A figure in the format of a suffix; an equal figure gives equal bytes, on one version of matplotlib."""
     out = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "lrbench"}):  # else its ids are random
+    with defaults():
         figure.savefig(out, format=suffix[1:], dpi=150, bbox_inches="tight", metadata=UNDATED[suffix])
     return out.getvalue()
 
@@ -72,6 +85,7 @@ def suffix_of(path: Path) -> str:
     return ".png"
 
 
+@defaults()
 def predictions(
     hr: np.ndarray, lr: np.ndarray, labels: Sequence[str], predicted: Mapping[str, Sequence[str]]
 ) -> Figure:
