@@ -66,6 +66,13 @@ def raise_machines(error: BaseException, path: object) -> None:
         met = met.__cause__ or met.__context__
 
 
+def broken(error: BaseException) -> str:
+    """What a plugin's code has raised, in a line; an interruption is none of it, and is raised again."""
+    if isinstance(error, KeyboardInterrupt):
+        raise error
+    return one_line(error) if isinstance(error, Error) else f"{type(error).__name__}: {one_line(error)}"
+
+
 def one_line(error: BaseException) -> str:
     """An error's message without its line breaks."""
     return " ".join(str(error).split())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from lrbench.errors import UserError
 from lrbench.method import registry
 from lrbench.method.base import Method
 from lrbench.plan.plan import Protocol, known_settings, plan
+from lrbench.report import published
 from lrbench.spec.runspec import RunSpec
 from lrbench.train import build
 
@@ -85,11 +86,12 @@ def cases(
     capture: bool = True,
     plugins: tuple[str, ...] = (),
     data: Path | None = None,
+    note: Callable[[str], None] = lambda message: None,
 ) -> list[Case]:
     """What the user asked to be timed; names and defaults are those of `lrbench bench`.
 
-    methods: none for those that the entry points say. dataset: None for images of noise. Raises UserError; all is
-    checked before anything is built.
+    methods: none for those that the entry points say; `note` is told of one that does not load. dataset: None for
+    images of noise. Raises UserError; all is checked before anything is built.
     """
     registry.add_drafts(plugins)
     chosen = devices.pick(device)
@@ -104,8 +106,8 @@ def cases(
         known = f"{info.name} has {most} training images"
         raise UserError(f"--images {images}: {known}; the nearest valid number is {most}")
     threads = devices.choose_threads(threads) if threads else torch.get_num_threads()
-    installed = [] if methods else [registry.load(GROUP, "benchmark", name) for name in registry.installed(GROUP)]
-    defaults = {method: {**own, **settings} for group in installed for method, own in group.items()}
+    installed = [] if methods else published.installed(GROUP, "benchmark", note, dict)
+    defaults = {method: {**own, **settings} for _, group in installed for method, own in group.items()}
     wanted: Mapping[str, Mapping[str, Any]] = dict.fromkeys(methods, settings) or defaults
     if not wanted:
         raise UserError("there is no method to time; name one with --method")

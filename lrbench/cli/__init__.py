@@ -4,42 +4,66 @@ from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import click
 
-from lrbench.cli import catalogue, results, training
+from lrbench.cli import catalogue, results, streams, training
 from lrbench.cli.options import Group, warn
 from lrbench.errors import OUT_OF_MEMORY, Error, UserError, out_of_memory
 
 
 def main() -> None:
     """Entry point: every error is one line; status 2 for the user's mistakes, 1 for the machine's."""
+    os.environ.pop("MPLBACKEND", None)  # a notebook's: no figure is shown here, and it may not be installed
+    try:
+        with streams.opened():
+            status = _status()
+    except BrokenPipeError:  # the reader of our output has gone
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # of which Python would complain there
+        status = 0
+    except OSError as error:  # what was written last
+        status = _cannot(error)
+    sys.exit(status)
+
+
+def _status() -> int:
+    """The exit status of the command, whose errors have been said. Raises BrokenPipeError."""
     try:
         status = cli(prog_name="lrbench", standalone_mode=False)
     except Error as error:
-        status = _fail(str(error), 2 if isinstance(error, UserError) else 1)
+        return _fail(str(error), 2 if isinstance(error, UserError) else 1)
     except click.UsageError as error:
-        status = _fail(f"{error.format_message()} See 'lrbench --help'.", 2)
+        return _fail(f"{error.format_message()} See 'lrbench --help'.", 2)
     except click.exceptions.Exit as exit:
-        status = exit.exit_code
+        return exit.exit_code
     except (click.Abort, KeyboardInterrupt):
-        status = _fail("interrupted; run the same command again to go on from the last finished epoch", 130)
-    except BrokenPipeError:  # the reader of our output has gone
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
+        return _fail("interrupted; run the same command again to go on from the last finished epoch", 130)
+    except SystemExit as exit:
+        if isinstance(exit.__context__, BrokenPipeError):  # click and rich would end with status 1
+            raise exit.__context__ from None
+        raise
     except OSError as error:
-        place = f" {error.filename}" if error.filename else ""
-        status = _fail(f"cannot write or read{place}: {error.strerror or error}", 1)
+        return _cannot(error)
+    except UnicodeDecodeError as error:
+        if "_rc_params_in_file" not in {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
+            raise
+        return _fail("matplotlib does not start, as a file matplotlibrc, here or in your settings, is no text", 2)
     except (MemoryError, RuntimeError) as error:
         if not out_of_memory(error):
             raise
-        status = _fail(OUT_OF_MEMORY, 1)
-    sys.exit(status if isinstance(status, int) else 0)
+        return _fail(OUT_OF_MEMORY, 1)
+    return status if isinstance(status, int) else 0
 
 
 def _fail(message: str, status: int) -> int:
     warn(message)
     return status
+
+
+def _cannot(error: OSError) -> int:
+    place = f" {error.filename}" if error.filename else ""
+    return _fail(f"cannot write or read{place}: {error.strerror or error}", 1)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -10,27 +10,31 @@ from typing import Any
 
 import click
 
-from lrbench.cli.options import FOLDER, Group, data_option, plugin_option, warn
-from lrbench.errors import UserError
+from lrbench.cli.options import FOLDER, Group, command, data_option, plugin_option, warn
+from lrbench.cli.streams import show
+from lrbench.errors import UserError, broken
 
 
-@click.command()
+@command()
 @plugin_option
 def methods(plugins: tuple[str, ...]) -> None:
     """List the methods, where they come from, and their settings."""
     from lrbench.method import registry
 
-    classes: dict[str, Any] = {}
+    owners: dict[Any, str] = {}
+    found = {}
     for name, origin in registry.methods().items():
         try:
-            classes[name] = registry.method(name)
-        except UserError as error:
-            click.echo(f"{name}  [{origin}]  BROKEN: {error}")
-    owners = {cls.Config: name for name, cls in classes.items()}
-    for name, cls in classes.items():
-        click.echo(f"{name}  [{registry.methods()[name]}]  {_first_line(cls)}")
+            cls = found[name] = registry.method(name)
+            owners[cls.Config] = name
+            list(_settings(cls.Config, {}))
+        except BaseException as error:  # whatever a plugin's code may raise
+            found.pop(name, None)
+            show(f"{name}  [{origin}]  BROKEN: {broken(error)}")
+    for name, cls in found.items():
+        show(f"{name}  [{registry.methods()[name]}]  {_first_line(cls)}")
         for line in _settings(cls.Config, owners):
-            click.echo(f"    {line}")
+            show(f"    {line}")
 
 
 def _settings(config: Any, owners: dict[Any, str]) -> Iterator[str]:
@@ -41,41 +45,43 @@ def _settings(config: Any, owners: dict[Any, str]) -> Iterator[str]:
     shared = set(taken[0].model_fields) if taken else set()
     if taken:
         yield f"the settings of {owners[taken[0]]}" + (", and:" if len(shared) < len(own) else "")
+    defaults = config.model_construct().model_dump(mode="json", warnings=False)  # of a required one nothing
     for name, field in config.model_fields.items():
         if name not in shared:
-            default = field.get_default(call_default_factory=True)
+            default = defaults.get(name, "VALUE")
             text = default if isinstance(default, str) else json.dumps(default)
-            yield f"--set {name}={text}  {field.description or ''}".rstrip()
+            needed = "(required) " if field.is_required() else ""
+            yield f"--set {name}={text}  {needed}{field.description or ''}".rstrip()
 
 
-@click.command()
+@command()
 @data_option
 def datasets(data: Path | None) -> None:
     """List the datasets, those that are here and those that can be fetched."""
     from lrbench.data.datasets import available, data_root
 
     for name, found in available(data_root(data)).items():
-        click.echo(f"{name}: {found}" if isinstance(found, UserError) else str(found))
+        show(f"{name}: {found}" if isinstance(found, UserError) else str(found))
 
 
-@click.command()
+@command()
 def backbones() -> None:
     """List the backbones."""
     from lrbench.method.backbones import BACKBONES, TIMM
 
     for name, make in BACKBONES.items():
-        click.echo(f"{name}  {_first_line(make)}")
-    click.echo(f"{TIMM}NAME  Any timm model, not pretrained, at --width 1.")
+        show(f"{name}  {_first_line(make)}")
+    show(f"{TIMM}NAME  Any timm model, not pretrained, at --width 1.")
 
 
-@click.command()
+@command()
 @click.argument("name")
 @click.option("--out", type=FOLDER, default=Path("."), help="Where to put it.")
 def new(name: str, out: Path) -> None:
     """Write a plugin package with a method of your own, which installs and runs as it is."""
     from lrbench.method.scaffold import create
 
-    click.echo(str(create(name, out)))
+    show(str(create(name, out)))
 
 
 @click.group(cls=Group)
@@ -92,7 +98,7 @@ def import_(name: str, path: Path, data: Path | None) -> None:
     from lrbench.data.datasets import data_root
     from lrbench.data.importing import import_dataset
 
-    click.echo(str(import_dataset(name, path, data_root(data), warn)))
+    show(str(import_dataset(name, path, data_root(data), warn)))
 
 
 @data.command()
@@ -103,7 +109,7 @@ def fetch(name: str, data: Path | None) -> None:
     from lrbench.data.datasets import data_root
     from lrbench.data.importing import fetch_dataset
 
-    click.echo(str(fetch_dataset(name, data_root(data), warn)))
+    show(str(fetch_dataset(name, data_root(data), warn)))
 
 
 def _first_line(thing: Any) -> str:

@@ -3,24 +3,53 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from lrbench.cli.streams import for_results, show
 from lrbench.errors import UserError, did_you_mean
 
-PATH = click.Path(path_type=Path)
-FILE, FOLDER = click.Path(path_type=Path, dir_okay=False), click.Path(path_type=Path, file_okay=False)
+STREAM = "-"  # stdout, where a file is named
+
+
+class _Path(click.Path):
+    """A path of a file or of a folder; '-' is stdout, and no folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if self.dir_okay:
+            named = param.opts[0] if param else "this"
+            if value == STREAM:
+                raise UserError(f"{named} wants a folder; '-' is stdout, and './-' a folder of that name")
+            if os.path.exists(value) and not os.path.isdir(value):
+                raise UserError(f"{named} wants a folder; {value} is none")
+        return super().convert("/dev/stdout" if value == STREAM else value, param, ctx)
+
+
+FILE = _Path(path_type=Path, dir_okay=False, readable=False)
+FOLDER = _Path(path_type=Path, file_okay=False)
+
+
+class Command(click.Command):
+    """A command on whose stdout there are only results."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with for_results():
+            return super().invoke(ctx)
 
 
 class Group(click.Group):
     """A group that names the nearest command for a mistyped one, and shows its help where none is given."""
 
+    command_class = Command
+
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args:
-            click.echo(ctx.get_help())
+            show(ctx.get_help())
             ctx.exit()
         return super().parse_args(ctx, args)
 
@@ -28,6 +57,11 @@ class Group(click.Group):
         if args and self.get_command(ctx, args[0]) is None and not args[0].startswith("-"):
             raise UserError(f"no command '{args[0]}'; {did_you_mean(args[0], self.list_commands(ctx))}")
         return super().resolve_command(ctx, args)
+
+
+def command() -> Callable[[Any], Any]:
+    """click's, of a Command."""
+    return click.command(cls=Command)
 
 
 def option(*names: str, default: Any = None, many: bool = False, **words: Any) -> Callable[[Any], Any]:
@@ -40,7 +74,8 @@ def _add_drafts(ctx: click.Context, option: click.Parameter, plugins: tuple[str,
     if plugins:
         from lrbench.method import registry
 
-        registry.add_drafts(plugins)
+        with for_results():
+            registry.add_drafts(plugins)
     return plugins
 
 
@@ -59,7 +94,7 @@ baselines_option = option(
 plugin_words: dict[str, Any] = {"metavar": "FILE.py:Class", "help": "A draft of a method, not installed."}
 plugin_option = option("--plugin", "plugins", many=True, callback=_add_drafts, **plugin_words)
 setting_option = option("--set", "settings", many=True, metavar="NAME=VALUE", help="A setting of the method: lam=2.")
-out_option = click.option("--out", type=FILE, help="Write to a file instead.")
+out_option = click.option("--out", type=FILE, help="Write to a file instead; - is stdout.")
 
 
 def options(*decorators: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -103,4 +138,14 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
 
 def warn(message: str) -> None:
     """Tell the user, beside what is printed."""
-    click.echo(f"lrbench: {message}", err=True)
+    click.echo(f"lrbench: {message}", file=sys.stderr)
+
+
+def wrote(out: Path, message: str) -> None:
+    """Say what was written; on stdout, unless that may be what was written to."""
+    from lrbench.store.files import replaces
+
+    if replaces(out):
+        show(message)
+    else:
+        click.echo(message, file=sys.stderr)

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from lrbench.cli.options import FILE, PATH, data_option, option, options, out_option, read_options, settings_of, warn
+from lrbench.cli.options import (
+    FILE,
+    FOLDER,
+    command,
+    data_option,
+    option,
+    options,
+    out_option,
+    read_options,
+    settings_of,
+    warn,
+    wrote,
+)
+from lrbench.cli.streams import results as stdout
+from lrbench.cli.streams import show
 from lrbench.errors import UserError
 
 
-@click.command()
+@command()
 @click.argument("name", required=False)
 @option("--format", "style", help="md, csv, latex or json.  [default: by --out; a table on a terminal, md in a pipe]")
 @out_option
@@ -25,17 +38,16 @@ def table(name: str | None, style: str | None, out: Path | None, **stores: Any) 
     """
     from lrbench import api
     from lrbench.report import formats
-    from lrbench.store.files import write_atomic
+    from lrbench.store.files import write_out
 
     style = formats.style_of(style, out)
     found = api.table(name, **stores, warn=warn)
     if style is None:
-        formats.print_tables(found)
+        formats.print_tables(found, stdout())
     elif out is None:
-        click.echo(formats.render(found, style), nl=False)
+        show(formats.render(found, style), nl=False)
     else:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(out, formats.render(found, style))
+        write_out(out, formats.render(found, style), stdout())
 
 
 CONDITIONS = {"dataset": str, "scale": int, "degradation": str, "backbone": str, "width": float, "recipe": str}
@@ -46,7 +58,7 @@ condition_options = options(
 )
 
 
-@click.command()
+@command()
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 @condition_options
@@ -64,10 +76,10 @@ def compare(first: str, second: str, as_json: bool, **options: Any) -> None:
 
     asked = {name: value for name, value in options.items() if value is not None}
     found = api.compare(first, second, warn=warn, **asked)
-    click.echo(json.dumps(found.to_dict(), indent=1) if as_json else str(found), nl=as_json)
+    show(json.dumps(found.to_dict(), indent=1) if as_json else str(found), nl=as_json)
 
 
-@click.command()
+@command()
 @click.argument("names", nargs=-1)
 @option("--table", "tables", many=True, help="All runs of this table; repeat for more.")
 @out_option
@@ -79,24 +91,23 @@ def predictions(names: tuple[str, ...], tables: tuple[str, ...], out: Path | Non
     from lrbench import api
     from lrbench.report import predictions
     from lrbench.report.frame import frame
-    from lrbench.store.files import written_whole
+    from lrbench.store.files import written_out
 
     store = api.open_store(**stores, warn=warn)
     chosen = predictions.choose(frame(store), names, tables)
     if out is None:
-        predictions.write(chosen, store, sys.stdout)
+        predictions.write(chosen, store, stdout())
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with written_whole(out) as file:
+    with written_out(out, stdout()) as file:
         text = TextIOWrapper(file, encoding="ascii", newline="")
         count = predictions.write(chosen, store, text)
         text.detach().flush()
-    click.echo(f"{out}: {count:,} predictions of {len(chosen)} runs")
+    wrote(out, f"{out}: {count:,} predictions of {len(chosen)} runs")
 
 
-@click.command()
+@command()
 @click.argument("name", required=False)
-@option("--out", type=FILE, help="PNG, PDF or SVG.  [default: NAME.png]")
+@option("--out", type=FILE, help="PNG, PDF or SVG; - is stdout, as PNG.  [default: NAME.png]")
 @option("--dataset", "datasets", many=True, help="Only this one; repeat for more.  [default: all]")
 @option("--method", "methods", many=True, help="Of curves: only this one; repeat for more.  [default: all]")
 @option("--set", "settings", many=True, metavar="NAME=VALUE", help="Of the runs to draw: init=scratch.")
@@ -111,18 +122,19 @@ def plot(name: str | None, out: Path | None, settings: tuple[str, ...], **option
     """
     from lrbench import api
     from lrbench.report import figures, plots
+    from lrbench.store.files import write_out
 
     if name is None:
         raise UserError(f"say which figure: {', '.join(figures.names())}")
     out = out or Path(f"{name}.png")
-    plots.check_suffix(out)
+    suffix = plots.suffix_of(out)
     options = {option: value for option, value in options.items() if value} | {"settings": settings_of(settings)}
-    plots.save(api.plot(name, warn=warn, **options), out)
-    click.echo(str(out))
+    write_out(out, plots.image(api.plot(name, warn=warn, **options), suffix), stdout())
+    wrote(out, str(out))
 
 
-@click.command()
-@option("--out", type=PATH, default=Path("site"), help="Folder; a report that is there is replaced.")
+@command()
+@option("--out", type=FOLDER, default=Path("site"), help="Folder; a report that is there is replaced.")
 @read_options
 @data_option
 def report(out: Path, data: Path | None, results: Path | None, baselines: tuple[Path, ...] | None) -> None:
@@ -135,7 +147,7 @@ def report(out: Path, data: Path | None, results: Path | None, baselines: tuple[
     from lrbench.report.site import writer
 
     store = api.open_store(results, baselines or (), warn, api.SHOWN)
-    click.echo(str(writer.write(store, out, data_root(data), warn)))
+    show(str(writer.write(store, out, data_root(data), warn)))
 
 
 COMMANDS = (table, compare, predictions, plot, report)

@@ -10,6 +10,7 @@ import click
 
 from lrbench.cli.options import (
     FOLDER,
+    command,
     data_option,
     given,
     option,
@@ -20,6 +21,8 @@ from lrbench.cli.options import (
     store_options,
     warn,
 )
+from lrbench.cli.streams import results as stdout
+from lrbench.cli.streams import show
 from lrbench.errors import UserError
 from lrbench.plan import presets
 
@@ -67,7 +70,7 @@ threads_option = option(
 machine_options = options(device_option, arithmetic_options, threads_option)
 
 
-@click.command()
+@command()
 @option("--method", required=True, help="See 'lrbench methods'.")
 @option("--dataset", required=True, help="See 'lrbench datasets'.")
 @option("--seed", "seeds", default=(0,), many=True, type=click.IntRange(min=0), help="Repeat for more.")
@@ -88,12 +91,13 @@ def run(method: str, dataset: str, settings: tuple[str, ...], as_json: bool, **o
     asked = api.request(method, dataset, preset, data=data, **told)
     records = session.run(asked)
     if as_json:
-        click.echo(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
+        show(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
     else:
-        formats.print_tables([runs.table(api.rows(records, api.open_store(results, baselines, warn)))])
+        found = runs.table(api.rows(records, api.open_store(results, baselines, warn)))
+        formats.print_tables([found], stdout())
 
 
-@click.command()
+@command()
 @option("--out", type=FOLDER, default=Path("lrbench-demo"))
 @device_option
 @threads_option
@@ -103,11 +107,11 @@ def demo(out: Path, device: str, threads: str) -> None:
     from lrbench.report.formats import print_tables
 
     table, picture = demo(out, device, threads=threads)
-    print_tables([table])
-    click.echo(f"\nHR / LR pairs and what each method sees in them: {picture}")
+    print_tables([table], stdout())
+    show(f"\nHR / LR pairs and what each method sees in them: {picture}")
 
 
-@click.command()
+@command()
 @click.argument("suite")
 @option("--seeds", type=COUNT, help="How many, from 0.  [default: the suite's]")
 @option("--dataset", "datasets", many=True, metavar="NAME|OLD=NEW", help="Instead of the suite's, or of one.")
@@ -149,13 +153,13 @@ def reproduce(
     ordered = session.order(suite, overrides, store, data, plugins, **machine)
     outputs.check(ordered.suite)
     if dry_run:
-        click.echo(_preview(ordered))
+        show(_preview(ordered))
         return
     out = out or Path("results") / Path(suite).stem
     check_writable(out)  # before the training, not after it
     schedule = session.carry_out(ordered)
     outputs.write(ordered.suite, set(ordered.graph.specs), store, out, ordered.data, warn)
-    click.echo(f"{session.outcome(schedule)}tables and figures: {out}")
+    show(f"{session.outcome(schedule)}tables and figures: {out}")
     if schedule.count(State.FAILED):
         raise click.exceptions.Exit(1)
 
@@ -189,7 +193,7 @@ def _preview(ordered: Ordered) -> str:
     )
 
 
-@click.command()
+@command()
 @option("--method", "methods", many=True, help="Repeat for more.  [default: a plain run and one with a teacher]")
 @option("--backbone", "backbones", default=("resnet18",), many=True, help="Repeat for more.")
 @option("--width", "widths", default=(1.0,), many=True, type=float, help="Repeat for more.")
@@ -213,13 +217,13 @@ def bench(rounds: int, settings: tuple[str, ...], as_json: bool, as_csv: bool, *
 
     if as_json and as_csv:
         raise UserError("--json or --csv, not both")
-    wanted = cases(settings=settings_of(settings), **options)
+    wanted = cases(settings=settings_of(settings), note=warn, **options)
     here = timing.machine(wanted[0].device, wanted[0].threads)
     if warning := timing.warning(here):
         warn(warning)
     results = [timing.time(case, rounds, warn) for case in wanted]
     write = timing.as_json if as_json else timing.as_csv if as_csv else timing.markdown
-    click.echo(write(results, here), nl=False)
+    show(write(results, here), nl=False)
 
 
 COMMANDS = (run, demo, reproduce, bench)

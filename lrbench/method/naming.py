@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal
 
-from lrbench.errors import UserError
+from lrbench.errors import broken
 from lrbench.method import registry
 from lrbench.spec import RunSpec
 from lrbench.spec.recipes import NONE
@@ -17,12 +17,23 @@ from lrbench.spec.record import About
 def about(method: str) -> About:
     """What reports need of a method, from its class, which loads torch; a record has it already.
 
-    Its name and nothing else where the method is not installed.
+    Its name and nothing else where the method is not installed, or faulty.
     """
     try:
         return _of_class(registry.method(method))  # type: ignore[arg-type]
-    except UserError:
+    except BaseException as error:
+        broken(error)
         return About(label=method)
+
+
+def descriptions(method: str) -> dict[str, str]:
+    """Of each setting, as far as the method is installed and not faulty."""
+    try:
+        fields = registry.method(method).Config.model_fields
+        return {name: str(field.description or "") for name, field in fields.items()}
+    except BaseException as error:
+        broken(error)
+        return {}
 
 
 @cache  # a store may hold thousands of runs of one

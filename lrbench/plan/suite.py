@@ -95,7 +95,10 @@ def load(name: str, above: tuple[str, ...] = ()) -> Suite:
         installed = registry.installed(SUITES)
         if name not in installed:
             raise unknown("suite", name, [*installed, "FILE.toml"])
-        path = Path(registry.load(SUITES, "suite", name))
+        place = registry.load(SUITES, "suite", name)
+        if not isinstance(place, str | Path):
+            raise UserError(f"suite '{name}' is not the path of a file")
+        path = Path(place)
     if (place := str(path.resolve())) in above:
         raise UserError(f"suite {name} includes itself, through {' -> '.join(above)}")
     suite = _read(path)

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from lrbench.errors import UserError, unknown
 from lrbench.method import registry
-from lrbench.report import notes, published
+from lrbench.report import notes, plots, published
 from lrbench.report.published import PublishedSweep
 from lrbench.store import Store
 
@@ -24,6 +24,7 @@ def names() -> list[str]:
     return [CURVES, *registry.installed(published.FIGURES)]
 
 
+@plots.defaults()
 def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note, **options: Any) -> Figure:
     """A figure of the runs in a store, whose frame `results` is; `note` is told of what it leaves out,
     and of other stores that the runs are from.

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from pathlib import Path
+from typing import TextIO
 
 import pandas as pd
 
 from lrbench.errors import unknown
 from lrbench.report.ways import DASH
+from lrbench.store.files import replaces
 
 HR_MARK = "†"  # of what is trained and tested on HR images
 WRAPPED = 30  # characters: on a terminal, columns of longer texts are wrapped, others are not
@@ -97,9 +99,13 @@ def render(tables: Sequence[Table], style: str) -> str:
 
 
 def style_of(style: str | None, out: Path | None) -> str | None:
-    """`style`, or the one that the name of the file `out` asks for. Raises UserError that names the nearest."""
+    """`style`, or the one that the name of the file `out` asks for, of a pipe's as in a pipe. Raises UserError that
+    names the nearest.
+    """
     if style is None and out is not None:
         styles = {f".{suffix}": style for style, suffix in SUFFIXES.items()}
+        if out.suffix not in styles and not replaces(out):
+            return "md"
         if out.suffix not in styles:
             raise unknown("file format", out.suffix, styles)
         return styles[out.suffix]
@@ -163,16 +169,16 @@ def grid(shown: pd.DataFrame) -> str:
     return row(lines[0]) + row(rule) + "".join(map(row, lines[1:]))
 
 
-def print_tables(tables: Sequence[Table]) -> None:
-    """On a terminal tables that fit its width; in a pipe Markdown."""
+def print_tables(tables: Sequence[Table], file: TextIO | None = None) -> None:
+    """On a terminal tables that fit its width; in a pipe Markdown. file: stdout where None."""
     from rich import box
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
 
-    console = Console()
+    console = Console(file=file)
     if not console.is_terminal:
-        print(markdown(tables), end="")
+        print(markdown(tables), end="", file=file)
         return
     for table in tables:
         console.print(Text(table.title, style="bold"), Text(table.conditions, style="dim"), sep="\n")

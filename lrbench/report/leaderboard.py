@@ -27,8 +27,8 @@ def leaderboards(results: pd.DataFrame, right: Right, references: Sequence[str])
 
 def references(note: Callable[[str], None] = lambda message: None) -> list[str]:
     """The methods that installed tables measure gains against; `note` is told of a table that does not load."""
-    found = (table.reference for _, table in published.installed(published.TABLES, "table", note))
-    return list(dict.fromkeys(filter(None, found)))
+    every = published.installed(published.TABLES, "table", note, published.PublishedTable)
+    return list(dict.fromkeys(table.reference for _, table in every if table.reference))
 
 
 def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: Defaults) -> pd.DataFrame:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
-import matplotlib
 import numpy as np
+from matplotlib import style
 from matplotlib.figure import Figure
 
 from lrbench.errors import UserError
-from lrbench.store.files import write_atomic
+from lrbench.store.files import replaces, write_atomic
 
 # Okabe & Ito 2008, "Color Universal Design", without the yellow, which is not seen on white
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -39,8 +41,19 @@ def looks(n: int) -> list[Look]:
     return [Look(colour, dashes, marker) for _, colour, dashes, marker in each]
 
 
+@contextmanager
+def defaults() -> Iterator[None]:
+    """A block, or a function that it decorates, in which matplotlib's own defaults hold, and no style of the user's."""
+    with style.context(["default", {"svg.hashsalt": "lrbench"}]):  # without a salt the ids in an SVG are random
+        yield
+
+
 class Picture(Figure):
-    """A figure that a notebook shows by itself."""
+    """A figure that a notebook shows by itself, and that looks the same whatever the user's matplotlibrc says."""
+
+    def savefig(self, *args: Any, **options: Any) -> None:
+        with defaults():
+            super().savefig(*args, **options)
 
     def _repr_png_(self) -> bytes:
         out = io.BytesIO()
@@ -49,24 +62,30 @@ class Picture(Figure):
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all; an equal figure gives equal bytes, on one version of matplotlib.
-
-    Raises UserError for a suffix that is not one of SUFFIXES.
-    """
-    check_suffix(path)
-    out = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "lrbench"}):  # else its ids are random
-        figure.savefig(out, format=path.suffix[1:], dpi=150, bbox_inches="tight", metadata=UNDATED[path.suffix])
+    """Write a figure, whole or not at all. Raises UserError for a suffix that is not one of SUFFIXES."""
+    content = image(figure, suffix_of(path))
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, out.getvalue())
+    write_atomic(path, content)
 
 
-def check_suffix(path: Path) -> None:
-    """Raise UserError for a file whose suffix is not one of SUFFIXES."""
-    if path.suffix not in SUFFIXES:
+def image(figure: Figure, suffix: str) -> bytes:
+    """A figure in the format of a suffix; an equal figure gives equal bytes, on one version of matplotlib."""
+    out = io.BytesIO()
+    with defaults():
+        figure.savefig(out, format=suffix[1:], dpi=150, bbox_inches="tight", metadata=UNDATED[suffix])
+    return out.getvalue()
+
+
+def suffix_of(path: Path) -> str:
+    """The suffix that says the format of a figure's file, PNG's for a pipe without one. Raises UserError for others."""
+    if path.suffix in SUFFIXES:
+        return path.suffix
+    if replaces(path):
         raise UserError(f"a figure's file ends in one of {', '.join(SUFFIXES)}; got '{path.name}'")
+    return ".png"
 
 
+@defaults()
 def predictions(
     hr: np.ndarray, lr: np.ndarray, labels: Sequence[str], predicted: Mapping[str, Sequence[str]]
 ) -> Figure:

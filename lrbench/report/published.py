@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lrbench.errors import UserError
+from lrbench.errors import UserError, broken
 from lrbench.method import registry
 
 TABLES, FIGURES = "lrbench.tables", "lrbench.figures"
@@ -97,23 +97,26 @@ def figure(name: str) -> PublishedSweep | PublishedGallery:
     return _load(FIGURES, "figure", name, PublishedSweep, PublishedGallery)
 
 
-def installed(group: str, kind: str, note: Callable[[str], None]) -> Iterator[tuple[str, Any]]:
-    """Name and object of every plugin of a group; `note` is told of one that does not load."""
+def installed(group: str, kind: str, note: Callable[[str], None], *expected: type[Any]) -> Iterator[tuple[str, Any]]:
+    """Name and object of every plugin of a group; `note` is told of one that does not load, or is another thing."""
     for name in registry.installed(group):
         try:
-            yield name, registry.load(group, kind, name)
-        except UserError as error:
-            note(str(error))
+            found = _load(group, kind, name, *expected)
+        except BaseException as error:  # whatever a plugin's import may raise
+            note(broken(error))
+        else:
+            yield name, found
 
 
 def sweeps(note: Callable[[str], None]) -> list[PublishedSweep]:
     """Those of all the figures that are installed."""
-    return [one for _, one in installed(FIGURES, "figure", note) if isinstance(one, PublishedSweep)]
+    every = installed(FIGURES, "figure", note, PublishedSweep, PublishedGallery)
+    return [one for _, one in every if isinstance(one, PublishedSweep)]
 
 
 def _load(group: str, kind: str, name: str, *expected: type[Any]) -> Any:
     found = registry.load(group, kind, name)
     if not isinstance(found, expected):
-        names = " or ".join(one.__name__ for one in expected)
-        raise UserError(f"{kind} '{name}' is not a lrbench.report.published.{names}")
+        names = " or ".join(f"{one.__module__.removeprefix('builtins')}.{one.__name__}" for one in expected)
+        raise UserError(f"{kind} '{name}' is not a {names.lstrip('.')}")
     return found

@@ -37,5 +37,6 @@ def tables(name: str | None, results: pd.DataFrame, right: Right, note: Note = l
         return Tables(tuned.tables(published.sweeps(note), results, right))
     if name == CLAIMS:
         return Tables(claims_table.tables(claims.installed(note), results, right))
-    sources = [published.table(one) for one in ([name] if name else registry.installed(published.TABLES))]
+    every = published.installed(published.TABLES, "table", note, published.PublishedTable)
+    sources = [published.table(name)] if name else [one for _, one in every]
     return Tables(table.table(one) for source in sources for one in filled.fill(source, results, right))

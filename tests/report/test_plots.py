@@ -5,8 +5,10 @@ import os
 import re
 import warnings
 
+import matplotlib
 import numpy as np
 import pytest
+from helpers.cli import process
 from helpers.records import LR, diverged, record
 from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
@@ -272,3 +274,42 @@ def test_a_figure_is_saved_whole_or_not_at_all(tmp_path, monkeypatch):
             patch.setattr(place, name, fault)
             plots.save(figure, path)
         assert os.listdir(tmp_path) == ["figure.png"] and path.read_text() == "the one before"
+
+
+STYLES = ["text.usetex: True", "font.family: monospace\nfont.size: 30", "figure.figsize: 1, 1\nsavefig.dpi: 7",
+          "svg.fonttype: none\naxes.grid: True\nlines.linewidth: 9\nsavefig.transparent: True"]  # fmt: skip
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_a_figure_does_not_depend_on_the_users_style(style, store, tmp_path):
+    put(store, 70.0)
+    results = frame(store)
+    wanted = figures.draw("curves", results, store, tmp_path, print)
+    plots.save(wanted, tmp_path / "plain.svg")
+    (tmp_path / "matplotlibrc").write_text(style)
+    with matplotlib.rc_context(fname=tmp_path / "matplotlibrc"):
+        before = dict(matplotlib.rcParams)
+        found = figures.draw("curves", results, store, tmp_path, print)
+        plots.save(found, tmp_path / "styled.svg")
+        assert found._repr_png_() and dict(matplotlib.rcParams) == before, "the user's own figures keep it"
+    assert (tmp_path / "styled.svg").read_bytes() == (tmp_path / "plain.svg").read_bytes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.nowhere", "no-such-backend"])
+@pytest.mark.parametrize("command", ["plot curves", "report", "reproduce smoke --dry-run", "table"])
+def test_the_backend_of_a_notebook_is_no_concern_of_a_command(command, backend, store, tmp_path):
+    put(store, 70.0)
+    done = process(*command.split(), "--results", "runs", env={"MPLBACKEND": backend}, cwd=tmp_path)
+    assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+
+
+@pytest.mark.slow
+def test_a_matplotlibrc_that_is_no_text_is_said(store, tmp_path):
+    put(store, 70.0)
+    (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe")
+    done = process("plot", "curves", "--results", "runs", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "") and "Traceback" not in done.stderr
+    assert "lrbench: matplotlib does not start" in done.stderr
+    (tmp_path / "matplotlibrc").write_text("backend: no-such-backend\nno.such: key")
+    assert process("plot", "curves", "--results", "runs", cwd=tmp_path).returncode == 0

@@ -11,6 +11,7 @@ import jinja2
 import pandas as pd
 
 from lrbench.report.ways import DASH
+from lrbench.store.files import utf8
 
 TEMPLATES = "templates"
 ASSETS = ("report.css", "report.js", "icon.svg")
@@ -44,7 +45,7 @@ class Pages:
         """Write a file below the folder. Raises OSError."""
         place = self.folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content.encode() if isinstance(content, str) else content)
+        place.write_bytes(utf8(content))
 
 
 def number(value: Any) -> str:

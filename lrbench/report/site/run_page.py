@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from lrbench.errors import UserError
-from lrbench.method import naming, registry
+from lrbench.method import naming
 from lrbench.report.formats import Table
 from lrbench.report.frame import DIVERGED, RESTORES, SELECTED, column
 from lrbench.report.ways import DASH, finished, fixed
@@ -162,17 +161,14 @@ def metrics(run: Run, measured: Content) -> list[tuple[str, float | int, str]]:
 
 def settings(run: Run, config: Content) -> list[dict[str, str | None]]:
     """The method's settings, each with its default, if known, and its source, where the method is installed."""
-    try:
-        fields = registry.method(run.method).Config.model_fields
-    except UserError:
-        fields = {}
+    about = naming.descriptions(run.method)
     defaults = json.loads(run.defaults) if isinstance(run.defaults, str) else {}
     return [
         {
             "name": name,
             "value": _text(value),
             "default": _text(defaults[name]) if name in defaults else None,
-            "about": (fields[name].description or "") if name in fields else "",
+            "about": about.get(name, ""),
         }
         for name, value in config.items()
     ]

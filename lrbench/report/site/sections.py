@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.image import imread
 
-from lrbench.errors import UserError
+from lrbench.errors import broken
 from lrbench.report import figures, formats, lines, plots, tables
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.headings import drawn, headings, marked
@@ -52,8 +52,16 @@ class Named:
 
 def of_tables(results: pd.DataFrame, store: Store, pages: Pages, note: Note) -> Iterator[Section]:
     """The page of tables, and where there are claims a page of these; all their files are written."""
-    found = {name: named(name, tables.tables(name, results, store.right, note), pages) for name in tables.names()}
-    missing = [f"Table {name}: no run yet." for name, one in found.items() if one is None]
+    found: dict[str, Named | None] = {}
+    missing = []
+    for name in tables.names():
+        try:
+            found[name] = named(name, tables.tables(name, results, store.right, note), pages)
+        except BaseException as error:  # whatever its plugin may raise
+            why = broken(error)
+            note(f"table {name} is left out: {why}")
+            missing.append(f"Table {name} is left out: {why}.")
+    missing += [f"Table {name}: no run yet." for name, one in found.items() if one is None]
     claims = found.pop(tables.CLAIMS, None)
     shown = [one for one in found.values() if one]
     yield _of_tables(TABLES, "Tables", shown, missing)
@@ -108,9 +116,10 @@ def of_figures(results: pd.DataFrame, store: Store, data: Path, pages: Pages, no
             continue
         try:
             shown.append(_draw(name, results, store, data, pages))
-        except UserError as error:
-            note(f"{name} is not drawn: {error}")
-            why = str(error).replace(str(data), "the data folder")  # a page is no place for a path of this machine
+        except BaseException as error:  # whatever its plugin may raise
+            said = broken(error)
+            note(f"{name} is not drawn: {said}")
+            why = said.replace(str(data), "the data folder")  # a page is no place for a path of this machine
             missing.append(f"{name} is not drawn: {why}.")
     entries = [*((f"figures.html#{one['id']}", one["name"]) for one in shown), *(("", one) for one in missing)]
     return Section("figures.html", "Figures", "figures.html", {"figures": shown, "missing": missing}, entries)

@@ -1,0 +1,95 @@
+"""Streams of a process: terminals that lack characters, readers that go away, and what plugins print."""
+
+import os
+import pty
+import subprocess
+
+import pytest
+from helpers import stored
+from helpers.cli import COMMAND
+
+OTHERS = {
+    "ascii": {"PYTHONIOENCODING": "ascii"},
+    "latin-1": {"PYTHONIOENCODING": "latin-1"},
+    "C": {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+}
+HERE = {"OMP_NUM_THREADS": "1", "COLUMNS": "120"}
+PROTOCOL = "--dataset digits --scale 2 --width 0.125 --recipe quick --limit-train 300 --limit-test 100 --epochs 1"
+DFD = f"run --method dfd {PROTOCOL} --device cpu --precision fp32 --results runs"
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder of runs that nobody trained."""
+    return stored.folder(tmp_path_factory.mktemp("terminal"))[0].root
+
+
+def call(args, env, folder, **options):
+    """The command as a process of its own: its status, and the bytes of its stdout and stderr."""
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
+    done = subprocess.run([*COMMAND, *args], env=os.environ | HERE | env, cwd=folder, timeout=300, **pipes)
+    return done.returncode, done.stdout, done.stderr
+
+
+def on_terminal(args, env, folder):
+    """The command on a terminal: its status, and the bytes that it showed."""
+    ours, theirs = pty.openpty()
+    with subprocess.Popen(
+        [*COMMAND, *args], env=os.environ | HERE | env, cwd=folder, stdout=theirs, stderr=theirs
+    ) as run:
+        os.close(theirs)
+        shown = bytearray()
+        try:
+            while block := os.read(ours, 1 << 16):
+                shown += block
+        except OSError:  # the end, on Linux
+            pass
+    os.close(ours)
+    return run.returncode, bytes(shown)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_training_on_a_terminal_that_is_not_utf_8(name, tmp_path):
+    env = OTHERS[name]
+    status, shown = on_terminal(DFD.split(), env, tmp_path)
+    assert status == 0 and b"HR-baseline +" in shown and b"Error" not in shown
+    shown.decode("latin-1" if name == "latin-1" else "ascii")
+    status, out, err = call(DFD.split(), env, tmp_path)
+    assert status == 0 and b"HR-baseline +" in out and err == b""
+
+
+@pytest.mark.parametrize("name", ["ascii", "latin-1"])
+@pytest.mark.parametrize("command", ["table leaderboard", "methods"])
+def test_what_a_terminal_lacks_is_said_in_ascii(command, name, runs, tmp_path):
+    env = OTHERS[name] | {"LRBENCH_RESULTS": str(runs)}
+    status, out, err = call(command.split(), env, tmp_path)
+    plain = call(command.split(), {"PYTHONIOENCODING": "utf-8", "LRBENCH_RESULTS": str(runs)}, tmp_path)[1].decode()
+    assert status == 0 and b"Traceback" not in err
+    text = out.decode("latin-1" if name == "latin-1" else "ascii")
+    words = {"λ": "lambda", "†": "+", "–": "-", "−": "-", "‡": "++"} | (
+        {} if name == "latin-1" else {"±": "+/-", "§": "#"}
+    )
+    for character, instead in words.items():
+        plain = plain.replace(character, instead)
+    assert text.split() == plain.split()
+    assert on_terminal(command.split(), env, tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize("env", [*OTHERS.values(), {"PYTHONIOENCODING": "utf-8"}], ids=[*OTHERS, "utf-8"])
+def test_arguments_that_are_no_text(env, runs, tmp_path):
+    name = b"q\xff\xc3\xa9"
+    for args in ([b"table", name], [b"run", b"--method", name, b"--dataset", b"digits"], [b"compare", name, b"dfd"]):
+        status, out, err = call(args, env, tmp_path)
+        assert (status, out, err.count(b"\n")) == (2, b"", 1) and b"no " in err and b"'q?" in err
+    (tmp_path / os.fsdecode(name)).symlink_to(runs)
+    for args in ([b"table", b"leaderboard", b"--out", b"t" + name + b".md"], [b"report"]):
+        status, _, err = call([*args, b"--baselines", name], env, tmp_path)
+        assert status == 0 and b"Traceback" not in err
+    assert "†" in (tmp_path / os.fsdecode(b"t" + name + b".md")).read_text(encoding="utf-8"), "files are UTF-8"
+
+
+def test_a_recipe_is_utf_8_whatever_the_locale(tmp_path):
+    (tmp_path / "mine.toml").write_text('base = "quick"  # λ\nepochs = 1\n', encoding="utf-8")
+    status, _, err = call([*DFD.split(), "--recipe", "mine.toml"], OTHERS["C"], tmp_path)
+    assert status == 0, err
