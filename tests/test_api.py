@@ -138,9 +138,22 @@ class SparseWeights(Linear):
         self.register_buffer("table", torch.eye(3).to_sparse())
 
 
+def with_optimizer_state(value):
+    """A class whose optimizer keeps such a value."""
+
+    def optimizers(self, updates):
+        [one] = Linear.optimizers(self, updates)
+        one.optimizer.state[self.layer.weight]["kept"] = value
+        return [one]
+
+    return type("Kept", (Linear,), {"name": "kept", "optimizers": optimizers, "__module__": __name__})
+
+
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
+        (with_optimizer_state(Path("a")), "kept: its state cannot be kept in a checkpoint, for pathlib.PosixPath"),
+        (with_optimizer_state(lambda: 1), "kept: its state cannot be kept in a checkpoint, for"),
         (with_terms(lambda term: {"plain": term, "odd": 0.5}), "loss term 'odd' is a float; it must be a tensor"),
         (with_terms(lambda term: {"plain": term, "odd": None}), "loss term 'odd' is a NoneType; it must be a tensor"),
         (with_terms(lambda term: {"plain": term, "odd": term.expand(4)}), "loss term 'odd' has shape (4,)"),

@@ -101,7 +101,10 @@ class Job:
         training = self.training
         self.progress.epoch(training.history.curve[-1], training.images_per_second)
         if time.perf_counter() - self.written >= PAUSE[self.device.type]:
-            self.store.write_checkpoint(self.spec.id, training.snapshot())
+            try:
+                self.store.write_checkpoint(self.spec.id, training.snapshot())
+            except UserError as error:
+                raise UserError(f"{self.method.name}: {error}") from error
             self.written = time.perf_counter()
 
     def finish(self, side_by_side: int) -> Record:

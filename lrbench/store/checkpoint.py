@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import io
+import pickle
 from pathlib import Path
 from typing import Any
 
-from lrbench.errors import raise_machines
+from lrbench.errors import UserError, one_line, raise_machines
 from lrbench.store.files import Warn, set_aside, written_whole
 
 _DIGEST = 32  # bytes of sha256 in front of the content
 
 
 def write(path: Path, snapshot: Any) -> None:
-    """Replace a checkpoint. snapshot: dicts, lists, tuples, tensors, numbers, text and None, nested. Raises OSError."""
+    """Replace a checkpoint. snapshot: dicts, lists, tuples, tensors, numbers, text and None, nested.
+
+    Raises OSError, and UserError for a snapshot of anything else, which could not be read: the first one is tried.
+    """
     import torch  # here and below, not above: reports do without it
 
     content = io.BytesIO()
-    torch.save(snapshot, content)
+    try:
+        torch.save(snapshot, content)
+        if not path.exists():
+            content.seek(0)
+            torch.load(content, map_location="cpu", weights_only=True)
+    except (pickle.PickleError, AttributeError, TypeError) as error:
+        why = one_line(error).partition("GLOBAL ")[2].partition(" ")[0] or one_line(error)[:200]
+        raise UserError(
+            f"its state cannot be kept in a checkpoint, for {why}: keep tensors, numbers and text"
+        ) from error
     with written_whole(path) as file:
         file.write(hashlib.sha256(content.getbuffer()).digest())
         file.write(content.getbuffer())
