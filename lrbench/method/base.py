@@ -122,7 +122,8 @@ class Method(nn.Module):
     """Base class of every method.
 
     A subclass sets `name`, builds its networks in `__init__` and writes `loss` and `forward`. Needed runs are in
-    `self.needs`: frozen (no gradient, eval mode) and outside the module tree, so neither optimised nor saved.
+    `self.needs`: frozen (no gradient, eval mode) and outside the module tree, so neither optimised nor saved. A run
+    that changes one, or a setting of torch, fails; a `copy.deepcopy` of a need may be trained.
     """
 
     name: ClassVar[str]
