@@ -315,7 +315,7 @@ class RestoredButLooksElsewhere(Toy):
         (RestoredByNobody, "restored_by says 'restorer', which is no role in needs_of"),
         (RestoredByAClassifier, "restored_by says 'teacher', but hr-baseline is not an SR net"),
         (RestoredButLooksElsewhere, "restored images are seen as 'up', and its view is 'lr'"),
-        (AnotherRunEachTime, "asked for a second time, it trains again"),
+        (AnotherRunEachTime, "lam has another default each time"),
     ],
 )
 def test_a_wrong_method_is_caught(toy: type[Method], complaint: str, tmp_path: Path) -> None:
