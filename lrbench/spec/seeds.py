@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-import numpy as np
 import torch
 
 
@@ -37,29 +34,18 @@ def set_random_state(state: list[torch.Tensor], device: torch.device) -> None:
 
 
 class Stream:
-    """A state of the global generators of torch, NumPy and Python for one run, which draws what it would draw alone."""
+    """A state of torch's global generators for one run of a group, which draws what it would draw if it was alone."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self.device, self._others = device, [device] if device.type == "cuda" else []
-        self._host: tuple[Any, Any] = random.Random(seed).getstate(), np.random.RandomState(seed % 2**32).get_state()
         with torch.random.fork_rng(self._others):
             torch.manual_seed(seed)
             self._state = random_state(device)
 
     @contextmanager
     def current(self) -> Iterator[None]:
-        """Within the block they draw from this stream; what is drawn outside the block does not move it."""
-        others = random.getstate(), np.random.get_state()
+        """Within the block torch draws from this stream; what is drawn outside the block does not move it."""
         with torch.random.fork_rng(self._others):
             set_random_state(self._state, self.device)
-            _set_host(*self._host)
-            try:
-                yield
-                self._state, self._host = random_state(self.device), (random.getstate(), np.random.get_state())
-            finally:
-                _set_host(*others)
-
-
-def _set_host(of_python: Any, of_numpy: Any) -> None:
-    random.setstate(of_python)
-    np.random.set_state(of_numpy)
+            yield
+            self._state = random_state(self.device)

@@ -18,7 +18,7 @@ from lrbench.method.base import Context, Method
 from lrbench.method.restorer import magnification
 from lrbench.spec.record import DataFacts
 from lrbench.spec.runspec import RunSpec
-from lrbench.spec.seeds import Stream, derive
+from lrbench.spec.seeds import derive
 from lrbench.store.store import Store
 from lrbench.train.remembering import Answers, Remembering
 
@@ -53,7 +53,8 @@ def build(
         backbone=backbone,
         autocast=lambda: torch.autocast(device.type, torch.bfloat16, enabled=spec.precision == "bf16"),
     )
-    with Stream(derive(spec.seed, "weights", spec.method), torch.device("cpu")).current():
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(derive(spec.seed, "weights", spec.method))
         method = cls(cls.Config.model_validate(dict(spec.config)), context, needs)
     if not any(weight.requires_grad for weight in method.parameters()):
         raise UserError(f"{spec.method} has no weights to train: build its networks in __init__, as modules")

@@ -121,6 +121,7 @@ class _State:
         self.held = self._hold()
         self.tensors = [one for one in self.held if isinstance(one, Tensor) and not one.is_inference()]
         self.marks = self._mark()
+        self.layers, self.weights, self.versions = self.contents()
 
     def holds(self) -> bool:
         """Whether nothing has changed. What was written through `tensor.data` is not seen."""
@@ -133,6 +134,13 @@ class _State:
     def _mark(self) -> list[Any]:
         return [(one._version, one.requires_grad) for one in self.tensors]
 
+    def contents(self) -> tuple[list[Any], list[Tensor], list[int]]:
+        """Its layers, its parameters and buffers, and how often each of these was written into."""
+        places = [place for part in self.parts for place in (part._parameters, part._buffers)]
+        weights = [one for place in places for one in place.values() if one is not None]
+        layers = [layer for part in self.parts for layer in part._modules.values()]
+        return layers, weights, [one._version for one in weights]
+
 
 def touched(need: nn.Module, whole: bool) -> str | None:
     """What a run has done to the mode, gradients or weights of a network that it needs, in words; None for nothing.
@@ -142,14 +150,17 @@ def touched(need: nn.Module, whole: bool) -> str | None:
     if not isinstance(need, Remembering):
         return None
     loaded: _State = vars(need)["_loaded"]
-    if changed := not loaded.holds():
-        if any(part.training for part in loaded.parts):
-            return "was put into training mode"
-        if any(weight.requires_grad or weight.grad is not None for weight in _weights(vars(need)["_network"])):
-            return "was given gradients"
-    if changed or whole:
-        own, original = _weights(vars(need)["_network"]), _weights(vars(need)["_answers"].network)
-        if len(own) != len(original) or not all(map(_equal, own, original)):
+    if any(part.training for part in loaded.parts):
+        return "was put into training mode"
+    layers, weights, versions = loaded.contents()
+    if len(layers) != len(loaded.layers) or not all(map(operator.is_, layers, loaded.layers)):
+        return "was given other layers"
+    if any(weight.requires_grad or weight.grad is not None for weight in weights):
+        return "was given gradients"
+    same = versions == loaded.versions and all(map(operator.is_, weights, loaded.weights))
+    if whole or not same:
+        _, original, _ = _State(vars(need)["_answers"].network).contents()
+        if len(weights) != len(original) or not all(map(_equal, weights, original)):
             return "was given other weights"
     return None
 
@@ -157,10 +168,6 @@ def touched(need: nn.Module, whole: bool) -> str | None:
 def _equal(one: Tensor, other: Tensor) -> bool:
     """A run that diverged has weights that are no number, which are unequal to themselves."""
     return torch.equal(one, other) or torch.equal(one.nan_to_num(), other.nan_to_num())
-
-
-def _weights(network: nn.Module) -> list[Tensor]:
-    return [one for part in _with_needs(network) for one in (*part.parameters(), *part.buffers())]
 
 
 def _with_needs(network: nn.Module) -> list[nn.Module]:
