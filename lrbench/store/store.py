@@ -191,7 +191,7 @@ class Store:
         """
         locks, work = self.root / ".locks", self.work(run_id)
         waiting = f"another process is training {run_id}; waiting for it"
-        with without_empty(locks, work), lock.held(locks / run_id, lambda: self.warn(waiting)):
+        with without_empty(locks, work), lock.held(locks / run_id, lambda way_out: self.warn(waiting + way_out)):
             recover(self.root / run_id)
             work.mkdir(parents=True, exist_ok=True)
             for leftover in work.glob(f"{TEMPORARY}*"):

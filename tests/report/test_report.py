@@ -480,7 +480,7 @@ def test_a_report_that_was_moved_away_by_a_killed_process_comes_back(small, tmp_
     write(small, out)
     out.rename(tmp_path / ".tmp-old-site")
     (tmp_path / ".tmp-new-12345678-site").mkdir()
-    with pytest.raises(ValueError, match="again"), replaced.replaced(out, lambda: None):
+    with pytest.raises(ValueError, match="again"), replaced.replaced(out, lambda _: None):
         raise ValueError("again")
     assert (out / "index.html").is_file() and sorted(path.name for path in tmp_path.iterdir()) == ["runs", "site"]
 
