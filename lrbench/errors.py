@@ -66,6 +66,11 @@ def raise_machines(error: BaseException, path: object) -> None:
         met = met.__cause__ or met.__context__
 
 
+def printable(name: str) -> str:
+    """A name, such as of a file, as text that can be shown and stored: what is no character to see is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
 def one_line(error: BaseException) -> str:
     """An error's message without its line breaks."""
     return " ".join(str(error).split())

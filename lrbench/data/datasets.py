@@ -23,7 +23,7 @@ import platformdirs
 
 from lrbench.data.dataset import KNOWN, SPLITS, Dataset, DatasetInfo, Split, build
 from lrbench.data.splits import subset
-from lrbench.errors import UserError, raise_machines, unknown
+from lrbench.errors import UserError, printable, raise_machines, unknown
 from lrbench.store.files import Warn, set_aside, write_atomic
 
 FORMAT = 1  # of the file; a file of another format is imported again, not converted
@@ -188,7 +188,8 @@ def _meta(archive: Mapping[str, Any], name: str) -> DatasetInfo:
     meta = json.loads(str(archive["meta"][()]))
     if meta.pop("format") != FORMAT:
         raise ValueError("another format")
-    found = DatasetInfo(**{**meta, "classes": tuple(meta["classes"])})
+    names = {"classes": tuple(map(printable, meta["classes"])), "source": printable(meta["source"])}
+    found = DatasetInfo(**{**meta, **names})
     if found.name != name or (name in KNOWN and KNOWN[name].fault(found)):
         raise ValueError("another dataset")  # such as a file that was renamed by hand
     return found

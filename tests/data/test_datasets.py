@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import os
 import resource
 import shlex
@@ -684,6 +685,28 @@ def test_photos_are_turned_as_their_camera_says(tmp_path: Path, root: Path) -> N
     images = datasets.load("mine", root).splits["train"].images
     assert (images == upright).all(axis=(1, 2, 3)).sum() == len(names)
     assert not (images == stored).all(axis=(1, 2, 3)).any()
+
+
+def test_names_that_are_no_text_are_made_printable(tmp_path: Path, root: Path, lrbench: Any) -> None:
+    """Of the folder, of classes, and of what an older version has written; no file in the data root breaks the list."""
+    folder = pictures(tmp_path / os.fsdecode(b"caf\xe9"))
+    for part in ("train", "test"):
+        for name, other in (("ant", os.fsdecode(b"\xe9")), ("bee", "b\ne"), ("cat", os.fsdecode(b"\xe8"))):
+            (folder / part / name).rename(folder / part / other)
+    made = import_dataset("mine", folder, root)
+    assert made.classes == ("b\\ne", "\\udce8", "\\udce9") and made.source == "imported from caf\\udce9"
+    with np.load(root / "mine.npz") as archive:
+        content = {**archive}
+    meta = json.loads(str(content["meta"])) | {"classes": ["\udce9", "b\ne", "c"], "source": "imported from caf\udce9"}
+    for name, change in (("old", {}), ("odd", {"source": 3}), ("odder", {"classes": None})):
+        np.savez(root / f"{name}.npz", **content | {"meta": np.array(json.dumps(meta | {"name": name} | change))})
+    (root / os.fsdecode(b"bad\xe9.npz")).write_text("")
+    status, out, err = lrbench("datasets", "--data", root)
+    lines = {line.partition(":")[0]: line for line in out.splitlines()}
+    assert (status, err, len(lines)) == (0, "", 8)
+    assert all(line.isprintable() for line in lines.values()), lines
+    assert "imported from caf\\udce9" in lines["mine"] and "imported from caf\\udce9" in lines["old"]
+    assert "make it again" in lines["odd"] and "make it again" in lines["odder"]
 
 
 def see_through(mode: str, alpha: int) -> Image.Image:

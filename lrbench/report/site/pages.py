@@ -44,7 +44,7 @@ class Pages:
         """Write a file below the folder. Raises OSError."""
         place = self.folder / path
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_bytes(content.encode() if isinstance(content, str) else content)
+        place.write_bytes(content.encode(errors="backslashreplace") if isinstance(content, str) else content)
 
 
 def number(value: Any) -> str:
