@@ -9,10 +9,17 @@ from typing import Any
 
 import click
 
-from lrbench.errors import UserError, did_you_mean
+from lrbench.errors import UserError, did_you_mean, expanded
 
-PATH = click.Path(path_type=Path)
-FILE, FOLDER = click.Path(path_type=Path, dir_okay=False), click.Path(path_type=Path, file_okay=False)
+
+class _Path(click.Path):
+    """click's, as a Path, with ~ as the home folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        return Path(super().convert(expanded(value), param, ctx))
+
+
+PATH, FILE, FOLDER = _Path(), _Path(dir_okay=False), _Path(file_okay=False)
 
 
 class Group(click.Group):

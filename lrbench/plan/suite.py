@@ -27,7 +27,7 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, create_model
 
-from lrbench.errors import UserError, did_you_mean, unknown
+from lrbench.errors import UserError, did_you_mean, expanded, unknown
 from lrbench.method import registry
 from lrbench.plan.plan import Conditions, Protocol, capped, check_table, known_settings, plan
 from lrbench.spec import recipes
@@ -91,7 +91,7 @@ def load(name: str, above: tuple[str, ...] = ()) -> Suite:
 
     above: the files that include it.
     """
-    path, installed = Path(name), registry.installed(SUITES)
+    path, installed = expanded(name), registry.installed(SUITES)
     if not recipes.is_file(name):
         if name not in installed:
             raise unknown("suite", name, [*installed, "FILE.toml"])
@@ -117,7 +117,7 @@ def load(name: str, above: tuple[str, ...] = ()) -> Suite:
 
 def _beside(path: Path, name: str) -> Path:
     """The file that a suite names: from the suite's own folder or, if the suite is a link, from that of its target."""
-    named = os.fsdecode(name.encode())  # the bytes of the name are UTF-8, as the suite is, whatever the locale
+    named = expanded(os.fsdecode(name.encode()))  # its bytes are UTF-8, as the suite is, whatever the locale
     places = [folder / named for folder in (path.parent, path.resolve().parent)]
     return next((place for place in places if place.exists()), places[0])
 

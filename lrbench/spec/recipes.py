@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lrbench.errors import UserError, unknown
+from lrbench.errors import UserError, expanded, unknown
 
 FILE = ".toml"  # a recipe whose name ends so, or in capitals, is a file of the user's
 BASE = "paper"  # the recipe that a file starts from which names none
@@ -96,7 +96,7 @@ def recipe(
 def fields(name: str) -> dict[str, Any]:
     """The fields of a recipe, by name or file, of which `lr` may be a table over backbones. Raises UserError."""
     if is_file(name):
-        return _read(Path(name))
+        return _read(expanded(name))
     if name not in RECIPES:
         raise unknown("recipe", name, [*RECIPES, f"FILE{FILE}"])
     return {field: value for field, (value, _) in RECIPES[name].items()}
