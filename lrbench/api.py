@@ -21,7 +21,7 @@ import numpy as np
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
 from lrbench.data.datasets import data_root
-from lrbench.errors import UserError, few, unknown
+from lrbench.errors import UserError, expanded, few, unknown
 from lrbench.plan import presets
 from lrbench.spec.recipes import for_backbone
 from lrbench.store import Store
@@ -235,7 +235,7 @@ def _folder(option: str, given: Folder) -> Path | None:
     """A folder, or none where none is named. Raises UserError for what is no folder."""
     if given is None or given == "":
         return None
-    path = Path(given).expanduser() if isinstance(given, str | os.PathLike) else None
+    path = expanded(given) if isinstance(given, str | os.PathLike) else None
     if path is None or any(place.is_file() for place in (path, *path.parents)):
         raise UserError(f"{option}={given!r} is no folder; name one")
     return path

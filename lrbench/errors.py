@@ -6,6 +6,8 @@ import errno
 import zlib
 from collections.abc import Iterable
 from difflib import get_close_matches
+from os import PathLike
+from pathlib import Path
 from typing import Any
 
 OUT_OF_MEMORY = "out of memory; a smaller --width, or a network of fewer channels, needs less"
@@ -71,6 +73,19 @@ def broken(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         raise error
     return one_line(error) if isinstance(error, Error) else f"{type(error).__name__}: {one_line(error)}"
+
+
+def printable(name: str) -> str:
+    """A name, such as of a file, as text that can be shown and stored: what is no character to see is escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
+
+
+def expanded(path: str | PathLike[str]) -> Path:
+    """A path that the user gave, with ~ as the home folder, which a shell leaves alone behind '='. Raises UserError."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UserError(f"{path}: no home folder is known for '~'; write the path in full, or set HOME") from error
 
 
 def one_line(error: BaseException) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lrbench.cli.options import FOLDER, Group, command, data_option, plugin_option, warn
+from lrbench.cli.options import FOLDER, PATH, Group, command, data_option, plugin_option, warn
 from lrbench.cli.streams import show
 from lrbench.errors import UserError, broken
 
@@ -91,7 +91,7 @@ def data() -> None:
 
 @data.command("import")
 @click.argument("name")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=PATH)
 @data_option
 def import_(name: str, path: Path, data: Path | None) -> None:
     """Import NAME from PATH: an .npz with MedMNIST's keys, or a folder of class folders."""

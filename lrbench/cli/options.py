@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,26 +11,26 @@ from typing import Any
 import click
 
 from lrbench.cli.streams import for_results, show
-from lrbench.errors import UserError, did_you_mean
+from lrbench.errors import UserError, did_you_mean, expanded
 
 STREAM = "-"  # stdout, where a file is named
 
 
 class _Path(click.Path):
-    """A path of a file or of a folder; '-' is stdout, and no folder."""
+    """click's, as a Path, with ~ as the home folder; '-' is stdout, and no folder."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if self.dir_okay:
-            named = param.opts[0] if param else "this"
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        named, path = param.opts[0] if param else "this", expanded(value)
+        if not self.file_okay:
             if value == STREAM:
                 raise UserError(f"{named} wants a folder; '-' is stdout, and './-' a folder of that name")
-            if os.path.exists(value) and not os.path.isdir(value):
-                raise UserError(f"{named} wants a folder; {value} is none")
-        return super().convert("/dev/stdout" if value == STREAM else value, param, ctx)
+            if path.exists() and not path.is_dir():
+                raise UserError(f"{named} wants a folder; {path} is none")
+        is_stdout = value == STREAM and not self.dir_okay
+        return Path(super().convert("/dev/stdout" if is_stdout else path, param, ctx))
 
 
-FILE = _Path(path_type=Path, dir_okay=False, readable=False)
-FOLDER = _Path(path_type=Path, file_okay=False)
+PATH, FILE, FOLDER = _Path(), _Path(dir_okay=False, readable=False), _Path(file_okay=False)
 
 
 class Command(click.Command):

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shlex
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ import platformdirs
 
 from lrbench.data.dataset import KNOWN, SPLITS, Dataset, DatasetInfo, Split, build
 from lrbench.data.splits import subset
-from lrbench.errors import UserError, raise_machines, unknown
+from lrbench.errors import UserError, expanded, printable, raise_machines, unknown
 from lrbench.store.files import Warn, set_aside, write_atomic
 
 FORMAT = 1  # of the file; a file of another format is imported again, not converted
@@ -50,9 +51,15 @@ BUILT_IN = {"digits": digits}  # made in memory, never imported
 
 
 def data_root(given: Path | None) -> Path:
-    """The folder of the datasets: `given`, else $LRBENCH_DATA, else one in the user's cache."""
-    named = os.environ.get("LRBENCH_DATA")
-    return given or (Path(named).expanduser() if named else platformdirs.user_cache_path("lrbench") / "data")
+    """The folder of the datasets: `given`, else $LRBENCH_DATA, else one in the user's cache, or where there is no home
+    folder, as in some containers, one for temporary files.
+    """
+    if named := given or os.environ.get("LRBENCH_DATA"):
+        return expanded(named)
+    try:
+        return expanded(platformdirs.user_cache_path("lrbench")) / "data"
+    except (RuntimeError, UserError):
+        return Path(tempfile.gettempdir()) / f"lrbench-{os.getuid()}" / "data"
 
 
 def info(name: str, root: Path) -> DatasetInfo:
@@ -188,7 +195,8 @@ def _meta(archive: Mapping[str, Any], name: str) -> DatasetInfo:
     meta = json.loads(str(archive["meta"][()]))
     if meta.pop("format") != FORMAT:
         raise ValueError("another format")
-    found = DatasetInfo(**{**meta, "classes": tuple(meta["classes"])})
+    names = {"classes": tuple(map(printable, meta["classes"])), "source": printable(meta["source"])}
+    found = DatasetInfo(**{**meta, **names})
     if found.name != name or (name in KNOWN and KNOWN[name].fault(found)):
         raise ValueError("another dataset")  # such as a file that was renamed by hand
     return found

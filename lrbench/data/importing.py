@@ -19,7 +19,7 @@ from lrbench.data import datasets
 from lrbench.data.dataset import KNOWN, SPLITS, Dataset, DatasetInfo, Split, build
 from lrbench.data.datasets import BUILT_IN, NAME
 from lrbench.data.pictures import Read, need, read_folder
-from lrbench.errors import UserError, raise_machines, unknown
+from lrbench.errors import UserError, printable, raise_machines, unknown
 from lrbench.store.files import TEMPORARY, Warn
 
 SMALLEST = 4  # pixels: the smallest side that can still be made smaller
@@ -55,7 +55,7 @@ def make(name: str, splits: Mapping[str, Split], classes: tuple[str, ...] | None
     0..C-1 with every class in train, or the content is not what a known `name` stands for.
     """
     _check_sides(splits)
-    named = classes or _numbered(splits["train"].labels)
+    named, source = tuple(map(printable, classes or _numbered(splits["train"].labels))), printable(source)
     _check_labels(splits, named)
     known = KNOWN.get(name)
     if known is None:

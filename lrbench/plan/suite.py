@@ -19,6 +19,7 @@ Suites that ship with a package are files that its entry points of the group `lr
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from typing import Annotated, Any, get_type_hints
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, create_model
 
-from lrbench.errors import UserError, did_you_mean, unknown
+from lrbench.errors import UserError, did_you_mean, expanded, unknown
 from lrbench.method import registry
 from lrbench.plan.plan import Conditions, Protocol, capped, check_table, known_settings, plan
 from lrbench.spec import recipes
@@ -90,9 +91,8 @@ def load(name: str, above: tuple[str, ...] = ()) -> Suite:
 
     above: the files that include it.
     """
-    path = Path(name)
-    if not name.endswith(".toml"):
-        installed = registry.installed(SUITES)
+    path, installed = expanded(name), registry.installed(SUITES)
+    if not recipes.is_file(name):
         if name not in installed:
             raise unknown("suite", name, [*installed, "FILE.toml"])
         place = registry.load(SUITES, "suite", name)
@@ -103,16 +103,26 @@ def load(name: str, above: tuple[str, ...] = ()) -> Suite:
         raise UserError(f"suite {name} includes itself, through {' -> '.join(above)}")
     suite = _read(path)
 
-    def found(names: list[str]) -> list[str]:  # files are named from the suite's own folder
-        return [str(path.parent / name) if name.endswith(recipes.FILE) else name for name in names]
+    def found(names: list[str]) -> list[str]:
+        return [str(_beside(path, name)) if recipes.is_file(name) else name for name in names]
 
     grids = [grid.model_copy(update={"recipe": found(grid.recipe)}) for grid in suite.runs]
+    for one in suite.include:
+        if not recipes.is_file(one) and one not in installed:
+            raise UserError(f"{path}: include: {unknown('suite', one, [*installed, 'FILE.toml'])}")
     parts = [load(one, (*above, place)) for one in found(suite.include)]
     parts.append(suite.model_copy(update={"runs": grids}))
     tables = dict.fromkeys(table for part in parts for table in part.tables)
     figures = dict.fromkeys(figure for part in parts for figure in part.figures)
     runs = [grid for part in parts for grid in part.runs]
     return suite.model_copy(update={"include": [], "tables": [*tables], "figures": [*figures], "runs": runs})
+
+
+def _beside(path: Path, name: str) -> Path:
+    """The file that a suite names: from the suite's own folder or, if the suite is a link, from that of its target."""
+    named = expanded(os.fsdecode(name.encode()))  # its bytes are UTF-8, as the suite is, whatever the locale
+    places = [folder / named for folder in (path.parent, path.resolve().parent)]
+    return next((place for place in places if place.exists()), places[0])
 
 
 def _read(path: Path) -> Suite:

@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from lrbench.errors import printable
 from lrbench.method import naming
 from lrbench.spec import PROTOCOL, RunSpec, recipes
 from lrbench.spec.recipes import Recipe
@@ -266,7 +267,7 @@ def _of_store(content: dict[str, Any], store: Store) -> dict[str, Any]:
     And with the number of classes that a classifier predicts, of an older record too, which does not say it.
     """
     if origin := store.origin(content["id"]):
-        content = content | {"origin": str(origin)}
+        content = content | {"origin": printable(str(origin))}
     metrics = content["metrics"]
     if "top1" not in metrics or "predicted_classes" in metrics or metrics["top1"] > HALF:
         return content

@@ -18,9 +18,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lrbench.errors import UserError, unknown
+from lrbench.errors import UserError, expanded, unknown
 
-FILE = ".toml"  # a recipe whose name ends so is a file of the user's
+FILE = ".toml"  # a recipe whose name ends so, or in capitals, is a file of the user's
 BASE = "paper"  # the recipe that a file starts from which names none
 DEFAULT = "default"
 NONE = "none"  # what stands for the backbone in the spec of an SR net, which has none
@@ -95,11 +95,16 @@ def recipe(
 
 def fields(name: str) -> dict[str, Any]:
     """The fields of a recipe, by name or file, of which `lr` may be a table over backbones. Raises UserError."""
-    if name.endswith(FILE):
-        return _read(Path(name))
+    if is_file(name):
+        return _read(expanded(name))
     if name not in RECIPES:
         raise unknown("recipe", name, [*RECIPES, f"FILE{FILE}"])
     return {field: value for field, (value, _) in RECIPES[name].items()}
+
+
+def is_file(name: str) -> bool:
+    """Whether the name of a recipe or suite means a file of the user's."""
+    return name.lower().endswith(FILE)
 
 
 def for_backbone(value: Any, backbone: str) -> Any:
@@ -108,12 +113,14 @@ def for_backbone(value: Any, backbone: str) -> Any:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The content of a user's file. Raises UserError."""
+    """The content of a user's file, which is UTF-8 whatever the locale, as TOML is. Raises UserError."""
     if not path.is_file():
         raise UserError(f"there is no file '{path}'")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors begin a file with a mark of order
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not TOML: it is not UTF-8, at byte {error.start}; save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not TOML: {error}") from error
 
 

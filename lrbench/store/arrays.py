@@ -21,20 +21,24 @@ Arrays = dict[str, np.ndarray]
 CHECKSUMS = "checksums.json"
 
 
-def arrays(
-    folder: Path, make: Callable[[], Mapping[str, np.ndarray]], waiting: Callable[[], None] = lambda: None
-) -> Arrays:
+def no_long_wait(way_out: str) -> None:
+    """Wait for a process that is there; where a dead one may have left the lock, raise BlockingIOError."""
+    if way_out:
+        raise BlockingIOError(way_out)
+
+
+def arrays(folder: Path, make: Callable[[], Mapping[str, np.ndarray]], waiting: lock.Waiting = no_long_wait) -> Arrays:
     """The arrays kept in a folder, or those that `make` returns, kept from now on where the folder can be written.
 
     Mapped: they take memory only as they are read, and a change to one stays with this process. Where another
-    process is making them, `waiting` is called and they are waited for.
+    process is making them, `waiting` is called and they are waited for; if it raises OSError they are made, not kept.
     """
     if kept := _read(folder):
         return kept
     with ExitStack() as stack:
         try:
             stack.enter_context(lock.held(folder.with_name(f"{folder.name}.lock"), waiting))
-        except OSError:  # a folder in which nothing can be kept
+        except OSError:  # a folder in which nothing can be kept, or nobody to wait for
             return dict(make())
         if kept := _read(folder):  # another process may have made them while we waited
             return kept

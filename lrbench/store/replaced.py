@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def check(path: Path) -> None:
 
 
 @contextmanager
-def replaced(path: Path, waiting: Callable[[], None]) -> Iterator[Path]:
+def replaced(path: Path, waiting: lock.Waiting) -> Iterator[Path]:
     """A folder to fill, which takes the place of `path` if the block ends without an error and else is removed.
 
     `waiting` is called where another process is writing it. Raises UserError as `check` does, and OSError.

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from lrbench.errors import RunError, out_of_memory, raise_machines
+from lrbench.errors import RunError, out_of_memory, printable, raise_machines
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store import checkpoint, lock, record_file
@@ -62,7 +62,7 @@ class Store:
 
     def __str__(self) -> str:
         """All its folders, for a message."""
-        return " or ".join(map(str, (self.root, *self.others)))
+        return printable(" or ".join(map(str, (self.root, *self.others))))
 
     def get(self, spec: RunSpec, weights: bool = False) -> Record | None:
         """The finished run of a spec, or None; with `weights`, only one whose weights are there too.
@@ -191,7 +191,7 @@ class Store:
         """
         locks, work = self.root / ".locks", self.work(run_id)
         waiting = f"another process is training {run_id}; waiting for it"
-        with without_empty(locks, work), lock.held(locks / run_id, lambda: self.warn(waiting)):
+        with without_empty(locks, work), lock.held(locks / run_id, lambda way_out: self.warn(waiting + way_out)):
             recover(self.root / run_id)
             work.mkdir(parents=True, exist_ok=True)
             for leftover in work.glob(f"{TEMPORARY}*"):

@@ -36,7 +36,7 @@ def see_through(data: Prepared, restorer: Method, record: Record, store: Store) 
             return {"images": restore(restorer, source).cpu().numpy()}
 
         folder, busy = store.root / ".images" / key, f"another process is making images {key}; waiting for it"
-        kept = arrays(folder, make, lambda: store.warn(busy))["images"]
+        kept = arrays(folder, make, lambda way_out: store.warn(busy + way_out))["images"]
         up = kept if kept.shape[1] == side else degradation.up(kept, side)
         return replace(pairs, up=torch.from_numpy(up).to(pairs.hr.device))
 

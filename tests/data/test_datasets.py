@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import json
 import os
 import resource
 import shlex
@@ -22,6 +23,7 @@ import pytest
 from helpers.cli import caller, process
 from PIL import ExifTags, Image
 
+from lrbench import api
 from lrbench.data import datasets, importing
 from lrbench.data.dataset import KNOWN, Dataset, DatasetInfo, Known, Split
 from lrbench.data.importing import fetch_dataset, import_dataset
@@ -167,6 +169,62 @@ def test_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert datasets.data_root(None) == tmp_path / "named"
     monkeypatch.delenv("LRBENCH_DATA")
     assert datasets.data_root(None).parts[-2:] == ("lrbench", "data")
+
+
+def test_a_tilde_is_the_home_folder_wherever_a_folder_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lrbench: Any
+) -> None:
+    """In the variables too, and behind an =, where a shell leaves it; nowhere a folder of that name is made."""
+    home, here = tmp_path / "home", tmp_path / "here"
+    (home / "data").mkdir(parents=True)
+    here.mkdir()
+    npz(home)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(here)
+    assert lrbench("data", "import", "mine", "~/in.npz", "--data=~/data")[0] == 0
+    monkeypatch.setenv("LRBENCH_DATA", "~/data")
+    assert "mine: 40 train" in lrbench("datasets")[1] and datasets.data_root(None) == datasets.data_root(Path("~/data"))
+    train = ["--method=lr-baseline", "--dataset=mine", "--scale=2", "--width=0.125", "--recipe=~/own.toml"]
+    (home / "own.toml").write_text("epochs = 1\nbatch_size = 8\n")
+    assert lrbench("run", *train, "--device=cpu", "--threads=1", "--results=~/runs")[0] == 0
+    monkeypatch.setenv("LRBENCH_RESULTS", "~/runs")
+    assert lrbench("table", "leaderboard", "--out=~/made.csv")[0] == 0
+    assert "lr-baseline" in (home / "made.csv").read_text()
+    monkeypatch.setenv("LRBENCH_RESULTS", "~/other")
+    monkeypatch.setenv("LRBENCH_BASELINES", "~/runs")
+    assert "LR-baseline" in lrbench("table", "leaderboard")[1] and "LR-baseline" in str(api.leaderboard("~/other"))
+    assert not list(here.iterdir())
+    for words in (("datasets", "--data=~nobody-of-this-name/data"), ("table", "1", "--results=~nobody-of-this-name")):
+        status, out, err = lrbench(*words)
+        assert (status, out, err.count("\n")) == (2, "", 1) and "no home folder is known" in err
+
+
+NOBODY = """
+import os
+os.getuid = os.geteuid = lambda: 4242
+from lrbench.cli import main
+main()
+"""
+
+
+@pytest.mark.slow
+def test_without_a_home_folder_there_is_no_traceback(tmp_path: Path) -> None:
+    """Of a user whom the machine does not know either, as in a container."""
+    gone = {"HOME", "USER", "LOGNAME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "LRBENCH_DATA", "MPLCONFIGDIR"}
+    env = {name: value for name, value in os.environ.items() if name not in gone} | {"TMPDIR": str(tmp_path)}
+
+    def call(line: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", NOBODY, *line.split()]
+        return subprocess.run(command, env=env, text=True, capture_output=True, cwd=tmp_path)
+
+    train = "--method lr-baseline --dataset digits --scale 2 --width 0.125 --recipe quick --epochs 1 --device cpu"
+    for line in (f"run {train} --limit-train 300", "datasets", "plot curves", "report"):
+        done = call(line)
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+    assert f"not in {tmp_path}/lrbench-4242/data" in call("datasets").stdout
+    done = call("datasets --data=~/data")
+    assert done.returncode == 2 and "write the path in full, or set HOME" in done.stderr
+    assert not (tmp_path / "~").exists()
 
 
 def test_available(tmp_path: Path, root: Path) -> None:
@@ -684,6 +742,28 @@ def test_photos_are_turned_as_their_camera_says(tmp_path: Path, root: Path) -> N
     images = datasets.load("mine", root).splits["train"].images
     assert (images == upright).all(axis=(1, 2, 3)).sum() == len(names)
     assert not (images == stored).all(axis=(1, 2, 3)).any()
+
+
+def test_names_that_are_no_text_are_made_printable(tmp_path: Path, root: Path, lrbench: Any) -> None:
+    """Of the folder, of classes, and of what an older version has written; no file in the data root breaks the list."""
+    folder = pictures(tmp_path / os.fsdecode(b"caf\xe9"))
+    for part in ("train", "test"):
+        for name, other in (("ant", os.fsdecode(b"\xe9")), ("bee", "b\ne"), ("cat", os.fsdecode(b"\xe8"))):
+            (folder / part / name).rename(folder / part / other)
+    made = import_dataset("mine", folder, root)
+    assert made.classes == ("b\\ne", "\\udce8", "\\udce9") and made.source == "imported from caf\\udce9"
+    with np.load(root / "mine.npz") as archive:
+        content = {**archive}
+    meta = json.loads(str(content["meta"])) | {"classes": ["\udce9", "b\ne", "c"], "source": "imported from caf\udce9"}
+    for name, change in (("old", {}), ("odd", {"source": 3}), ("odder", {"classes": None})):
+        np.savez(root / f"{name}.npz", **content | {"meta": np.array(json.dumps(meta | {"name": name} | change))})
+    (root / os.fsdecode(b"bad\xe9.npz")).write_text("")
+    status, out, err = lrbench("datasets", "--data", root)
+    lines = {line.partition(":")[0]: line for line in out.splitlines()}
+    assert (status, err, len(lines)) == (0, "", 8)
+    assert all(line.isprintable() for line in lines.values()), lines
+    assert "imported from caf\\udce9" in lines["mine"] and "imported from caf\\udce9" in lines["old"]
+    assert "make it again" in lines["odd"] and "make it again" in lines["odder"]
 
 
 def see_through(mode: str, alpha: int) -> Image.Image:

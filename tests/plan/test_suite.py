@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from helpers import tiny
+from helpers.cli import process
 
 from lrbench.data import datasets
 from lrbench.errors import UserError
@@ -138,6 +139,46 @@ def test_suites_include_others_and_themselves_never(tmp_path: Path, mine: Path) 
     mine.write_text(f'title = "Mine"\ninclude = ["{both}"]\n')
     with pytest.raises(UserError, match="includes itself"):
         suite.load(str(both))
+
+
+def test_files_are_named_from_the_suite_in_any_case_with_a_mark_and_through_links(
+    tmp_path: Path, mine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Included by included ones too, and never from the current folder."""
+    inner = tmp_path / "deep" / "inner"
+    inner.mkdir(parents=True)
+    (inner / "größer.TOML").write_bytes(b"\xef\xbb\xbflr = 0.001\n")
+    text = GRID.replace("width = 0.125", 'width = 0.125\nrecipe = "größer.TOML"')
+    (inner / "Grid.TOML").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (tmp_path / "deep" / "middle.toml").write_text('title = "Middle"\ninclude = ["inner/Grid.TOML"]\n')
+    mine.write_text('title = "Mine"\ninclude = ["deep/middle.toml"]\n')
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "link.TOML").symlink_to(mine)
+    monkeypatch.chdir(elsewhere)
+    (elsewhere / "deep").mkdir()
+    (elsewhere / "deep" / "other.toml").write_text('title = "Of the current folder"\n')
+    for path in (mine, Path("link.TOML"), Path("../mine.toml")):
+        assert {spec.recipe.lr for spec in specs(path)} == {0.001}
+    (inner / "Grid.TOML").unlink()
+    with pytest.raises(UserError, match=f"there is no file '{tmp_path}/deep/inner/Grid.TOML'"):
+        suite.load(str(mine))
+
+
+def test_an_included_suite_that_is_not_there_is_named_with_its_file(mine: Path) -> None:
+    mine.write_text('title = "Mine"\ninclude = ["tabel1"]\n')
+    with pytest.raises(UserError, match=r"mine\.toml: include: no suite 'tabel1'; did you mean 'table1'"):
+        suite.load(str(mine))
+
+
+@pytest.mark.slow
+def test_a_suite_is_utf_8_whatever_the_locale(tmp_path: Path, mine: Path) -> None:
+    (tmp_path / "größer.toml").write_text("# größer\nlr = 0.001\n", encoding="utf-8")
+    text = 'title = "größer"\n[[runs]]\nmethod = "lr-baseline"\ndataset = "digits"\nscale = 2\nrecipe = "größer.toml"\n'
+    mine.write_text(text, encoding="utf-8")
+    env = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "utf-8"}
+    done = process("reproduce", str(mine), "--dry-run", "--results", str(tmp_path / "runs"), env=env, encoding="utf-8")
+    assert done.returncode == 0 and "größer: 1 runs" in done.stdout, done.stderr
 
 
 @pytest.mark.parametrize(

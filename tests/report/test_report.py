@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -480,9 +481,18 @@ def test_a_report_that_was_moved_away_by_a_killed_process_comes_back(small, tmp_
     write(small, out)
     out.rename(tmp_path / ".tmp-old-site")
     (tmp_path / ".tmp-new-12345678-site").mkdir()
-    with pytest.raises(ValueError, match="again"), replaced.replaced(out, lambda: None):
+    with pytest.raises(ValueError, match="again"), replaced.replaced(out, lambda _: None):
         raise ValueError("again")
     assert (out / "index.html").is_file() and sorted(path.name for path in tmp_path.iterdir()) == ["runs", "site"]
+
+
+def test_a_store_whose_name_is_no_text_is_reported(tmp_path):
+    beside = Store(tmp_path / os.fsdecode(b"caf\xe9"))
+    beside.root.mkdir()
+    stored.put(beside, "lr-baseline")
+    (beside.root / os.fsdecode(b"bad\xe9")).mkdir()
+    write(Store(tmp_path / "runs", others=[beside.root]), tmp_path / "site")
+    assert "caf\\udce9, which is read beside your own runs" in (tmp_path / "site" / "tables.html").read_text()
 
 
 def test_a_link_to_a_folder_stays_one(small, tmp_path):

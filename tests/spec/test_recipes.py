@@ -146,6 +146,18 @@ def test_a_mistake_in_a_file_is_one_line(own, text, message):
     assert "\n" not in str(error.value) and "own.toml" in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["own.toml", "own.TOML", "Own.Toml"])
+def test_a_file_is_utf_8_with_or_without_a_mark_and_its_name_in_any_case(name, tmp_path):
+    for mark in (b"", b"\xef\xbb\xbf"):
+        (tmp_path / name).write_bytes(mark + "# größer\r\nepochs = 3\r\n".encode())
+        assert recipe(str(tmp_path / name), "vgg16") == recipe("paper", "vgg16", 3)
+    for code in ("latin-1", "utf-16"):
+        (tmp_path / name).write_bytes("# größer\nepochs = 3\n".encode(code))
+        with pytest.raises(UserError, match=f"{name} is not TOML: it is not UTF-8") as error:
+            recipe(str(tmp_path / name), "vgg16")
+        assert "\n" not in str(error.value)
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(UserError, match="there is no file"):
         recipe(str(tmp_path / "none.toml"), "vgg16")

@@ -418,7 +418,7 @@ def test_killed_and_started_again_the_command_ends_the_same(tmp_path: Path, unbr
 def test_two_processes_that_want_one_run_train_it_once(tmp_path: Path, unbroken: Path) -> None:
     results = tmp_path / "runs"
     (teacher,) = [record for record in Store(unbroken).records() if record.spec.method == "hr-baseline"]
-    with lock.held(results / LOCKS / teacher.id, lambda: None):  # so that neither can begin before the other is there
+    with lock.held(results / LOCKS / teacher.id, lambda _: None):  # so that neither can begin before the other is there
         first, second = Process(results), Process(results)
         for process in (first, second):
             process.wait_for("another process is training", teacher.id)

@@ -39,7 +39,8 @@ def write(store: Store, out: Path, data: Path, note: Callable[[str], None]) -> P
     results = frame(store)
     if not (results["status"] != FAILED).any():
         raise UserError(f"there is no run in {store}; start with 'lrbench run'")
-    with replaced.replaced(out, lambda: note(f"another process is writing {out}; waiting for it")) as folder:
+    busy = f"another process is writing {out}; waiting for it"
+    with replaced.replaced(out, lambda way_out: note(busy + way_out)) as folder:
         _write(results, store, folder, data, note)
     return out / "index.html"
 
