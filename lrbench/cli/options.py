@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from lrbench.cli.streams import for_results, show
+from lrbench.cli.streams import for_results, show, without_reader
 from lrbench.errors import UserError, did_you_mean
 
 STREAM = "-"  # stdout, where a file is named
@@ -46,6 +46,14 @@ class Group(click.Group):
     """A group that names the nearest command for a mistyped one, and shows its help where none is given."""
 
     command_class = Command
+
+    def make_context(self, *args: Any, **words: Any) -> click.Context:
+        with without_reader():
+            return super().make_context(*args, **words)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with without_reader():
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args:
