@@ -10,7 +10,10 @@ import pytest
 from helpers import stored
 from helpers.cli import COMMAND, caller, process
 
+from lrbench.plan.suite import Suite
+from lrbench.report import outputs
 from lrbench.store.files import new_folder, write_atomic
+from lrbench.store.store import Store
 
 HEAD = {"table leaderboard --format csv": b"table,", "predictions": b"run,index,", "plot curves": b"\x89PNG"}
 
@@ -72,6 +75,17 @@ def test_a_link_is_followed(command, lrbench, tmp_path):
     assert target.stat().st_ino != old, "it is replaced whole"
     assert stat.S_IMODE(target.stat().st_mode) == 0o640, "its permissions stay"
     assert [path.name for path in target.parent.iterdir()] == [target.name]
+
+
+def test_a_link_in_a_folder_of_tables_and_figures_is_followed(runs, tmp_path):
+    (tmp_path / "paper").mkdir()
+    for name in ("table-leaderboard.md", "curves.png"):
+        (tmp_path / name).symlink_to(f"paper/{name}")
+    store = Store(runs)
+    suite = Suite(title="", tables=["leaderboard"], figures=["curves"])
+    outputs.write(suite, {record.id for record in store.records()}, store, tmp_path, tmp_path, print)
+    assert (tmp_path / "curves.png").is_symlink() and (tmp_path / "table-leaderboard.md").is_symlink()
+    assert {path.name for path in (tmp_path / "paper").iterdir()} == {"table-leaderboard.md", "curves.png"}
 
 
 @pytest.mark.slow

@@ -93,3 +93,53 @@ def test_a_recipe_is_utf_8_whatever_the_locale(tmp_path):
     (tmp_path / "mine.toml").write_text('base = "quick"  # λ\nepochs = 1\n', encoding="utf-8")
     status, _, err = call([*DFD.split(), "--recipe", "mine.toml"], OTHERS["C"], tmp_path)
     assert status == 0, err
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "predictions",
+        "predictions --out -",
+        "table",
+        "table --format json",
+        "methods",
+        "--help",
+        "run --help",
+        "--version",
+    ],
+)
+def test_a_reader_that_goes_away(command, lines, runs, tmp_path):
+    """It reads so many lines, or is gone before the first: also where Python would find out when it ends."""
+    read, write = os.pipe()
+    env = os.environ | HERE | {"LRBENCH_RESULTS": str(runs)}
+    pipes = {"stdout": write, "stderr": subprocess.PIPE}
+    with os.fdopen(read, "rb") as reader, subprocess.Popen([*COMMAND, *command.split()], env=env, **pipes) as running:
+        os.close(write)
+        for _ in range(lines):
+            assert reader.readline()
+        reader.close()
+        _, err = running.communicate(timeout=120)
+    assert running.returncode == 0 and b"rror" not in err and b"ignored" not in err, err
+
+
+def test_a_reader_of_out_that_goes_away(runs, tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    args = ["predictions", "--out", f"/dev/fd/{write}", "--results", str(runs)]
+    status, _, err = call(args, {}, tmp_path, pass_fds=[write])
+    assert status == 0 and b"rror" not in err
+
+
+@pytest.mark.parametrize("command", ["predictions", "table", "methods", "plot curves --out -", "--help"])
+def test_a_full_disk_under_stdout_is_one_line(command, runs, tmp_path):
+    with open("/dev/full", "wb") as full:
+        status, _, err = call(command.split(), {"LRBENCH_RESULTS": str(runs)}, tmp_path, stdout=full)
+    said = [line for line in err.splitlines() if line.startswith(b"lrbench: cannot write")]
+    assert status == 1 and len(said) == 1 and b"Traceback" not in err and b"ignored" not in err
+
+
+def test_a_stdout_that_is_closed(runs, tmp_path):
+    for command in ("predictions", "table leaderboard", "--help"):
+        status, _, err = call(command.split(), {}, runs.parent, preexec_fn=lambda: os.close(1))
+        assert status == 0 and b"Traceback" not in err

@@ -16,19 +16,20 @@ from lrbench.errors import OUT_OF_MEMORY, Error, UserError, out_of_memory
 def main() -> None:
     """Entry point: every error is one line; status 2 for the user's mistakes, 1 for the machine's."""
     os.environ.pop("MPLBACKEND", None)  # a notebook's: no figure is shown here, and it may not be installed
+    status = 0
     try:
         with streams.opened():
             status = _status()
-    except BrokenPipeError:  # the reader of our output has gone
+    except (streams.Gone, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # of which Python would complain there
         status = 0
     except OSError as error:  # what was written last
-        status = _cannot(error)
+        status = status or _cannot(error)
     sys.exit(status)
 
 
 def _status() -> int:
-    """The exit status of the command, whose errors have been said. Raises BrokenPipeError."""
+    """The exit status of the command, whose errors have been said. Raises Gone and BrokenPipeError."""
     try:
         status = cli(prog_name="lrbench", standalone_mode=False)
     except Error as error:
@@ -39,10 +40,6 @@ def _status() -> int:
         return exit.exit_code
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted; run the same command again to go on from the last finished epoch", 130)
-    except SystemExit as exit:
-        if isinstance(exit.__context__, BrokenPipeError):  # click and rich would end with status 1
-            raise exit.__context__ from None
-        raise
     except OSError as error:
         return _cannot(error)
     except UnicodeDecodeError as error:

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from lrbench.cli.streams import for_results, show
+from lrbench.cli.streams import for_results, show, without_reader
 from lrbench.errors import UserError, did_you_mean, expanded
 
 STREAM = "-"  # stdout, where a file is named
@@ -27,7 +27,8 @@ class _Path(click.Path):
             if path.exists() and not path.is_dir():
                 raise UserError(f"{named} wants a folder; {path} is none")
         is_stdout = value == STREAM and not self.dir_okay
-        return Path(super().convert("/dev/stdout" if is_stdout else path, param, ctx))
+        super().convert("/dev/stdout" if is_stdout else path, param, ctx)  # which checks it
+        return Path("/dev/stdout") if is_stdout else path
 
 
 PATH, FILE, FOLDER = _Path(), _Path(dir_okay=False, readable=False), _Path(file_okay=False)
@@ -45,6 +46,14 @@ class Group(click.Group):
     """A group that names the nearest command for a mistyped one, and shows its help where none is given."""
 
     command_class = Command
+
+    def make_context(self, *args: Any, **words: Any) -> click.Context:
+        with without_reader():
+            return super().make_context(*args, **words)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with without_reader():
+            return super().invoke(ctx)
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if not args:

@@ -86,7 +86,7 @@ def compare(first: str, second: str, as_json: bool, **options: Any) -> None:
 @read_options
 def predictions(names: tuple[str, ...], tables: tuple[str, ...], out: Path | None, **stores: Any) -> None:
     """The stored predictions as CSV: run, index, label, predicted. Of NAMES as in compare, or of all."""
-    from io import TextIOWrapper
+    from codecs import getwriter
 
     from lrbench import api
     from lrbench.report import predictions
@@ -99,9 +99,7 @@ def predictions(names: tuple[str, ...], tables: tuple[str, ...], out: Path | Non
         predictions.write(chosen, store, stdout())
         return
     with written_out(out, stdout()) as file:
-        text = TextIOWrapper(file, encoding="ascii", newline="")
-        count = predictions.write(chosen, store, text)
-        text.detach().flush()
+        count = predictions.write(chosen, store, getwriter("ascii")(file))
     wrote(out, f"{out}: {count:,} predictions of {len(chosen)} runs")
 
 

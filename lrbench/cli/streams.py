@@ -68,6 +68,23 @@ def for_results() -> Iterator[None]:
         _stdout = before
 
 
+class Gone(Exception):
+    """The reader of what is written has gone."""
+
+
+@contextmanager
+def without_reader() -> Iterator[None]:
+    """Turn a broken pipe into Gone: click and rich would end with status 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise Gone from None
+    except SystemExit as exit:
+        if isinstance(exit.__context__, BrokenPipeError):
+            raise Gone from None
+        raise
+
+
 def _to_stderr() -> None:
     """While Python ends: what it still prints, and what C has held back, is no result."""
     sys.stdout.flush()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-import sys
+import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack, redirect_stdout, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from lrbench.execute.runner import LONG
 from lrbench.spec.runspec import RunSpec
 
 TIMEOUT = 5.0  # seconds that a cluster has to answer
+SHARED = "/dev/shm"  # where Ray keeps objects
 OBJECT_STORE = 100 * 2**20  # bytes; only ids and a few words travel, the runs are in the store
 
 
@@ -40,9 +41,11 @@ class Cluster(Executor):
         options: dict[str, Any] = {"logging_level": "ERROR", "log_to_driver": False}
         if address is None:
             options |= {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+            if not os.access(SHARED, os.W_OK | os.X_OK):  # in some containers, where Ray would try for most of a minute
+                options["_plasma_directory"] = tempfile.gettempdir()
         try:
             ray.init(address=address or "local", **options)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except Exception as error:  # Ray has no class of its own for it
             where = "does not start here" if address is None else f"does not answer at '{address}'"
             raise UserError(f"Ray {where}: {one_line(error)[:LONG]}") from error
         machines = [machine["Resources"] for machine in ray.nodes() if machine["Alive"]]
@@ -57,8 +60,6 @@ class Cluster(Executor):
         # a run that dies is tried again by the schedule, which also reports it
         self.task = ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(_train)
         self.running: dict[Any, set[str]] = {}  # object reference -> runs that have not ended
-        self.held = ExitStack()
-        self.held.enter_context(redirect_stdout(sys.stderr))  # Ray prints of workers that died; ours is for results
 
     def start(self, specs: Sequence[RunSpec]) -> None:
         task = self.task.options(name=", ".join(f"{spec.method} {spec.id}" for spec in specs))
@@ -92,7 +93,6 @@ class Cluster(Executor):
             with suppress(self.ray.exceptions.RayError):
                 self.ray.cancel(reference, force=True)
         self.ray.shutdown()
-        self.held.close()
 
 
 def _check(address: str) -> None:
@@ -116,6 +116,7 @@ def _places(machine: dict[str, float], cpus: int, gpus: float) -> int:
 
 def _train(place: Place, specs: Sequence[RunSpec], told: Any) -> None:
     """The task: trains a group of runs."""
+    os.environ.pop("MPLBACKEND", None)  # of a notebook that the cluster was started in
     place.enter()
 
     def handle(event: Event) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,17 +13,13 @@ from typing import TextIO
 import pandas as pd
 
 from lrbench.errors import unknown
+from lrbench.report.tex import tex
 from lrbench.report.ways import DASH
 from lrbench.store.files import replaces
 
 HR_MARK = "†"  # of what is trained and tested on HR images
 WRAPPED = 30  # characters: on a terminal, columns of longer texts are wrapped, others are not
 SUFFIXES = {"md": "md", "csv": "csv", "latex": "tex", "json": "json"}  # of a table's file, by format
-TEX = str.maketrans(
-    {character: "\\" + character for character in "%&_#{}$"}
-    | {"\\": r"\textbackslash{}", "^": r"\textasciicircum{}", "~": r"\textasciitilde{}", "`": "'"}
-    | {"†": r"$^\dagger$", "‡": r"$^\ddagger$", "§": r"\S{}", "±": r"$\pm$", "λ": r"$\lambda$", "<": "$<$", ">": "$>$"}
-)
 
 
 @dataclass(frozen=True, repr=False)
@@ -145,15 +140,10 @@ FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"md": markdown, "csv": a
 
 def _latex(table: Table) -> str:
     caption = f"{table.title}. Protocol: {table.conditions}. {' '.join(table.notes)}"
-    cells = table.shown.replace(DASH, "--").map(_tex)
-    cells.columns = pd.Index([_tex(name) or "Method" for name in cells.columns])
+    cells = table.shown.replace(DASH, "--").map(str).map(tex)
+    cells.columns = pd.Index([tex(str(name)) or "Method" for name in cells.columns])
     style = cells.style.hide(axis="index")
-    return style.to_latex(hrules=True, caption=_tex(caption), column_format="l" + "r" * (len(cells.columns) - 1))
-
-
-def _tex(text: str) -> str:
-    """Plain text as LaTeX."""
-    return re.sub(r"(?<=\d)x(?=\d)", r"$\\times$", str(text).translate(TEX))
+    return style.to_latex(hrules=True, caption=tex(caption), column_format="l" + "r" * (len(cells.columns) - 1))
 
 
 def grid(shown: pd.DataFrame) -> str:

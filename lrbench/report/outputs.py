@@ -10,7 +10,7 @@ from lrbench.plan.suite import Suite
 from lrbench.report import figures, formats, plots, tables
 from lrbench.report.frame import frame
 from lrbench.store import Store
-from lrbench.store.files import write_atomic
+from lrbench.store.files import write_out
 
 
 def check(suite: Suite) -> None:
@@ -32,7 +32,7 @@ def write(suite: Suite, ids: set[str], store: Store, out: Path, data: Path, note
     for name in suite.tables:
         found = tables.tables(name, results, store.right, note)
         for style, suffix in formats.SUFFIXES.items():
-            write_atomic(out / f"table-{name}.{suffix}", formats.render(found, style))
+            write_out(out / f"table-{name}.{suffix}", formats.render(found, style))
     for name in suite.figures:
         try:
             drawn = figures.draw(name, results, store, data, note)

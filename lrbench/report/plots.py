@@ -15,7 +15,7 @@ from matplotlib import style
 from matplotlib.figure import Figure
 
 from lrbench.errors import UserError
-from lrbench.store.files import replaces, write_atomic
+from lrbench.store.files import replaces, write_out
 
 # Okabe & Ito 2008, "Color Universal Design", without the yellow, which is not seen on white
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -63,9 +63,7 @@ class Picture(Figure):
 
 def save(figure: Figure, path: Path) -> None:
     """Write a figure, whole or not at all. Raises UserError for a suffix that is not one of SUFFIXES."""
-    content = image(figure, suffix_of(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, content)
+    write_out(path, image(figure, suffix_of(path)))
 
 
 def image(figure: Figure, suffix: str) -> bytes:

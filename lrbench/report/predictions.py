@@ -7,6 +7,7 @@ tested ones, the same for every run that was put to the same test; `label` and `
 from __future__ import annotations
 
 import itertools
+from codecs import StreamWriter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import IO
 
@@ -40,7 +41,7 @@ def choose(results: pd.DataFrame, names: Iterable[str], tables: Iterable[str]) -
     return ids
 
 
-def write(ids: Iterable[str], store: Store, file: IO[str]) -> int:
+def write(ids: Iterable[str], store: Store, file: IO[str] | StreamWriter) -> int:
     """Write the predictions of runs, one run in memory at a time; returns the number of lines below the head."""
     file.write(",".join(HEAD) + "\n")
     count = 0

@@ -49,22 +49,22 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             raise
 
 
-def write_out(out: Path, content: bytes | str, stdout: TextIO) -> None:
+def write_out(out: Path, content: bytes | str, stdout: TextIO | None = None) -> None:
     """Write `content` to what a user's --out names, as `written_out` does; text on stdout in its own encoding."""
     if isinstance(content, str) and _descriptor(out) == 1:
-        stdout.write(content)
+        (stdout or sys.stdout).write(content)
         return
     with written_out(out, stdout) as file:
         file.write(utf8(content))
 
 
 @contextmanager
-def written_out(out: Path, stdout: TextIO) -> Iterator[IO[bytes]]:
+def written_out(out: Path, stdout: TextIO | None = None) -> Iterator[IO[bytes]]:
     """What a user's --out names, to write to. Raises OSError, BrokenPipeError where the reader has gone.
 
     A regular file is replaced whole, where `out` is a link its target, and made with its folder where there is none.
     Everything else is written into: a device, a pipe, a descriptor such as /dev/fd/3, and /dev/stdout, for which
-    `stdout` stands.
+    `stdout` stands, or sys.stdout.
     """
     if replaces(out):
         target = Path(os.path.realpath(out))
@@ -75,9 +75,10 @@ def written_out(out: Path, stdout: TextIO) -> Iterator[IO[bytes]]:
     descriptor = _descriptor(out)
     with _named(out):
         if descriptor == 1:
-            stdout.flush()
-            yield stdout.buffer
-            stdout.buffer.flush()
+            stream = stdout or sys.stdout
+            stream.flush()
+            yield stream.buffer
+            stream.buffer.flush()
             return
         sys.stderr.flush()  # which it may be
         handle = os.open(out, os.O_WRONLY | os.O_NOCTTY) if descriptor is None else os.dup(descriptor)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from helpers.cli import COMMAND
 
 from lrbench.execute.cluster import Cluster, _places
 from lrbench.execute.executors import Event
@@ -82,3 +85,29 @@ def test_a_machine_has_room_for_as_many_as_its_cores_and_gpus_allow() -> None:
     assert _places({"CPU": 16, "GPU": 2}, 2, 0.25) == 8
     assert _places({"CPU": 16, "GPU": 0.3}, 1, 0.1) == 3
     assert _places({"CPU": 16}, 1, 0.5) == 0
+
+
+SUITE = """
+title = "One run"
+[[runs]]
+method = "lr-baseline"
+dataset = "digits"
+scale = 2
+width = 0.125
+epochs = 1
+limit_train = 300
+"""
+READ_ONLY = 'mount -t tmpfs -o ro none /dev/shm && exec "$@"'
+
+
+@pytest.mark.slow
+def test_shared_memory_that_cannot_be_written(tmp_path: Path) -> None:
+    """As in some containers: Ray keeps its objects elsewhere."""
+    apart = ["unshare", "--mount", "sh", "-c", READ_ONLY, "sh"]
+    if subprocess.run([*apart, "true"], capture_output=True).returncode:
+        pytest.skip("no file system can be mounted here")
+    (tmp_path / "one.toml").write_text(SUITE)
+    pytest.importorskip("ray")
+    command = [*apart, *COMMAND, "reproduce", "one.toml", "--executor", "ray", "--device", "cpu", "--results", "runs"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stdout.startswith("1 done\n"), done.stderr
