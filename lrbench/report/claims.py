@@ -288,8 +288,8 @@ def _at_equal_budget(pair: Pair, runs: Runs) -> Pair:
 def installed(note: Callable[[str], None]) -> list[Claim]:
     """The claims of every plugin, in the order of their names; `note` is told of a plugin that is broken."""
     all_claims: list[Claim] = []
-    for name, claims in published.installed(CLAIMS, "claims", note, list, tuple):
-        if all(isinstance(claim, Claim) for claim in claims):
+    for name, claims in published.installed(CLAIMS, "claims", note):
+        if isinstance(claims, list | tuple) and all(isinstance(claim, Claim) for claim in claims):
             all_claims += claims
         else:
             note(f"claims '{name}' is not a sequence of lrbench.claims.Claim")

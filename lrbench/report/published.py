@@ -116,7 +116,7 @@ def sweeps(note: Callable[[str], None]) -> list[PublishedSweep]:
 
 def _load(group: str, kind: str, name: str, *expected: type[Any]) -> Any:
     found = registry.load(group, kind, name)
-    if not isinstance(found, expected):
-        names = " or ".join(f"{one.__module__.removeprefix('builtins')}.{one.__name__}" for one in expected)
-        raise UserError(f"{kind} '{name}' is not a {names.lstrip('.')}")
+    if expected and not isinstance(found, expected):
+        names = " or ".join(f"{one.__module__}.{one.__name__}" for one in expected)
+        raise UserError(f"{kind} '{name}' is not a {names}")
     return found

@@ -533,7 +533,7 @@ def test_latex_is_balanced_and_escaped(strange):
         assert len(body) == 1 + len(filled.rows)
         assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in body} == {columns}
     text = render([strange], "latex")
-    assert r"50\%\_better \& \#1 \{x\} \textasciicircum{}\textasciitilde{}\$ \textbackslash{}o/ | 'y'" in text
+    assert r"50\%\_better \& \#1 \{x\} \textasciicircum{}\textasciitilde{}\$ \textbackslash{}o/ $|$ 'y'" in text
     assert r"pix\_x-2 4$\times$4" in text  # the times sign stands in the size alone
 
 
