@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from lrbench.errors import UserError, did_you_mean, one_line, unknown
+from lrbench.errors import UserError, broken, did_you_mean, one_line, unknown
 from lrbench.method.code import fingerprint
 from lrbench.method.source import Files, forget, reached, serve
 
@@ -63,9 +63,8 @@ def load(group: str, kind: str, name: str) -> Any:
         raise UserError(f"two plugins are called '{name}': {' and '.join(map(origin, points))}; uninstall one")
     try:
         return points[0].load()
-    except (Exception, SystemExit) as error:  # whatever a plugin's import may raise
-        why = f"{type(error).__name__}: {one_line(error)}"
-        raise UserError(f"{kind} '{name}' of {origin(points[0])} does not load: {why}") from error
+    except BaseException as error:  # whatever a plugin's import may raise
+        raise UserError(f"{kind} '{name}' of {origin(points[0])} does not load: {broken(error)}") from error
 
 
 def method(name: str) -> type[Method]:
@@ -155,10 +154,10 @@ def _from_file(draft: str | Draft) -> type[Method]:
         _read[name] = draft
         try:
             exec(compile(draft.content, path, "exec", dont_inherit=True), vars(module))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             del sys.modules[name], _read[name]
             forget(draft.files)
-            raise UserError(f"{path} does not load: {type(error).__name__}: {one_line(error)}") from error
+            raise UserError(f"{path} does not load: {broken(error)}") from error
     module = sys.modules[name]
     if not hasattr(module, class_name):
         classes = [name for name, value in vars(module).items() if isinstance(value, type)]
@@ -279,15 +278,21 @@ def origin(point: EntryPoint) -> str:
 
 
 def _checked(cls: Any, expected: str | None = None) -> type[Method]:
-    from lrbench.method.base import IMAGES, Method
+    from lrbench.method.base import IMAGES, Config, Method
 
     if not (isinstance(cls, type) and issubclass(cls, Method)):
         raise UserError(f"{cls!r} is not a subclass of lrbench.method.base.Method")
     name = getattr(cls, "name", None)
     if not isinstance(name, str):
         raise UserError(f"{_place(cls)} has no name; give its class one, as text")
-    if isinstance(cls.reads, str) or not {*cls.reads} <= {*IMAGES}:
+    if not isinstance(cls.reads, tuple | list) or not all(view in IMAGES for view in cls.reads):
         raise UserError(f"{name}: reads = {cls.reads!r}; it is a tuple of some of {IMAGES}, such as ('up',)")
+    if cls.view not in IMAGES:
+        raise UserError(f"{name}: view = {cls.view!r}; {did_you_mean(cls.view, IMAGES)}")
+    if not isinstance(cls.version, str):
+        raise UserError(f"{name}: version = {cls.version!r}; write it as text, such as '2'")
+    if not (isinstance(cls.Config, type) and issubclass(cls.Config, Config)):
+        raise UserError(f"{name}: Config = {cls.Config!r}; make it a class of lrbench.method.Config")
     if expected not in (None, name):
         raise UserError(f"{_place(cls)}.name is {name!r}; its entry point says {expected!r}")
     return cls

@@ -127,7 +127,7 @@ def as_csv(tables: Sequence[Table]) -> str:
 def as_json(tables: Sequence[Table]) -> str:
     """The long forms as a list of objects."""
     flat = Tables(tables).numbers.astype(object)  # pandas' own writer rounds to ten digits, or shows 79.859999999999999
-    return json.dumps(flat.where(flat.notna(), None).to_dict("records"), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(flat.where(flat.notna(), None).to_dict("records"), indent=1) + "\n"
 
 
 def latex(tables: Sequence[Table]) -> str:
