@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ class _Path(click.Path):
     """click's, as a Path, with ~ as the home folder."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
-        return Path(super().convert(expanded(value), param, ctx))
+        return Path(os.fsdecode(super().convert(expanded(value), param, ctx)))
 
 
 PATH, FILE, FOLDER = _Path(), _Path(dir_okay=False), _Path(file_okay=False)
