@@ -75,6 +75,8 @@ def _read(path: Path, warn: Warn) -> Read:
     if path.is_dir():
         return read_folder(path, warn)
     need(path.exists(), f"{path} does not exist; give an .npz file or a folder with train/ and test/")
+    neither = f"{path} is neither an .npz file nor a folder; give one with train/ and test/ of images"
+    need(path.is_file(), neither)  # a pipe would be waited for
     try:
         with open(path, "rb") as file:
             file.read(1)  # where the disk gives nothing: zipfile would call it no zip file
@@ -84,7 +86,7 @@ def _read(path: Path, warn: Warn) -> Read:
     else:
         return _read_npz(path)
     need(path.suffix != ".npz", f"{path} is not a whole .npz file (cut off, damaged or something else); get it again")
-    raise UserError(f"{path} is neither an .npz file nor a folder; give one with train/ and test/ of images")
+    raise UserError(neither)
 
 
 def _read_npz(path: Path) -> Read:

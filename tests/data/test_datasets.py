@@ -558,6 +558,8 @@ def test_paths_that_are_refused(tmp_path: Path, root: Path) -> None:
     assert "does not exist" in line(tmp_path / "nowhere")
     (tmp_path / "notes.txt").write_text("notes")
     assert "neither an .npz file nor a folder" in line(tmp_path / "notes.txt")
+    os.mkfifo(tmp_path / "pipe.npz")
+    assert "neither an .npz file nor a folder" in line(tmp_path / "pipe.npz")
     (tmp_path / "page.npz").write_text("<html>")
     assert "not a whole .npz" in line(tmp_path / "page.npz")
     whole = npz(tmp_path).read_bytes()
