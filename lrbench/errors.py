@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-OUT_OF_MEMORY = "out of memory; a smaller --width, or a network of fewer channels, needs less"
+OUT_OF_MEMORY = "out of memory; a training with a smaller --width, or of a network of fewer channels, needs less"
 
 
 class Error(Exception):

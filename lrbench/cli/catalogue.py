@@ -28,7 +28,7 @@ def methods(plugins: tuple[str, ...]) -> None:
             cls = found[name] = registry.method(name)
             owners[cls.Config] = name
             list(_settings(cls.Config, {}))
-        except BaseException as error:  # whatever a plugin's code may raise
+        except Exception as error:  # whatever a plugin's code may raise
             found.pop(name, None)
             show(f"{name}  [{origin}]  BROKEN: {broken(error)}")
     for name, cls in found.items():

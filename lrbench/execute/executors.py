@@ -103,10 +103,13 @@ class Place:
 
         device = devices.enter(devices.pick(self.device))
         runner = Runner(store, self.data, device, lambda spec: _Telling(spec.id, handle), self.capture)
-        try:
-            for spec in specs:
+        for spec in specs:
+            try:
                 self._check(spec)
-            runner.run_group(specs, ended)
+            except Error as error:
+                ended(spec, error)
+        try:
+            runner.run_group(list(going.values()), ended)
         except Exception as error:  # of the store, say; what a method raises is its own run's end
             for spec in list(going.values()):
                 ended(spec, error)

@@ -94,15 +94,18 @@ class Job:
     @property
     def size(self) -> int:
         """Bytes that it holds between two updates, about."""
-        return COPIES * sum(tensor.nbytes for tensor in self.method.state_dict().values())
+        own, needs = self.method.state_dict(), [need.state_dict() for need in self.method.needs.values()]
+        return COPIES * sum(x.nbytes for x in own.values()) + sum(x.nbytes for need in needs for x in need.values())
 
     def keep(self) -> None:
         """Write down the epoch that has just been trained. Raises OSError."""
         training = self.training
         self.progress.epoch(training.history.curve[-1], training.images_per_second)
         if time.perf_counter() - self.written >= PAUSE[self.device.type]:
+            with undisturbed(self.spec.method, self.method.needs):
+                snapshot = training.snapshot()
             try:
-                self.store.write_checkpoint(self.spec.id, training.snapshot())
+                self.store.write_checkpoint(self.spec.id, snapshot)
             except UserError as error:
                 raise UserError(f"{self.method.name}: {error}") from error
             self.written = time.perf_counter()
@@ -114,6 +117,7 @@ class Job:
         why = training.diverged() or training.history.collapsed
         with undisturbed(spec.method, method.needs, whole=True):
             metrics, outputs = training.task.test(method, self.data.test)
+            weights = build.weights_file(method)
         start, history, score = self.start, training.history, training.task.score
         if not why and not training.epochs and start and start.diverged:
             why = f"its weights are those of {title(start.spec)}, which diverged"
@@ -151,7 +155,7 @@ class Job:
             needs_weights={role: need.files[WEIGHTS] for role, need in self.needs.items()},
             files={},
         )
-        record = self.store.save(record, curve_csv(history.curve), outputs, build.weights_file(method))
+        record = self.store.save(record, curve_csv(history.curve), outputs, weights)
         said = f"diverged: {why}" if why else f"{score} {metrics[score]:.2f} {training.task.unit}"
         speed = f", {training.images_per_second:.0f} images/s" if training.images_per_second else ""
         self.progress.stop(f"{title(spec)}: {said}{speed}")
@@ -227,7 +231,8 @@ class Runner:
         # A draft's version is made of its code; the records of other stores were made with another commit's files.
         if not record or spec.method not in registry.installed(registry.METHODS) or self.store.origin(spec.id):
             return record
-        if record.method_source != registry.source_hash(registry.method(spec.method)):
+        was, now = record.method_source, registry.source_hash(registry.method(spec.method))
+        if was != now and not (was and not was.startswith(registry.SCHEME)):  # of before there was this one
             self.progress(spec).note(
                 f"{title(spec)} is reused, but the file of '{spec.method}' has changed since; "
                 "raise its `version` if that moves scores"

@@ -119,7 +119,7 @@ def order(
         root.absolute(),
         on.type,
         chosen,
-        registry.as_read(plugins),
+        registry.as_read(),
         capture,
         {name: registry.source_hash(registry.method(name)) for name in {one.method for one in runs.specs.values()}},
         tuple(folder.absolute() for folder in store.others),

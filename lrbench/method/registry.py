@@ -2,46 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import os
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from itertools import chain
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
 from lrbench.errors import UserError, broken, did_you_mean, one_line, unknown
 from lrbench.method.code import fingerprint
-from lrbench.method.source import Files, forget, reached, serve
+from lrbench.method.drafts import Draft
+from lrbench.method.source import digest, reached, serve
 
 if TYPE_CHECKING:
     from lrbench.method.base import Method
     from lrbench.spec.runspec import RunSpec
 
 METHODS = "lrbench.methods"
+SCHEME = "imports-"  # in front of the hash of a source: another is of the files of the class and its bases alone
 _drafts: dict[str, tuple[type[Method], str]] = {}  # name -> class and where it came from
 
 
-@dataclass(frozen=True)
-class Draft:
-    """A method of a file, not installed, with all its source as it was read: another process runs this."""
-
-    place: str  # FILE.py:Class
-    content: bytes  # of FILE.py
-    files: Files  # that it imports
-
-
+_files: dict[str, Draft] = {}  # name of a draft of a file -> all its source
 _hashes: dict[type[Method], str | None] = {}  # see `source_hash`
-_read: dict[str, Draft] = {}  # module -> the first draft that it was read for
 
 
 @cache
@@ -91,36 +82,39 @@ def add_drafts(drafts: Iterable[str | Draft | type[Method]]) -> None:
     code of its class and of what that uses of the same notebook or script: what was edited is another run, never a
     stale answer. A file is executed once, until it is edited. Raises UserError; nothing stays of one that is refused.
     """
-    for draft in drafts:
-        cls = _checked(draft) if isinstance(draft, type) else _from_file(draft)
-        read = _read.get(cls.__module__)
-        where = read.place.rpartition(":")[0] if read else _place(cls)
+    for one in drafts:
+        draft = Draft.read(one) if isinstance(one, str) else one if isinstance(one, Draft) else None
+        if draft:
+            others = {name: other for name, other in _known_files().items() if other.files and other != draft}
+            serve(draft.files, dict(chain.from_iterable(other.files.items() for other in others.values())), draft.file)
+        cls = _checked(draft.load() if draft else one)
+        where = draft.file if draft else _place(cls)
         if _is_installed(cls):
             continue
         if points := installed(METHODS).get(cls.name):
             both = f"{where} and {origin(points[0])}"
             raise UserError(f"two plugins are called '{cls.name}': {both}; give the draft another name")
         known = _drafts.get(cls.name, (cls, where))[1]
-        if read and Path(known).resolve() != Path(where).resolve():
+        if draft and Path(known).resolve() != Path(where).resolve():
             raise UserError(f"two drafts are called '{cls.name}': {known} and {where}; rename one")
-        cls.version = "draft-" + (_digest(read.content, read.files) if read else fingerprint(cls))[:16]
-        source_hash(cls)
+        _files.pop(cls.name, None)
+        if draft:
+            for name, other in others.items():  # whose modules have changed since it was loaded
+                if any(draft.files.get(module, file) != file for module, file in other.files.items()):
+                    del _drafts[name]
+            _files[cls.name] = draft
+        cls.version = "draft-" + (draft.digest if draft else fingerprint(cls))[:16]
+        _hashes[cls] = _source_hash(cls, draft)
         _drafts[cls.name] = cls, where
 
 
-def as_read(drafts: Iterable[str]) -> tuple[Draft, ...]:
-    """Of drafts that have been added what was read of them then."""
-    wanted = {(Path(file).resolve(), name) for file, _, name in (one.rpartition(":") for one in drafts)}
-    found = []
-    for file, name in sorted(wanted):
-        for cls, where in _drafts.values():
-            if Path(where).resolve() == file and getattr(sys.modules[cls.__module__], name) is cls:
-                found.append(replace(_read[cls.__module__], place=f"{os.path.abspath(where)}:{name}"))
-    return tuple(found)
+def as_read() -> tuple[Draft, ...]:
+    """The drafts of files that have been added, with what was read of them: another process adds these."""
+    return tuple(replace(draft, file=os.path.abspath(draft.file)) for draft in _known_files().values())
 
 
-def _digest(content: bytes, files: Files) -> str:
-    return hashlib.sha256(content + b"".join(read or b"" for _, read in files.values())).hexdigest()
+def _known_files() -> dict[str, Draft]:
+    return {name: _files[name] for name in _drafts if name in _files}
 
 
 def _place(cls: type) -> str:
@@ -129,40 +123,6 @@ def _place(cls: type) -> str:
 
 def _is_installed(cls: type[Method]) -> bool:
     return cls.name in installed(METHODS) and load(METHODS, "method", cls.name) is cls
-
-
-def _from_file(draft: str | Draft) -> type[Method]:
-    place = draft if isinstance(draft, str) else draft.place
-    file, _, class_name = place.rpartition(":")
-    path = Path(file)
-    if isinstance(draft, str):
-        if not file:
-            raise UserError(f"--plugin wants FILE.py:Class; '{place}' names no class")
-        if not path.is_file():
-            raise UserError(f"--plugin wants FILE.py:Class; there is no file '{file}'")
-        if path.suffix != ".py":
-            raise UserError(f"--plugin wants FILE.py:Class; '{path}' is not a Python file")
-        content = path.read_bytes()
-        draft = Draft(place, content, reached(content, beside=path.parent.resolve()))
-    digest = hashlib.sha256(f"{path.resolve()}\0{_digest(draft.content, draft.files)}".encode()).hexdigest()
-    name = f"lrbench_draft_{path.stem}_{digest[:16]}"
-    others = [_read[cls.__module__] for cls, where in _drafts.values() if cls.__module__ in _read and where != file]
-    serve(draft.files, dict(chain.from_iterable(other.files.items() for other in others)), by=file)
-    if name not in sys.modules:
-        module = sys.modules[name] = ModuleType(name)
-        module.__file__ = str(path)
-        _read[name] = draft
-        try:
-            exec(compile(draft.content, path, "exec", dont_inherit=True), vars(module))
-        except BaseException as error:
-            del sys.modules[name], _read[name]
-            forget(draft.files)
-            raise UserError(f"{path} does not load: {broken(error)}") from error
-    module = sys.modules[name]
-    if not hasattr(module, class_name):
-        classes = [name for name, value in vars(module).items() if isinstance(value, type)]
-        raise unknown(f"class in {file}", class_name, classes)
-    return _checked(getattr(module, class_name))
 
 
 @contextmanager
@@ -250,20 +210,23 @@ def source_hash(cls: type[Method]) -> str | None:
     return _hashes[cls]
 
 
-def _source_hash(cls: type[Method]) -> str | None:
+def _source_hash(cls: type[Method], draft: Draft | None = None) -> str | None:
+    """draft: that the class is of, whose source has been read."""
     bases = [one for one in cls.__mro__ if _is_method(one)]
     own = {one.__module__.partition(".")[0] for one in bases} - {"lrbench"}
-    contents, files, seen = list[bytes](), dict[str, tuple[str, bytes | None]](), set[str]()
+    contents, files = [draft.content] if draft else [], dict(draft.files) if draft else {}
+    read, of_bases = {place for place, _ in files.values()}, set()
     try:
         for one in bases:
-            module, place = sys.modules[one.__module__], inspect.getfile(one)
-            read = _read.get(one.__module__)
-            contents.append(read.content if read else Path(place).read_bytes())
-            files |= read.files if read else reached(contents[-1], module.__package__ or "", own)
-            seen.add(str(place))
+            place = inspect.getfile(one)
+            if draft and (one.__module__ == draft.module or place in read):
+                continue
+            contents.append(Path(place).read_bytes())
+            files |= reached(contents[-1], sys.modules[one.__module__].__package__ or "", own)
+            of_bases.add(place)
     except (OSError, TypeError, KeyError):
         return None
-    return _digest(b"".join(contents), {name: files[name] for name in sorted(files) if files[name][0] not in seen})
+    return SCHEME + digest(b"".join(contents), {k: files[k] for k in sorted(files) if files[k][0] not in of_bases})
 
 
 def _is_method(thing: Any) -> bool:

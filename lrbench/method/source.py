@@ -6,6 +6,7 @@ Not its bytecode or what the disk holds later: what was read when it was loaded 
 from __future__ import annotations
 
 import ast
+import hashlib
 import importlib.util
 import sys
 from collections.abc import Collection, Iterator, Mapping
@@ -42,6 +43,12 @@ def reached(content: bytes, package: str = "", own: Collection[str] = (), beside
             found[name] = spec.origin, (read := Path(spec.origin).read_bytes())
             left.append((name if spec.submodule_search_locations else name.rpartition(".")[0], read))
     return dict(sorted(found.items()))
+
+
+def digest(content: bytes, files: Files) -> str:
+    """A hash of a source and of all that it reaches; of one that reaches nothing its sha256."""
+    parts = (f"\0{name}\0{len(read or b'')}\0".encode() + (read or b"") for name, (_, read) in files.items())
+    return hashlib.sha256(content + b"".join(parts)).hexdigest()
 
 
 def _imported(package: str, content: bytes) -> Iterator[str]:
@@ -126,17 +133,24 @@ _loaded = _Loaded()
 def serve(files: Files, in_use: Files, by: str) -> None:
     """Have these modules imported from what was read of them, anew where that has changed.
 
-    in_use: of other plugins. by: who imports them. Raises UserError where another module has the name of one.
+    in_use: of other plugins. by: the file of who imports them; what lies beside it is imported anew where somebody has
+    imported it from the disk. Raises UserError where another module has the name of one.
     """
     if _loaded not in sys.meta_path:
         sys.meta_path.insert(0, _loaded)
+    if any(_loaded.files.get(name, one) != one for name, one in files.items() if name not in in_use):
+        forget(files)
+    beside = Path(by).resolve().parent
+    for name, (place, content) in files.items():
+        module, path = sys.modules.get(name), Path(place).resolve()
+        # no file of one that is not loaded, or that is a folder
+        known = in_use[name][0] if name in in_use else getattr(module, "__file__", None)
+        if known and Path(known).resolve() != path:
+            raise UserError(f"{by} imports {name} from {place}, but {known} is loaded by that name; rename one")
+        if name not in _loaded.files and module and content is not None and path.is_relative_to(beside):
+            del sys.modules[name]
     if any(_loaded.files.get(name, one) != one for name, one in files.items()):
         forget(files)
-    for name, (place, _) in files.items():
-        # no file of one that is not loaded, or that is a folder
-        known = in_use[name][0] if name in in_use else getattr(sys.modules.get(name), "__file__", None)
-        if known and Path(known).resolve() != Path(place).resolve():
-            raise UserError(f"{by} imports {name} from {place}, but {known} is loaded by that name; rename one")
     _loaded.files.update(files)
 
 

@@ -99,11 +99,10 @@ def style_of(style: str | None, out: Path | None) -> str | None:
     """
     if style is None and out is not None:
         styles = {f".{suffix}": style for style, suffix in SUFFIXES.items()}
-        if out.suffix not in styles and not replaces(out):
-            return "md"
-        if out.suffix not in styles:
+        suffix = out.suffix.lower()
+        if suffix not in styles and replaces(out):
             raise unknown("file format", out.suffix, styles)
-        return styles[out.suffix]
+        return styles.get(suffix, "md")
     if style is not None and style not in FORMATS:
         raise unknown("format", style, FORMATS)
     return style

@@ -76,8 +76,8 @@ def image(figure: Figure, suffix: str) -> bytes:
 
 def suffix_of(path: Path) -> str:
     """The suffix that says the format of a figure's file, PNG's for a pipe without one. Raises UserError for others."""
-    if path.suffix in SUFFIXES:
-        return path.suffix
+    if path.suffix.lower() in SUFFIXES:
+        return path.suffix.lower()
     if replaces(path):
         raise UserError(f"a figure's file ends in one of {', '.join(SUFFIXES)}; got '{path.name}'")
     return ".png"

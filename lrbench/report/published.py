@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from lrbench.errors import UserError, broken
+from lrbench.errors import UserError
 from lrbench.method import registry
 
 TABLES, FIGURES = "lrbench.tables", "lrbench.figures"
@@ -102,8 +102,8 @@ def installed(group: str, kind: str, note: Callable[[str], None], *expected: typ
     for name in registry.installed(group):
         try:
             found = _load(group, kind, name, *expected)
-        except BaseException as error:  # whatever a plugin's import may raise
-            note(broken(error))
+        except UserError as error:
+            note(str(error))
         else:
             yield name, found
 
@@ -117,6 +117,6 @@ def sweeps(note: Callable[[str], None]) -> list[PublishedSweep]:
 def _load(group: str, kind: str, name: str, *expected: type[Any]) -> Any:
     found = registry.load(group, kind, name)
     if expected and not isinstance(found, expected):
-        names = " or ".join(f"{one.__module__}.{one.__name__}" for one in expected)
+        names = " or ".join(f"{one.__module__}.{one.__name__}".removeprefix("builtins.") for one in expected)
         raise UserError(f"{kind} '{name}' is not a {names}")
     return found

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 
 TRIES = 100  # to make a file in a folder that other processes may be removing
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP)  # what such a file system says
 SOFT = ".soft"  # what the lock file's name ends in where the file system has no locks
 Waiting = Callable[[str], None]  # is told how to end the wait if nobody is there: " (...)", or nothing where one is
 
@@ -64,6 +66,8 @@ def _has_locks(folder: Path) -> bool:
     with TemporaryFile(dir=folder) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
             return False
     return True

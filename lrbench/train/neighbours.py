@@ -3,40 +3,72 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import torch
 
-from lrbench.errors import UserError
+from lrbench.errors import UserError, out_of_memory
 from lrbench.method.base import Method
 from lrbench.train.remembering import touched
 
+CPU = torch.device("cpu")
 FLAGS = ("enabled", "benchmark", "deterministic", "allow_tf32")  # of cuDNN
+
+
+BACKENDS: Any = torch.backends
+PRECISIONS = (BACKENDS, BACKENDS.cuda.matmul, BACKENDS.mkldnn.matmul, BACKENDS.mkldnn.conv, BACKENDS.cudnn.conv)
 
 
 def _set_flags(values: Any) -> None:
     for name, value in zip(FLAGS, values, strict=True):
-        setattr(torch.backends.cudnn, name, value)
+        setattr(BACKENDS.cudnn, name, value)
+
+
+def _set_precisions(values: Any) -> None:
+    for place, value in zip(PRECISIONS, values, strict=True):
+        place.fp32_precision = value
 
 
 # What it is -> how it is read, and set.
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "whether gradients are computed": (torch.is_grad_enabled, torch.set_grad_enabled),
     "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "the default device": (torch.get_default_device, lambda on: torch.set_default_device(None if on == CPU else on)),
+    "the search for anomalies": (torch.is_anomaly_enabled, torch.set_anomaly_enabled),
     "the number of threads": (torch.get_num_threads, torch.set_num_threads),
     "the use of deterministic algorithms": (
         torch.are_deterministic_algorithms_enabled,
         torch.use_deterministic_algorithms,
     ),
     "the precision of matrix products": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision),
-    "the flags of cuDNN": (lambda: [getattr(torch.backends.cudnn, name) for name in FLAGS], _set_flags),
+    "the precision of float32": (lambda: [place.fp32_precision for place in PRECISIONS], _set_precisions),
+    "the flags of cuDNN": (lambda: [getattr(BACKENDS.cudnn, name) for name in FLAGS], _set_flags),
     **{
         f"autocast on {kind}": (partial(torch.is_autocast_enabled, kind), partial(torch.set_autocast_enabled, kind))
         for kind in ("cpu", "cuda")
     },
 }
+
+
+def _settings() -> dict[str, Any]:
+    """What is set now; nothing for what torch does not say, once its new and old words for precision were mixed."""
+    found = {}
+    for what, (read, _) in SETTINGS.items():
+        with suppress(RuntimeError):
+            found[what] = read()
+    return found
+
+
+def _put_back(before: dict[str, Any]) -> str | None:
+    """Set again what was set before; returns the first setting that had changed, if any."""
+    now = _settings()
+    changed = [what for what, value in before.items() if what not in now or now[what] != value]
+    for what in changed:
+        with suppress(RuntimeError):
+            SETTINGS[what][1](before[what])
+    return changed[0] if changed else None
 
 
 @contextmanager
@@ -46,15 +78,17 @@ def undisturbed(name: str, needs: Mapping[str, Method], whole: bool = False) -> 
     name: of the method. needs: the frozen runs that it was given; whole: all their weights are compared. Settings of
     torch are put back, whatever happens.
     """
-    before = {what: read() for what, (read, _) in SETTINGS.items()}
+    before = _settings()
+    said = "{} changes {} for the whole process, and so for the runs beside it; put it back"
     try:
         yield
-    finally:
-        changed = [what for what, (read, _) in SETTINGS.items() if read() != before[what]]
-        for what in changed:
-            SETTINGS[what][1](before[what])
-        if changed:  # which may also be why something else failed
-            raise UserError(f"{name} changes {changed[0]} for the whole process, and so for other runs; put it back")
+    except BaseException as error:
+        what = _put_back(before)
+        if what and isinstance(error, Exception) and not out_of_memory(error):  # which may be why it failed
+            raise UserError(said.format(name, what)) from error
+        raise
+    if what := _put_back(before):
+        raise UserError(said.format(name, what))
     for role, need in needs.items():
         if done := touched(need, whole):
             raise UserError(f"{name}: its {role} {done}, but needed runs are frozen; change a copy.deepcopy of it")

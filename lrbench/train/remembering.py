@@ -62,8 +62,10 @@ class Remembering:
 
     def _answer(self, name: str, *args: Any, **kwargs: Any) -> Any:
         question = args[0] if len(args) == 1 and not kwargs else None
-        if isinstance(question, Tensor) and _can_be_kept(question) and self._loaded.holds():
-            return self._answers.to(name, question)
+        if isinstance(question, Tensor) and _can_be_kept(question) and self._answers.serve and self._loaded.holds():
+            answer = self._answers.to(name, question)
+            if self._answers.serve:
+                return answer
         return getattr(self._network, name)(*args, **kwargs)
 
 
@@ -73,6 +75,10 @@ class Answers:
     def __init__(self, network: nn.Module) -> None:
         # by what was asked and whether a CUDA graph was captured: nothing is computed then
         self.network, self._kept = network, dict[tuple[str, bool], _Memory]()
+        self.loaded, self.serve = (
+            _State(network),
+            True,
+        )  # False of a network that an answer changes: each run asks its own
 
     def of_backbone(self) -> Answers:
         """Those of its backbone, the same ones each time."""
@@ -88,6 +94,7 @@ class Answers:
             before = random_state(drawn_on)
             answer = getattr(self.network, name)(question)
             drawn = not all(map(torch.equal, before, random_state(drawn_on)))
+            self.serve = self.loaded.holds()
             if drawn or not _can_be_kept(answer):
                 return answer
             memory = self._kept[name, capturing] = _Memory(question, answer)
@@ -99,7 +106,7 @@ class _Memory:
 
     def __init__(self, question: Tensor, answer: Any) -> None:
         self.question, self.answer = question, answer
-        self.tensors = [question, *(one for one in _tensors(answer))]
+        self.tensors = [question, *_tensors(answer)]
         self.marks = self._mark()
 
     def answers(self, question: Tensor) -> bool:
@@ -159,8 +166,9 @@ def touched(need: nn.Module, whole: bool) -> str | None:
         return "was given gradients"
     same = versions == loaded.versions and all(map(operator.is_, weights, loaded.weights))
     if whole or not same:
-        _, original, _ = _State(vars(need)["_answers"].network).contents()
-        if len(weights) != len(original) or not all(map(_equal, weights, original)):
+        answers: Answers = vars(need)["_answers"]
+        original = answers.loaded.weights
+        if len(weights) != len(original) or (answers.serve and not all(map(_equal, weights, original))):
             return "was given other weights"
     return None
 

@@ -119,7 +119,8 @@ class Training:
         self.totals: dict[str, Tensor] = {}
         for number, module in enumerate(one for one in self.method.modules() if isinstance(one, Dropout)):
             module.reseed(derive(self.spec.seed, "dropout", self.epoch, number), device)
-        self.method.train()
+        with undisturbed(self.method.name, self.method.needs):
+            self.method.train()
         if self.captured:
             self.captured.checked = False
 

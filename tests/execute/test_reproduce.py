@@ -354,7 +354,7 @@ def test_a_run_that_dies_is_reported_with_its_cause_and_the_others_go_on(folder:
     assert "4 done (1 diverged), 5 failed" in done.stdout
     causes = {line.split()[0]: line for line in done.stdout.splitlines() if "] failed: " in line}
     assert "] diverged: its loss was no number in epoch 1" in done.stdout and "endless" not in causes
-    assert "out of memory; a smaller --width" in causes["hungry"]
+    assert "out of memory; a training with a smaller --width" in causes["hungry"]
     assert "its worker was killed by SIGKILL (out of memory?)" in causes["mortal"]
     assert "its teacher was put into training mode, but needed runs are frozen" in causes["grasping"]
     assert "its state '_extra_state' is a dict, which no file of weights holds" in causes["unstorable"]

@@ -22,6 +22,7 @@ from lrbench.execute import session
 from lrbench.execute.progress import Progress
 from lrbench.execute.session import Request
 from lrbench.method import registry
+from lrbench.method import source as sources
 from lrbench.plan.plan import Protocol, plan
 
 METHOD = """
@@ -82,6 +83,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
         name for name in sys.modules if name.startswith(("their_", "lrbench_draft_")) and name not in modules
     ]:
         del sys.modules[module]
+    sources._loaded.files.clear()
     registry._drafts.clear()
     registry._drafts.update(drafts)
     registry.installed.cache_clear()
@@ -123,7 +125,8 @@ def test_somebody_elses_method_works_like_ours(install: Installer, tmp_path: Pat
     [record] = session.run(request, Progress())
     torch.set_num_threads(threads)
     assert (record.spec.method, record.spec.version) == ("theirs", "1")
-    assert record.method_source == hashlib.sha256(METHOD.format(name="theirs").encode()).hexdigest()
+    digest = hashlib.sha256(METHOD.format(name="theirs").encode()).hexdigest()
+    assert record.method_source == registry.SCHEME + digest
 
 
 @pytest.mark.parametrize(
@@ -207,7 +210,7 @@ def test_an_edited_draft_is_another_run(draft: Path) -> None:
         specs.append(plan("draft", {}, protocol()))
         digest = hashlib.sha256(draft.read_bytes()).hexdigest()
         assert specs[-1].version == f"draft-{digest[:16]}"
-        assert registry.source_hash(registry.method("draft")) == digest
+        assert registry.source_hash(registry.method("draft")) == registry.SCHEME + digest
     first, edited, restored = specs
     assert first.id == restored.id != edited.id
     assert first.needs == edited.needs  # the teacher is the same
@@ -361,12 +364,23 @@ def test_two_drafts_may_not_mean_different_files_by_one_name(draft: Path, tmp_pa
     assert {"draft", "other"} <= registry.methods().keys()
 
 
-def test_another_process_runs_what_was_read(draft: Path) -> None:
-    (draft.parent / "their_values.py").write_text("LAM = 1\n")
-    draft.write_text("import their_values\n" + METHOD.format(name="draft") + "    lam = their_values.LAM\n")
+@pytest.mark.parametrize("way", ["the class", "its base", "a value"])
+def test_another_process_runs_what_was_read(way: str, draft: Path) -> None:
+    """Whatever of it lies in the file beside."""
+    source = METHOD.format(name="draft") + "    lam = 1\n"
+    beside, own = {
+        "the class": (source, "from their_values import Theirs\n"),
+        "its base": (
+            source.replace("class Theirs", "class Base"),
+            "from their_values import Base\nclass Theirs(Base): pass\n",
+        ),
+        "a value": ("LAM = 1\n", "import their_values\n" + source.replace("lam = 1", "lam = their_values.LAM")),
+    }[way]
+    (draft.parent / "their_values.py").write_text(beside)
+    draft.write_text(own)
     registry.add_drafts([f"{draft}:Theirs"])
     cls: Any = registry.method("draft")
-    read = registry.as_read([f"{draft}:Theirs"])
+    read = registry.as_read()
     for path in draft.parent.glob("*.py"):
         path.unlink()
     code = (
@@ -376,3 +390,30 @@ def test_another_process_runs_what_was_read(draft: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], input=pickle.dumps(read), capture_output=True, check=True)
     assert done.stdout.decode().split() == [cls.version, "1", registry.source_hash(cls)]
+
+
+def test_a_module_that_was_imported_from_the_disk_before_is_read_anew(
+    draft: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a notebook, say, in which it has been edited since."""
+    monkeypatch.syspath_prepend(draft.parent)
+    (draft.parent / "their_values.py").write_text("LAM = 1\n")
+    before = importlib.import_module("their_values")
+    (draft.parent / "their_values.py").write_text("LAM = 20\n")
+    draft.write_text("import their_values\n" + METHOD.format(name="draft") + "    lam = their_values.LAM\n")
+    registry.add_drafts([f"{draft}:Theirs"])
+    cls: Any = registry.method("draft")
+    assert (before.LAM, cls.lam) == (1, 20)
+
+
+def test_a_draft_whose_modules_have_changed_since_it_was_added_is_forgotten(draft: Path) -> None:
+    """It would import what is not of its version."""
+    other = draft.with_name("their_other.py")
+    for path, name in ((draft, "draft"), (other, "other")):
+        path.write_text("import their_values\n" + METHOD.format(name=name) + "    lam = their_values.LAM\n")
+        (draft.parent / "their_values.py").write_text(f"LAM = {len(registry.methods())}\n")
+        registry.add_drafts([f"{path}:Theirs"])
+    assert "other" in registry.methods() and "draft" not in registry.methods()
+    registry.add_drafts([f"{draft}:Theirs"])
+    one, another = (vars(registry.method(name)) for name in ("draft", "other"))
+    assert one["lam"] == another["lam"]

@@ -31,6 +31,7 @@ from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import WEIGHTS, Store
 from lrbench.testing import registered
 from lrbench.train.loop import group_of
+from lrbench.train.neighbours import undisturbed
 from lrbench.train.remembering import Answers, Remembering, touched
 
 
@@ -199,7 +200,7 @@ def test_as_many_at_once_as_there_is_memory_for(tmp_path: Path, monkeypatch: pyt
     runs += [spec(settings={"lam": lam, "init": "scratch"}, epochs=1) for lam in LAMBDAS]
     runner(tmp_path).run(runs[1].needs["teacher"])
     weights = (tmp_path / runs[1].needs["teacher"].id / WEIGHTS).stat().st_size
-    monkeypatch.setattr(device, "memory", lambda _: 4 * 2.5 * 4 * weights)  # a quarter is for two of them
+    monkeypatch.setattr(device, "memory", lambda _: 4 * 2.5 * 5 * weights)  # a quarter: two, and a teacher of each
     ends = together(tmp_path, runs)
     sizes = [end.metrics["side_by_side"] for end in ends.values() if isinstance(end, Record)]
     assert sizes == [2, 2, 2, 2]
@@ -423,6 +424,19 @@ def test_a_copy_of_a_frozen_network_is_one_of_its_own(asked: tuple[Any, list[Ten
     assert all(weight.grad is None for weight in need.parameters())
 
 
+def test_a_network_that_its_own_answers_change_is_each_runs_own() -> None:
+    network = frozen()
+    network.register_buffer("asked", torch.zeros(()))
+    network.register_forward_hook(lambda module, args, output: output + module.asked.add_(1))
+    image = tiny.batch().hr
+    alone, answers = copy.deepcopy(network), Answers(copy.deepcopy(network))
+    one, other = (cast(Any, Remembering(copy.deepcopy(network), answers)) for _ in range(2))
+    for _ in range(2):
+        expected = alone(image)
+        assert torch.equal(one(image), expected) and torch.equal(other(image), expected)
+        assert touched(one, whole=True) is None, "the run has not changed it"
+
+
 def test_a_frozen_network_that_nobody_has_is_gone_at_once() -> None:
     """With its images and answers: memory of a GPU is not looked through for garbage."""
     need: Any = remembering(frozen())
@@ -486,6 +500,12 @@ TOUCHES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "dtype": (lambda _: torch.set_default_dtype(torch.float64), "the default dtype for the whole process"),
     "threads": (lambda _: torch.set_num_threads(torch.get_num_threads() + 1), "the number of threads"),
     "precision": (lambda _: torch.set_float32_matmul_precision("medium"), "the precision of matrix products"),
+    "default device": (lambda _: torch.set_default_device("meta"), "the default device"),
+    "precision, in new words": (
+        lambda _: setattr(torch.backends.mkldnn.matmul, "fp32_precision", "bf16"),
+        "the precision of matrix products",
+    ),
+    "precision of all": (lambda _: setattr(torch.backends, "fp32_precision", "tf32"), "the precision of"),
     "cuDNN": (lambda _: setattr(torch.backends.cudnn, "deterministic", True), "the flags of cuDNN"),
 }
 
@@ -517,9 +537,14 @@ class Toucher(LRBaseline):
             self.touch("forward")
         return super().forward(up)
 
+    def train(self, mode: bool = True) -> Any:
+        if mode:
+            self.touch("train")
+        return super().train(mode)
+
 
 @pytest.mark.slow
-@pytest.mark.parametrize("when", ["__init__", "loss", "forward"])
+@pytest.mark.parametrize("when", ["__init__", "loss", "forward", "train"])
 def test_those_that_touch_what_others_use_are_named_and_fail_alone(when: str, alone: Path, tmp_path: Path) -> None:
     done = [what for what in TOUCHES if (what, when) != ("whether gradients are computed", "forward")]  # none is then
     with ExitStack() as known:
@@ -536,3 +561,23 @@ def test_those_that_touch_what_others_use_are_named_and_fail_alone(when: str, al
     for run in others:
         assert isinstance(ends[run.id], Record)
         assert files(tmp_path, run) == files(alone, run)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError()])
+def test_what_interrupts_a_method_is_not_called_its_fault(error: BaseException) -> None:
+    with pytest.raises(type(error)), undisturbed("toy", {}), torch.no_grad():
+        torch.set_default_dtype(torch.float64)
+        raise error
+    assert torch.get_default_dtype() is torch.float32
+
+
+def test_a_precision_that_the_user_has_set_is_no_ones_fault() -> None:
+    """In the new words of torch, in which it does not answer a question in the old ones."""
+    before = torch.backends.mkldnn.matmul.fp32_precision
+    try:
+        torch.backends.mkldnn.matmul.fp32_precision = "bf16"
+        with undisturbed("toy", {}):
+            pass
+        assert torch.backends.mkldnn.matmul.fp32_precision == "bf16"
+    finally:
+        torch.backends.mkldnn.matmul.fp32_precision = before

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.image import imread
 
-from lrbench.errors import broken
+from lrbench.errors import broken, raise_machines
 from lrbench.report import figures, formats, lines, plots, tables
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.headings import drawn, headings, marked
@@ -57,7 +57,8 @@ def of_tables(results: pd.DataFrame, store: Store, pages: Pages, note: Note) -> 
     for name in tables.names():
         try:
             found[name] = named(name, tables.tables(name, results, store.right, note), pages)
-        except BaseException as error:  # whatever its plugin may raise
+        except Exception as error:  # whatever its plugin may raise
+            raise_machines(error, pages.folder)
             why = broken(error)
             note(f"table {name} is left out: {why}")
             missing.append(f"Table {name} is left out: {why}.")
@@ -116,7 +117,8 @@ def of_figures(results: pd.DataFrame, store: Store, data: Path, pages: Pages, no
             continue
         try:
             shown.append(_draw(name, results, store, data, pages))
-        except BaseException as error:  # whatever its plugin may raise
+        except Exception as error:  # whatever its plugin may raise
+            raise_machines(error, pages.folder)
             said = broken(error)
             note(f"{name} is not drawn: {said}")
             why = said.replace(str(data), "the data folder")  # a page is no place for a path of this machine
