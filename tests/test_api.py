@@ -130,6 +130,23 @@ def with_state(state):
     return State
 
 
+def with_state_dict(change):
+    """A class whose state is changed so before it is stored."""
+
+    def state_dict(self, *args, **options):
+        return change(Linear.state_dict(self, *args, **options))
+
+    return type("Changed", (Linear,), {"name": "changed", "state_dict": state_dict, "__module__": __name__})
+
+
+class LateBuffer(Linear):
+    name = "late"
+
+    def loss(self, batch):
+        self.register_buffer("late", torch.zeros(1))
+        return super().loss(batch)
+
+
 class SparseWeights(Linear):
     name = "sparse"
 
@@ -161,9 +178,12 @@ def with_optimizer_state(value):
         (with_terms(lambda term: {1: term}), "a term of its loss is called 1; its name must be text"),
         (with_terms(lambda term: term), "loss returned a Tensor; it must be a dict of one or more named tensors"),
         (with_terms(lambda term: {"odd": term.detach()}), "no term of its loss has a gradient"),
-        (with_state({"steps": 3}), "its state '_extra_state' is a dict, which no file of weights holds"),
+        (with_state({"steps": 3}), "its state '_extra_state' is a dict; make it a plain tensor"),
         (with_state(None), "its state '_extra_state' is a NoneType"),
-        (SparseWeights, "sparse: its weights cannot be stored"),
+        (SparseWeights, "sparse: its state 'table' cannot be stored"),
+        (with_state_dict(lambda state: {}), "its weights do not load again: "),
+        (LateBuffer, "its state 'late' has not been there as it was built with; all weights"),
+        (with_terms(lambda term: {"plain": term, "odd": term.to("meta")}), "loss term 'odd' is of torch.float32"),
         (NoForward, "NoForward has no forward"),
         (NoTerms, "it must be a dict of one or more named tensors"),
         (Misread, "misread: reads = ('upp',); it is a tuple of some of ('hr', 'lr', 'up')"),

@@ -56,7 +56,8 @@ class Draw:
 
     def __init__(self, pairs: Pairs, index: Tensor, crops: Mapping[int, Crops]) -> None:
         self.pairs, self.index, self.crops = pairs, index, crops
-        self._made: dict[str, tuple[Tensor, int]] = {}  # with the version of each, which tells of a change
+        self.shared = False  # by several runs
+        self._made: dict[str, tuple[Tensor, int, Tensor | None]] = {}  # each with its version, and a copy where shared
 
     def __len__(self) -> int:
         return len(self.index)
@@ -89,13 +90,18 @@ class Draw:
             self._made.clear()
         for name in (fields := self.fields(reads)):
             if name not in self._made:
-                self._made[name] = (tensor := self.make(name)), tensor._version
+                tensor = self.make(name)
+                copy = tensor.clone() if self.shared and tensor.device.type == "cpu" else None
+                self._made[name] = tensor, tensor._version, copy
         return Batch(**{"hr": MISSING} | {name: self._made[name][0] for name in fields})
 
     @property
     def is_written(self) -> bool:
-        """Whether a method has written into one of the tensors that it was given."""
-        return any(tensor._version != version for tensor, version in self._made.values())
+        """Whether a method has written into one of the tensors that it was given; through `.data`, too, on the CPU."""
+        return any(
+            tensor._version != version or (copy is not None and not torch.equal(tensor, copy))
+            for tensor, version, copy in self._made.values()
+        )
 
 
 def epoch(pairs: Pairs, recipe: Recipe, scale: int | None, on_grid: bool, generator: torch.Generator) -> Iterator[Draw]:

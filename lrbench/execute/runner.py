@@ -81,7 +81,7 @@ class Job:
                 macs(method, image),
                 deployed(method, image),
             )  # before training: mistakes show now
-            build.weights_file(method)
+            self.shapes = build.check_weights(method)
         if restorer:
             before = self.needs[restorer].metrics
             self.macs += int(before["macs"] or 0)
@@ -104,15 +104,25 @@ class Job:
         if time.perf_counter() - self.written >= PAUSE[self.device.type]:
             with undisturbed(self.spec.method, self.method.needs):
                 snapshot = training.snapshot()
+            self._check_shapes()
             try:
                 self.store.write_checkpoint(self.spec.id, snapshot)
             except UserError as error:
                 raise UserError(f"{self.method.name}: {error}") from error
             self.written = time.perf_counter()
 
+    def _check_shapes(self) -> None:
+        now = build.shapes(self.method)
+        for name in {**self.shapes, **now}:
+            if self.shapes.get(name) != now.get(name):
+                found = "another shape than" if name in self.shapes and name in now else "not been there as"
+                why = f"has {found} it was built with; all weights and buffers are made in __init__"
+                raise UserError(f"{self.method.name}: its state '{name}' {why}")
+
     def finish(self, side_by_side: int) -> Record:
         """Test the trained method and save its record. side_by_side: how many runs its group had."""
         spec, training, method = self.spec, self.training, self.method
+        self._check_shapes()
         training.finish()
         why = training.diverged() or training.history.collapsed
         with undisturbed(spec.method, method.needs, whole=True):

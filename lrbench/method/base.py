@@ -227,6 +227,8 @@ def check_terms(name: str, terms: Any) -> None:
         wrong = f"is a {type(value).__name__}"
         if isinstance(value, Tensor):
             is_number = value.is_floating_point() or value.dtype in (torch.int64, torch.int32)
-            wrong = f"has shape {tuple(value.shape)}" if value.shape else "" if is_number else f"is of {value.dtype}"
+            is_plain = value.layout == torch.strided and not value.is_meta
+            wrong = "" if is_number and is_plain else f"is of {value.dtype}, {value.layout}, on {value.device}"
+            wrong = f"has shape {tuple(value.shape)}" if value.shape else wrong
         if wrong:
             raise UserError(f"{name}: loss term '{term}' {wrong}; it must be a tensor, a scalar: a mean, say")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lrbench.errors import UserError, broken, unknown
+from lrbench.errors import UserError, broken, expanded, unknown
 from lrbench.method.source import Files, digest, forget, reached
 
 
@@ -26,7 +27,7 @@ class Draft:
     def read(cls, place: str) -> Draft:
         """The draft "FILE.py:Class"; nothing is executed. Raises UserError."""
         file, _, name = place.rpartition(":")
-        path = Path(file)
+        path = expanded(file)
         if not file:
             raise UserError(f"--plugin wants FILE.py:Class; '{place}' names no class")
         if not path.is_file():
@@ -44,8 +45,8 @@ class Draft:
     @property
     def module(self) -> str:
         """The name of the module that is made of it, another one after each edit."""
-        place = hashlib.sha256(f"{Path(self.file).resolve()}\0{self.digest}".encode()).hexdigest()
-        return f"lrbench_draft_{Path(self.file).stem}_{place[:16]}"
+        content = os.fsencode(Path(self.file).resolve()) + b"\0" + self.digest.encode()
+        return f"lrbench_draft_{Path(self.file).stem}_{hashlib.sha256(content).hexdigest()[:16]}"
 
     def load(self) -> Any:
         """The class, or whatever has its name. The file is executed once. Raises UserError."""

@@ -11,7 +11,7 @@ from safetensors.torch import load, save
 
 from lrbench.data.dataset import DatasetInfo
 from lrbench.data.pairs import Pairs
-from lrbench.errors import UserError, one_line, out_of_memory
+from lrbench.errors import UserError, one_line, raise_machines
 from lrbench.method import backbones, registry
 from lrbench.method.backbones import Backbone
 from lrbench.method.base import Context, Method
@@ -79,18 +79,37 @@ def start_from(method: Method, need: Method) -> None:
 
 def weights_file(method: Method) -> bytes:
     """The weights of a method as safetensors. Raises UserError for a state that such a file cannot hold."""
+    weights = dict[str, torch.Tensor]()
     for name, value in method.state_dict().items():
-        if not isinstance(value, torch.Tensor):
-            raise UserError(
-                f"{method.name}: its state '{name}' is a {type(value).__name__}, which no file of weights holds; make "
-                "it a tensor, such as a buffer, or leave it out of the state_dict"
-            )
+        fault = f"is a {type(value).__name__}"
+        if isinstance(value, torch.Tensor):
+            try:
+                weights[name] = value.detach().cpu().contiguous().clone()
+                save({name: weights[name]})
+                continue
+            except Exception as error:  # a sparse tensor, or of an unusual dtype: each has its own words
+                raise_machines(error, name)
+                fault = f"cannot be stored: {one_line(error)[:100]}"
+        way = "make it a plain tensor, such as a buffer, or leave it out of the state_dict"
+        raise UserError(f"{method.name}: its state '{name}' {fault}; {way}")
+    return save(weights)
+
+
+def check_weights(method: Method) -> dict[str, tuple[int, ...]]:
+    """Store the weights and load them again, in memory; returns the shape of each. Raises UserError."""
     try:
-        return save({name: x.detach().cpu().contiguous().clone() for name, x in method.state_dict().items()})
-    except (ValueError, TypeError, KeyError, RuntimeError) as error:  # a sparse tensor, or of an unusual dtype
-        if out_of_memory(error):
-            raise
-        raise UserError(f"{method.name}: its weights cannot be stored: {one_line(error)[:200]}") from error
+        method.load_state_dict(load(weights_file(method)))
+    except UserError:
+        raise
+    except Exception as error:  # of torch, or of safetensors
+        raise_machines(error, method.name)
+        raise UserError(f"{method.name}: its weights do not load again: {one_line(error)[:200]}") from error
+    return shapes(method)
+
+
+def shapes(method: Method) -> dict[str, tuple[int, ...]]:
+    """The name and the shape of each weight, which stay as they are while it is trained."""
+    return {name: tuple(value.shape) for name, value in method.state_dict().items() if hasattr(value, "shape")}
 
 
 def load_frozen(spec: RunSpec, store: Store, device: torch.device) -> Method:

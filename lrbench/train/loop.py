@@ -48,6 +48,7 @@ def one_epoch(
     for place, draw in enumerate(members[0].batches()):
         if not going:
             break
+        draw.shared = len(going) > 1
         if capture:
             capture.gather([member.method for member in going])
         for member in list(going):

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from torch import nn
 
 from lrbench.errors import UserError, out_of_memory
 from lrbench.method.base import Method
@@ -26,6 +27,23 @@ def _set_flags(values: Any) -> None:
         setattr(BACKENDS.cudnn, name, value)
 
 
+HOOKS = [hooks for name, hooks in vars(nn.modules.module).items() if name.startswith("_global_") and hooks is not None]
+MODES: list[Any] = []  # see `_set_inference_mode`
+TINY = 5e-324  # the smallest double
+
+
+def _set_inference_mode(on: bool) -> None:
+    """For good: torch has it only for the length of a block."""
+    MODES.append(torch._C._InferenceMode(on))
+    MODES[-1].__enter__()
+
+
+def _set_hooks(values: Any) -> None:
+    for hooks, value in zip(HOOKS, values, strict=True):
+        hooks.clear()
+        hooks.update(value)
+
+
 def _set_precisions(values: Any) -> None:
     for place, value in zip(PRECISIONS, values, strict=True):
         place.fp32_precision = value
@@ -33,10 +51,14 @@ def _set_precisions(values: Any) -> None:
 
 # What it is -> how it is read, and set.
 SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
+    "inference mode": (torch.is_inference_mode_enabled, _set_inference_mode),
     "whether gradients are computed": (torch.is_grad_enabled, torch.set_grad_enabled),
     "the default dtype": (torch.get_default_dtype, torch.set_default_dtype),
     "the default device": (torch.get_default_device, lambda on: torch.set_default_device(None if on == CPU else on)),
     "the search for anomalies": (torch.is_anomaly_enabled, torch.set_anomaly_enabled),
+    "oneDNN's switch": (lambda: BACKENDS.mkldnn.enabled, lambda on: setattr(BACKENDS.mkldnn, "enabled", on)),
+    "how the smallest numbers are computed": (lambda: TINY * 1.0 == 0.0, torch.set_flush_denormal),
+    "hooks of all modules": (lambda: [dict(hooks) for hooks in HOOKS], _set_hooks),
     "the number of threads": (torch.get_num_threads, torch.set_num_threads),
     "the use of deterministic algorithms": (
         torch.are_deterministic_algorithms_enabled,
@@ -61,14 +83,24 @@ def _settings() -> dict[str, Any]:
     return found
 
 
-def _put_back(before: dict[str, Any]) -> str | None:
-    """Set again what was set before; returns the first setting that had changed, if any."""
-    now = _settings()
-    changed = [what for what, value in before.items() if what not in now or now[what] != value]
-    for what in changed:
-        with suppress(RuntimeError):
-            SETTINGS[what][1](before[what])
-    return changed[0] if changed else None
+@contextmanager
+def _kept(name: str) -> Iterator[None]:
+    """Settings are put back after the block; UserError where one had changed, unless the block was interrupted."""
+    before, interrupted, cause = _settings(), False, None
+    try:
+        yield
+    except BaseException as error:
+        cause, interrupted = error, not isinstance(error, Exception) or out_of_memory(error)
+        raise
+    finally:
+        now = _settings()
+        changed = [what for what, value in before.items() if what not in now or now[what] != value]
+        for what in changed:
+            with suppress(RuntimeError):
+                SETTINGS[what][1](before[what])
+        if changed and not interrupted:  # it may be why something else failed
+            said = f"{name} changes {changed[0]} for the whole process, and so for the runs beside it; put it back"
+            raise UserError(said) from cause
 
 
 @contextmanager
@@ -78,17 +110,8 @@ def undisturbed(name: str, needs: Mapping[str, Method], whole: bool = False) -> 
     name: of the method. needs: the frozen runs that it was given; whole: all their weights are compared. Settings of
     torch are put back, whatever happens.
     """
-    before = _settings()
-    said = "{} changes {} for the whole process, and so for the runs beside it; put it back"
-    try:
+    with _kept(name):
         yield
-    except BaseException as error:
-        what = _put_back(before)
-        if what and isinstance(error, Exception) and not out_of_memory(error):  # which may be why it failed
-            raise UserError(said.format(name, what)) from error
-        raise
-    if what := _put_back(before):
-        raise UserError(said.format(name, what))
     for role, need in needs.items():
         if done := touched(need, whole):
             raise UserError(f"{name}: its {role} {done}, but needed runs are frozen; change a copy.deepcopy of it")

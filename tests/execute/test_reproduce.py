@@ -357,7 +357,7 @@ def test_a_run_that_dies_is_reported_with_its_cause_and_the_others_go_on(folder:
     assert "out of memory; a training with a smaller --width" in causes["hungry"]
     assert "its worker was killed by SIGKILL (out of memory?)" in causes["mortal"]
     assert "its teacher was put into training mode, but needed runs are frozen" in causes["grasping"]
-    assert "its state '_extra_state' is a dict, which no file of weights holds" in causes["unstorable"]
+    assert "its state '_extra_state' is a dict; make it a plain tensor" in causes["unstorable"]
     assert "KeyError: 'logits' (traceback: " in causes["wrong"]
     for name in methods[1:]:
         assert f"{name} on digits x2, resnet18, seed 0" in causes[name]

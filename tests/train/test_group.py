@@ -450,13 +450,20 @@ def test_a_frozen_network_that_nobody_has_is_gone_at_once() -> None:
         gc.enable()
 
 
-def test_a_writer_into_its_batch_disturbs_nobody(alone: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", [lambda x: x.zero_(), lambda x: x.data.zero_(), lambda x: x.numpy().fill(0)])
+def test_a_writer_into_its_batch_disturbs_nobody(way: Callable[[Any], Any], alone: Path, tmp_path: Path) -> None:
     class Writer(LRBaseline):
         name = "writer"
         reads = ("hr", "up")
 
+        @classmethod
+        def needs_of(cls, config: Any) -> Any:
+            return {"teacher": Needs("hr-baseline")}
+
         def loss(self, batch: Batch) -> dict[str, Tensor]:
-            batch.hr.zero_(), batch.up.zero_(), batch.index.zero_()
+            answer = self.needs["teacher"].backbone.features(batch.hr)
+            for one in (answer, batch.hr, batch.up, batch.index, batch.y):
+                way(one)
             return super().loss(batch)
 
     with registered(Writer):
@@ -486,6 +493,12 @@ def _forget_class(method: Any) -> None:
     _teacher(method).backbone.classifier = torch.nn.Linear(_teacher(method).backbone.dimension, 10)
 
 
+def _stay(method: Any, mode: Any) -> None:
+    """Enter a mode, and never leave it."""
+    vars(method)["mode"] = mode
+    mode.__enter__()
+
+
 TOUCHES: dict[str, tuple[Callable[[Any], Any], str]] = {
     "mode": (lambda method: _teacher(method).train(), "its teacher was put into training mode"),
     "mode of its backbone": (lambda method: _teacher(method).backbone.train(), "was put into training mode"),
@@ -506,6 +519,13 @@ TOUCHES: dict[str, tuple[Callable[[Any], Any], str]] = {
         "the precision of matrix products",
     ),
     "precision of all": (lambda _: setattr(torch.backends, "fp32_precision", "tf32"), "the precision of"),
+    "oneDNN": (lambda _: setattr(torch.backends.mkldnn, "enabled", False), "oneDNN's switch"),
+    "denormals": (lambda _: torch.set_flush_denormal(True), "how the smallest numbers are computed"),
+    "inference mode": (lambda method: _stay(method, torch.inference_mode()), "inference mode"),
+    "hooks": (
+        lambda _: torch.nn.modules.module.register_module_forward_hook(lambda module, args, output: None),
+        "hooks of all modules",
+    ),
     "cuDNN": (lambda _: setattr(torch.backends.cudnn, "deterministic", True), "the flags of cuDNN"),
 }
 
@@ -546,7 +566,8 @@ class Toucher(LRBaseline):
 @pytest.mark.slow
 @pytest.mark.parametrize("when", ["__init__", "loss", "forward", "train"])
 def test_those_that_touch_what_others_use_are_named_and_fail_alone(when: str, alone: Path, tmp_path: Path) -> None:
-    done = [what for what in TOUCHES if (what, when) != ("whether gradients are computed", "forward")]  # none is then
+    undone = {"whether gradients are computed", "inference mode"}  # by the end of a test, which computes no gradients
+    done = [what for what in TOUCHES if when != "forward" or what not in undone]
     with ExitStack() as known:
         for place, what in enumerate(done):
             values = {"name": f"toucher-{place}", "what": what, "when": when}
