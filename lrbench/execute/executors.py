@@ -82,7 +82,8 @@ class Place:
         for one in spec.walk():
             if one.method in self.code and registry.source_hash(registry.method(one.method)) != self.code[one.method]:
                 what = f"the source of '{one.method}' is not what it was when this run was planned"
-                raise RunError(f"{what}; run the same command again to train what it is now")
+                way = "run the same command again, with another `version` if the edit moves scores"
+                raise RunError(f"{what}; {way}: finished runs are found by it")
 
     def train(self, specs: Sequence[RunSpec], handle: Handle) -> None:
         """Train a group of runs, whose needs are finished; `handle` is told of all that happens, each end last."""

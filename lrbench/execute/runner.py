@@ -188,7 +188,7 @@ class Runner:
         Raises OSError where the store cannot be written, UserError where the data is missing, and what a method raises.
         """
         runs, records = graph([spec], self.store), list[Record]()
-        if not runs.missing and (stored := self._stored(spec, weights=False)):
+        if not runs.missing and (stored := self.store.get(spec)):
             return stored
 
         def ended(_: RunSpec, end: Record | Exception) -> None:
@@ -217,7 +217,7 @@ class Runner:
         """
         for spec in specs:
             for role, need in spec.needs.items():
-                record = self._stored(need, weights=True)
+                record = self.store.get(need, weights=True)
                 if record and record.diverged:
                     self.progress(spec).note(f"{title(spec)}: its {role}, {title(need)}, diverged: {record.why}")
         with ExitStack() as locks:
@@ -225,7 +225,7 @@ class Runner:
                 locks.enter_context(self.store.training(spec.id))
             left = []
             for spec in specs:
-                if record := self._stored(spec, weights=True):  # another process has trained it meanwhile
+                if record := self.store.get(spec, weights=True):  # another process has trained it meanwhile
                     ended(spec, record)
                     continue
                 left.append(spec)
@@ -235,19 +235,6 @@ class Runner:
                     self.progress(spec).note(said)
             while left:
                 left = self._train(left, ended)
-
-    def _stored(self, spec: RunSpec, weights: bool) -> Record | None:
-        record = self.store.get(spec, weights)
-        # A draft's version is made of its code; the records of other stores were made with another commit's files.
-        if not record or spec.method not in registry.installed(registry.METHODS) or self.store.origin(spec.id):
-            return record
-        was, now = record.method_source, registry.source_hash(registry.method(spec.method))
-        if was != now and not (was and not was.startswith(registry.SCHEME)):  # of before there was this one
-            self.progress(spec).note(
-                f"{title(spec)} is reused, but the file of '{spec.method}' has changed since; "
-                "raise its `version` if that moves scores"
-            )
-        return record
 
     def _remember(self, spec: RunSpec, why: str) -> None:
         with suppress(OSError):

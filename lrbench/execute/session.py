@@ -23,7 +23,7 @@ from lrbench.execute.schedule import Schedule, State
 from lrbench.method import registry
 from lrbench.method.base import Method
 from lrbench.method.naming import title
-from lrbench.plan.plan import Conditions, Graph, Protocol, capped, graph, plan
+from lrbench.plan.plan import Conditions, Graph, Protocol, capped, edited, graph, plan
 from lrbench.plan.suite import Overrides, Suite, load, specs
 from lrbench.spec.record import Record
 from lrbench.store.files import check_writable
@@ -66,6 +66,8 @@ def run(request: Request, progress: Progress | None = None) -> list[Record]:
     runs = [plan(request.method, request.settings, replace(wanted, seed=seed)) for seed in request.seeds]
     devices.use_threads(threads)
     store = Store(request.results, progress.note, others=request.baselines)
+    for line in edited(runs, store):
+        progress.note(line)
     runner = Runner(store, root, chosen, lambda spec: progress, request.capture)
     return [runner.run(spec) for spec in runs]
 
@@ -132,6 +134,8 @@ def order(
             return Cluster(place, address, float(place.device == "cuda") if gpus is None else gpus, jobs)
         return Pool(place, jobs)
 
+    for line in edited(runs.specs.values(), store):
+        store.warn(line)
     estimate = Estimate(info)
     if runs.missing:
         estimate.learn_all(store.records(), on)

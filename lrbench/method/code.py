@@ -4,7 +4,7 @@ Not its source is read: of a cell that was run again Python may find the old one
 the notebook is followed, by value: base classes, attributes, properties, a Config's fields; the code of functions, the
 names that they read, their defaults, closures and decorators; containers, instances, arrays and tensors. So is what it
 uses of modules that are not installed. Of what an installed one has under a name, this name is enough, and a class's
-`version`.
+`version`. Of what a function imports as it runs, the file is read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator
 from types import CellType, CodeType, FunctionType, ModuleType
 from typing import Any
 
-from lrbench.method.source import is_local
+from lrbench.method.source import is_local, reached
 
 PLAIN = (type(None), type(...), bool, int, float, complex, str, bytes)
 NAMED = (type, FunctionType)
@@ -67,7 +67,9 @@ class _Reader:
             is_own = self._is_followed(thing.__globals__.get("__name__"))  # or a decorator's, which may mark it
             read = self._read(thing.__code__, thing.__globals__) if is_own else []
             marks = vars(thing) if is_own else vars(thing).get("__wrapped__")
-            return thing.__code__, thing.__defaults__, thing.__kwdefaults__, closed, read, marks
+            imports = "\n".join(f"import {name}" for name in sorted(_imported(thing.__code__)))
+            imported = [content for _, content in reached(imports.encode()).values()] if imports else []
+            return thing.__code__, thing.__defaults__, thing.__kwdefaults__, closed, read, imported, marks
         if isinstance(thing, CodeType):
             return thing.co_code, thing.co_consts, thing.co_names, thing.co_varnames, thing.co_freevars
         if isinstance(thing, (staticmethod, classmethod, property)):
@@ -105,6 +107,12 @@ def _names_read(code: CodeType) -> set[str]:
     """The global names that some code reads, and the code of functions and comprehensions within it."""
     own = {one.argval for one in dis.get_instructions(code) if one.opname in READS}
     return own.union(*(_names_read(one) for one in code.co_consts if isinstance(one, CodeType)))
+
+
+def _imported(code: CodeType) -> set[str]:
+    """The modules that some code imports, and functions within it."""
+    own = {one.argval for one in dis.get_instructions(code) if one.opname == "IMPORT_NAME" and one.argval}
+    return own.union(*(_imported(one) for one in code.co_consts if isinstance(one, CodeType)))
 
 
 def _names(code: CodeType) -> set[str]:

@@ -156,30 +156,35 @@ def config_of(cls: type[Method], settings: Mapping[str, Any]) -> BaseModel:
 def as_json(cls: type[Method], config: BaseModel, settings: Mapping[str, Any]) -> dict[str, Any]:
     """All settings of the method as JSON values, by which a run is known: equal in every process.
 
-    config: what `config_of` makes of `settings`. Raises UserError for a setting of a kind that has no such values.
+    config: what `config_of` makes of `settings`. Raises UserError for a setting of a kind that has no such values. Not
+    seen: a default that the class itself makes of a set or of the time.
     """
-    for name, value in config.model_dump().items():
-        if _has_set(value):
-            raise UserError(f"{cls.name}: {name} is a set, whose order changes from process to process; use a tuple")
     try:
-        content = config.model_dump(mode="json")
+        content = config.model_dump(mode="json", exclude={*cls.Config.model_computed_fields})
         again, anew = config_of(cls, content), config_of(cls, settings)
     except (UserError, ValueError, TypeError) as error:
         why = f"its settings cannot be kept as JSON: {one_line(error):.200}; use numbers, text and lists of them"
         raise UserError(f"{cls.name}: {why}") from error
     for name in cls.Config.model_fields:
         value = getattr(config, name)
+        if _has_set(value):
+            raise UserError(f"{cls.name}: {name} is a set, whose order changes from process to process; use a tuple")
+        if value != value:
+            raise UserError(f"{cls.name}: {name} = {value!r} cannot be kept as JSON; use a number, or None")
         if getattr(anew, name) != value:
             raise UserError(f"{cls.name}: {name} has another default each time: {value!r:.80}; use one that stays")
         if getattr(again, name) != value:
-            found = f"{value!r:.80} is {content.get(name)!r:.80} there"
-            raise UserError(f"{cls.name}: {name} does not come back from JSON as it was: {found}; use text or a number")
+            way = f"{value!r:.80} becomes {getattr(again, name)!r:.80}; use text or a number"
+            raise UserError(f"{cls.name}: {name} does not come back from JSON as it was: {way}")
     return content
 
 
 def _has_set(value: Any) -> bool:
-    inside = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
-    return isinstance(value, set | frozenset) or any(map(_has_set, inside))
+    if isinstance(value, set | frozenset):
+        return True
+    if isinstance(value, list | tuple | Mapping):
+        return any(map(_has_set, value.values() if isinstance(value, Mapping) else value))
+    return hasattr(value, "__dict__") and not isinstance(value, type) and any(map(_has_set, vars(value).values()))
 
 
 def epochs_before(spec: RunSpec) -> int:

@@ -59,6 +59,8 @@ def _imported(package: str, content: bytes) -> Iterator[str]:
         return
     for one in ast.walk(tree):
         names = [alias.name for alias in one.names] if isinstance(one, ast.Import | ast.ImportFrom) else []
+        if isinstance(one, ast.Call) and ast.unparse(one.func).rpartition(".")[2] in ("import_module", "__import__"):
+            names = [str(word.value) for word in one.args[:1] if isinstance(word, ast.Constant)]
         if isinstance(one, ast.ImportFrom):
             parents = package.split(".") if one.level else []
             base = [*parents[: len(parents) - one.level + 1], *filter(None, [one.module])]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from lrbench.data.dataset import DatasetInfo
 from lrbench.data.degradation import DEFAULT, DEGRADATIONS, check_scale
 from lrbench.device import Precision
-from lrbench.errors import UserError, did_you_mean, unknown
+from lrbench.errors import UserError, did_you_mean, few, unknown
 from lrbench.method import registry
 from lrbench.method.backbones import BACKBONES, NONE, TIMM, check_backbone
 from lrbench.method.base import Method, Needs
@@ -215,6 +215,23 @@ class Graph:
     def roles(self, run: str) -> Counter[str]:
         """What a run is to others of this graph, and to how many: "teacher", 8."""
         return Counter(role for spec in self.specs.values() for role, need in spec.needs.items() if need.id == run)
+
+
+def edited(specs: Iterable[RunSpec], store: Store) -> Iterator[str]:
+    """A line for each method whose source has changed since runs of it were made, which the specs are or need.
+
+    Not of a draft, whose version is made of its source, nor of runs of other stores: another commit made these.
+    """
+    installed, reused = registry.installed(registry.METHODS), dict[str, list[str]]()
+    for content in store.contents({one.id for spec in specs for one in spec.walk()}):
+        method, was = content["spec"]["method"], content["method_source"] or ""
+        if method not in installed or not was.startswith(registry.SCHEME) or store.origin(content["id"]):
+            continue
+        if was != registry.source_hash(registry.method(method)):
+            reused.setdefault(method, []).append(content["id"])
+    for method, ids in reused.items():
+        said = f"'{method}' {few(ids, 3)}: reused, but the source of '{method}' has changed since"
+        yield f"{said}; raise its `version` if that moves scores"
 
 
 def graph(specs: Sequence[RunSpec], store: Store) -> Graph:

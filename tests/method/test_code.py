@@ -289,6 +289,9 @@ ABOVE, UNUSED = 1, 1
 """
 
 
+LATE = "def part(term):\n    import their_helper\n    return their_helper.part(term)"
+
+
 @pytest.mark.parametrize("way", ["from their_helper import part", "import their_helper\npart = their_helper.part"])
 def test_what_a_cell_uses_of_a_module_beside_it_is_part_of_its_version(
     way: str, cell: Callable[[str], type], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -308,6 +311,18 @@ def test_what_a_cell_uses_of_a_module_beside_it_is_part_of_its_version(
     assert first != version(HELPER.replace("ABOVE, UNUSED = 1, 1", "ABOVE, UNUSED = 2, 1"))
     assert first != version(HELPER.replace("term *", "term +"))
     assert first != version(deeper="PART = 0.6\nUNUSED = 1\n")
+
+
+def test_what_a_function_of_a_cell_imports_as_it_runs_is_part_of_its_version(
+    cell: Callable[[str], type], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "their_helper", raising=False)
+    versions = []
+    for part in ("term", "2 * term", "term"):
+        (tmp_path / "their_helper.py").write_text(f"def part(term):\n    return {part}\n")
+        versions.append(fingerprint(cell(f"{LATE}\n{SHORT.replace('term * PART', 'part(term)')}")))
+    assert versions[0] == versions[2] != versions[1]
 
 
 def test_a_cell_cannot_take_the_name_of_an_installed_method_and_may_be_corrected(cell: Callable[[str], type]) -> None:

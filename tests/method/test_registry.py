@@ -290,7 +290,8 @@ def test_all_that_a_method_imports_is_part_of_its_source(tmp_path: Path, monkeyp
     package, site = tmp_path / "helped", tmp_path / "site-packages"
     files = {
         package / "__init__.py": "",
-        package / "values.py": "LAM = 1\n",
+        package / "named.py": "",
+        package / "values.py": "import importlib\nLAM = len([importlib.import_module('helped.named')])\n",
         package / "deep" / "late.py": "from .. import values\n",
         package / "other.py": "from lrbench.method.base import Method\n\n\nclass Other(Method):\n    name = 'other'\n",
         tmp_path / "beside.py": "import installed_one\n",

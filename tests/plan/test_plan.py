@@ -4,12 +4,12 @@ import random
 import time
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import torch
 from helpers import tiny
-from pydantic import BaseModel, Field, SecretStr, create_model
+from pydantic import BaseModel, Field, PlainSerializer, SecretStr, create_model
 
 from lrbench.errors import UserError
 from lrbench.method import registry
@@ -256,6 +256,12 @@ def with_setting(monkeypatch):
         (set[str], {"conv1", "conv2"}, "x is a set, whose order changes from process to process; use a tuple"),
         (tuple[Unordered, ...], (Unordered(),), "x is a set"),
         (dict[str, frozenset[str]], {"layers": frozenset("ab")}, "x is a set"),
+        (
+            Annotated[frozenset[str], PlainSerializer(list)],
+            frozenset({"conv1", "conv2", "conv3", "conv4"}),
+            "x is a set",
+        ),
+        (Any, float("nan"), "cannot be kept as JSON"),
         (Any, torch.nn.ReLU, "cannot be kept as JSON"),
         (SecretStr, SecretStr("a key"), "x does not come back from JSON as it was"),
         (bytes, b"\xff", "cannot be kept as JSON"),
