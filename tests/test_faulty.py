@@ -142,16 +142,13 @@ def test_methods_lists_what_works_and_what_is_broken(lrbench):
     "command",
     [
         "table",
-        "table leaderboard",
-        "table tuned",
         "table claims",
         "compare dfd lr-baseline",
         "predictions --out p.csv",
         "plot curves",
         "report",
         "reproduce smoke --dry-run",
-        "backbones",
-        "bench --rounds 1 --images 128 --batch 32 --width 0.125 --device cpu --threads 1",
+        "bench --rounds 1 --images 16 --batch 8 --backbone alexnet --width 0.125 --device cpu --threads 1",
         f"run --method lr-baseline {PROTOCOL} {HERE} --results mine",
     ],
 )
