@@ -14,7 +14,7 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,14 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from lrbench.data.dataset import KNOWN, SPLITS, Dataset, DatasetInfo, Split, build
+from lrbench.data.dataset import KNOWN, SPLITS, Dataset, DatasetInfo, Split, build, per_class
 from lrbench.data.splits import subset
 from lrbench.errors import UserError, expanded, printable, raise_machines, unknown
 from lrbench.store.files import Warn, set_aside, write_atomic
 
 FORMAT = 1  # of the file; a file of another format is imported again, not converted
+META = {"format", *(field.name for field in fields(DatasetInfo) if field.compare)}  # the keys of its meta
+ZIP = b"PK\3\4"  # how an archive that has a member begins
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # what a dataset may be called: it becomes a file name
 
 
@@ -79,11 +81,17 @@ def load(name: str, root: Path) -> Dataset:
     if name in BUILT_IN:
         return BUILT_IN[name]()
     with _archive(name, root) as archive:
-        meta = _meta(archive, name)
-        splits = {split: _split(archive, split, meta) for split in meta.counts}
-        if name in KNOWN and KNOWN[name].fault(meta, splits):
-            raise ValueError("another dataset")
-        return Dataset(meta, splits)
+        return _dataset(archive, name)
+
+
+def written(path: Path) -> Dataset | None:
+    """The dataset that lrbench wrote to a file, whatever the file is called; None where it is not lrbench's.
+
+    Any error means that the file is damaged, or of another version of lrbench.
+    """
+    with np.load(path, allow_pickle=False) as archive:
+        name = _name(archive)
+        return None if name is None else _dataset(archive, name)
 
 
 def available(root: Path) -> dict[str, DatasetInfo | UserError]:
@@ -105,7 +113,8 @@ def save(dataset: Dataset, root: Path, warn: Warn = lambda message: None) -> Non
     What is there and damaged, or another dataset's, is set aside, and `warn` told. Raises UserError as `check_place`
     does, and OSError where the folder cannot be made or written to, or the disk is full.
     """
-    arrays: dict[str, Any] = {"meta": np.array(json.dumps({"format": FORMAT, **asdict(dataset.info)}))}
+    meta = {key: value for key, value in {"format": FORMAT, **asdict(dataset.info)}.items() if key in META}
+    arrays: dict[str, Any] = {"meta": np.array(json.dumps(meta))}
     for part, split in dataset.splits.items():
         arrays |= {f"{part}_{kind}": values for kind, values in vars(split).items() if values is not None}
     buffer = io.BytesIO()
@@ -139,18 +148,24 @@ def check_place(name: str, root: Path) -> str:
 def _written(path: Path) -> str | None:
     """The name of the dataset that lrbench wrote to a file; None where it did not. Any error means a damaged file."""
     with open(path, "rb") as file:
-        file.read(1)  # where the disk gives nothing: zipfile would call it no zip file
+        start = file.read(len(ZIP))  # where the disk gives nothing: zipfile would call it no zip file
+        if not ZIP.startswith(start) and not zipfile.is_zipfile(file):  # an array or a text: never was an archive
+            return None
         if zipfile.ZipFile(file).testzip():
             raise ValueError("a wrong checksum")
         file.seek(0)
-        archive = np.load(file, allow_pickle=False)
-        try:
-            meta = json.loads(str(archive["meta"][()]))
-            kinds = {key.partition("_")[::2] for key in archive if key != "meta"}
-            ours = kinds <= {(part, kind) for part in SPLITS for kind in ("images", "labels", "groups")}
-            return str(meta["name"]) if ours and "format" in meta else None
-        except (KeyError, IndexError, ValueError, TypeError):
-            return None
+        return _name(np.load(file, allow_pickle=False))
+
+
+def _name(archive: Mapping[str, Any]) -> str | None:
+    """Of the dataset in an archive that lrbench wrote; None where it did not, which the keys of its meta tell."""
+    try:
+        meta = json.loads(str(archive["meta"][()]))
+        kinds = {key.partition("_")[::2] for key in archive if key != "meta"}
+        ours = kinds <= {(part, kind) for part in SPLITS for kind in ("images", "labels", "groups")}
+        return str(meta["name"]) if ours and meta.keys() == META else None
+    except (AttributeError, KeyError, IndexError, ValueError, TypeError):
+        return None
 
 
 def _need_file(path: Path) -> None:
@@ -195,11 +210,21 @@ def _meta(archive: Mapping[str, Any], name: str) -> DatasetInfo:
     meta = json.loads(str(archive["meta"][()]))
     if meta.pop("format") != FORMAT:
         raise ValueError("another format")
-    names = {"classes": tuple(map(printable, meta["classes"])), "source": printable(meta["source"])}
-    found = DatasetInfo(**{**meta, **names})
+    classes, source = tuple(map(printable, meta["classes"])), printable(meta["source"])
+    of_each = {part: per_class(archive[f"{part}_labels"], classes) for part in meta["counts"]}
+    found = DatasetInfo(**{**meta, "classes": classes, "source": source, "per_class": of_each})
     if found.name != name or (name in KNOWN and KNOWN[name].fault(found)):
         raise ValueError("another dataset")  # such as a file that was renamed by hand
     return found
+
+
+def _dataset(archive: Mapping[str, Any], name: str) -> Dataset:
+    """All of an archive. Any error means that it is not the dataset `name`."""
+    meta = _meta(archive, name)
+    splits = {split: _split(archive, split, meta) for split in meta.counts}
+    if name in KNOWN and KNOWN[name].fault(meta, splits):
+        raise ValueError("another dataset")
+    return Dataset(meta, splits)
 
 
 def _split(archive: Mapping[str, Any], part: str, meta: DatasetInfo) -> Split:

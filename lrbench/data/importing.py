@@ -84,9 +84,19 @@ def _read(path: Path, warn: Warn) -> Read:
     except (zipfile.BadZipFile, OSError) as error:
         raise_machines(error, path)
     else:
-        return _read_npz(path)
+        return _read_own(path) or _read_npz(path)
     need(path.suffix != ".npz", f"{path} is not a whole .npz file (cut off, damaged or something else); get it again")
     raise UserError(neither)
+
+
+def _read_own(path: Path) -> Read | None:
+    """What lrbench itself wrote, with its classes and groups; None where another did."""
+    try:
+        found = datasets.written(path)
+    except Exception as error:  # of any kind, as in lrbench.data.datasets
+        raise_machines(error, path)
+        raise UserError(f"{path} is damaged, or of another version of lrbench; get it again") from error
+    return (found.splits, found.info.classes) if found else None
 
 
 def _read_npz(path: Path) -> Read:

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from helpers import tiny
 from helpers.cli import caller, process
 from PIL import ExifTags, Image
 
@@ -27,6 +29,7 @@ from lrbench import api
 from lrbench.data import datasets, importing
 from lrbench.data.dataset import KNOWN, Dataset, DatasetInfo, Known, Split
 from lrbench.data.importing import fetch_dataset, import_dataset
+from lrbench.data.prepare import prepare
 from lrbench.data.splits import hold_out, subset
 from lrbench.errors import UserError
 
@@ -230,7 +233,7 @@ def test_without_a_home_folder_there_is_no_traceback(tmp_path: Path) -> None:
 def test_available(tmp_path: Path, root: Path) -> None:
     assert list(datasets.available(root)) == ["cifar10", "cifar100", "svhn", "digits"]
     import_dataset("mine", npz(tmp_path), root)
-    (root / "broken.npz").write_bytes(b"not an archive")
+    (root / "broken.npz").write_bytes((root / "mine.npz").read_bytes()[:-100])
     (root / ".tmp-left.npz").write_bytes(b"")
     found = datasets.available(root)
     assert list(found) == ["cifar10", "cifar100", "svhn", "digits", "broken", "mine"]
@@ -343,6 +346,24 @@ def test_a_file_of_the_users_own_is_never_replaced(
         assert path.read_bytes() == before
 
 
+def a_renamed_array(folder: Path) -> bytes:
+    np.save(folder / "array.npy", np.arange(9))
+    return (folder / "array.npy").read_bytes()
+
+
+@pytest.mark.parametrize("content", [lambda folder: b"notes of my own\n", a_renamed_array], ids=["text", "array"])
+def test_what_never_was_an_archive_is_the_users_own(
+    content: Callable[[Path], bytes], tmp_path: Path, root: Path, lrbench: Any
+) -> None:
+    root.mkdir()
+    path, before = root / "mine.npz", content(tmp_path)
+    path.write_bytes(before)
+    for call in (["data", "import", "mine", npz(tmp_path)], ["run", "--method=lr-baseline", "--dataset=mine"]):
+        status, out, err = lrbench(*call, "--data", root)
+        assert (status, out, err.count("\n")) == (2, "", 1) and f"{path} is a file that lrbench did not write" in err
+    assert path.read_bytes() == before and [*root.iterdir()] == [path]
+
+
 def test_what_is_no_file_is_left_as_it_is(tmp_path: Path, root: Path) -> None:
     root.mkdir()
     (root / "gone.npz").symlink_to(tmp_path / "unmounted.npz")
@@ -369,7 +390,19 @@ def test_what_cannot_be_read_is_set_aside_and_not_lost(tmp_path: Path, root: Pat
     assert len([*root.iterdir()]) == 4
 
 
-@pytest.mark.parametrize("add", [{"mine": np.zeros(3)}, {"meta": np.array([{}], dtype=object)}, {"meta": np.zeros(3)}])
+THEIRS = np.array(json.dumps({"name": "mine", "format": 1, "author": "me"}))
+
+
+@pytest.mark.parametrize(
+    "add",
+    [
+        {"mine": np.zeros(3)},
+        {"meta": np.array([{}], dtype=object)},
+        {"meta": np.zeros(3)},
+        {"meta": THEIRS},
+        {"meta": np.array("[1, 2]")},
+    ],
+)
 def test_a_file_that_lrbench_did_not_write(add: Arrays, tmp_path: Path, root: Path) -> None:
     import_dataset("mine", npz(tmp_path), root)
     with np.load(root / "mine.npz") as written:
@@ -544,6 +577,35 @@ def test_an_npz_that_is_refused(changed: Arrays, words: list[str], tmp_path: Pat
     line = refused(lambda: import_dataset("mine", path, root))
     assert not [word for word in words if word not in line], line
     assert not root.exists()
+
+
+@pytest.mark.parametrize("place", ["itself", "another folder", "another name"])
+def test_a_file_that_lrbench_wrote_is_imported_as_what_it_is(place: str, tmp_path: Path, root: Path) -> None:
+    """With the names of its classes and the groups of its images, without which the fingerprint is another."""
+    more = {
+        "train_source": np.arange(40) // 3,
+        "classes": np.array(["ant", "bee", "cow", "dog"]),
+        "val_images": np.zeros((2, SIDE, SIDE, 3), np.uint8),
+        "val_labels": np.array([3, 0]),
+    }
+    made = import_dataset("mine", npz(tmp_path, more), root)
+    before = datasets.load("mine", root)
+    name, to = "other" if place == "another name" else "mine", root if place == "itself" else tmp_path / "to"
+    again = import_dataset(name, root / "mine.npz", to)
+    assert again == replace(made, name=name, source="imported from mine.npz")
+    loaded = datasets.load(name, to)
+    assert same(loaded, before) and loaded.info.fingerprint == made.fingerprint and "groups" in made.fingerprint
+    assert np.array_equal(loaded.splits["train"].groups, before.splits["train"].groups)  # type: ignore[arg-type]
+
+
+def test_a_file_of_another_version_of_lrbench_is_not_read_for_less_than_it_is(tmp_path: Path, root: Path) -> None:
+    import_dataset("mine", npz(tmp_path, {"classes": np.array(list("abcd"))}), root)
+    with np.load(root / "mine.npz") as written:
+        content = dict(written)
+    meta = json.loads(str(content["meta"]))
+    np.savez(tmp_path / "later.npz", **content | {"meta": np.array(json.dumps(meta | {"format": 99}))})
+    line = refused(lambda: import_dataset("other", tmp_path / "later.npz", root))
+    assert "later.npz is damaged, or of another version of lrbench" in line
 
 
 def test_images_of_three_pixels(tmp_path: Path, root: Path) -> None:
@@ -1050,6 +1112,22 @@ def test_a_class_too_rare_for_a_share_has_one_image_in_a_subset_and_keeps_it(n: 
     if n > 5:
         train, val = hold_out(labels[chosen], None)
         assert set(labels[chosen][train]) == set(range(5)) and len(val)
+
+
+def test_a_run_has_the_images_that_its_spec_names(tmp_path: Path, root: Path) -> None:
+    """Those of a class too rare for a share, where the run was planned after a limit kept them, and only there."""
+    known = np.repeat(np.arange(4), [90, 6, 3, 1])
+    images = np.random.default_rng(0).integers(0, 256, (100, SIDE, SIDE, 3), dtype=np.uint8)
+    tail = npz(tmp_path, {"train_images": images, "train_labels": known})
+    import_dataset("tail", tail, root)
+    made = datasets.info("tail", root)
+    assert (
+        made.per_class == {"train": [90, 6, 3, 1], "test": [5, 5, 5, 5]} == datasets.load("tail", root).info.per_class
+    )
+    spec = tiny.spec(data=made, limit_train=12)
+    before = spec.model_copy(update={"rare_classes": "by share"})
+    found = [prepare(one, root, torch.device("cpu")).train.y for one in (spec, before)]
+    assert [np.bincount(labels, minlength=4).tolist() for labels in found] == [[9, 1, 1, 1], [11, 1, 0, 0]]
 
 
 def test_a_subset_of_a_long_tail_has_all_its_classes_and_keeps_their_order() -> None:
