@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import errno
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
@@ -52,6 +53,17 @@ def out_of_memory(error: BaseException) -> bool:
         return True
     words = ("out of memory", "allocate memory", "insufficient memory", "Error -4 ")  # the last are zlib's
     return isinstance(error, RuntimeError | OSError | zlib.error) and any(word in str(error) for word in words)
+
+
+@contextmanager
+def named(path: object) -> Iterator[None]:
+    """OSErrors in the block say which file: those of a full disk, or of one that does not give its bytes, do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and not error.filename:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def raise_machines(error: BaseException, path: object) -> None:
