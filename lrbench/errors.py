@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import errno
+import resource
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-OUT_OF_MEMORY = "out of memory; a training with a smaller --width, or of a network of fewer channels, needs less"
+OUT_OF_MEMORY = "out of memory"
+TRAINING_OUT_OF_MEMORY = (
+    f"{OUT_OF_MEMORY}; a training with a smaller --width, or of a net of fewer channels, needs less"
+)
 
 
 class Error(Exception):
@@ -50,8 +55,31 @@ def out_of_memory(error: BaseException) -> bool:
     """Whether memory has run out, in Python's, a library's or torch's words, on a GPU or a CPU; torch may be absent."""
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
+    if isinstance(error, ImportError | SystemError):  # the loader's words, or Python's, where memory is limited
+        words: tuple[str, ...] = ("failed to map segment", "without exception set", "without setting an exception")
+        limited = resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+        return limited and any(word in str(error) for word in words)
     words = ("out of memory", "allocate memory", "insufficient memory", "Error -4 ")  # the last are zlib's
     return isinstance(error, RuntimeError | OSError | zlib.error) and any(word in str(error) for word in words)
+
+
+def chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, then that which was being handled when it was raised, and so on: a library may hide what it met."""
+    met: BaseException | None = error
+    while met:
+        yield met
+        met = met.__cause__ or met.__context__
+
+
+@contextmanager
+def named(path: object) -> Iterator[None]:
+    """OSErrors in the block say which file: those of a full disk, or of one that does not give its bytes, do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno and not error.filename:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+        raise
 
 
 def raise_machines(error: BaseException, path: object) -> None:
@@ -59,13 +87,11 @@ def raise_machines(error: BaseException, path: object) -> None:
 
     A library may have met it and raised something else instead. Returns where it is about the content after all.
     """
-    met: BaseException | None = error
-    while met:
+    for met in chain(error):
         if out_of_memory(met):
             raise MemoryError(str(met)) from error
         if isinstance(met, OSError) and met.errno and met.errno != errno.EINVAL:  # a seek to where no file can have it
             raise OSError(met.errno, met.strerror, met.filename or str(path)) from error
-        met = met.__cause__ or met.__context__
 
 
 def broken(error: BaseException) -> str:

@@ -488,6 +488,29 @@ def test_a_read_only_results_folder(read_only, lrbench):
     assert not read_only.exists() or not list(read_only.iterdir())
 
 
+@pytest.mark.parametrize(
+    "command", ["reproduce broken.toml", "run --method=lr-baseline --dataset=digits --recipe=broken.toml", "table"]
+)
+def test_a_file_that_the_disk_does_not_give_is_named(command, lrbench, tmp_path):
+    run = tmp_path / "runs" / ("0" * 16)
+    run.mkdir(parents=True)
+    for path in (tmp_path / "broken.toml", run / "record.json"):
+        path.symlink_to("/proc/self/mem")  # whose first byte cannot be read: EIO, as of a broken disk
+    broken = "broken.toml" if "toml" in command else run / "record.json"
+    status, out, err = lrbench(*command.split(), f"--results={tmp_path / 'runs'}")
+    assert (status, out, err) == (1, "", f"lrbench: cannot write or read {broken}: Input/output error\n")
+
+
+@pytest.mark.slow
+def test_a_memory_in_which_torch_does_not_load_is_one_line(tmp_path):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_AS, (1_000 << 20, 1_000 << 20))
+
+    done = process(*DFD, env={"OPENBLAS_NUM_THREADS": "1"}, cwd=tmp_path, preexec_fn=limit)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
+    assert done.stderr.startswith("lrbench: out of memory; a training with a smaller --width")
+
+
 def test_a_results_folder_that_is_a_file(lrbench, tmp_path):
     (tmp_path / "file").write_text("")
     status, out, err = lrbench(*DFD, "--results", tmp_path / "file" / "runs")

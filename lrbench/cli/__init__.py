@@ -10,7 +10,7 @@ import click
 
 from lrbench.cli import catalogue, results, streams, training
 from lrbench.cli.options import Group, warn
-from lrbench.errors import OUT_OF_MEMORY, Error, UserError, out_of_memory
+from lrbench.errors import OUT_OF_MEMORY, TRAINING_OUT_OF_MEMORY, Error, UserError, chain, out_of_memory
 
 
 def main() -> None:
@@ -46,10 +46,11 @@ def _status() -> int:
         if "_rc_params_in_file" not in {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
             raise
         return _fail("matplotlib does not start, as a file matplotlibrc, here or in your settings, is no text", 2)
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
+    except Exception as error:
+        if not any(map(out_of_memory, chain(error))):
             raise
-        return _fail(OUT_OF_MEMORY, 1)
+        trains = {*sys.argv[1:2]} & {command.name for command in training.COMMANDS}
+        return _fail(TRAINING_OUT_OF_MEMORY if trains else OUT_OF_MEMORY, 1)
     return status if isinstance(status, int) else 0
 
 

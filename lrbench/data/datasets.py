@@ -24,7 +24,7 @@ import platformdirs
 
 from lrbench.data.dataset import KNOWN, SPLITS, Dataset, DatasetInfo, Split, build, per_class
 from lrbench.data.splits import subset
-from lrbench.errors import UserError, expanded, printable, raise_machines, unknown
+from lrbench.errors import OUT_OF_MEMORY, UserError, expanded, out_of_memory, printable, raise_machines, unknown
 from lrbench.store.files import Warn, set_aside, write_atomic
 
 FORMAT = 1  # of the file; a file of another format is imported again, not converted
@@ -104,6 +104,10 @@ def available(root: Path) -> dict[str, DatasetInfo | UserError]:
             found[name] = error
         except OSError as error:
             found[name] = UserError(f"cannot read {error.filename or root}: {error.strerror or error}")
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            found[name] = UserError(OUT_OF_MEMORY)
     return found
 
 

@@ -20,7 +20,7 @@ from typing import Literal
 import torch
 
 from lrbench import device as devices
-from lrbench.errors import OUT_OF_MEMORY, Error, RunError
+from lrbench.errors import TRAINING_OUT_OF_MEMORY, Error, RunError
 from lrbench.execute.progress import Progress
 from lrbench.execute.runner import Runner, cause
 from lrbench.method import registry
@@ -99,7 +99,7 @@ class Place:
             with suppress(OSError):
                 place.parent.mkdir(parents=True, exist_ok=True)
                 write_atomic(place, "".join(traceback.format_exception(end)))
-            told = isinstance(end, Error) or why == OUT_OF_MEMORY
+            told = isinstance(end, Error) or why == TRAINING_OUT_OF_MEMORY
             handle(Event(spec.id, "failed", text=why if told else f"{why} (traceback: {place})"))
 
         device = devices.enter(devices.pick(self.device))

@@ -16,7 +16,7 @@ import torch
 from lrbench import device
 from lrbench.data import pairs, prepare
 from lrbench.data.prepare import Prepared
-from lrbench.errors import OUT_OF_MEMORY, Error, UserError, one_line, out_of_memory
+from lrbench.errors import TRAINING_OUT_OF_MEMORY, Error, UserError, one_line, out_of_memory
 from lrbench.execute import provenance
 from lrbench.execute.progress import Progress
 from lrbench.method import naming, registry
@@ -45,7 +45,7 @@ Ended = Callable[[RunSpec, Record | Exception], None]
 def cause(error: Exception) -> str:
     """Why a run failed, in one line."""
     if out_of_memory(error):
-        return OUT_OF_MEMORY
+        return TRAINING_OUT_OF_MEMORY
     return one_line(error) if isinstance(error, Error) else f"{type(error).__name__}: {one_line(error)[:LONG]}"
 
 

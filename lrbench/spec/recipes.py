@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from lrbench.errors import UserError, expanded, unknown
+from lrbench.errors import UserError, expanded, named, unknown
 
 FILE = ".toml"  # a recipe whose name ends so, or in capitals, is a file of the user's
 BASE = "paper"  # the recipe that a file starts from which names none
@@ -113,11 +113,13 @@ def for_backbone(value: Any, backbone: str) -> Any:
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The content of a user's file, which is UTF-8 whatever the locale, as TOML is. Raises UserError."""
+    """The content of a user's file, which is UTF-8 whatever the locale, as TOML is. Raises UserError, and OSError."""
     if not path.is_file():
         raise UserError(f"there is no file '{path}'")
+    with named(path):
+        content = path.read_bytes()
     try:
-        return tomllib.loads(path.read_bytes().decode("utf-8-sig"))  # some editors begin a file with a mark of order
+        return tomllib.loads(content.decode("utf-8-sig"))  # some editors begin a file with a mark of order
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not TOML: it is not UTF-8, at byte {error.start}; save it as UTF-8") from error
     except tomllib.TOMLDecodeError as error:

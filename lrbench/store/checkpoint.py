@@ -8,7 +8,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from lrbench.errors import UserError, one_line, raise_machines
+from lrbench.errors import UserError, named, one_line, raise_machines
 from lrbench.store.files import Warn, set_aside, written_whole
 
 _DIGEST = 32  # bytes of sha256 in front of the content
@@ -46,7 +46,8 @@ def read(path: Path, warn: Warn) -> Any | None:
 
     if not path.exists():
         return None
-    packed = path.read_bytes()
+    with named(path):
+        packed = path.read_bytes()
     why = "its checksum is wrong"
     if hashlib.sha256(memoryview(packed)[_DIGEST:]).digest() == packed[:_DIGEST]:  # torch.load would not notice
         try:

@@ -13,6 +13,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TextIO, TypeVar
 
+from lrbench.errors import named
+
 Warn = Callable[[str], None]  # is told a line of what is wrong
 Made = TypeVar("Made")
 TEMPORARY = ".tmp-"  # how names begin of what is not finished: it is never read, and removed by the next who writes
@@ -35,7 +37,7 @@ def utf8(content: bytes | str) -> bytes:
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """A file to write to, renamed to `path` when it is on the disk, or removed if that fails. Raises OSError."""
-    with _named(path):
+    with named(path):
         temporary, handle = _unused(path.parent, TEMPORARY, "", _new_file)
         try:
             with os.fdopen(handle, "wb") as file:
@@ -73,7 +75,7 @@ def written_out(out: Path, stdout: TextIO | None = None) -> Iterator[IO[bytes]]:
             yield file
         return
     descriptor = _descriptor(out)
-    with _named(out):
+    with named(out):
         if descriptor == 1:
             stream = stdout or sys.stdout
             stream.flush()
@@ -109,17 +111,6 @@ def _descriptor(path: Path) -> int | None:
             break
         path = Path(folder) / path.readlink()
     return None
-
-
-@contextmanager
-def _named(path: Path) -> Iterator[None]:
-    """Errors in the block say which file: a full disk does not say where."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno and not error.filename:
-            raise OSError(error.errno, error.strerror, str(path)) from error
-        raise
 
 
 def _unused(folder: Path, before: str, behind: str, make: Callable[[Path], Made]) -> tuple[Path, Made]:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import from_json
 
+from lrbench.errors import named
 from lrbench.spec.recipes import Recipe
 from lrbench.spec.record import About, DataFacts, Record
 from lrbench.spec.runspec import RunSpec, id_of
@@ -68,7 +69,8 @@ def read(folder: str, check: Collection[str] = ()) -> Content:
 
 def read_file(folder: str, name: str) -> bytes:
     """A file's content. Of thousands of runs: making a Path takes longer than reading."""
-    with open(f"{folder}/{name}", "rb") as file:
+    path = f"{folder}/{name}"
+    with named(path), open(path, "rb") as file:
         return file.read()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from lrbench.errors import UserError
+from lrbench.errors import UserError, named
 from lrbench.store import lock
 from lrbench.store.files import TEMPORARY, new_folder, recover, without_empty
 
@@ -24,7 +24,8 @@ def check(path: Path) -> None:
         return
     if not (place / CONTENTS).is_file():
         raise UserError(f"--out {path} is not empty, and not written by lrbench; choose another, or an empty one")
-    written = {CONTENTS, *(place / CONTENTS).read_text(encoding="utf-8").splitlines()}
+    with named(place / CONTENTS):
+        written = {CONTENTS, *(place / CONTENTS).read_text(encoding="utf-8").splitlines()}
     for file in _files(place):
         if file not in written:
             raise UserError(f"--out {path} holds {file}, which lrbench did not write; move it, or choose another")

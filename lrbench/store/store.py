@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 from pydantic import ValidationError
 
-from lrbench.errors import RunError, out_of_memory, printable, raise_machines
+from lrbench.errors import RunError, named, out_of_memory, printable, raise_machines
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store import checkpoint, lock, record_file
@@ -169,7 +169,10 @@ class Store:
         """The runs that failed and have not been trained to their end since, each with why, in one line."""
         found = []
         for place in sorted(self.root.glob(f".work/*/{FAILED}")):
-            with suppress(FileNotFoundError, ValueError, KeyError, TypeError):  # of another version, or gone by now
+            with (
+                suppress(FileNotFoundError, ValueError, KeyError, TypeError),
+                named(place),
+            ):  # of another version, or gone by now
                 content = json.loads(place.read_bytes())
                 found.append((RunSpec.model_validate(content["spec"]), str(content["why"])))
         return found

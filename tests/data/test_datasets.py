@@ -472,6 +472,7 @@ def test_a_file_for_which_memory_is_too_small_is_not_called_damaged(
     tmp_path: Path,
     root: Path,
     monkeypatch: pytest.MonkeyPatch,
+    lrbench: Any,
 ) -> None:
     import_dataset("mine", npz(tmp_path), root)
     Image.new("RGB", (SIDE, SIDE)).save(tmp_path / "7.png")
@@ -485,6 +486,22 @@ def test_a_file_for_which_memory_is_too_small_is_not_called_damaged(
     with pytest.raises(MemoryError):
         action(tmp_path / ("7.png" if action is _picture else "in.npz"), root)
     assert (root / "mine.npz").read_bytes() == before and len([*root.iterdir()]) == 1
+    status, out, err = lrbench("datasets", "--data", root)
+    assert (status, err) == (0, "") and "mine: out of memory\n" in out and "digits: 1,297" in out
+
+
+def test_an_import_that_hides_that_memory_is_too_small(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch, lrbench: Any
+) -> None:
+    def hides(*_: object, **__: object) -> None:
+        try:
+            raise MemoryError
+        finally:
+            raise ValueError("I/O operation on closed file")  # as zipfile does when it closes what it could not write
+
+    path = npz(tmp_path)
+    monkeypatch.setattr(np, "savez", hides)
+    assert lrbench("data", "import", "mine", path, "--data", root) == (1, "", "lrbench: out of memory\n")
 
 
 @pytest.mark.slow

@@ -41,10 +41,12 @@ def test_a_file_that_the_disk_does_not_give(what: str, tmp_path: Path) -> None:
     warned: list[str] = []
     store = Store(tmp_path / "runs", warned.append)
     run, (name, read) = put(store).id, READS[what]
-    unreadable((store.work(run) if name in (CHECKPOINT, FAILED) else store.root / run) / name)
+    path = (store.work(run) if name in (CHECKPOINT, FAILED) else store.root / run) / name
+    unreadable(path)
     there = sorted(tmp_path.rglob("*"))
-    with pytest.raises(OSError, match="Input/output error"):
+    with pytest.raises(OSError, match="Input/output error") as caught:
         read(store, run)
+    assert caught.value.filename == str(path)
     assert sorted(tmp_path.rglob("*")) == there and not warned
 
 

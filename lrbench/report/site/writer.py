@@ -23,7 +23,7 @@ from lrbench.report.site.run_page import Related
 from lrbench.report.site.sections import Section
 from lrbench.report.ways import DASH, finished
 from lrbench.store import Store, replaced
-from lrbench.store.store import CURVE, RECORD
+from lrbench.store.record_file import CURVE, RECORD, read_file
 
 NEWEST = 10  # runs on the first page
 MOST_LISTED = 12  # datasets, methods and the like in a line
@@ -80,7 +80,7 @@ def _write_run(record: dict[str, Any], related: Related, store: Store, pages: Pa
     curve, predictions = store.curve(run.id), store.predictions(run.id)
     table = "".join(f"{line}\n" for line in csv_lines(predictions))
     restored = run_page.restored_png(predictions)
-    files = {RECORD: (source / RECORD).read_bytes(), CURVE: curve, "predictions.csv": table, "restored.png": restored}
+    files = {RECORD: read_file(str(source), RECORD), CURVE: curve, "predictions.csv": table, "restored.png": restored}
     for name, content in files.items():
         if content is not None:
             pages.save(f"{folder}/{name}", content)
