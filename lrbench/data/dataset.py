@@ -6,8 +6,8 @@ Inside a split the images are sorted by the sha256 of their bytes and label, so 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class DatasetInfo:
     counts: dict[str, int]  # split -> images
     fingerprint: dict[str, str]  # split -> sha256 (hex) of its content; "groups": of the training images with theirs
     source: str  # where it came from
+    per_class: dict[str, list[int]] = field(default_factory=dict, compare=False)  # split -> images by label; not saved
 
     def __str__(self) -> str:
         counts = ", ".join(f"{count:,} {split}" for split, count in self.counts.items())
@@ -72,7 +73,13 @@ def build(name: str, classes: tuple[str, ...], splits: Mapping[str, Split], sour
         ordered[part] = split.take(np.array(order))
     counts = {part: len(split.labels) for part, split in ordered.items()}
     side = ordered["train"].images.shape[1]
-    return Dataset(DatasetInfo(name, classes, side, counts, fingerprint, source), ordered)
+    of_each = {part: per_class(split.labels, classes) for part, split in ordered.items()}
+    return Dataset(DatasetInfo(name, classes, side, counts, fingerprint, source, of_each), ordered)
+
+
+def per_class(labels: np.ndarray, classes: Collection[str]) -> list[int]:
+    """The number of images of each class, by label; labels (n,) are 0..C-1."""
+    return np.bincount(labels, minlength=len(classes)).tolist()
 
 
 @dataclass(frozen=True)

@@ -22,13 +22,13 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from lrbench.data.dataset import KNOWN, SPLITS, Dataset, DatasetInfo, Split, build
+from lrbench.data.dataset import KNOWN, SPLITS, Dataset, DatasetInfo, Split, build, per_class
 from lrbench.data.splits import subset
 from lrbench.errors import UserError, expanded, printable, raise_machines, unknown
 from lrbench.store.files import Warn, set_aside, write_atomic
 
 FORMAT = 1  # of the file; a file of another format is imported again, not converted
-META = {"format", *(field.name for field in fields(DatasetInfo))}  # the keys of its meta
+META = {"format", *(field.name for field in fields(DatasetInfo) if field.compare)}  # the keys of its meta
 ZIP = b"PK\3\4"  # how an archive that has a member begins
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")  # what a dataset may be called: it becomes a file name
 
@@ -113,7 +113,8 @@ def save(dataset: Dataset, root: Path, warn: Warn = lambda message: None) -> Non
     What is there and damaged, or another dataset's, is set aside, and `warn` told. Raises UserError as `check_place`
     does, and OSError where the folder cannot be made or written to, or the disk is full.
     """
-    arrays: dict[str, Any] = {"meta": np.array(json.dumps({"format": FORMAT, **asdict(dataset.info)}))}
+    meta = {key: value for key, value in {"format": FORMAT, **asdict(dataset.info)}.items() if key in META}
+    arrays: dict[str, Any] = {"meta": np.array(json.dumps(meta))}
     for part, split in dataset.splits.items():
         arrays |= {f"{part}_{kind}": values for kind, values in vars(split).items() if values is not None}
     buffer = io.BytesIO()
@@ -209,8 +210,9 @@ def _meta(archive: Mapping[str, Any], name: str) -> DatasetInfo:
     meta = json.loads(str(archive["meta"][()]))
     if meta.pop("format") != FORMAT:
         raise ValueError("another format")
-    names = {"classes": tuple(map(printable, meta["classes"])), "source": printable(meta["source"])}
-    found = DatasetInfo(**{**meta, **names})
+    classes, source = tuple(map(printable, meta["classes"])), printable(meta["source"])
+    of_each = {part: per_class(archive[f"{part}_labels"], classes) for part in meta["counts"]}
+    found = DatasetInfo(**{**meta, "classes": classes, "source": source, "per_class": of_each})
     if found.name != name or (name in KNOWN and KNOWN[name].fault(found)):
         raise ValueError("another dataset")  # such as a file that was renamed by hand
     return found

@@ -58,7 +58,7 @@ def prepare(spec: RunSpec, root: Path, device: torch.device) -> Prepared:
         if spec.dataset in datasets.BUILT_IN:  # small, and in no folder
             return dict(make(parts()[part]))
         used = [spec.limit_test] if part == "test" else [spec.limit_train, spec.select != "none"]
-        content = json.dumps([_code(), info.fingerprint, part, used, what], sort_keys=True)
+        content = json.dumps([_code(), info.fingerprint, part, used, spec.rare_classes, what], sort_keys=True)
         key = hashlib.sha256(content.encode()).hexdigest()[:16]
         return arrays(root / PREPARED / f"{spec.dataset}-{part}-{key}", lambda: make(parts()[part]))
 
@@ -117,10 +117,11 @@ def _code() -> str:
 def _used(given: dict[str, Split], spec: RunSpec) -> dict[str, Split]:
     """The splits that a run uses: limits applied, and a validation split only where one is asked for."""
     train, test = given["train"], given["test"]
+    keep_rare = spec.rare_classes == "kept"
     if spec.limit_train is not None:
-        train = train.take(splits.subset(train.labels, spec.limit_train))
+        train = train.take(splits.subset(train.labels, spec.limit_train, keep_rare))
     if spec.limit_test is not None:
-        test = test.take(splits.subset(test.labels, spec.limit_test))
+        test = test.take(splits.subset(test.labels, spec.limit_test, keep_rare))
     if spec.select == "none":
         return {"train": train, "test": test}
     if "val" in given:

@@ -3,32 +3,38 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
 from lrbench.errors import UserError
 
 
-def subset(labels: np.ndarray, n: int) -> np.ndarray:
+def subset(labels: np.ndarray, n: int, keep_rare: bool = True) -> np.ndarray:
     """Sorted indices of `n` images, each class in its proportion (largest remainder), and with one image at least.
 
-    `labels` (N,) are in canonical order; of each class the first are taken. Raises UserError unless C <= n <= N, for
-    labels of C classes.
+    `labels` (N,) are in canonical order; of each class the first are taken. keep_rare: without it a class whose share
+    is less than an image has none. Raises UserError unless C <= n <= N, for labels of C classes.
     """
     total = len(labels)
     classes, counts = np.unique(labels, return_counts=True)
-    if not len(classes) <= n <= total:
-        nearest = min(max(n, len(classes)), total)
-        raise UserError(
-            f"limit {n} must lie between {len(classes)}, one a class, and {total}; the nearest is {nearest}"
-        )
+    least = len(classes) if keep_rare else 1
+    if not least <= n <= total:
+        nearest = min(max(n, least), total)
+        raise UserError(f"limit {n} must lie between {least}, one a class, and {total}; the nearest is {nearest}")
     shares, common = _apportion(counts, n, counts), np.ones(len(classes), bool)
-    while not shares.all():  # a class that is too rare for a share gets one image, and the others share the rest
+    while keep_rare and not shares.all():  # a class too rare for a share gets one image, and the others share the rest
         common &= shares > 0
         shares[~common] = 1
         shares[common] = _apportion(counts[common], n - int((~common).sum()), counts[common])
     firsts = [np.flatnonzero(labels == c)[:k] for c, k in zip(classes, shares, strict=True)]
     return np.sort(np.concatenate(firsts))
+
+
+def some_are_rare(per_class: Sequence[int], n: int) -> bool:
+    """Whether the share of `n` images is less than one for a class that has images. per_class: those of each class."""
+    counts = np.array([count for count in per_class if count])
+    return n < counts.sum() and not _apportion(counts, n, counts).all()
 
 
 def hold_out(labels: np.ndarray, groups: np.ndarray | None, fraction: float = 0.1) -> tuple[np.ndarray, np.ndarray]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from lrbench.data.dataset import DatasetInfo
 from lrbench.data.degradation import DEFAULT, DEGRADATIONS, check_scale
+from lrbench.data.splits import some_are_rare
 from lrbench.device import Precision
 from lrbench.errors import UserError, did_you_mean, unknown
 from lrbench.method import registry
@@ -82,7 +83,7 @@ class Protocol(Conditions):
         check_table(f"{self.recipe}: lr", recipes.fields(self.recipe)["lr"])
         check_backbone(self.backbone, self.width, self.data.side)
         for split, limit in (("train", self.limit_train), ("test", self.limit_test)):
-            classes, most = len(self.data.classes), self.data.counts[split]
+            classes, most = self.classes(split), self.data.counts[split]
             holds_out = split == "train" and self.select != "none" and "val" not in self.data.counts
             least = min(classes + holds_out, most)  # an image of each class, and one to hold out
             if limit is not None and not least <= limit <= most:
@@ -90,6 +91,19 @@ class Protocol(Conditions):
                     f"--limit-{split} {limit}: {self.data.name} has {most} {split} images of {classes} classes; "
                     f"the nearest valid limit is {min(max(limit, least), most)}"
                 )
+
+    def classes(self, split: str) -> int:
+        """How many classes have images in a split; all where their images are not known."""
+        of_each = self.data.per_class.get(split)
+        return len(self.data.classes) if of_each is None else sum(map(bool, of_each))
+
+    def limits(self) -> dict[str, Any]:
+        """The fields of the spec that say which images are used; a limit of all is none: the same run, one id."""
+        wanted = {"train": self.limit_train, "test": self.limit_test}
+        limits = {split: None if limit == self.data.counts[split] else limit for split, limit in wanted.items()}
+        rare = [split for split, n in limits.items() if n and some_are_rare(self.data.per_class.get(split, ()), n)]
+        kept = {"rare_classes": "kept"} if rare else {}
+        return {f"limit_{split}": limit for split, limit in limits.items()} | kept
 
 
 def capped(protocol: Protocol, note: Callable[[str], None]) -> Protocol:
@@ -160,8 +174,7 @@ def _spec(name: str, settings: Mapping[str, Any], protocol: Protocol, above: tup
         recipe=recipe.model_copy(update={"crop": 0.0}) if restores else recipe,
         precision=own.precision,
         select=own.select,  # type: ignore[arg-type]
-        limit_train=None if own.limit_train == own.data.counts["train"] else own.limit_train,  # the same run, one id
-        limit_test=None if own.limit_test == own.data.counts["test"] else own.limit_test,
+        **own.limits(),
         seed=own.seed,
         needs=_needs(cls, config, protocol, recipe.epochs, (*above, key)),
     )

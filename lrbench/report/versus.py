@@ -22,7 +22,8 @@ from lrbench.spec import PROTOCOL
 from lrbench.store import Store
 
 FEW = 5  # seeds; with fewer the bootstrap is said to see too little of their spread
-UNSAID = {"protocol": PROTOCOL, "batch_size": 128, "dropout": 0, "select": "none"}  # conditions that are as usual
+# Conditions that are as usual.
+UNSAID = {"protocol": PROTOCOL, "batch_size": 128, "dropout": 0, "select": "none", "rare_classes": "by share"}
 
 
 def compare(

@@ -15,7 +15,7 @@ from lrbench.spec.recipes import Recipe
 PROTOCOL = 2  # raised when a change of lrbench itself moves the scores of classifiers
 RESTORATION_PROTOCOL = 1  # the same for SR nets, whose scores protocol 2 did not move
 # Fields that were added later -> the value that means what was done before. Ids are taken without a field that has it.
-ADDED = {"dropout": 0.0}
+ADDED = {"dropout": 0.0, "rare_classes": "by share"}
 
 
 def frozen(value: Any) -> Any:
@@ -75,6 +75,10 @@ class RunSpec(BaseModel):
     )
     limit_train: int | None = None
     limit_test: int | None = None
+    rare_classes: Literal["by share", "kept"] = Field(
+        "by share",
+        description="kept: a limit would leave out classes whose share is less than an image; one of each is in it",
+    )
     seed: int
     needs: Annotated[dict[str, RunSpec], AfterValidator(frozen)] = Field({}, validate_default=True)
 

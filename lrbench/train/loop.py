@@ -66,7 +66,8 @@ def group_of(spec: RunSpec) -> tuple[object, ...]:
     """What runs must have in common to be trained as one group: images, their order and their augmentation."""
     cls = registry.method(spec.method)
     restorer = cls.restored_by(config_of(cls, spec.config))
-    data = (spec.dataset, tuple(spec.fingerprint.items()), spec.select, spec.limit_train, spec.limit_test)
+    data = (spec.dataset, tuple(spec.fingerprint.items()), spec.select)
+    limits = (spec.limit_train, spec.limit_test, spec.rare_classes)
     images = (spec.degradation, spec.scale, magnification(spec), spec.needs[restorer].id if restorer else None)
     augmented = (cls.view == "lr", spec.recipe.batch_size, spec.recipe.crop, spec.recipe.flip)
-    return *data, *images, *augmented, spec.seed, epochs_before(spec)
+    return *data, *limits, *images, *augmented, spec.seed, epochs_before(spec)

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from helpers import tiny
 from helpers.cli import caller, process
 from PIL import ExifTags, Image
 
@@ -27,6 +29,7 @@ from lrbench import api
 from lrbench.data import datasets, importing
 from lrbench.data.dataset import KNOWN, Dataset, DatasetInfo, Known, Split
 from lrbench.data.importing import fetch_dataset, import_dataset
+from lrbench.data.prepare import prepare
 from lrbench.data.splits import hold_out, subset
 from lrbench.errors import UserError
 
@@ -1109,6 +1112,22 @@ def test_a_class_too_rare_for_a_share_has_one_image_in_a_subset_and_keeps_it(n: 
     if n > 5:
         train, val = hold_out(labels[chosen], None)
         assert set(labels[chosen][train]) == set(range(5)) and len(val)
+
+
+def test_a_run_has_the_images_that_its_spec_names(tmp_path: Path, root: Path) -> None:
+    """Those of a class too rare for a share, where the run was planned after a limit kept them, and only there."""
+    known = np.repeat(np.arange(4), [90, 6, 3, 1])
+    images = np.random.default_rng(0).integers(0, 256, (100, SIDE, SIDE, 3), dtype=np.uint8)
+    tail = npz(tmp_path, {"train_images": images, "train_labels": known})
+    import_dataset("tail", tail, root)
+    made = datasets.info("tail", root)
+    assert (
+        made.per_class == {"train": [90, 6, 3, 1], "test": [5, 5, 5, 5]} == datasets.load("tail", root).info.per_class
+    )
+    spec = tiny.spec(data=made, limit_train=12)
+    before = spec.model_copy(update={"rare_classes": "by share"})
+    found = [prepare(one, root, torch.device("cpu")).train.y for one in (spec, before)]
+    assert [np.bincount(labels, minlength=4).tolist() for labels in found] == [[9, 1, 1, 1], [11, 1, 0, 0]]
 
 
 def test_a_subset_of_a_long_tail_has_all_its_classes_and_keeps_their_order() -> None:

@@ -2,6 +2,7 @@
 
 import random
 import time
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -219,6 +220,32 @@ def refusal(method: str, settings=None, **changes) -> str:
 )
 def test_a_mistake_is_one_line_with_the_nearest_valid_value(wrong, says):
     assert says in refusal(**({"method": "dfd"} | wrong))
+
+
+LONG_TAIL = {"train": [900, 60, 3, 1], "test": [50, 47, 0, 3]}
+
+
+@pytest.mark.parametrize("method", ["dfd", "sr-espcn"])
+@pytest.mark.parametrize("limit", [{"limit_train": 60}, {"limit_test": 10}], ids=str)
+def test_a_limit_that_would_leave_a_class_out_makes_another_run(method, limit):
+    """Before this field such a subset lacked the class: what is stored of it is no result of the one that has it."""
+    known = replace(tiny.info(), classes=tuple("abcd"), counts={"train": 964, "test": 100}, per_class=LONG_TAIL)
+    spec = tiny.spec(method, data=known, **limit)
+    before = tiny.spec(method, data=replace(known, per_class={}), **limit)
+    for one, other in zip(spec.walk(), before.walk(), strict=True):
+        assert one.rare_classes == "kept" and one.id != other.id
+        assert one.model_copy(update={"rare_classes": "by share", "needs": other.needs}).id == other.id
+    for images in ({}, {"limit_train": 964, "limit_test": 100}, {"limit_train": 900, "limit_test": 60}):
+        others = tiny.spec(method, data=replace(known, per_class={}), **images)
+        assert tiny.spec(method, data=known, **images).id == others.id  # each class has its share: the run of before
+
+
+def test_the_least_limit_is_an_image_of_each_class_that_the_split_has():
+    known = replace(tiny.info(), classes=tuple("abcd"), counts={"train": 964, "test": 100}, per_class=LONG_TAIL)
+    assert tiny.spec("dfd", data=known, limit_test=3).limit_test == 3
+    said = "--limit-test 2: toys has 100 test images of 3 classes; the nearest valid limit is 3"
+    assert said in refusal("dfd", data=known, limit_test=2)
+    assert "the nearest valid limit is 4" in refusal("dfd", data=known, limit_train=3)
 
 
 def test_the_least_that_is_valid_is_accepted():

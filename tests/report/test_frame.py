@@ -93,6 +93,15 @@ def test_protocol_and_content_split_too_and_precision_does_not():
     assert len(tables(frame([record(), record(precision="bf16"), record(width=0.5), record(backbone="vgg16")]))) == 1
 
 
+def test_rare_classes_that_a_limit_keeps_are_named_in_a_table_of_their_own():
+    few = record(limit_train=60)
+    kept = record(spec={"limit_train": 60, "rare_classes": "kept"})
+    split = tables(frame([few, kept]))
+    assert [list(table["id"]) for table in split] == [[few.id], [kept.id]]
+    assert [("rare_classes kept" in conditions(table.iloc[0])) for table in split] == [False, True]
+    assert "rare_classes" not in conditions(split[0].iloc[0])
+
+
 def test_tables_stand_in_order_those_of_all_images_first():
     few = {"limit_train": 10_000, "epochs": 20}
     runs = [record(spec={"protocol": 1}), record(dataset="svhn"), record(scale=2), record(**few), record()]

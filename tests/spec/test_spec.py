@@ -75,6 +75,7 @@ OTHER = dict(
     select="val",
     limit_train=100,
     limit_test=100,
+    rare_classes="kept",
     seed=1,
     needs={"teacher": TEACHER | {"seed": 1}},
 )
