@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lrbench.errors import UserError, out_of_memory
+from lrbench.errors import RunError, UserError, broken, out_of_memory
 from lrbench.method.base import Method
 from lrbench.train.remembering import touched
 
@@ -86,6 +86,8 @@ def undisturbed(name: str, needs: Mapping[str, Method], whole: bool = False) -> 
         what = _put_back(before)
         if what and isinstance(error, Exception) and not out_of_memory(error):  # which may be why it failed
             raise UserError(said.format(name, what)) from error
+        if not isinstance(error, Exception | KeyboardInterrupt | GeneratorExit):  # such as sys.exit: its own end only
+            raise RunError(f"{name} raised {broken(error)}") from error
         raise
     if what := _put_back(before):
         raise UserError(said.format(name, what))
