@@ -189,3 +189,44 @@ class Loud(LRBaseline):
     assert rows[0] == ["run", "index", "label", "predicted"] and len(rows) == 101
     done = lrbench(f"table leaderboard --results mine --format json --plugin {loud}:Loud")
     assert json.loads(done.stdout)
+
+
+EXITS = """
+import sys
+from lrbench_baselines.lr_baseline import LRBaseline
+class Odd(BaseException): pass
+def ends(*args, **words):
+    RAISE
+class Exits(LRBaseline):
+    name = "exits"
+    PLACE = ends
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("place", "how", "said"),
+    [
+        ("loss", "sys.exit(0)", "SystemExit: 0"),
+        ("forward", "sys.exit()", "SystemExit: "),
+        ("__init__", "sys.exit(0)", "SystemExit: 0"),
+        ("loss", "raise Odd('nothing')", "Odd: nothing"),
+    ],
+)
+def test_a_plugin_that_ends_the_process_fails_its_run_alone(place, how, said, tmp_path):
+    """Named, with status 1; in a suite the other runs go on."""
+    draft, suite, words = tmp_path / "exits.py", tmp_path / "suite.toml", PROTOCOL.split()
+    draft.write_text(EXITS.replace("PLACE", place).replace("RAISE", how))
+    grid = 'dataset = "digits"\nscale = 2\nwidth = 0.125\nrecipe = "quick"\nepochs = 1\nlimit_train = 300'
+    suite.write_text(f'title = "Both"\n[[runs]]\nmethod = ["exits", "lr-baseline"]\n{grid}\nlimit_test = 100\n')
+    plugin = ["--device=cpu", "--threads=1", "--results", tmp_path / "runs", "--plugin", f"{draft}:Exits"]
+    done = process("run", "--method=exits", *words, *plugin, cwd=tmp_path)
+    assert done.returncode == 1 and done.stdout == "" and f"exits raised {said}" in done.stderr
+    assert "Traceback" not in done.stderr
+    done = process("reproduce", suite, *plugin, cwd=tmp_path)
+    assert done.returncode == 1 and f"exits raised {said}" in done.stdout + done.stderr
+    assert [one["spec"]["method"] for one in map(read, (tmp_path / "runs").glob("*/record.json"))] == ["lr-baseline"]
+
+
+def read(path):
+    return json.loads(path.read_text())

@@ -180,3 +180,26 @@ def test_records_too(umask, tmp_path):
     with new_folder(tmp_path / "run") as folder:
         write_atomic(folder / "record.json", "{}")
     assert mode(tmp_path / "run") == 0o770 and mode(tmp_path / "run" / "record.json") == 0o660
+
+
+@pytest.mark.parametrize("place", ["link", "link/below"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "reproduce smoke --out PLACE", "reproduce smoke --results PLACE", "demo --out PLACE", "report --out PLACE",
+        "table leaderboard --results PLACE", "new my-method --out PLACE",
+    ],
+)  # fmt: skip
+def test_a_link_that_leads_nowhere_is_no_folder(command, place, lrbench, tmp_path):
+    """And is named before a training, not after it."""
+    Path("link").symlink_to("nowhere")
+    status, out, err = lrbench(*command.replace("PLACE", place).split())
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert "wants a folder; link is a link to nowhere, which is not there: make that folder or remove the link" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
+
+
+def test_the_folder_of_a_new_package_is_made(lrbench, tmp_path):
+    assert lrbench("new", "No-Name", "--out", "a/b")[0] == 2 and not list(tmp_path.iterdir())
+    assert lrbench("new", "my-method", "--out", "a/b")[:2] == (0, "a/b/lrbench-my-method\n")
+    assert (tmp_path / "a" / "b" / "lrbench-my-method" / "pyproject.toml").is_file()

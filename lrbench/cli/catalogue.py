@@ -80,8 +80,11 @@ def backbones() -> None:
 def new(name: str, out: Path) -> None:
     """Write a plugin package with a method of your own, which installs and runs as it is."""
     from lrbench.method.scaffold import create
+    from lrbench.store.files import without_empty
 
-    show(str(create(name, out)))
+    with without_empty(out):
+        out.mkdir(parents=True, exist_ok=True)
+        show(str(create(name, out)))
 
 
 @click.group(cls=Group)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +27,10 @@ class _Path(click.Path):
                 raise UserError(f"{named} wants a folder; '-' is stdout, and './-' a folder of that name")
             if path.exists() and not path.is_dir():
                 raise UserError(f"{named} wants a folder; {path} is none")
+            for link in (path, *path.parents):  # no folder can be made there
+                if link.is_symlink() and not link.exists():
+                    to = f"a link to {os.readlink(link)}, which is not there"
+                    raise UserError(f"{named} wants a folder; {link} is {to}: make that folder or remove the link")
         is_stdout = value == STREAM and not self.dir_okay
         super().convert("/dev/stdout" if is_stdout else path, param, ctx)  # which checks it
         return Path("/dev/stdout") if is_stdout else path

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from lrbench.errors import UserError, out_of_memory
+from lrbench.errors import RunError, UserError, broken, out_of_memory
 from lrbench.method.base import Method
 from lrbench.train.remembering import touched
 
@@ -91,6 +91,8 @@ def _kept(name: str) -> Iterator[None]:
         yield
     except BaseException as error:
         cause, interrupted = error, not isinstance(error, Exception) or out_of_memory(error)
+        if not isinstance(error, Exception | KeyboardInterrupt | GeneratorExit):  # such as sys.exit: its own end only
+            raise RunError(f"{name} raised {broken(error)}") from error
         raise
     finally:
         now = _settings()

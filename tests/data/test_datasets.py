@@ -759,6 +759,25 @@ def _sixteen_bits_of_colour(folder: Path) -> str:
     return "train/bee/7.png has more than 8 bits"
 
 
+def _sixteen_bits_of(kind: str, words: bytes) -> Callable[[Path], str]:
+    def spoil(folder: Path) -> str:
+        (folder / "train" / "bee" / f"7.{kind}").write_bytes(words)
+        return f"train/bee/7.{kind} has more than 8 bits"
+
+    return spoil
+
+
+def _sixteen_bits_of_sgi(folder: Path) -> str:
+    Image.new("RGB", (SIDE, SIDE)).save(folder / "train" / "bee" / "7.rgb", bpc=2)
+    return "train/bee/7.rgb has more than 8 bits"
+
+
+def _no_split_behind_a_link(folder: Path) -> str:
+    (folder / "test").rename(folder / "moved")
+    (folder / "test").symlink_to("/nowhere/at/all")
+    return "test is missing (a link to /nowhere/at/all, which is not there)"
+
+
 def _several_frames(folder: Path) -> str:
     first, second = (Image.new("RGB", (8, 8), colour) for colour in ("red", "blue"))
     first.save(folder / "train" / "bee" / "7.gif", save_all=True, append_images=[second])
@@ -792,6 +811,10 @@ def _pipe(folder: Path) -> str:
 
 
 FOLDER_FAULTS = [
+    _sixteen_bits_of("ppm", b"P6 8 8 65535\n" + bytes(range(192)) * 2),
+    _sixteen_bits_of("ppm", b"P6 8 8 1023\n" + b"\x01\xff" * 192),
+    _sixteen_bits_of("ppm", b"P3 8 8 65535\n" + b"999 " * 192),
+    _sixteen_bits_of_sgi, _no_split_behind_a_link,
     _sixteen_bits_of_colour, _several_frames, _link("val"), _link("train/dog"), _link("test/dog"),
     _link("train/bee/7.png"), _beside_the_classes, _misnamed_split, _pipe,
     _no_test, _no_images, _empty_class, _new_class, _one_class, _other_size, _not_square, _other_size_in_test,
