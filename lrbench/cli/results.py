@@ -38,16 +38,19 @@ def table(name: str | None, style: str | None, out: Path | None, **stores: Any) 
     """
     from lrbench import api
     from lrbench.report import formats
-    from lrbench.store.files import write_out
+    from lrbench.store.files import utf8, write_out
 
     style = formats.style_of(style, out)
     found = api.table(name, **stores, warn=warn)
     if style is None:
         formats.print_tables(found, stdout())
-    elif out is None:
-        show(formats.render(found, style), nl=False)
+        return
+    text = formats.render(found, style)
+    content = text if style == "md" else utf8(text)  # no terminal's substitutes in what machines read
+    if out is None:
+        show(content, nl=False)
     else:
-        write_out(out, formats.render(found, style), stdout())
+        write_out(out, content, stdout())
 
 
 CONDITIONS = {"dataset": str, "scale": int, "degradation": str, "backbone": str, "width": float, "recipe": str}
@@ -91,16 +94,14 @@ def predictions(names: tuple[str, ...], tables: tuple[str, ...], out: Path | Non
     from lrbench import api
     from lrbench.report import predictions
     from lrbench.report.frame import frame
-    from lrbench.store.files import written_out
+    from lrbench.store.files import STDOUT, written_out
 
     store = api.open_store(**stores, warn=warn)
     chosen = predictions.choose(frame(store), names, tables)
-    if out is None:
-        predictions.write(chosen, store, stdout())
-        return
-    with written_out(out, stdout()) as file:
+    with written_out(out or STDOUT, stdout()) as file:
         count = predictions.write(chosen, store, getwriter("ascii")(file))
-    wrote(out, f"{out}: {count:,} predictions of {len(chosen)} runs")
+    if out:
+        wrote(out, f"{out}: {count:,} predictions of {len(chosen)} runs")
 
 
 @command()

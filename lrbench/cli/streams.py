@@ -22,8 +22,8 @@ def results() -> TextIO:
     return _stdout or sys.stdout
 
 
-def show(text: str, nl: bool = True) -> None:
-    """Write a result."""
+def show(text: str | bytes, nl: bool = True) -> None:
+    """Write a result. bytes: what machines read, which is UTF-8 whatever the terminal is."""
     click.echo(text, file=results(), nl=nl)
 
 

@@ -214,6 +214,7 @@ def bench(rounds: int, settings: tuple[str, ...], as_json: bool, as_csv: bool, *
     """Time the training loop against the bare step, its limit, and a test against the forward passes in it."""
     from lrbench.bench import timing
     from lrbench.bench.case import cases
+    from lrbench.store.files import utf8
 
     if as_json and as_csv:
         raise UserError("--json or --csv, not both")
@@ -222,8 +223,10 @@ def bench(rounds: int, settings: tuple[str, ...], as_json: bool, as_csv: bool, *
     if warning := timing.warning(here):
         warn(warning)
     results = [timing.time(case, rounds, warn) for case in wanted]
-    write = timing.as_json if as_json else timing.as_csv if as_csv else timing.markdown
-    show(write(results, here), nl=False)
+    if as_csv:
+        show(utf8(timing.as_csv(results, here)), nl=False)
+    else:
+        show(timing.as_json(results, here) if as_json else timing.markdown(results, here), nl=False)
 
 
 COMMANDS = (run, demo, reproduce, bench)
