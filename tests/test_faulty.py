@@ -39,7 +39,8 @@ class Rich(Method):
         place: Path = Path("a/b")
         part: Part = Part()
         every: set[Colour] = {Colour.red}
-        must: int = Field(description="to be given")
+        must: int = Field(description="to be\\ngiven")
+        text: str = "two\\nlines"
 
 def fails():
     raise RuntimeError("no default\\nin two lines")
@@ -70,6 +71,14 @@ class Unserialisable(Method):
 class NoText(Method):
     name = 3
 
+class Silent(type(Method)):
+    @property
+    def __doc__(cls):
+        raise RuntimeError("no doc")
+
+class NoDoc(Method, metaclass=Silent):
+    name = "no-doc"
+
 NOTHING = 5
 '''
 )
@@ -80,7 +89,7 @@ POINTS = {
         for name, cls in (
             *(("rich", "Rich"), ("factory", "Factory"), ("no-config", "NoConfig"), ("label", "Label")),
             *(("reads", "Reads"), ("thing", "Unserialisable"), ("no-text", "NoText"), ("no-class", "NOTHING")),
-            *(("not-there", "Nothing"), ("odd", "Odd")),
+            *(("not-there", "Nothing"), ("odd", "Odd"), ("no-doc", "NoDoc")),
         )
     }
     | {"base": "faulty_base:Odd", "exit": "faulty_exit:X", "no-module": "faulty_nothing:X"},
@@ -135,6 +144,7 @@ def test_methods_lists_what_works_and_what_is_broken(lrbench):
         '--set part={"size": 3}',
         '--set every=["crimson"]',
         "--set must=VALUE  (required) to be given",
+        '--set text="two\\nlines"',
     }
 
 

@@ -8,6 +8,8 @@ import pytest
 from helpers import stored
 from helpers.cli import COMMAND
 
+from lrbench.store.store import Store
+
 OTHERS = {
     "ascii": {"PYTHONIOENCODING": "ascii"},
     "latin-1": {"PYTHONIOENCODING": "latin-1"},
@@ -73,6 +75,24 @@ def test_what_a_terminal_lacks_is_said_in_ascii(command, name, runs, tmp_path):
         plain = plain.replace(character, instead)
     assert text.split() == plain.split()
     assert on_terminal(command.split(), env, tmp_path)[0] == 0
+
+
+@pytest.mark.parametrize("style", ["csv", "json"])
+def test_what_machines_read_is_the_same_whatever_the_terminal_lacks(style, tmp_path):
+    (tmp_path / "runs").mkdir()
+    stored.put(Store(tmp_path / "runs"), "lr-baseline", dataset="λ-set")
+    args = ["table", "leaderboard", "--format", style, "--results", "runs", "--baselines", "none"]
+    status, plain, _ = call(args, {"PYTHONIOENCODING": "utf-8"}, tmp_path)
+    shown = {"csv": "λ-set".encode(), "latex": b"$\\lambda$-set", "json": b"\\u03bb-set"}
+    assert status == 0 and shown[style] in plain
+    for env in (OTHERS["ascii"], OTHERS["C"]):
+        assert call(args, env, tmp_path)[:2] == (0, plain)
+
+
+def test_predictions_are_the_same_in_every_encoding(runs, tmp_path):
+    args = ["predictions", "--results", str(runs)]
+    found = [call(args, {"PYTHONIOENCODING": name}, tmp_path)[:2] for name in ("utf-8", "utf-16")]
+    assert found[0] == found[1] and found[0][1].startswith(b"run,index,")
 
 
 @pytest.mark.parametrize("env", [OTHERS["C"], {"PYTHONIOENCODING": "utf-8"}], ids=["C", "utf-8"])

@@ -12,7 +12,7 @@ import click
 
 from lrbench.cli.options import FOLDER, PATH, Group, command, data_option, plugin_option, warn
 from lrbench.cli.streams import show
-from lrbench.errors import UserError, broken
+from lrbench.errors import UserError, broken, printable
 
 
 @command()
@@ -27,7 +27,7 @@ def methods(plugins: tuple[str, ...]) -> None:
         try:
             cls = found[name] = registry.method(name)
             owners[cls.Config] = name
-            list(_settings(cls.Config, {}))
+            _first_line(cls), list(_settings(cls.Config, {}))
         except Exception as error:  # whatever a plugin's code may raise
             found.pop(name, None)
             show(f"{name}  [{origin}]  BROKEN: {broken(error)}")
@@ -49,9 +49,10 @@ def _settings(config: Any, owners: dict[Any, str]) -> Iterator[str]:
     for name, field in config.model_fields.items():
         if name not in shared:
             default = defaults.get(name, "VALUE")
-            text = default if isinstance(default, str) else json.dumps(default)
+            text = default if isinstance(default, str) and default.isprintable() else json.dumps(default)
             needed = "(required) " if field.is_required() else ""
-            yield f"--set {name}={text}  {needed}{field.description or ''}".rstrip()
+            about = printable(" ".join(f"{field.description or ''}".split()))
+            yield f"--set {name}={text}  {needed}{about}".rstrip()
 
 
 @command()
@@ -116,7 +117,7 @@ def fetch(name: str, data: Path | None) -> None:
 
 
 def _first_line(thing: Any) -> str:
-    return (inspect.getdoc(thing) or "").partition("\n")[0]
+    return printable((inspect.getdoc(thing) or "").partition("\n")[0])
 
 
 COMMANDS = (methods, datasets, backbones, data, new)
