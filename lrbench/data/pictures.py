@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageFile, ImageOps
 
 from lrbench.data.dataset import SPLITS, Split
 from lrbench.errors import UserError, few, raise_machines
@@ -29,7 +29,7 @@ def read_folder(path: Path, warn: Warn) -> Read:
     for part in ("train", "test"):
         need(
             (path / part).is_dir(),
-            f"{path / part} is missing; the folder needs train/CLASS/ and test/CLASS/ with images",
+            f"{path / part} is missing{_at(path / part)}; the folder needs train/CLASS/ and test/CLASS/ with images",
         )
     left_out: list[Path] = []
     classes = tuple(folder.name for folder in _class_folders(path / "train", left_out))
@@ -61,7 +61,7 @@ def _class_folders(path: Path, left_out: list[Path]) -> list[Path]:
 
 def _at(path: Path) -> str:
     """How an error line goes on about a link that leads nowhere."""
-    return "" if path.exists() else f" (a link to {os.readlink(path)}, which is not there)"
+    return "" if path.exists() or not path.is_symlink() else f" (a link to {os.readlink(path)}, which is not there)"
 
 
 def _split(path: Path, classes: tuple[str, ...], left_out: list[Path]) -> Split:
@@ -78,14 +78,25 @@ def _split(path: Path, classes: tuple[str, ...], left_out: list[Path]) -> Split:
     return Split(np.stack(images), np.array(labels, np.int64))
 
 
+def _is_deep(image: ImageFile.ImageFile) -> bool:
+    """Whether an image that was opened has more than 8 bits per channel, as far as Pillow's decoders are told so."""
+    # Pillow clips the modes I and F to 0..255 instead of scaling them; of 16 bits of RGB it drops eight unsaid.
+    if image.mode.startswith(("I", "F")):
+        return True
+    for codec, _, _, words in image.tile:
+        white = words[-1] if codec.startswith("ppm") and isinstance(words, tuple) else 255  # the largest value there is
+        if codec == "SGI16" or ";16" in str(words) or white > 255:
+            return True
+    return False
+
+
 def _image(file: Path) -> np.ndarray:
     """The image as uint8 (S, S, 3), turned as its EXIF data say."""
     unreadable = f"{file} cannot be read as an image"
     need(file.is_file(), f"{unreadable}{_at(file)}: it is no file; images lie in their class's folder; take it out")
     try:
         with Image.open(file) as image:
-            # Pillow clips the modes I and F to 0..255 instead of scaling them; of 16 bits of RGB it drops eight unsaid.
-            deep = image.mode.startswith(("I", "F")) or any(";16" in str(tile[3]) for tile in image.tile)
+            deep = _is_deep(image)
             frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)  # a camera's second is a preview
             turned = ImageOps.exif_transpose(image)
             width, height = turned.size
