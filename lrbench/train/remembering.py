@@ -56,6 +56,9 @@ class Remembering:
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self._answer("__call__", *args, **kwargs)
 
+    def __copy__(self) -> Any:
+        return copy.copy(self._network)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """A copy, which a method may train, is one of the network."""
         return copy.deepcopy(self._network, memo)

@@ -413,7 +413,11 @@ def test_a_copy_of_a_frozen_network_is_one_of_its_own(asked: tuple[Any, list[Ten
     need, image = asked[0], tiny.batch().hr
     before = need.backbone.features(image).clone()
     student = copy.deepcopy(need).requires_grad_(True).train()
-    assert type(student) is HRBaseline and type(copy.deepcopy(need.backbone)) is type(student.backbone)
+    assert (
+        type(copy.copy(need)) is HRBaseline
+        and type(student) is HRBaseline
+        and type(copy.deepcopy(need.backbone)) is type(student.backbone)
+    )
     student.backbone.features(image).sum().backward()
     assert all(weight.grad is not None for weight in student.backbone.stages.parameters())
     with torch.no_grad():
