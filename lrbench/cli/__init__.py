@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 
 import click
 
@@ -42,10 +41,6 @@ def _status() -> int:
         return _fail("interrupted; run the same command again to go on from the last finished epoch", 130)
     except OSError as error:
         return _cannot(error)
-    except UnicodeDecodeError as error:
-        if "_rc_params_in_file" not in {frame.name for frame in traceback.extract_tb(error.__traceback__)}:
-            raise
-        return _fail("matplotlib does not start, as a file matplotlibrc, here or in your settings, is no text", 2)
     except Exception as error:
         if not any(map(out_of_memory, chain(error))):
             raise

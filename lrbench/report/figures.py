@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from matplotlib.figure import Figure
 
 from lrbench.errors import UserError, unknown
 from lrbench.method import registry
 from lrbench.report import notes, plots, published
 from lrbench.report.published import PublishedSweep
 from lrbench.store import Store
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CURVES = "curves"
 Note = Callable[[str], None]

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import io
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib import style
-from matplotlib.figure import Figure
 
 from lrbench.errors import UserError
 from lrbench.store.files import replaces, write_out
+
+heard = MemoryHandler(capacity=1_000)  # of a mistake in a matplotlibrc, which our figures do not depend on
+logging.getLogger("matplotlib").addHandler(heard)
+try:  # whatever else imports matplotlib here imports this module before
+    from matplotlib import style
+    from matplotlib.figure import Figure
+except UnicodeDecodeError as error:
+    raise UserError(f"matplotlib does not start: {heard.buffer[-1].getMessage()}") from error
+finally:
+    logging.getLogger("matplotlib").removeHandler(heard)
 
 # Okabe & Ito 2008, "Color Universal Design", without the yellow, which is not seen on white
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")

@@ -3,6 +3,8 @@
 import itertools
 import os
 import re
+import subprocess
+import sys
 import warnings
 
 import matplotlib
@@ -305,11 +307,26 @@ def test_the_backend_of_a_notebook_is_no_concern_of_a_command(command, backend, 
 
 
 @pytest.mark.slow
-def test_a_matplotlibrc_that_is_no_text_is_said(store, tmp_path):
+@pytest.mark.parametrize("command", ["plot curves", "report", "reproduce smoke --dry-run"])
+def test_a_matplotlibrc_that_is_no_text_is_named(command, store, tmp_path):
     put(store, 70.0)
-    (tmp_path / "matplotlibrc").write_bytes(b"\xff\xfe")
-    done = process("plot", "curves", "--results", "runs", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "") and "Traceback" not in done.stderr
-    assert "lrbench: matplotlib does not start" in done.stderr
-    (tmp_path / "matplotlibrc").write_text("backend: no-such-backend\nno.such: key")
-    assert process("plot", "curves", "--results", "runs", cwd=tmp_path).returncode == 0
+    (tmp_path / "rc").write_text("# größer", encoding="latin-1")
+    where = {"env": {"MATPLOTLIBRC": str(tmp_path / "rc")}, "cwd": tmp_path}
+    done = process(*command.split(), "--results", "runs", **where)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith("lrbench: matplotlib does not start: ") and str(tmp_path / "rc") in done.stderr
+    (tmp_path / "rc").write_text("backend: no-such-backend\nno.such: key")
+    done = process(*command.split(), "--results", "runs", **where)
+    assert done.returncode == 0 and "no.such" not in done.stderr
+
+
+@pytest.mark.slow
+def test_a_matplotlibrc_that_is_no_text_is_named_in_a_notebook(store, tmp_path):
+    put(store, 70.0)
+    (tmp_path / "matplotlibrc").write_text("# größer", encoding="latin-1")
+    call = (
+        "import lrbench as lr\nfrom lrbench.errors import UserError\n"
+        "try: lr.plot('curves', results='runs')\nexcept UserError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", call], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("matplotlib does not start: ") and "matplotlibrc" in done.stdout, done.stderr

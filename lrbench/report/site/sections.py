@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from matplotlib.image import imread
+from PIL import Image
 
 from lrbench.errors import broken, raise_machines
 from lrbench.report import figures, formats, lines, plots, tables
@@ -134,7 +134,8 @@ def _draw(name: str, results: pd.DataFrame, store: Store, data: Path, pages: Pag
     files = {suffix: f"figures/{slug(name)}.{suffix}" for suffix in ("svg", "png")}
     for path in files.values():
         plots.save(figure, pages.folder / path)
-    height, width = (side // 2 for side in imread(pages.folder / files["png"]).shape[:2])
+    with Image.open(pages.folder / files["png"]) as image:
+        width, height = (side // 2 for side in image.size)
     about = {"id": f"figure-{slug(name)}", "name": name, "caption": figure.get_suptitle(), "notes": notes}
     return about | files | {"width": width, "height": height}
 
