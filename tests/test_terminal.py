@@ -162,5 +162,5 @@ def test_a_full_disk_under_stdout_is_one_line(command, runs, tmp_path):
 
 def test_a_stdout_that_is_closed(runs, tmp_path):
     for command in ("predictions", "table leaderboard", "--help"):
-        status, _, err = call(command.split(), {}, runs.parent, preexec_fn=lambda: os.close(1))
+        status, _, err = call(command.split(), {"LRBENCH_RESULTS": str(runs)}, tmp_path, preexec_fn=lambda: os.close(1))
         assert status == 0 and b"Traceback" not in err
