@@ -10,7 +10,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lrbench.errors import UserError, broken, expanded, unknown
+from lrbench.errors import UserError, broken, expanded, named, unknown
 from lrbench.method.source import Files, digest, forget, reached
 
 
@@ -34,7 +34,8 @@ class Draft:
             raise UserError(f"--plugin wants FILE.py:Class; there is no file '{file}'")
         if path.suffix != ".py":
             raise UserError(f"--plugin wants FILE.py:Class; '{path}' is not a Python file")
-        content = path.read_bytes()
+        with named(path):
+            content = path.read_bytes()
         return cls(str(path), name, content, reached(content, beside=path.parent.resolve()))
 
     @property

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lrbench.errors import UserError
+from lrbench.errors import UserError, named
 
 OURS = ("lrbench", "lrbench_baselines", "lrbench_methods")  # the packages of lrbench itself
 INSTALLED = {"site-packages", "dist-packages"}  # folders
@@ -40,7 +40,8 @@ def reached(content: bytes, package: str = "", own: Collection[str] = (), beside
             if not spec.origin:  # a folder without __init__.py
                 found[name] = next(iter(spec.submodule_search_locations or [""])), None
                 continue
-            found[name] = spec.origin, (read := Path(spec.origin).read_bytes())
+            with named(spec.origin):
+                found[name] = spec.origin, (read := Path(spec.origin).read_bytes())
             left.append((name if spec.submodule_search_locations else name.rpartition(".")[0], read))
     return dict(sorted(found.items()))
 
