@@ -523,7 +523,7 @@ def test_the_command(lrbench, small, tmp_path):
 @pytest.mark.parametrize("args, message", [
     (("--results", "nowhere"), "there is no run in nowhere; start with 'lrbench run'"),
     (("--out", "."), "--out . is the current folder, or holds it; choose another"),
-    (("--out", "file"), "--out file is a file; choose a folder"),
+    (("--out", "file"), "--out wants a folder; file is none"),
     (("--out", "runs"), "--out runs is not empty, and not written by lrbench; choose another, or an empty one"),
 ])  # fmt: skip
 def test_a_mistake_is_one_line_and_writes_nothing(lrbench, small, tmp_path, args, message):
