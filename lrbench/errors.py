@@ -95,9 +95,13 @@ def raise_machines(error: BaseException, path: object) -> None:
 
 
 def broken(error: BaseException) -> str:
-    """What a plugin's code has raised, in a line; an interruption is none of it, and is raised again."""
+    """What a plugin's code has raised, in a line; an interruption is none of it, and is raised again, as is too little
+    memory, as MemoryError.
+    """
     if isinstance(error, KeyboardInterrupt):
         raise error
+    if any(map(out_of_memory, chain(error))):
+        raise MemoryError(str(error)) from error
     return one_line(error) if isinstance(error, Error) else f"{type(error).__name__}: {one_line(error)}"
 
 

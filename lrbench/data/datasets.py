@@ -130,7 +130,7 @@ def save(dataset: Dataset, root: Path, warn: Warn = lambda message: None) -> Non
     write_atomic(path, buffer.getvalue())
 
 
-def check_place(name: str, root: Path) -> str:
+def check_place(name: str, root: Path, source: Path | None = None) -> str:
     """Raise UserError where something lies at the place of a dataset's file that lrbench did not write.
 
     Returns why what is there should be set aside: it is damaged or another dataset's; "" where it may be replaced.
@@ -145,7 +145,7 @@ def check_place(name: str, root: Path) -> str:
         raise_machines(error, path)
         return "it is damaged"
     if written is None:
-        raise _own(path)
+        raise _own(path, source or path)
     return "" if written == name else f"it is the dataset {written}"
 
 
@@ -177,10 +177,10 @@ def _need_file(path: Path) -> None:
         raise UserError(f"{path} is no file, or a link to one that is not there; move it to another folder")
 
 
-def _own(path: Path) -> UserError:
-    """What the user is told of a file of his own at the place of a dataset's."""
-    other = shlex.join(["lrbench", "data", "import", path.stem, str(path), "--data", str(path.parent / "datasets")])
-    ways = f"move it to another folder and import it from there, or keep datasets in another one: {other}"
+def _own(path: Path, source: Path) -> UserError:
+    """What the user is told of a file of his own at the place of a dataset's. source: of what was to be imported."""
+    other = shlex.join(["lrbench", "data", "import", path.stem, str(source), "--data", str(path.parent / "datasets")])
+    ways = f"move it to another folder, or keep datasets in another one: {other}"
     return UserError(f"{path} is a file that lrbench did not write, and is left as it is; {ways}")
 
 

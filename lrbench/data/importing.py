@@ -41,7 +41,7 @@ def import_dataset(name: str, path: Path, root: Path, warn: Warn = lambda messag
     need(name not in BUILT_IN, f"{name} is built in and cannot be imported; choose a name such as 'my-{name}'")
     rule = "use lower-case letters, digits, '.', '_' and '-', beginning with a letter or digit"
     need(NAME.fullmatch(name), f"a dataset cannot be called '{name}': {rule}")
-    datasets.check_place(name, root)
+    datasets.check_place(name, root, path)
     splits, classes = _read(path, warn)
     dataset = make(name, splits, classes, f"imported from {path.name}")
     datasets.save(dataset, root, warn)

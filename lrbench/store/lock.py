@@ -44,9 +44,9 @@ def held(path: Path, waiting: Waiting) -> Iterator[None]:
             if tries == TRIES:
                 raise
         except OSError as error:
-            if is_soft:
-                why = f"{error.strerror}; its file system has no locks either: choose another folder, such as --results"
-                raise OSError(error.errno, why, str(soft)) from error
+            if is_soft or not error.filename:  # flock names no file
+                why = f"{error.strerror}; nothing can be locked there: choose another folder, such as --results"
+                raise OSError(error.errno, why, str(soft if is_soft else path)) from error
             raise
     try:
         yield

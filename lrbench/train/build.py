@@ -56,11 +56,12 @@ def build(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(derive(spec.seed, "weights", spec.method))
         method = cls(cls.Config.model_validate(dict(spec.config)), context, needs)
-    if not any(weight.requires_grad for weight in method.parameters()):
-        raise UserError(f"{spec.method} has no weights to train: build its networks in __init__, as modules")
     frozen = {id(one) for need in needs.values() for one in (*need.parameters(), *need.buffers())}
     if any(id(one) in frozen for one in (*method.parameters(), *method.buffers())):
-        raise TypeError(f"{spec.method} keeps a needed run as a part of its own; read it from self.needs instead")
+        way = "read it from self.needs, or keep a copy.deepcopy of it"
+        raise UserError(f"{spec.method} keeps a needed run as a part of its own; {way}")
+    if not any(weight.requires_grad for weight in method.parameters()):
+        raise UserError(f"{spec.method} has no weights to train: build its networks in __init__, as modules")
     return method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 

@@ -238,7 +238,7 @@ def test_build_refuses_a_need_in_the_module_tree(monkeypatch, deep):
             return {"teacher": Needs("hr-baseline")}
 
     monkeypatch.setitem(registry._drafts, "greedy", (Greedy, "a test"))
-    with pytest.raises(TypeError, match=r"greedy keeps a needed run .* self\.needs"):
+    with pytest.raises(UserError, match=r"greedy keeps a needed run .* self\.needs"):
         tiny.method("greedy")
 
 
