@@ -182,7 +182,7 @@ def with_optimizer_state(value):
         (with_state(None), "its state '_extra_state' is a NoneType"),
         (SparseWeights, "sparse: its state 'table' cannot be stored"),
         (with_state_dict(lambda state: {}), "its weights do not load again: "),
-        (LateBuffer, "its state 'late' has not been there as it was built with; all weights"),
+        (LateBuffer, "its state 'late' was not there when it was built; make all weights"),
         (with_terms(lambda term: {"plain": term, "odd": term.to("meta")}), "loss term 'odd' is of torch.float32"),
         (NoForward, "NoForward has no forward"),
         (NoTerms, "it must be a dict of one or more named tensors"),

@@ -77,10 +77,8 @@ class Job:
                 build.start_from(method, needs[start])
             self.training = Training(method, spec, data.train, data.val, self.source)
             image = data.test.view(cls.view)[:1]
-            self.macs, self.deployed = (
-                macs(method, image),
-                deployed(method, image),
-            )  # before training: mistakes show now
+            # all of it before training: mistakes show now
+            self.macs, self.deployed = macs(method, image), deployed(method, image)
             self.shapes = build.check_weights(method)
         if restorer:
             before = self.needs[restorer].metrics
@@ -112,12 +110,17 @@ class Job:
             self.written = time.perf_counter()
 
     def _check_shapes(self) -> None:
-        now = build.shapes(self.method)
-        for name in {**self.shapes, **now}:
-            if self.shapes.get(name) != now.get(name):
-                found = "another shape than" if name in self.shapes and name in now else "not been there as"
-                why = f"has {found} it was built with; all weights and buffers are made in __init__"
-                raise UserError(f"{self.method.name}: its state '{name}' {why}")
+        """Raise UserError where the state that is to be stored is not of the form that it was built in."""
+        before, now = self.shapes, build.shapes(self.method)
+        for name in {**before, **now}:
+            if before.get(name) != now.get(name):
+                new, gone = "was not there when it was built", "is gone since it was built"
+                what = (
+                    new if name not in before else gone if name not in now else "has another shape than it was built in"
+                )
+                raise UserError(
+                    f"{self.method.name}: its state '{name}' {what}; make all weights and buffers in __init__"
+                )
 
     def finish(self, side_by_side: int) -> Record:
         """Test the trained method and save its record. side_by_side: how many runs its group had."""

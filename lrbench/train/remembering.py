@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import operator
-from functools import partial
+from functools import cached_property, partial
 from itertools import chain
 from typing import Any
 
@@ -31,7 +31,7 @@ class Remembering:
         # Its own attributes go by `vars`: any other that is set is the network's.
         vars(self).update(_network=network, _answers=answers, _loaded=_State(network))
         if isinstance(backbone := getattr(network, "backbone", None), Backbone):
-            vars(self)["backbone"] = Remembering(backbone, answers.of_backbone())
+            vars(self)["backbone"] = Remembering(backbone, answers.of_backbone)
 
     @property  # type: ignore[misc]
     def __class__(self) -> Any:
@@ -78,15 +78,13 @@ class Answers:
     def __init__(self, network: nn.Module) -> None:
         # by what was asked and whether a CUDA graph was captured: nothing is computed then
         self.network, self._kept = network, dict[tuple[str, bool], _Memory]()
-        self.loaded, self.serve = (
-            _State(network),
-            True,
-        )  # False of a network that an answer changes: each run asks its own
+        self.loaded = _State(network)
+        self.serve = True  # False of a network that an answer changes: each run asks its own
 
+    @cached_property
     def of_backbone(self) -> Answers:
-        """Those of its backbone, the same ones each time."""
-        vars(self).setdefault("_backbone", Answers(self.network.backbone))  # type: ignore[arg-type]
-        return self._backbone  # type: ignore[attr-defined]
+        """Those of its backbone."""
+        return Answers(self.network.backbone)  # type: ignore[arg-type]
 
     def to(self, name: str, question: Tensor) -> Any:
         """What the network answers: computed, unless it was asked the same before."""

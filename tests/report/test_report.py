@@ -242,6 +242,26 @@ def test_figures_are_drawn_and_those_that_cannot_be_are_named(site, tmp_path, ca
     assert str(folder.parent / "data") not in page.source  # a path of this machine
 
 
+@pytest.mark.parametrize("of_data", [True, False])
+def test_data_that_cannot_be_read_leave_out_a_figure_and_a_full_disk_ends_the_report(
+    of_data, site, tmp_path, monkeypatch
+):
+    def draw(*args, **options):
+        if of_data:
+            raise UserError("cannot read DATA/cifar10.npz: Permission denied") from PermissionError(13, "no")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(figures, "draw", draw)
+    out, said = tmp_path / "site", list[str]()
+    if not of_data:
+        with pytest.raises(OSError, match="No space left"):
+            writer.write(site[1], out, tmp_path, said.append)
+        assert not out.exists()
+    else:
+        writer.write(site[1], out, tmp_path, said.append)
+        assert "fig3 is not drawn: cannot read DATA/cifar10.npz: Permission denied." in Page(out / "figures.html").text
+
+
 def test_the_curves_of_very_many_runs_are_not_one_figure(site, tmp_path, monkeypatch):
     monkeypatch.setattr(sections, "MOST_DRAWN", 6)
     writer.write(site[1], tmp_path / "site", tmp_path, lambda message: None)

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from PIL import Image
 
-from lrbench.errors import broken, raise_machines
+from lrbench.errors import Error, broken, raise_machines
 from lrbench.report import figures, formats, lines, plots, tables
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.headings import drawn, headings, marked
@@ -58,8 +58,7 @@ def of_tables(results: pd.DataFrame, store: Store, pages: Pages, note: Note) -> 
         try:
             found[name] = named(name, tables.tables(name, results, store.right, note), pages)
         except Exception as error:  # whatever its plugin may raise
-            raise_machines(error, pages.folder)
-            why = broken(error)
+            why = _why(error, pages)
             note(f"table {name} is left out: {why}")
             missing.append(f"Table {name} is left out: {why}.")
     missing += [f"Table {name}: no run yet." for name, one in found.items() if one is None]
@@ -118,8 +117,7 @@ def of_figures(results: pd.DataFrame, store: Store, data: Path, pages: Pages, no
         try:
             shown.append(_draw(name, results, store, data, pages))
         except Exception as error:  # whatever its plugin may raise
-            raise_machines(error, pages.folder)
-            said = broken(error)
+            said = _why(error, pages)
             note(f"{name} is not drawn: {said}")
             why = said.replace(str(data), "the data folder")  # a page is no place for a path of this machine
             missing.append(f"{name} is not drawn: {why}.")
@@ -181,3 +179,10 @@ def _spark(seeds: Sequence[lines.Curve], name: str, limits: tuple[float, float] 
     faint = [lines.panel({"seed": one}, title, limits=limits, size=lines.SMALL) for one in curves if len(curves) > 1]
     middle = lines.panel({"mean": lines.mean(curves)}, title, limits=limits, size=lines.SMALL)
     return Panel(**(vars(middle) | {"lines": (*(line for one in faint for line in one.lines), *middle.lines)}))
+
+
+def _why(error: Exception, pages: Pages) -> str:
+    """Why a table or figure is left out, in a line; the machine's errors, which would spoil every page, are raised."""
+    if not isinstance(error, Error):
+        raise_machines(error, pages.folder)
+    return broken(error)
