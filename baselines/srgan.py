@@ -73,6 +73,7 @@ class SRGAN(srresnet.SRResNet):
     reads = ("hr", "lr")
     falls = "content"  # the two networks work against each other
     selects = False  # PSNR does not measure what it is for
+    training_only = ("discriminator", "content_scale")
     Config = Config
     content_scale: Tensor
 

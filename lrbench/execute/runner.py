@@ -20,7 +20,7 @@ from lrbench.errors import TRAINING_OUT_OF_MEMORY, Error, UserError, one_line, o
 from lrbench.execute import provenance
 from lrbench.execute.progress import Progress
 from lrbench.method import naming, registry
-from lrbench.method.base import Method
+from lrbench.method.base import Method, is_training_only
 from lrbench.method.naming import title
 from lrbench.method.registry import config_of
 from lrbench.plan.plan import graph
@@ -79,6 +79,9 @@ class Job:
             image = data.test.view(cls.view)[:1]
             # all of it before training: mistakes show now
             self.macs, self.deployed = macs(method, image), deployed(method, image)
+            sizes = [(weight.numel(), weight.requires_grad) for weight in method.parameters()]
+            self.parameters = sum(size for size, trained in sizes if trained)
+            self.training_only = sum(size for size, _ in sizes) - self.deployed
             self.shapes = build.check_weights(method)
         if restorer:
             before = self.needs[restorer].metrics
@@ -155,8 +158,9 @@ class Job:
                 "side_by_side": side_by_side,
                 "train_seconds": history.seconds,
                 "wall_seconds": time.perf_counter() - self.started,
-                "parameters": sum(weight.numel() for weight in method.parameters()),
+                "parameters": self.parameters,
                 "deployed_parameters": self.deployed,
+                "training_only_parameters": self.training_only,
                 "macs": self.macs,
                 "peak_memory_mib": provenance.peak_memory_mib(self.device),
             },
@@ -311,13 +315,27 @@ def macs(method: Method, image: torch.Tensor) -> int:
 
 @torch.enable_grad()
 def deployed(method: Method, image: torch.Tensor) -> int:
-    """The parameters that one image's test path, uint8 (1, H, W, 3), depends on: without what only training needs."""
-    weights = [weight for weight in method.parameters() if weight.requires_grad]
-    output = method.eval()(pairs.to_float(image))
-    if not output.requires_grad:
-        return sum(weight.numel() for weight in method.parameters())
-    gradients = torch.autograd.grad(output.float().sum(), weights, allow_unused=True)
-    return sum(weight.numel() for weight, found in zip(weights, gradients, strict=True) if found is not None)
+    """The parameters that one image's test path, uint8 (1, H, W, 3), depends on, frozen ones among them.
+
+    Raises UserError where one of these is in the method's `training_only`.
+    """
+    weights = dict(method.named_parameters())
+    frozen = [weight for weight in weights.values() if not weight.requires_grad]
+    try:
+        for weight in frozen:
+            weight.requires_grad_(True)
+        output = method.eval()(pairs.to_float(image))
+        if not output.requires_grad:
+            return sum(weight.numel() for weight in weights.values())
+        gradients = torch.autograd.grad(output.float().sum(), list(weights.values()), allow_unused=True)
+    finally:
+        for weight in frozen:
+            weight.requires_grad_(False)
+    used = [name for name, found in zip(weights, gradients, strict=True) if found is not None]
+    for name in used:
+        if is_training_only(method, name):
+            raise UserError(f"{method.name}: its forward depends on '{name}', which its training_only leaves out")
+    return sum(weights[name].numel() for name in used)
 
 
 def curve_csv(curve: list[dict[str, float]]) -> str:

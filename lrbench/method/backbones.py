@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from typing import Any
@@ -47,6 +48,7 @@ class Backbone(nn.Module):
 
     mean: Tensor
     std: Tensor
+    shapes: list[tuple[int, ...]]  # of each of its maps at the network's input, such as (c, h, w), shallow to deep
 
     def __init__(self, stages: Iterable[nn.Module], dimension: int, classes: int, mean: Colour, std: Colour) -> None:
         super().__init__()
@@ -220,4 +222,6 @@ def create(
     else:
         net = Backbone(*BACKBONES[name](width), classes, mean, std)
     net.dropout.part = dropout
+    abstract = copy.deepcopy(net).to("meta").eval()
+    net.shapes = [tuple(one.shape[1:]) for one in abstract.maps(torch.empty(1, 3, side, side, device="meta"))]
     return net

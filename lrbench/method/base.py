@@ -6,8 +6,8 @@ config, a context and the runs that it needs; the training loop calls `loss` and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -134,7 +134,10 @@ class Method(nn.Module):
     falls: ClassVar[str] = "loss"  # the column of the learning curve that training must bring down
     steady: ClassVar[bool] = True  # False: its loss may grow a thousandfold on purpose, and has not diverged then
     selects: ClassVar[bool] = True  # False: its last epoch counts, whatever --select says
+    # Names of the modules, parameters and buffers that only training needs: a projector, a memory bank, an adversary.
+    training_only: ClassVar[tuple[str, ...]] = ()  # in checkpoints, but not in the weights file; never by `forward`
     Config: ClassVar[type[Config]] = Config
+    progress: Tensor  # (), float32, on the training device: the part of the training that is done, from 0 to below 1
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
@@ -144,6 +147,7 @@ class Method(nn.Module):
     def __init__(self, config: Any, context: Context, needs: Mapping[str, Method]) -> None:
         super().__init__()
         self.config, self.context, self.needs = config, context, dict(needs)
+        self.register_buffer("progress", torch.zeros(()), persistent=False)  # the loop sets it before each update
 
     @classmethod
     def needs_of(cls, config: Any) -> dict[str, Needs]:
@@ -211,9 +215,34 @@ class Method(nn.Module):
         optimizers[0].minimize(total)
         return terms
 
+    @contextmanager
+    def exact(self, *tensors: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """A block without autocast, in which the tensors are float32: for losses made of products, such as distances.
+
+        Within autocast `mm`, `bmm`, `einsum` and `@` round to bfloat16 even where their inputs are float32.
+        """
+        with torch.autocast(self.progress.device.type, enabled=False):
+            yield tuple(tensor.float() for tensor in tensors)
+
     def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
         """Softmax loss, mean over the batch, with the recipe's label smoothing."""
         return F.cross_entropy(logits.float(), y, label_smoothing=self.context.recipe.label_smoothing)
+
+
+def is_training_only(method: Method, name: str) -> bool:
+    """Whether a part of a method's state, by its name in the state_dict, is or lies in one of `training_only`."""
+    return any(name == one or name.startswith(f"{one}.") for one in method.training_only)
+
+
+def deployed_state(method: Method) -> dict[str, Tensor]:
+    """What a weights file holds: the state_dict without what only training needs."""
+    return {name: value for name, value in method.state_dict().items() if not is_training_only(method, name)}
+
+
+def load_deployed(method: Method, state: Mapping[str, Tensor]) -> None:
+    """Load what `deployed_state` gave; what only training needs stays as it is."""
+    own = {name: value for name, value in method.state_dict().items() if is_training_only(method, name)}
+    method.load_state_dict({**state, **own})
 
 
 def check_terms(name: str, terms: Any) -> None:

@@ -48,6 +48,7 @@ class Record(BaseModel):
         "the run it starts from; side_by_side, the number of runs in its group, which share the time equally: "
         "images_per_second and train_seconds; wall_seconds, of the process that finished it; parameters that were "
         "trained; deployed_parameters, those that its test path depends on, with those of the SR net in front of it; "
+        "training_only_parameters, its own that its test path does not depend on, a projector's, say; "
         "macs of one test image, from LR on; peak_memory_mib, of the device, or on the CPU of the process; "
         "predicted_classes, how many classes a classifier predicted on the test images; of a diverged run "
         "diverged_epoch, and last_finite_loss, the mean of the last epoch in which it was a number"

@@ -11,10 +11,10 @@ from safetensors.torch import load, save
 
 from lrbench.data.dataset import DatasetInfo
 from lrbench.data.pairs import Pairs
-from lrbench.errors import UserError, one_line, raise_machines
+from lrbench.errors import UserError, did_you_mean, one_line, raise_machines
 from lrbench.method import backbones, registry
 from lrbench.method.backbones import Backbone
-from lrbench.method.base import Context, Method
+from lrbench.method.base import Context, Method, deployed_state, load_deployed
 from lrbench.method.restorer import magnification
 from lrbench.spec.record import DataFacts
 from lrbench.spec.runspec import RunSpec
@@ -62,7 +62,18 @@ def build(
         raise UserError(f"{spec.method} keeps a needed run as a part of its own; {way}")
     if not any(weight.requires_grad for weight in method.parameters()):
         raise UserError(f"{spec.method} has no weights to train: build its networks in __init__, as modules")
+    _check_training_only(method)
     return method.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def _check_training_only(method: Method) -> None:
+    """Raise UserError for a name in `training_only` that no module, parameter or buffer has."""
+    parts = [
+        name for kind in (method.named_modules(), method.named_parameters(), method.named_buffers()) for name, _ in kind
+    ]
+    for part in method.training_only:
+        if part not in parts:
+            raise UserError(f"{method.name}: training_only names '{part}'; {did_you_mean(part, filter(None, parts))}")
 
 
 def start_from(method: Method, need: Method) -> None:
@@ -79,9 +90,9 @@ def start_from(method: Method, need: Method) -> None:
 
 
 def weights_file(method: Method) -> bytes:
-    """The weights of a method as safetensors. Raises UserError for a state that such a file cannot hold."""
+    """The weights that a method is tested with, as safetensors. Raises UserError for a state that no file can hold."""
     weights = dict[str, torch.Tensor]()
-    for name, value in method.state_dict().items():
+    for name, value in deployed_state(method).items():
         fault = f"is a {type(value).__name__}"
         if isinstance(value, torch.Tensor):
             try:
@@ -99,7 +110,7 @@ def weights_file(method: Method) -> bytes:
 def check_weights(method: Method) -> dict[str, tuple[int, ...]]:
     """Store the weights and load them again, in memory; returns the shape of each. Raises UserError."""
     try:
-        method.load_state_dict(load(weights_file(method)))
+        load_deployed(method, load(weights_file(method)))
     except UserError:
         raise
     except Exception as error:  # of torch, or of safetensors
@@ -120,7 +131,7 @@ def load_frozen(spec: RunSpec, store: Store, device: torch.device) -> Method:
         raise FileNotFoundError(f"run {spec.id} ({spec.method}) has no weights in {store}")
     needs = {role: load_frozen(need, store, device) for role, need in spec.needs.items()}
     method = build(spec, record.data, needs, device)
-    method.load_state_dict(load(store.weights(record.id)))
+    load_deployed(method, load(store.weights(record.id)))
     return method.requires_grad_(False).eval()
 
 

@@ -16,7 +16,7 @@ from lrbench.data.batches import Draw, epoch
 from lrbench.data.pairs import Pairs
 from lrbench.errors import UserError
 from lrbench.method.backbones import Dropout
-from lrbench.method.base import Method, Optimizer, check_terms
+from lrbench.method.base import Method, Optimizer, check_terms, deployed_state, load_deployed
 from lrbench.method.registry import epochs_before
 from lrbench.spec.runspec import RunSpec
 from lrbench.spec.seeds import Stream, derive, generator
@@ -53,13 +53,13 @@ class Average:
 
     def __init__(self, method: Method, decay: float) -> None:
         self.method, self.decay = method, decay
-        self.weights = {name: value.detach().clone() for name, value in method.state_dict().items()}
+        self.weights = {name: value.detach().clone() for name, value in deployed_state(method).items()}
 
     @torch.no_grad()
     def update(self, done: int) -> None:
         """Take in the method's weights after update number `done`, counted from 0."""
         decay = min(self.decay, (1 + done) / (10 + done))
-        live = self.method.state_dict()
+        live = deployed_state(self.method)
         floating = [name for name, value in live.items() if value.is_floating_point()]
         torch._foreach_lerp_([self.weights[name] for name in floating], [live[name] for name in floating], 1 - decay)
         for name in live.keys() - floating:
@@ -68,12 +68,12 @@ class Average:
     @contextmanager
     def swapped(self) -> Iterator[None]:
         """The method with the averaged weights, for as long as the block lasts."""
-        live = {name: value.detach().clone() for name, value in self.method.state_dict().items()}
-        self.method.load_state_dict(self.weights)
+        live = {name: value.detach().clone() for name, value in deployed_state(self.method).items()}
+        load_deployed(self.method, self.weights)
         try:
             yield
         finally:
-            self.method.load_state_dict(live)
+            load_deployed(self.method, live)
 
 
 class Training:
@@ -129,6 +129,7 @@ class Training:
         done = self.history.epoch * self.updates_per_epoch + place
         for optimizer in self.optimizers:
             optimizer.set_rate(done)
+        self.method.progress.fill_(done / (self.updates_per_epoch * self.epochs))
         with self.noise.current():
             replays = self.captured and self.captured.replays  # then none of the method's code runs
             with nullcontext() if replays else undisturbed(self.method.name, self.method.needs):
@@ -161,7 +162,7 @@ class Training:
                 selects = self.spec.select == "best-epoch" and self.method.selects
                 if selects and row[score] > max((past[score] for past in history.curve), default=-1.0):
                     history.best_epoch = history.epoch
-                    history.best_weights = {name: value.clone() for name, value in self.method.state_dict().items()}
+                    history.best_weights = {name: value.clone() for name, value in deployed_state(self.method).items()}
             if history.epoch == self.epochs and history.best_epoch in (0, history.epoch):
                 history.collapsed = self.task.collapsed(self.method, sample)
         history.curve.append(row)
@@ -175,7 +176,7 @@ class Training:
         """Put the weights that count in place: the chosen epoch's with select="best-epoch", else the last's."""
         torch.set_num_threads(self.history.threads)
         if counted := self.history.best_weights or (self.average and self.average.weights):
-            self.method.load_state_dict(counted)
+            load_deployed(self.method, counted)
 
     def diverged(self) -> str | None:
         """Why it is of no use to train on, in words; None where it is."""

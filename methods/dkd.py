@@ -1,0 +1,69 @@
+"""DKD: decoupled knowledge distillation (Zhao et al., CVPR 2022)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from lrbench_methods import taught
+from lrbench_methods.taught import Answer, Taught
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from lrbench.errors import UserError
+from lrbench.method import Batch, Context, Method
+
+
+class Config(taught.Config):
+    """Those of mdistiller, the authors' code; its alpha, beta and warm-up are for CIFAR-100."""
+
+    weight: float = Field(1.0, ge=0, description="of both parts; mdistiller")
+    alpha: float = Field(1.0, ge=0, description="of the target class against all others; Zhao et al. 2022, section 4.1")
+    beta: float = Field(8.0, ge=0, description="of the other classes among themselves; mdistiller, 2 to 8 by pair")
+    temperature: float = Field(4.0, gt=0, description="T; mdistiller")
+    warmup: float = Field(
+        20 / 240, ge=0, le=1, description="part of the training in which it grows; mdistiller: 20 of 240"
+    )
+
+
+class DKD(Taught):
+    """KD in two parts: how likely the target class is, and how the others share what is left."""
+
+    name = "dkd"
+    label = "DKD"
+    Config = Config
+
+    def __init__(self, config: Config, context: Context, needs: Mapping[str, Method]) -> None:
+        super().__init__(config, context, needs)
+        if context.classes < 3:
+            raise UserError(
+                f"{self.name}: of {context.classes} classes nothing is left beside the target; 3 are the fewest"
+            )
+
+    def distillation(self, s: Answer, t: Answer, batch: Batch) -> dict[str, Tensor]:
+        target, others = parts(s.logits, t.logits, batch.y, self.config.temperature)
+        grown = (self.progress / self.config.warmup).clamp(max=1) if self.config.warmup else 1.0
+        weight = self.config.weight * grown
+        return {"target": weight * self.config.alpha * target, "others": weight * self.config.beta * others}
+
+
+def parts(z_s: Tensor, z_t: Tensor, y: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """TCKD and NCKD of logits (n, C), Eq. 7: T^2 KL(b_t || b_s) and T^2 KL(q_t || q_s), means over the batch.
+
+    b: the probabilities of the target and of all others; q: those of the others among themselves.
+    """
+    place = torch.arange(z_s.shape[1] - 1, device=y.device)
+    rest = place + (place >= y[:, None])  # (n, C - 1): the classes beside the target
+
+    def split(z: Tensor) -> tuple[Tensor, Tensor]:
+        z = z / temperature
+        target, others = z.gather(1, y[:, None]), z.gather(1, rest)
+        both = torch.cat([target, others.logsumexp(dim=1, keepdim=True)], dim=1)
+        return F.log_softmax(both, dim=1), F.log_softmax(others, dim=1)
+
+    def divergence(s: Tensor, t: Tensor) -> Tensor:
+        return temperature**2 * F.kl_div(s, t, reduction="batchmean", log_target=True)
+
+    (b_s, q_s), (b_t, q_t) = split(z_s), split(z_t)
+    return divergence(b_s, b_t), divergence(q_s, q_t)

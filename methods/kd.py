@@ -1,0 +1,55 @@
+"""KD: knowledge distillation (Hinton, Vinyals & Dean 2015, arXiv:1503.02531), and standardised logits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lrbench_baselines import student
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from lrbench.method import Batch, Needs
+
+
+class Config(student.Config):
+    """As Tian et al. 2020 have it; for standardised logits Sun et al. 2024 take T 2 and a weight of 9."""
+
+    weight: float = Field(0.9, ge=0, description="of the distillation term; RepDistiller's scripts (Tian et al. 2020)")
+    ce: float = Field(0.1, ge=0, description="weight of the labels' cross-entropy; RepDistiller's scripts")
+    temperature: float = Field(4.0, gt=0, description="T; RepDistiller's scripts")
+    standardise: bool = Field(False, description="the logits of each image to mean 0 and sd 1, Sun et al., CVPR 2024")
+
+
+class KD(student.Student):
+    """A student whose class probabilities, softened by a temperature, follow those of an HR teacher."""
+
+    name = "kd"
+    label = "KD"
+    reads = ("hr", "up")
+    Config = Config
+
+    @classmethod
+    def needs_of(cls, config: Any) -> dict[str, Needs]:
+        return super().needs_of(config) | {"teacher": Needs("hr-baseline")}
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        """L = ce * CE(z_s, y) + weight * T^2 KL(p_t || p_s), p = softmax(z / T)."""
+        teacher = self.needs["teacher"].backbone
+        z_s = self.backbone(batch.up)
+        z_t = teacher.head(teacher.pool(teacher.maps(batch.hr)[-1]))
+        recognition = self.config.ce * self.cross_entropy(z_s, batch.y)
+        if self.config.standardise:
+            z_s, z_t = standardised(z_s), standardised(z_t)
+        return {"recognition": recognition, "distillation": self.config.weight * kl(z_s, z_t, self.config.temperature)}
+
+
+def kl(z_s: Tensor, z_t: Tensor, temperature: float = 4.0) -> Tensor:
+    """T^2 KL(p_t || p_s) of logits (n, C) in float32: summed over the classes, mean over the batch (section 2)."""
+    log_p_s, log_p_t = (F.log_softmax(z / temperature, dim=1) for z in (z_s, z_t))
+    return temperature**2 * F.kl_div(log_p_s, log_p_t, reduction="batchmean", log_target=True)
+
+
+def standardised(z: Tensor) -> Tensor:
+    """Logits (n, C), each image's to mean 0 and unbiased standard deviation 1 (Sun et al. 2024, Eq. 11)."""
+    return (z - z.mean(dim=1, keepdim=True)) / (1e-7 + z.std(dim=1, keepdim=True))
