@@ -223,5 +223,6 @@ def create(
         net = Backbone(*BACKBONES[name](width), classes, mean, std)
     net.dropout.part = dropout
     abstract = copy.deepcopy(net).to("meta").eval()
-    net.shapes = [tuple(one.shape[1:]) for one in abstract.maps(torch.empty(1, 3, side, side, device="meta"))]
+    with torch.no_grad():
+        net.shapes = [tuple(one.shape[1:]) for one in abstract.maps(torch.empty(1, 3, side, side, device="meta"))]
     return net
