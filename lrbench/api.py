@@ -167,7 +167,7 @@ def compare(
 def plot(
     name: str, results: Folder = None, baselines: Folders = None, data: Folder = None, warn: Warn = None, **options: Any
 ) -> Figure:
-    """A figure by name: curves, or an installed one; options: see lrbench.report.figures.draw."""
+    """A figure by name: curves, gains, or an installed one; options: see lrbench.report.figures.draw."""
     from lrbench.report import figures
     from lrbench.report.frame import frame
 

@@ -108,15 +108,16 @@ def predictions(names: tuple[str, ...], tables: tuple[str, ...], out: Path | Non
 @click.argument("name", required=False)
 @option("--out", type=FILE, help="PNG, PDF or SVG; - is stdout, as PNG.  [default: NAME.png]")
 @option("--dataset", "datasets", many=True, help="Only this one; repeat for more.  [default: all]")
-@option("--method", "methods", many=True, help="Of curves: only this one; repeat for more.  [default: all]")
+@option("--method", "methods", many=True, help="Of curves and gains: only this one; repeat for more.  [default: all]")
 @option("--set", "settings", many=True, metavar="NAME=VALUE", help="Of the runs to draw: init=scratch.")
 @option("--sr-scale", type=int, help="Of the SR nets to draw.  [default: what most of them were run at]")
 @option("--images", type=click.IntRange(1, 16), help="Rows of restored images.  [default: 6]")
 @read_options
 @data_option
 def plot(name: str | None, out: Path | None, settings: tuple[str, ...], **options: Any) -> None:
-    """Draw a figure from the runs in the store: curves (losses and scores by epoch), or an installed one (fig2, fig3).
+    """Draw a figure from the runs in the store: curves, gains, or an installed one (fig2, fig3).
 
+    curves: losses and scores by epoch. gains: each way of training by its gain over the control of equal budget.
     fig2: top-1 against a setting, with the baselines to beat. fig3: restored test images side by side.
     """
     from lrbench import api

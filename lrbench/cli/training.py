@@ -129,8 +129,9 @@ def demo(out: Path, device: str, threads: str) -> None:
 def reproduce(
     suite: str, datasets: tuple[str, ...], settings: tuple[str, ...], dry_run: bool, out: Path | None, **options: Any
 ) -> None:
-    """Make the runs of SUITE (table1, table2, fig2, fig3, paper, smoke or FILE.toml), then its tables and figures.
+    """Make the runs of SUITE, then its tables and figures.
 
+    SUITE is table1, table2, fig2, fig3, paper, leaderboard, smoke or FILE.toml.
     Options that say what is run, such as --scale, stand in place of the suite's; repeat them for more.
     """
     from lrbench import api

@@ -39,7 +39,7 @@ def draw(results: pd.DataFrame, store: Store, datasets: Collection[str] = (), me
     UserError where there is nothing to draw.
     """
     read: dict[str, list[tuple[str, dict[str, np.ndarray]]]] = {}
-    for under, ways in headings(_chosen(results, store, datasets, methods)).items():
+    for under, ways in headings(chosen(results, store, datasets, methods)).items():
         curves = [(said(label, runs), _curves(store, drawn(runs)["id"])) for label, runs in ways.items()]
         if trained := [(label, values) for label, values in curves if values]:
             read["\n".join(under)] = trained
@@ -77,20 +77,21 @@ def _terms(values: Mapping[str, np.ndarray]) -> list[str]:
     return [name for name in values if name not in COLUMNS]
 
 
-def _chosen(results: pd.DataFrame, store: Store, datasets: Collection[str], methods: Collection[str]) -> pd.DataFrame:
+def chosen(results: pd.DataFrame, store: Store, datasets: Collection[str], methods: Collection[str]) -> pd.DataFrame:
+    """The runs of these datasets and methods, all where none is named. Raises UserError where there is none."""
     results = results[results["status"] != FAILED]
     if not len(results):
         raise UserError(f"there is no run in {store}; start with 'lrbench run'")
-    chosen = results
+    found = results
     for kind, column, wanted in (("dataset", "dataset", datasets), ("method", "method", methods)):
         there = sorted(results[column].unique())
         for name in wanted:
             if name not in there:
                 raise UserError(f"there is no run of {kind} '{name}'; {did_you_mean(name, there)}")
-        chosen = chosen[chosen[column].isin(wanted)] if wanted else chosen
-    if not len(chosen):
+        found = found[found[column].isin(wanted)] if wanted else found
+    if not len(found):
         raise UserError(f"there is no run of {', '.join(methods)} on {', '.join(datasets)} in {store}")
-    return chosen
+    return found
 
 
 def _curves(store: Store, ids: Iterable[str]) -> dict[str, np.ndarray]:

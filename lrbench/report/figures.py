@@ -1,4 +1,4 @@
-"""The figures that can be drawn by name: the learning curves, and those of papers."""
+"""The figures that can be drawn by name: the learning curves, the gains, and those of papers."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from lrbench.store import Store
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-CURVES = "curves"
+CURVES, GAINS = "curves", "gains"
 Note = Callable[[str], None]
 
 
 def names() -> list[str]:
     """Of all figures."""
-    return [CURVES, *registry.installed(published.FIGURES)]
+    return [CURVES, GAINS, *registry.installed(published.FIGURES)]
 
 
 @plots.defaults()
@@ -31,9 +31,9 @@ def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note,
     """A figure of the runs in a store, whose frame `results` is; `note` is told of what it leaves out,
     and of other stores that the runs are from.
 
-    options: of curves `datasets` and `methods`; of a figure of a setting `datasets` and `settings`; of restored images
-    `datasets` (one), `sr_scale` and `images` (rows); all as they are by default where left out. Raises UserError for a
-    name or an option that there is not, and where there is nothing to draw.
+    options: of curves and gains `datasets` and `methods`; of a figure of a setting `datasets` and `settings`; of
+    restored images `datasets` (one), `sr_scale` and `images` (rows); all as they are by default where left out. Raises
+    UserError for a name or an option that there is not, and where there is nothing to draw.
     """
     if name not in names():
         raise unknown("figure", name, names())
@@ -44,6 +44,11 @@ def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note,
         from lrbench.report import figure_of_epochs
 
         return figure_of_epochs.draw(results, store, **_checked(name, given, "datasets", "methods"))
+    if name == GAINS:
+        from lrbench.report import figure_of_gains, leaderboard
+
+        references = leaderboard.references(note)
+        return figure_of_gains.draw(results, store, references, note, **_checked(name, given, "datasets", "methods"))
     figure = published.figure(name)
     if isinstance(figure, PublishedSweep):
         from lrbench.report import figure_of_setting

@@ -1,0 +1,103 @@
+"""Gains over the control of equal budget, with their intervals: a panel for each dataset and size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Sequence
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from lrbench.errors import UserError
+from lrbench.report import frame, leaderboard
+from lrbench.report.compare import Right
+from lrbench.report.figure_of_epochs import chosen
+from lrbench.report.frame import CONDITIONS, PLACE
+from lrbench.report.plots import COLOURS, Picture
+from lrbench.store import Store
+
+ONE_FIGURE = [*(name for name in CONDITIONS if name not in PLACE), "backbone", "width"]  # what all its points share
+GAINED, LOST, UNDECIDED = COLOURS[3], COLOURS[1], "#777777"
+INCHES = 0.24  # per way of training
+FAR = 4  # times the middle one of a panel: a gain beyond that stands at the edge, as a number
+
+
+def draw(
+    results: pd.DataFrame,
+    store: Store,
+    references: Sequence[str],
+    note: Callable[[str], None],
+    datasets: Collection[str] = (),
+    methods: Collection[str] = (),
+) -> Figure:
+    """Each way of training by its gain over the reference of equal budget, with the leaderboard's 95% interval.
+
+    Ways stand in the order of their mean gain over the panels, best first. Of several protocols and backbones the one
+    that most ways were run at is drawn; `note` is told of the others. references: methods that gains are measured
+    against. datasets, methods: names of those to draw; all where empty. Raises UserError where there is nothing.
+    """
+    wanted = chosen(results, store, datasets, [*methods, *references] if methods else ())
+    ways = _ways(wanted, store.right, references)
+    if methods and len(ways):
+        ways = ways[ways["method"].isin(methods)]
+    if not len(ways):
+        raise UserError(f"no gain: of no run there is a control of equal budget, which is a run of {references[0]}")
+    groups = [group for _, group in ways.groupby(ONE_FIGURE, dropna=False, sort=False)]
+    drawn = max(groups, key=len)
+    for group in groups:
+        if group is not drawn:
+            first = group.iloc[0]
+            note(f"gains: not drawn, {len(group)} of {first['backbone']} x{first['width']:g}, {first['about']}")
+    return _figure(drawn)
+
+
+def _ways(results: pd.DataFrame, right: Right, references: Sequence[str]) -> pd.DataFrame:
+    """The rows of all leaderboards that have a gain, with a `label`."""
+    usual = frame.defaults(results)
+    boards = []
+    for table in frame.tables(results):
+        board = leaderboard.board(table, right, references, usual)
+        gained = board[board["control_gain"].notna()] if "control_gain" in board else board[:0]
+        if len(gained):
+            boards.append(gained.assign(about=frame.conditions(table.iloc[0])))
+    if not boards:
+        return pd.DataFrame()
+    ways = pd.concat(boards, ignore_index=True)
+    names = results.drop_duplicates("id").set_index("id")["name"]
+    apart = ways["row"].str.extract(r"( \[[^]]*\])$", expand=False).fillna("")  # one name, two versions or precisions
+    return ways.assign(label=ways["id"].map(names) + apart)
+
+
+def _figure(ways: pd.DataFrame) -> Figure:
+    order = ways.groupby("label")["control_gain"].mean().sort_values().index
+    places = {label: place for place, label in enumerate(order)}
+    panels = list(ways.groupby(["dataset", "scale"], sort=False))
+    figure = Picture(figsize=(2.6 + 2.4 * len(panels), 1.2 + INCHES * len(order)), layout="constrained")
+    axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
+    for axis, (_, panel) in zip(axes, panels, strict=True):
+        axis.axvline(0, color="black", linewidth=0.8)
+        reach = FAR * panel[["control_gain", "control_low", "control_high"]].abs().max(axis=1).median()
+        for way in panel.to_dict("records"):
+            gain, low, high = (way[f"control_{name}"] for name in ("gain", "low", "high"))
+            colour = UNDECIDED if not way["control_mark"] else GAINED if gain > 0 else LOST
+            y, face = places[way["label"]], colour if way["control_mark"] else "white"
+            if abs(gain) > reach > 0:
+                side = math.copysign(reach, gain)
+                axis.plot([side], [y], marker="<" if gain < 0 else ">", markersize=5, color=colour)
+                where = "left" if gain < 0 else "right"
+                axis.annotate(f" {gain:+.1f} ", (side, y), fontsize=7, ha=where, va="center", color=colour)
+                continue
+            if pd.notna(low):
+                axis.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
+            axis.plot([gain], [y], marker="o", markersize=4.5, color=colour, markerfacecolor=face)
+        axis.set_title(f"{panel['dataset'].iloc[0]} {panel['size'].iloc[0]}", fontsize=9)
+        axis.grid(alpha=0.3)
+        axis.tick_params(labelsize=8)
+    axes[0].set_yticks(range(len(order)), order, fontsize=8)
+    axes[0].set_ylim(-0.6, len(order) - 0.4)
+    first = ways.iloc[0]
+    figure.suptitle(f"{first['backbone']} x{first['width']:g}, {first['about']}", fontsize=8)
+    figure.supxlabel(
+        "gain over the control of equal budget, points of top-1; filled: the 95% interval leaves out 0", fontsize=8
+    )
+    return figure
