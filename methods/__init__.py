@@ -1,5 +1,5 @@
-"""Methods: one file each. LEADERBOARD is the suite that runs them all, beside the baselines."""
+"""Methods: one file each. LEADERBOARD is the suite that runs them all, WEIGHTS the one that chooses their weights."""
 
 from pathlib import Path
 
-LEADERBOARD = Path(__file__).with_name("leaderboard.toml")
+LEADERBOARD, WEIGHTS = (Path(__file__).with_name(f"{name}.toml") for name in ("leaderboard", "weights"))

@@ -131,7 +131,7 @@ def reproduce(
 ) -> None:
     """Make the runs of SUITE, then its tables and figures.
 
-    SUITE is table1, table2, fig2, fig3, paper, leaderboard, smoke or FILE.toml.
+    SUITE is table1, table2, fig2, fig3, paper, leaderboard, weights, smoke or FILE.toml.
     Options that say what is run, such as --scale, stand in place of the suite's; repeat them for more.
     """
     from lrbench import api

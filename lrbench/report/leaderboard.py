@@ -10,7 +10,19 @@ from lrbench.report import frame, notes, published
 from lrbench.report.compare import SEEDS, Right, family, numbers
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.frame import CONDITIONS, FAILED
-from lrbench.report.ways import Defaults, Runs, comparison, control, fixed, gain, joined, score, summary
+from lrbench.report.ways import (
+    DASH,
+    Defaults,
+    Runs,
+    comparison,
+    control,
+    fixed,
+    gain,
+    joined,
+    score,
+    summary,
+    validation,
+)
 from lrbench.spec import PROTOCOL
 
 TITLE = "Leaderboard"
@@ -54,7 +66,8 @@ def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: D
         mark = {"control_mark": MARK if gained and gained.of_ways and (low > 0 or high < 0) else ""}
         place = {"table": TITLE, "size": _size(table), **{name: first[name] for name in CONDITIONS}}
         named = {"row": first["name"], "id": first["id"]}
-        made.append(place | named | summary(runs) | said | numbers("control", gained) | mark)
+        held = validation(runs) or {"val_top1_mean": None, "val_top1_sd": None}
+        made.append(place | named | summary(runs) | held | said | numbers("control", gained) | mark)
     found = pd.DataFrame(made)
     widths = found["width"].nunique() > 1
     found["row"] += [f" ({row.backbone}{f' x{row.width:g}' if widths else ''})" for row in found.itertuples()]
@@ -85,6 +98,9 @@ def _table(
         ("MACs", [fixed(row["macs"] and row["macs"] / 1e6, digits=1) for row in rows], None),
         ("min", [fixed(row["minutes"], digits=1) for row in rows], None),
     ]
+    if len(ways) and ways["val_top1_mean"].notna().any():
+        held = [DASH if pd.isna(row["val_top1_mean"]) else score(row, "val_top1") for row in rows]
+        columns.insert(4, ("held-out %", held, None))
     return Table.of(title, about, columns, _notes(table, ways, results), lambda: ways)
 
 
@@ -103,6 +119,8 @@ def _notes(table: pd.DataFrame, ways: pd.DataFrame, results: pd.DataFrame) -> It
             "that is deployed. MACs: millions, of one test image. min: of its own training, on whatever machine it ran."
         )
         yield from _about_gains(ways[ways["control_gain"].notna()], results)
+        if ways["val_top1_mean"].notna().any():
+            yield "held-out %: top-1 on the training images that are held out, by which settings are chosen."
         if ways["teacher_top1"].notna().any():
             yield "teacher: its top-1 % on HR images, the mean over seeds."
         if (ways["tested_on"] == "hr").any():

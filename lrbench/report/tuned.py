@@ -11,11 +11,10 @@ import pandas as pd
 from lrbench.report import frame, notes
 from lrbench.report.compare import Comparison, Right, family, numbers
 from lrbench.report.formats import Table
-from lrbench.report.frame import CONDITIONS, DIVERGED, DONE
+from lrbench.report.frame import CONDITIONS, DIVERGED
 from lrbench.report.published import PublishedSweep
-from lrbench.report.stats import summarise
 from lrbench.report.sweep import Sweep, sweeps
-from lrbench.report.ways import DASH, comparison, gain, joined, score, summary
+from lrbench.report.ways import DASH, comparison, gain, joined, score, summary, validation
 
 WAYS = {"paper": "the paper's", "validation": "by validation", "test": "best by test ‡"}
 
@@ -31,18 +30,6 @@ class Choice:
     value: float | None
     runs: pd.DataFrame
     others: tuple[pd.DataFrame, pd.DataFrame]
-
-
-def validation(runs: pd.DataFrame) -> dict[str, Any] | None:
-    """Top-1 on held-out images over seeds, in percent, of what was tested; None unless every run has it.
-
-    Of the runs that did not diverge; not to be shown without how many did.
-    """
-    values = runs.loc[runs["status"] == DONE, "val_top1"]
-    if not len(values) or values.isna().any():
-        return None
-    found = summarise([float(value) for value in values])
-    return {"val_top1_mean": round(found.mean, 6), "val_top1_sd": found.sd and round(found.sd, 6)}
 
 
 def choices(one: Sweep) -> list[Choice]:

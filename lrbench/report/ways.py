@@ -158,6 +158,18 @@ def summary(runs: pd.DataFrame) -> dict[str, Any]:
     }
 
 
+def validation(runs: pd.DataFrame) -> dict[str, Any] | None:
+    """Top-1 on held-out images over seeds, in percent, of what was tested; None unless every run has it.
+
+    Of the runs that did not diverge; not to be shown without how many did.
+    """
+    values = runs.loc[runs["status"] == DONE, "val_top1"]
+    if not len(values) or values.isna().any():
+        return None
+    found = summarise([float(value) for value in values])
+    return {"val_top1_mean": round(found.mean, 6), "val_top1_sd": found.sd and round(found.sd, 6)}
+
+
 def score(way: Mapping[str, Any], name: str = "top1", digits: int = 2) -> str:
     """A summary's score: "66.10 ± 0.30 (3)", "66.10 ± 0.30 (2 of 3; 1 diverged)" or "diverged (3)"; "-" for none."""
     mean, sd, n, diverged = (way[key] for key in (f"{name}_mean", f"{name}_sd", "n", "diverged"))

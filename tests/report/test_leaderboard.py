@@ -427,3 +427,17 @@ def test_many_records_each_stand_somewhere(tmp_path, monkeypatch):
             assert classifiers[control].spec.method == LR and classifiers[control].spec.scale == float(one["scale"])
     per_table = {tuple(one[name] for name in ("dataset", "size")) for one in found}
     assert per_table == {(dataset, size) for dataset in ("cifar10", "svhn") for size in ("8x8", "16x16")}
+
+
+def test_held_out_accuracy_stands_beside_the_test_where_images_are_held_out(store):
+    held = {"select": "held-out"}
+    for seed, val in ((0, 60.0), (1, 62.0)):
+        put(store, seed=seed, metrics={"val_top1": val}, **held)
+    assert board(store).shown.columns[4] == "held-out %"
+    assert [line[4] for line in lines(store)] == ["61.00 ± 1.41 (2)"]
+    assert "held-out %: top-1 on the training images that are held out" in notes(store)
+
+
+def test_without_held_out_images_there_is_no_such_column(store):
+    put(store)
+    assert "held-out %" not in board(store).shown.columns

@@ -1,0 +1,117 @@
+"""The figure of gains: what it draws is what the leaderboard says."""
+
+import numpy as np
+import pytest
+from helpers.records import LR, record
+from safetensors.torch import save as save_tensors
+
+from lrbench.errors import UserError
+from lrbench.method import naming
+from lrbench.report import figures, leaderboard
+from lrbench.report.frame import defaults, frame, tables
+from lrbench.store.store import Store
+
+IMAGES = 400
+LABELS = np.random.default_rng(5).integers(10, size=IMAGES)
+
+
+@pytest.fixture
+def store(tmp_path):
+    store = Store(tmp_path / "runs")
+    store.root.mkdir()
+    return store
+
+
+def put(store, method, accuracy, settings=None, **changes):
+    """Runs of three seeds that nobody trained, right on about so many images."""
+    for seed in range(3):
+        one = record(method, 0.0, seed, {"init": "scratch"} | (settings or {}), **changes)
+        draw = np.random.default_rng([seed, int(one.id, 16) % 2**32])
+        predicted = np.where(draw.random(IMAGES) < accuracy, LABELS, (LABELS + 1) % 10)
+        top1 = 100 * float((predicted == LABELS).mean())
+        facts = one.data.model_copy(update={"test_images": IMAGES})
+        update = {"metrics": one.metrics | {"top1": top1}, "data": facts, "about": naming.about(method)}
+        store.save(
+            one.model_copy(update=update),
+            "epoch,loss\n1,2\n",
+            {"predicted": predicted, "label": LABELS},
+            save_tensors({}),
+        )
+
+
+def drawn(store, **options):
+    notes = []
+    return figures.draw("gains", frame(store), store, store.root, notes.append, **options), notes
+
+
+def points(axes):
+    """Label -> where its point stands."""
+    labels = [text.get_text() for text in axes.get_yticklabels()]
+    marks = [line for line in axes.lines if line.get_marker() in ("o", "<", ">")]
+    return {labels[int(line.get_ydata()[0])]: (float(line.get_xdata()[0]), line.get_marker()) for line in marks}
+
+
+def test_each_way_stands_at_its_gain_with_the_leaderboards_interval(store):
+    put(store, LR, 0.6)
+    put(store, "dfd", 0.75)
+    figure, notes = drawn(store)
+    [axes] = figure.axes
+    [table] = tables(frame(store))
+    board = leaderboard.board(table, store.right, [LR], defaults(frame(store))).set_index("method")
+    dfd = board.loc["dfd"]
+    assert points(axes) == {"DFD": (pytest.approx(dfd["control_gain"]), "o")}
+    interval = [
+        list(line.get_xdata()) for line in axes.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2
+    ]
+    assert [dfd["control_low"], dfd["control_high"]] in [pytest.approx(one) for one in interval]
+    assert axes.get_title() == f"{table['dataset'].iloc[0]} {table['size'].iloc[0]}"
+    assert notes == []
+
+
+def test_a_place_is_a_panel_and_the_best_on_average_stands_on_top(store):
+    for scale in (4, 2):
+        put(store, LR, 0.6, scale=scale)
+        put(store, "dfd", 0.65, scale=scale)
+        put(store, "kd", 0.5, scale=scale)
+    figure, _ = drawn(store)
+    assert len(figure.axes) == 2
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["KD", "DFD"]
+
+
+def test_a_gain_far_beyond_the_others_is_a_number_at_the_edge(store):
+    put(store, LR, 0.6)
+    for lam in (0.5, 1.0, 2.0):
+        put(store, "dfd", 0.62, {"lam": lam})
+    put(store, "kd", 0.05)
+    figure, _ = drawn(store)
+    [axes] = figure.axes
+    place, marker = points(axes)["KD"]
+    assert marker == "<" and -54 < place < 0
+    [said] = [text.get_text().strip() for text in axes.texts]
+    assert -60 < float(said) < -50
+
+
+def test_of_several_backbones_the_one_that_most_was_run_on_is_drawn_and_the_others_are_named(store):
+    for backbone, methods in (("resnet18", (LR, "dfd", "kd")), ("alexnet", (LR, "dfd"))):
+        for method in methods:
+            put(store, method, 0.6, backbone=backbone)
+    figure, notes = drawn(store)
+    assert set(points(figure.axes[0])) == {"DFD", "KD"}
+    [note] = notes
+    assert note.startswith("gains: not drawn, 1 of alexnet x1, ")
+
+
+def test_methods_can_be_chosen(store):
+    put(store, LR, 0.6)
+    put(store, "dfd", 0.65)
+    put(store, "kd", 0.5)
+    figure, _ = drawn(store, methods=["dfd"])
+    assert set(points(figure.axes[0])) == {"DFD"}
+
+
+def test_without_a_control_there_is_nothing_to_draw(store):
+    put(store, "dfd", 0.6)
+    with pytest.raises(
+        UserError, match="no gain: of no run there is a control of equal budget, which is a run of lr-base"
+    ):
+        drawn(store)
