@@ -44,6 +44,7 @@ RESULTS = Path("results/runs")  # below the current folder, unless $LRBENCH_RESU
 SHIPPED = Path(__file__).resolve().parents[1] / "results" / "records"  # of the checkout, where it is one
 SHOWN = (CURVE, PREDICTIONS)  # the files of a run that figures and the site show
 SEVERAL = ("seeds", "baselines", "plugins", "datasets", "methods")  # options of several values, or of one
+TABLE: dict[str, Any] = dict.fromkeys(("datasets", "backbones"), tuple[str, ...])  # the types of a table's options
 FIGURE: dict[str, Any] = dict.fromkeys(("datasets", "methods"), tuple[str, ...])  # the types of a figure's options
 FIGURE |= {"settings": Mapping[str, Any], "sr_scale": int, "images": Annotated[int, Field(ge=1, le=16)]}
 Folder = str | os.PathLike[str] | None
@@ -137,19 +138,31 @@ def results(folder: Folder = None, baselines: Folders = None) -> pd.DataFrame:
 
 
 def table(
-    name: str | int | None = None, results: Folder = None, baselines: Folders = None, warn: Warn = None
+    name: str | int | None = None,
+    results: Folder = None,
+    baselines: Folders = None,
+    warn: Warn = None,
+    datasets: Sequence[str] = (),
+    backbones: Sequence[str] = (),
 ) -> Tables:
-    """A table by name: a published one, leaderboard, sr, tuned or claims; all published ones where None."""
-    from lrbench.report.frame import frame
+    """A table by name: a published one, leaderboard, sr, tuned or claims; all published ones where None.
+
+    datasets, backbones: of the runs that it is made of; all where empty.
+    """
+    from lrbench.report.frame import chosen, frame
     from lrbench.report.tables import tables
 
+    _checked({"datasets": datasets, "backbones": backbones}, TABLE)
     store = open_store(results, baselines, warn)
-    return tables(None if name is None else str(name), frame(store), store.right, store.warn)
+    runs = frame(store)
+    if datasets or backbones:
+        runs = chosen(runs, store, dataset=datasets, backbone=backbones)
+    return tables(None if name is None else str(name), runs, store.right, store.warn)
 
 
-def leaderboard(results: Folder = None, baselines: Folders = None) -> Tables:
-    """Every way of training that was run, best first, beside its control of equal budget."""
-    return table("leaderboard", results, baselines)
+def leaderboard(results: Folder = None, baselines: Folders = None, **options: Any) -> Tables:
+    """Every way of training that was run, best first, beside its control of equal budget; options: as of `table`."""
+    return table("leaderboard", results, baselines, **options)
 
 
 def compare(

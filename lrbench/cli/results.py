@@ -28,9 +28,11 @@ from lrbench.errors import UserError
 @command()
 @click.argument("name", required=False)
 @option("--format", "style", help="md, csv, latex or json.  [default: by --out; a table on a terminal, md in a pipe]")
+@option("--dataset", "datasets", many=True, help="Of runs on this one only; repeat for more.  [default: all]")
+@option("--backbone", "backbones", many=True, help="Of runs with this one only; repeat for more.  [default: all]")
 @out_option
 @read_options
-def table(name: str | None, style: str | None, out: Path | None, **stores: Any) -> None:
+def table(name: str | None, style: str | None, out: Path | None, **options: Any) -> None:
     """Fill a published table (1 or 2; default: all), or leaderboard, sr, tuned or claims, from the runs in the store.
 
     leaderboard: every way of training that was run, best first. sr: the quality of SR nets. tuned: a setting chosen by
@@ -41,7 +43,7 @@ def table(name: str | None, style: str | None, out: Path | None, **stores: Any) 
     from lrbench.store.files import utf8, write_out
 
     style = formats.style_of(style, out)
-    found = api.table(name, **stores, warn=warn)
+    found = api.table(name, **options, warn=warn)
     if style is None:
         formats.print_tables(found, stdout())
         return

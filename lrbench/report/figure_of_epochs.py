@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from lrbench.errors import UserError, did_you_mean
-from lrbench.report.frame import FAILED
+from lrbench.errors import UserError
+from lrbench.report.frame import FAILED, chosen
 from lrbench.report.headings import drawn, headings, said
 from lrbench.report.lines import read as read_curve
 from lrbench.report.plots import Look, Picture, looks
@@ -39,7 +39,8 @@ def draw(results: pd.DataFrame, store: Store, datasets: Collection[str] = (), me
     UserError where there is nothing to draw.
     """
     read: dict[str, list[tuple[str, dict[str, np.ndarray]]]] = {}
-    for under, ways in headings(chosen(results, store, datasets, methods)).items():
+    ended = results[results["status"] != FAILED]
+    for under, ways in headings(chosen(ended, store, dataset=datasets, method=methods)).items():
         curves = [(said(label, runs), _curves(store, drawn(runs)["id"])) for label, runs in ways.items()]
         if trained := [(label, values) for label, values in curves if values]:
             read["\n".join(under)] = trained
@@ -75,23 +76,6 @@ def _panels(lines: Sequence[Mapping[str, np.ndarray]]) -> dict[str, str]:
 
 def _terms(values: Mapping[str, np.ndarray]) -> list[str]:
     return [name for name in values if name not in COLUMNS]
-
-
-def chosen(results: pd.DataFrame, store: Store, datasets: Collection[str], methods: Collection[str]) -> pd.DataFrame:
-    """The runs of these datasets and methods, all where none is named. Raises UserError where there is none."""
-    results = results[results["status"] != FAILED]
-    if not len(results):
-        raise UserError(f"there is no run in {store}; start with 'lrbench run'")
-    found = results
-    for kind, column, wanted in (("dataset", "dataset", datasets), ("method", "method", methods)):
-        there = sorted(results[column].unique())
-        for name in wanted:
-            if name not in there:
-                raise UserError(f"there is no run of {kind} '{name}'; {did_you_mean(name, there)}")
-        found = found[found[column].isin(wanted)] if wanted else found
-    if not len(found):
-        raise UserError(f"there is no run of {', '.join(methods)} on {', '.join(datasets)} in {store}")
-    return found
 
 
 def _curves(store: Store, ids: Iterable[str]) -> dict[str, np.ndarray]:

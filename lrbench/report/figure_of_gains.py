@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from lrbench.errors import UserError
 from lrbench.report import frame, leaderboard
 from lrbench.report.compare import Right
-from lrbench.report.figure_of_epochs import chosen
-from lrbench.report.frame import CONDITIONS, PLACE
+from lrbench.report.frame import CONDITIONS, FAILED, PLACE, chosen
 from lrbench.report.plots import COLOURS, Picture
 from lrbench.store import Store
 
@@ -36,7 +35,8 @@ def draw(
     that most ways were run at is drawn; `note` is told of the others. references: methods that gains are measured
     against. datasets, methods: names of those to draw; all where empty. Raises UserError where there is nothing.
     """
-    wanted = chosen(results, store, datasets, [*methods, *references] if methods else ())
+    ended = results[results["status"] != FAILED]
+    wanted = chosen(ended, store, dataset=datasets, method=[*methods, *references] if methods else ())
     ways = _ways(wanted, store.right, references)
     if methods and len(ways):
         ways = ways[ways["method"].isin(methods)]

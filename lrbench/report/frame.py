@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from lrbench.errors import printable
+from lrbench.errors import UserError, did_you_mean, printable
 from lrbench.method import naming
 from lrbench.spec import PROTOCOL, RunSpec, recipes
 from lrbench.spec.recipes import Recipe
@@ -122,6 +122,26 @@ def _joined(results: pd.DataFrame) -> pd.DataFrame:
         sr_epochs=restorer.map(column(by_id, "epochs_in_weights")),
         deployed=known.where(known.notna(), column(results, "parameters").where(alone)),
     )
+
+
+def chosen(results: pd.DataFrame, place: object, **wanted: Collection[str]) -> pd.DataFrame:
+    """The runs in which each column, such as dataset or method, has one of the wanted values; any where empty.
+
+    place: what they are in, for the UserError, naming the nearest, where there is none.
+    """
+    if not len(results):
+        raise UserError(f"there is no run in {place}; start with 'lrbench run'")
+    found = results
+    for column, values in wanted.items():
+        there = sorted(results[column].unique())
+        for value in values:
+            if value not in there:
+                raise UserError(f"there is no run of {column} '{value}'; {did_you_mean(value, there)}")
+        found = found[found[column].isin(values)] if values else found
+    if not len(found):
+        asked = ", ".join(f"{column} {' or '.join(values)}" for column, values in wanted.items() if values)
+        raise UserError(f"there is no run of {asked} in {place}")
+    return found
 
 
 def classifiers(results: pd.DataFrame) -> pd.DataFrame:

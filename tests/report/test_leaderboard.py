@@ -441,3 +441,15 @@ def test_held_out_accuracy_stands_beside_the_test_where_images_are_held_out(stor
 def test_without_held_out_images_there_is_no_such_column(store):
     put(store)
     assert "held-out %" not in board(store).shown.columns
+
+
+def test_the_runs_of_a_table_can_be_chosen(store, tmp_path):
+    put(store)
+    put(store, backbone="alexnet")
+    every = process("table", "leaderboard", "--results", store.root, "--baselines", "none").stdout
+    one = process("table", "leaderboard", "--results", store.root, "--baselines", "none", "--backbone", "alexnet").stdout
+    assert "(resnet18)" in every and "(alexnet)" in every
+    assert "(resnet18)" not in one and "(alexnet)" in one
+    wrong = process("table", "leaderboard", "--results", store.root, "--baselines", "none", "--dataset", "cifar")
+    assert wrong.returncode == 2
+    assert wrong.stderr == "lrbench: there is no run of dataset 'cifar'; did you mean 'cifar10'?\n"
