@@ -10,19 +10,21 @@ Every check is a plain assertion that says what is wrong; pytest is not needed.
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lrbench.data import datasets, pairs
+from lrbench.data.pairs import Pairs
 from lrbench.execute import session
 from lrbench.execute.progress import Progress
 from lrbench.execute.runner import Job, Runner
@@ -34,7 +36,8 @@ from lrbench.method.restorer import Restorer
 from lrbench.spec.record import Record
 from lrbench.spec.runspec import RunSpec
 from lrbench.store.store import CURVE, PREDICTIONS, WEIGHTS, Store
-from lrbench.train.build import Frozen
+from lrbench.train.build import Frozen, load_frozen
+from lrbench.train.tasks import task_of
 
 __all__ = ["SMALL", "Interrupted", "Trial", "Watch", "check_method", "check_resume", "registered", "try_out"]
 
@@ -57,12 +60,13 @@ class Watch(Progress):
     done: int = 0  # epochs
     curve: list[Mapping[str, float]] = field(default_factory=list)  # what was logged of each
     method: Method | None = None
+    batch: Batch | None = None  # the last that its step was given
     optimizers: list[Optimizer] = field(default_factory=list)
     tested: list[tuple[tuple[Any, ...], dict[str, Any], Any]] = field(default_factory=list)  # args, kwargs, result
 
     def start(self, spec: RunSpec, title: str, done: int, images: int) -> None:
         self.started.append(spec.id)
-        self.done, self.curve, self.method, self.tested = done, [], None, []
+        self.done, self.curve, self.method, self.batch, self.tested = done, [], None, None, []
 
     def step(self, images: int) -> None:
         if self.done == self.stop_after:
@@ -79,7 +83,7 @@ class Watch(Progress):
         forward, step = cls.forward, cls.step
 
         def seen_step(this: Method, batch: Batch, optimizers: list[Optimizer]) -> Any:
-            self.method, self.optimizers = this, optimizers
+            self.method, self.batch, self.optimizers = this, batch, optimizers
             return step(this, batch, optimizers)
 
         def seen_forward(this: Method, *args: Any, **kwargs: Any) -> Any:
@@ -113,6 +117,11 @@ class Trial:
             shutil.copytree(self.request.results / need.id, results / need.id)
         return Runner(Store(results), self.root, device, lambda _: Progress(), capture)
 
+    def test_images(self) -> Pairs:
+        """As the run was tested on them: through an SR net, if any."""
+        frozen = Frozen(self.store, torch.device("cpu"))
+        return Job(self.record.spec, self.root, frozen, Progress(), None).data.test
+
 
 def try_out(cls: type[Method], folder: Path, settings: Mapping[str, Any] | None = None, **options: Any) -> Trial:
     """Train a registered method in a new store below `folder`. options: fields of Request, instead of SMALL's."""
@@ -137,6 +146,7 @@ def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Ma
         check_config(cls)
         trial = try_out(cls, tmp_path, settings)
         check_test(trial)
+        check_weights(trial)
         check_needs(trial)
         watch = Watch()
         again = session.run(trial.request, watch)
@@ -146,6 +156,7 @@ def check_method(name_or_class: str | type[Method], tmp_path: Path, settings: Ma
         if cls.trains(registry.config_of(cls, settings or {})):
             check_learns(trial)
             check_resume(trial)
+            check_precision(trial)
 
 
 def check_config(cls: type[Method]) -> None:
@@ -181,9 +192,8 @@ def check_learns(trial: Trial) -> None:
 
 def check_test(trial: Trial) -> None:
     """When tested, `forward` got the one view that the class declares of every test image, and gave finite numbers."""
-    name, view, frozen = trial.cls.name, trial.cls.view, Frozen(trial.store, torch.device("cpu"))
-    data = Job(trial.record.spec, trial.root, frozen, Progress(), None).data  # through an SR net, if any
-    seen, wanted = set(), _bytes(pairs.to_float(data.test.view(view)))
+    name, view = trial.cls.name, trial.cls.view
+    seen, wanted = set(), _bytes(pairs.to_float(trial.test_images().view(view)))
     kind = "images" if issubclass(trial.cls, Restorer) else "logits"
     for args, kwargs, output in trial.watch.tested:
         assert len(args) == 1 and not kwargs, f"{name}: forward got {len(args)} arguments and {sorted(kwargs)}, not one"
@@ -191,6 +201,19 @@ def check_test(trial: Trial) -> None:
         seen |= _bytes(args[0])
     assert not seen - wanted, f"{name}: forward was tested on images that are not '{view}' test images"
     assert seen == wanted, f"{name}: forward was tested on some of the test images only"
+
+
+def check_weights(trial: Trial) -> None:
+    """Loaded from its weights file, it answers as its record says: what its `forward` needs is in there."""
+    name, loaded = trial.cls.name, load_frozen(trial.record.spec, trial.store, torch.device("cpu"))
+    stored = trial.store.predictions(trial.record.id)
+    _, found = task_of(trial.cls).test(loaded, trial.test_images())
+    for what, values in found.items():
+        near = (abs(values.astype(float) - stored[what]) < 0.01).mean()
+        assert near > 0.98, (  # with other threads than it was trained with, a sum or two may round otherwise
+            f"{name}: loaded from its weights file, it has another '{what}' than its record; what forward looks at "
+            f"may not be in training_only, which is {trial.cls.training_only}"
+        )
 
 
 def _bytes(images: Tensor) -> set[bytes]:
@@ -215,6 +238,44 @@ def check_needs(trial: Trial) -> None:
 def _memory(tensors: Any) -> set[int]:
     """Where tensors lie, so that one is known again under another name or as a view."""
     return {tensor.untyped_storage().data_ptr() for tensor in tensors if tensor.numel()}
+
+
+def check_precision(trial: Trial) -> None:
+    """Within bf16 autocast the terms of the loss are what they are in float32, but for what its networks round.
+
+    Those, which are all modules with weights, compute in float32 here: what is left is the loss's own arithmetic.
+    """
+    trained, batch = trial.watch.method, trial.watch.batch
+    if trained is None or batch is None or trial.cls.step is not Method.step:
+        return
+    state = {name: value.clone() for name, value in trained.state_dict().items()}
+    modules = [one for net in (trained, *trained.needs.values()) for one in net.modules() if one is not trained]
+    found: list[dict[str, float]] = []
+    with ExitStack() as stack:
+        stack.enter_context(torch.random.fork_rng(devices=[]))
+        for network in {type(one) for one in modules if any(True for _ in one.parameters())}:
+            stack.enter_context(patch.object(network, "forward", _in_float32(network.forward)))
+        for enabled in (False, True):
+            torch.manual_seed(0)
+            copies = {name: value.clone() for name, value in vars(batch).items() if isinstance(value, Tensor)}
+            with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+                terms = trained.train().loss(replace(batch, **copies))
+            found.append({name: term.item() for name, term in terms.items()})
+            trained.load_state_dict(state)
+    for name, exact in found[0].items():
+        rounded = found[1].get(name, math.nan)
+        assert math.isclose(exact, rounded, rel_tol=1e-4, abs_tol=1e-6), (
+            f"{trial.cls.name}: within bf16 autocast its '{name}' is {rounded:.6g}, and {exact:.6g} in float32, of the "
+            "same answers of its networks: products (@, mm, einsum) round; compute them in `with self.exact(...)`"
+        )
+
+
+def _in_float32(forward: Callable[..., Any]) -> Callable[..., Any]:
+    def exact(network: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        with torch.autocast("cpu", enabled=False):
+            return forward(network, *args, **kwargs)
+
+    return exact
 
 
 def check_group(trial: Trial) -> None:

@@ -36,22 +36,25 @@ def spec(method: str = "lr-baseline", settings: dict[str, Any] | None = None, **
     return plan(method, settings or {}, protocol(**changes))
 
 
-def make(run: RunSpec) -> Method:
+def make(run: RunSpec, side: int = SIDE) -> Method:
     """A run's method, not trained, with its needs made likewise and frozen."""
-    needs = {role: make(need).requires_grad_(False).eval() for role, need in run.needs.items()}
-    return build(run, FACTS, needs, torch.device("cpu"), mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
+    facts = FACTS.model_copy(update={"side": side})
+    needs = {role: make(need, side).requires_grad_(False).eval() for role, need in run.needs.items()}
+    return build(run, facts, needs, torch.device("cpu"), mean=(0.5, 0.4, 0.3), std=(0.2, 0.25, 0.3))
 
 
-def method(name: str = "lr-baseline", settings: dict[str, Any] | None = None, **changes: Any) -> Method:
+def method(
+    name: str = "lr-baseline", settings: dict[str, Any] | None = None, side: int = SIDE, **changes: Any
+) -> Method:
     """A tiny method, not trained."""
-    return make(spec(name, settings, **changes))
+    return make(spec(name, settings, **({"data": info(side)} | changes)), side)
 
 
-def batch(n: int = 6, seed: int = 0) -> Batch:
+def batch(n: int = 6, seed: int = 0, side: int = SIDE) -> Batch:
     """A batch of noise, whose HR and LR images have nothing in common."""
     draw = torch.Generator().manual_seed(seed)
-    hr, up = torch.rand(2, n, 3, SIDE, SIDE, generator=draw)
-    lr = torch.rand(n, 3, SIDE // 4, SIDE // 4, generator=draw)
+    hr, up = torch.rand(2, n, 3, side, side, generator=draw)
+    lr = torch.rand(n, 3, side // 4, side // 4, generator=draw)
     y = torch.randint(len(CLASSES), (n,), generator=draw)
     return Batch(hr=hr, lr=lr, up=up, y=y, index=torch.arange(n))
 

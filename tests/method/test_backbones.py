@@ -86,6 +86,23 @@ def test_maps_are_those_of_each_stage(name, shapes):
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("side", [16, 32])
+@pytest.mark.parametrize("name", [*BACKBONES, *TIMM])
+def test_shapes_are_those_of_the_maps(name, side):
+    net = make(name, side)
+    assert net.shapes == [tuple(maps.shape[1:]) for maps in net.maps(images(side))]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "timm:mobilenetv3_small_050"])
+def test_looking_at_the_shapes_leaves_no_mark(name):
+    torch.manual_seed(0)
+    net = create(name, 1.0 if name.startswith("timm:") else 0.125, 32, 5, MEAN, STD)
+    assert net.training and all(weight.device.type == "cpu" for weight in net.state_dict().values())
+    counters = [value for key, value in net.state_dict().items() if key.endswith("num_batches_tracked")]
+    assert counters and not any(counters)
+
+
+@torch.no_grad()
 @pytest.mark.parametrize("side", [8, 16, 28, 32, 64])
 @pytest.mark.parametrize("name", BACKBONES)
 def test_images_of_many_sides_go_through(name, side):

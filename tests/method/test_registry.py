@@ -181,9 +181,9 @@ def test_an_unknown_name_is_answered_with_the_nearest(name: str) -> None:
     assert refusal(wrong) == f"no method '{wrong}'; did you mean '{name}'?"
 
 
-def test_an_unknown_name_that_is_near_to_none_is_answered_with_all() -> None:
+def test_an_unknown_name_that_is_near_to_none_is_answered_with_many() -> None:
     line = refusal("zzzzzzzzzzzz")
-    assert all(name in line for name in OURS)
+    assert all(name in line for name in OURS[:20])
 
 
 @pytest.fixture
