@@ -68,6 +68,8 @@ class Fusion(nn.Module):
         self.narrow = nn.Sequential(nn.Conv2d(c, middle, 1, bias=False), nn.BatchNorm2d(middle))
         self.attention = None if deepest else nn.Sequential(nn.Conv2d(2 * middle, 2, 1), nn.Sigmoid())
         self.widen = nn.Sequential(nn.Conv2d(middle, c, 3, padding=1, bias=False), nn.BatchNorm2d(c))
+        for layer in (self.narrow, self.widen):
+            nn.init.kaiming_uniform_(layer[0].weight, a=1)  # the authors'
 
     def forward(self, x: Tensor, deeper: Tensor | None) -> tuple[Tensor, Tensor]:
         """What is compared with the teacher's map, and what goes on to the next shallower map."""

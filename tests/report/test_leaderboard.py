@@ -427,3 +427,31 @@ def test_many_records_each_stand_somewhere(tmp_path, monkeypatch):
             assert classifiers[control].spec.method == LR and classifiers[control].spec.scale == float(one["scale"])
     per_table = {tuple(one[name] for name in ("dataset", "size")) for one in found}
     assert per_table == {(dataset, size) for dataset in ("cifar10", "svhn") for size in ("8x8", "16x16")}
+
+
+def test_held_out_accuracy_stands_beside_the_test_where_images_are_held_out(store):
+    held = {"select": "held-out"}
+    for seed, val in ((0, 60.0), (1, 62.0)):
+        put(store, seed=seed, metrics={"val_top1": val}, **held)
+    assert board(store).shown.columns[4] == "held-out %"
+    assert [line[4] for line in lines(store)] == ["61.00 ± 1.41 (2)"]
+    assert "held-out %: top-1 on the training images that are held out" in notes(store)
+
+
+def test_without_held_out_images_there_is_no_such_column(store):
+    put(store)
+    assert "held-out %" not in board(store).shown.columns
+
+
+def test_the_runs_of_a_table_can_be_chosen(store, tmp_path):
+    put(store)
+    put(store, backbone="alexnet")
+    every = process("table", "leaderboard", "--results", store.root, "--baselines", "none").stdout
+    one = process(
+        "table", "leaderboard", "--results", store.root, "--baselines", "none", "--backbone", "alexnet"
+    ).stdout
+    assert "(resnet18)" in every and "(alexnet)" in every
+    assert "(resnet18)" not in one and "(alexnet)" in one
+    wrong = process("table", "leaderboard", "--results", store.root, "--baselines", "none", "--dataset", "cifar")
+    assert wrong.returncode == 2
+    assert wrong.stderr == "lrbench: there is no run of dataset 'cifar'; did you mean 'cifar10'?\n"

@@ -170,7 +170,7 @@ def test_one_dataset_or_method_can_be_drawn_alone(store):
     [
         (["svhm"], [], "no run of dataset 'svhm'; did you mean 'svhn'?"),
         ([], ["dfdd"], "no run of method 'dfdd'; did you mean 'dfd'?"),
-        (["svhn"], ["dfd"], "no run of dfd on svhn"),
+        (["svhn"], ["dfd"], "no run of dataset svhn, method dfd in"),
     ],
 )
 def test_curves_of_what_was_not_run(store, datasets, methods, message):
