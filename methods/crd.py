@@ -34,8 +34,8 @@ class CRD(Taught):
     """A student from whose features an image's teacher features can be told from those of other classes' images.
 
     All images of a batch share their negatives, drawn with replacement; a bank's rows of unseen images count as of
-    another class. As in the paper Z is set by the first batch: too large for a student that starts from trained
-    weights, whose features are alike, and the contrast grows then (`init`; use negatives=batch).
+    another class. Z is set by the first batch, as in the paper, against a bank of random rows: on digits the loss of a
+    student that starts from trained weights (`init`) grew from there.
     """
 
     name = "crd"
