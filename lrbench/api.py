@@ -43,7 +43,7 @@ NONE = "none"  # in place of a folder of baselines: none is read
 RESULTS = Path("results/runs")  # below the current folder, unless $LRBENCH_RESULTS says otherwise
 SHIPPED = Path(__file__).resolve().parents[1] / "results" / "records"  # of the checkout, where it is one
 SHOWN = (CURVE, PREDICTIONS)  # the files of a run that figures and the site show
-SEVERAL = ("seeds", "baselines", "plugins", "datasets", "methods")  # options of several values, or of one
+SEVERAL = ("seeds", "baselines", "plugins", "datasets", "methods", "backbones")  # options of several values, or of one
 TABLE: dict[str, Any] = dict.fromkeys(("datasets", "backbones"), tuple[str, ...])  # the types of a table's options
 FIGURE: dict[str, Any] = dict.fromkeys(("datasets", "methods"), tuple[str, ...])  # the types of a figure's options
 FIGURE |= {"settings": Mapping[str, Any], "sr_scale": int, "images": Annotated[int, Field(ge=1, le=16)]}
@@ -152,11 +152,11 @@ def table(
     from lrbench.report.frame import chosen, frame
     from lrbench.report.tables import tables
 
-    _checked({"datasets": datasets, "backbones": backbones}, TABLE)
+    wanted = _checked({"datasets": datasets, "backbones": backbones}, TABLE)
     store = open_store(results, baselines, warn)
     runs = frame(store)
-    if datasets or backbones:
-        runs = chosen(runs, store, dataset=datasets, backbone=backbones)
+    if any(wanted.values()):
+        runs = chosen(runs, store, dataset=wanted["datasets"], backbone=wanted["backbones"])
     return tables(None if name is None else str(name), runs, store.right, store.warn)
 
 

@@ -243,7 +243,8 @@ def _memory(tensors: Any) -> set[int]:
 def check_precision(trial: Trial) -> None:
     """Within bf16 autocast the terms of the loss are what they are in float32, but for what its networks round.
 
-    Those, which are all modules with weights, compute in float32 here: what is left is the loss's own arithmetic.
+    Those, which are all modules with weights, compute in float32 here: what is left is the loss's own arithmetic. So
+    this does not see a loss that computes with maps in bfloat16 as they come, without `.float()`.
     """
     trained, batch = trial.watch.method, trial.watch.batch
     if trained is None or batch is None or trial.cls.step is not Method.step:
@@ -272,8 +273,9 @@ def check_precision(trial: Trial) -> None:
 
 def _in_float32(forward: Callable[..., Any]) -> Callable[..., Any]:
     def exact(network: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        exact = [one.float() if isinstance(one, Tensor) and one.is_floating_point() else one for one in args]
         with torch.autocast("cpu", enabled=False):
-            return forward(network, *args, **kwargs)
+            return forward(network, *exact, **kwargs)
 
     return exact
 

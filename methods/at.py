@@ -29,6 +29,7 @@ class AT(MapsTaught):
 
     name = "at"
     label = "AT"
+    over_space = True
     Config = Config
 
     def distillation(self, s: Answer, t: Answer, batch: Batch) -> dict[str, Tensor]:
@@ -39,12 +40,12 @@ class AT(MapsTaught):
 
 
 def attention(maps: Tensor) -> Tensor:
-    """Maps (n, c, h, w) -> Q (n, h * w): the mean of their squares over the channels, to length 1 (Eq. 2)."""
+    """Maps (n, c, h, w) -> Q (n, h * w): the mean of their squares over the channels, to length 1."""
     return F.normalize(maps.float().square().mean(dim=1).flatten(1), dim=1)
 
 
 def square(q_s: Tensor, q_t: Tensor) -> Tensor:
-    """Mean over images and pixels, as the authors' code has it; Eq. 2 has the norm, not squared."""
+    """Mean over images and pixels, as the authors' code has it; the paper has the norm, not squared."""
     return (q_s - q_t).square().mean()
 
 

@@ -33,7 +33,8 @@ class Config(taught.Config):
 class CRD(Taught):
     """A student from whose features an image's teacher features can be told from those of other classes' images.
 
-    All images of a batch share their negatives, drawn with replacement; a bank's rows of unseen images count as of
+    All images of a batch share their K negatives, drawn with replacement; those of an image's own class, a tenth where
+    there are ten, are left out of its sum, where the authors draw K of other classes. Rows of unseen images count as of
     another class. Z is set by the first batch, as in the paper, against a bank of random rows: on digits the loss of a
     student that starts from trained weights (`init`) grew from there.
     """
@@ -63,10 +64,10 @@ class CRD(Taught):
         self.classes_seen.index_copy_(0, batch.index, batch.y)
         rows = len(self.classes_seen)
         chosen = torch.randint(rows, (min(self.config.k, rows),), device=batch.y.device)
-        others = self.classes_seen[chosen] != batch.y[:, None]
+        of_others = self.classes_seen[chosen] != batch.y[:, None]
         tau = self.config.temperature
         sides = ((e_s, self.bank_t), (e_t, self.bank_s))
-        loss = torch.stack([bank.contrast(e, batch.index, chosen, others, tau) for e, bank in sides]).sum()
+        loss = torch.stack([bank.contrast(e, batch.index, chosen, of_others, tau) for e, bank in sides]).sum()
         self.bank_s.take(e_s, batch.index, self.config.momentum)
         self.bank_t.take(e_t, batch.index, self.config.momentum)
         return loss
@@ -86,14 +87,14 @@ class Bank(nn.Module):
         self.register_buffer("rows", (2 * torch.rand(images, dimension) - 1) / math.sqrt(dimension / 3))
         self.register_buffer("z", torch.zeros(()))
 
-    def contrast(self, e: Tensor, index: Tensor, chosen: Tensor, others: Tensor, tau: float) -> Tensor:
-        """The loss of embeddings (n, dimension) against their own rows and, where `others` (n, K), the chosen (K,)."""
+    def contrast(self, e: Tensor, index: Tensor, chosen: Tensor, of_others: Tensor, tau: float) -> Tensor:
+        """The loss of embeddings (n, dimension) against their own rows and, where of_others (n, K), the chosen."""
         own = ((e * self.rows[index]).sum(dim=1) / tau).exp()
         other = (e @ self.rows[chosen].t() / tau).exp()
         with torch.no_grad():
             first = torch.cat([own, other.flatten()]).mean() * len(self.rows)
             self.z.copy_(torch.where(self.z > 0, self.z, first))
-        return nce(own / self.z, other / self.z, others, len(chosen) / len(self.rows))
+        return nce(own / self.z, other / self.z, of_others, len(chosen) / len(self.rows))
 
     @torch.no_grad()
     def take(self, e: Tensor, index: Tensor, momentum: float) -> None:
@@ -101,10 +102,10 @@ class Bank(nn.Module):
         self.rows.index_copy_(0, index, F.normalize(torch.lerp(e.detach(), self.rows[index], momentum), dim=1))
 
 
-def nce(own: Tensor, other: Tensor, others: Tensor, noise: float, eps: float = 1e-7) -> Tensor:
-    """Eq. 18: own (n,) and other (n, K) are probabilities, noise is K / M; summed over K, mean over n."""
+def nce(own: Tensor, other: Tensor, of_others: Tensor, noise: float, eps: float = 1e-7) -> Tensor:
+    """Of probabilities, own (n,) and other (n, K), against noise, K / M: the sum over K, the mean over n."""
     found = (own / (own + noise + eps)).log()
-    told_apart = (noise / (other + noise + eps)).log().where(others, 0.0)
+    told_apart = (noise / (other + noise + eps)).log().where(of_others, 0.0)
     return -(found + told_apart.sum(dim=1)).mean()
 
 

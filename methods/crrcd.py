@@ -18,7 +18,7 @@ from lrbench.method import Batch, Context, Method
 
 
 class Config(taught.Config):
-    """Negatives come from the batch; the paper keeps a memory of them."""
+    """Negatives come from the batch, of all classes; the paper keeps a memory of them."""
 
     weight: float = Field(0.01, ge=0, description="ours: it sums over some hundred negatives of each pair")
     temperature: float = Field(0.07, gt=0, description="tau; ours, as CRD's")

@@ -31,12 +31,12 @@ class DIST(Taught):
         tau, weight = self.config.temperature, self.config.weight
         p_s, p_t = (z.div(tau).softmax(dim=1) for z in (s.logits, t.logits))
         return {
-            "inter": weight * self.config.beta * tau**2 * unlike(p_s, p_t),
-            "intra": weight * self.config.gamma * tau**2 * unlike(p_s.t(), p_t.t()),
+            "inter": weight * self.config.beta * tau**2 * correlation_distance(p_s, p_t),
+            "intra": weight * self.config.gamma * tau**2 * correlation_distance(p_s.t(), p_t.t()),
         }
 
 
-def unlike(a: Tensor, b: Tensor, eps: float = 1e-8) -> Tensor:
-    """1 - Pearson's correlation of each row of a with that of b, mean over the rows (section 3.2)."""
+def correlation_distance(a: Tensor, b: Tensor, eps: float = 1e-8) -> Tensor:
+    """1 - Pearson's correlation of each row of a with that of b, mean over the rows."""
     a, b = (x - x.mean(dim=1, keepdim=True) for x in (a, b))
     return 1 - ((a * b).sum(dim=1) / (a.norm(dim=1) * b.norm(dim=1) + eps)).mean()

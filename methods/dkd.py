@@ -19,7 +19,7 @@ class Config(taught.Config):
     """Those of mdistiller, the authors' code; its alpha, beta and warm-up are for CIFAR-100."""
 
     weight: float = Field(1.0, ge=0, description="of both parts; mdistiller")
-    alpha: float = Field(1.0, ge=0, description="of the target class against all others; Zhao et al. 2022, section 4.1")
+    alpha: float = Field(1.0, ge=0, description="of the target class against all others; mdistiller")
     beta: float = Field(8.0, ge=0, description="of the other classes among themselves; mdistiller, 2 to 8 by pair")
     temperature: float = Field(4.0, gt=0, description="T; mdistiller")
     warmup: float = Field(
@@ -43,13 +43,12 @@ class DKD(Taught):
 
     def distillation(self, s: Answer, t: Answer, batch: Batch) -> dict[str, Tensor]:
         target, others = parts(s.logits, t.logits, batch.y, self.config.temperature)
-        grown = (self.progress / self.config.warmup).clamp(max=1) if self.config.warmup else 1.0
-        weight = self.config.weight * grown
+        weight = self.config.weight * self.grown(self.config.warmup)
         return {"target": weight * self.config.alpha * target, "others": weight * self.config.beta * others}
 
 
 def parts(z_s: Tensor, z_t: Tensor, y: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """TCKD and NCKD of logits (n, C), Eq. 7: T^2 KL(b_t || b_s) and T^2 KL(q_t || q_s), means over the batch.
+    """TCKD and NCKD of logits (n, C): T^2 KL(b_t || b_s) and T^2 KL(q_t || q_s), means over the batch.
 
     b: the probabilities of the target and of all others; q: those of the others among themselves.
     """

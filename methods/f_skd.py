@@ -23,15 +23,16 @@ class FSKD(MapsTaught):
     """DFD with directions in place of distances, at every stage, and with relations between images of a class.
 
     The authors draw an image's partner from all images of its class that the teacher knows; here it is the next such
-    image of the batch, and an image without one, or that the teacher does not know, counts for nothing.
+    image of the batch, and the mean is over the images that have one.
     """
 
     name = "f-skd"
     label = "F-SKD"
+    over_space = True
     Config = Config
 
     def distillation(self, s: Answer, t: Answer, batch: Batch) -> dict[str, Tensor]:
-        first = torch.stack([unlike(f_s, f_t).mean() for f_s, f_t in zip(s.maps, t.maps, strict=True)]).mean()
+        first = torch.stack([cosine_distance(f_s, f_t).mean() for f_s, f_t in zip(s.maps, t.maps, strict=True)]).mean()
         place, known = self.places[-1], t.logits.argmax(dim=1) == batch.y
         partner, has_one = partners(batch.y, known)
         with self.exact(s.maps[place], t.maps[place]) as (f_s, f_t):
@@ -40,7 +41,7 @@ class FSKD(MapsTaught):
         return {"first_order": self.config.weight * first, "second_order": self.config.second * second}
 
 
-def unlike(a: Tensor, b: Tensor) -> Tensor:
+def cosine_distance(a: Tensor, b: Tensor) -> Tensor:
     """1 - the cosine of each of n tensors and its like, (n,)."""
     return 1 - F.cosine_similarity(a.float().flatten(1), b.float().flatten(1), dim=1)
 
@@ -66,5 +67,5 @@ def second_order(f_l1: Tensor, f_h1: Tensor, f_l2: Tensor, f_h2: Tensor) -> Tens
         )
 
     both = relation(f_h1, f_h2)
-    one = (unlike(both, relation(f_h1, f_l2)) + unlike(both, relation(f_l1, f_h2))) / 2
-    return one + unlike(both, relation(f_l1, f_l2))
+    one = (cosine_distance(both, relation(f_h1, f_l2)) + cosine_distance(both, relation(f_l1, f_h2))) / 2
+    return one + cosine_distance(both, relation(f_l1, f_l2))

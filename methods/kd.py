@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from lrbench_baselines import student
+from lrbench_methods.taught import Taught, kl
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
-from lrbench.method import Batch, Needs
+from lrbench.method import Batch
 
 
 class Config(student.Config):
@@ -21,35 +19,23 @@ class Config(student.Config):
     standardise: bool = Field(False, description="the logits of each image to mean 0 and sd 1, Sun et al., CVPR 2024")
 
 
-class KD(student.Student):
+class KD(Taught):
     """A student whose class probabilities, softened by a temperature, follow those of an HR teacher."""
 
     name = "kd"
     label = "KD"
-    reads = ("hr", "up")
     Config = Config
-
-    @classmethod
-    def needs_of(cls, config: Any) -> dict[str, Needs]:
-        return super().needs_of(config) | {"teacher": Needs("hr-baseline")}
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """L = ce * CE(z_s, y) + weight * T^2 KL(p_t || p_s), p = softmax(z / T)."""
-        teacher = self.needs["teacher"].backbone
-        z_s = self.backbone(batch.up)
-        z_t = teacher.head(teacher.pool(teacher.maps(batch.hr)[-1]))
+        s, t = self.answers(batch)
+        z_s, z_t = s.logits, t.logits
         recognition = self.config.ce * self.cross_entropy(z_s, batch.y)
         if self.config.standardise:
             z_s, z_t = standardised(z_s), standardised(z_t)
         return {"recognition": recognition, "distillation": self.config.weight * kl(z_s, z_t, self.config.temperature)}
 
 
-def kl(z_s: Tensor, z_t: Tensor, temperature: float = 4.0) -> Tensor:
-    """T^2 KL(p_t || p_s) of logits (n, C) in float32: summed over the classes, mean over the batch (section 2)."""
-    log_p_s, log_p_t = (F.log_softmax(z / temperature, dim=1) for z in (z_s, z_t))
-    return temperature**2 * F.kl_div(log_p_s, log_p_t, reduction="batchmean", log_target=True)
-
-
 def standardised(z: Tensor) -> Tensor:
-    """Logits (n, C), each image's to mean 0 and unbiased standard deviation 1 (Sun et al. 2024, Eq. 11)."""
+    """Logits (n, C), each image's to mean 0 and unbiased standard deviation 1, as the code of Sun et al. 2024."""
     return (z - z.mean(dim=1, keepdim=True)) / (1e-7 + z.std(dim=1, keepdim=True))

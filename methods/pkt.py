@@ -33,12 +33,12 @@ class PKT(Taught):
 
 
 def neighbours(f: Tensor) -> Tensor:
-    """Features (n, d) -> P (n, n): (cosine + 1) / 2 of all pairs, each row by its sum (Eq. 4 to 7)."""
+    """Features (n, d) -> P (n, n): (cosine + 1) / 2 of all pairs, each row by its sum."""
     f = F.normalize(f, dim=1)
     similar = (f @ f.t() + 1) / 2
     return similar / similar.sum(dim=1, keepdim=True)
 
 
 def divergence(p_s: Tensor, p_t: Tensor, eps: float = 1e-7) -> Tensor:
-    """The mean over all pairs of p_t log(p_t / p_s) (Eq. 8, as RepDistiller takes it)."""
+    """The mean over all pairs of p_t log(p_t / p_s), as RepDistiller takes it."""
     return (p_t * ((p_t + eps) / (p_s + eps)).log()).mean()

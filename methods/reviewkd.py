@@ -38,9 +38,7 @@ class ReviewKD(MapsTaught):
     def __init__(self, config: Config, context: Context, needs: Mapping[str, Method]) -> None:
         super().__init__(config, context, needs)
         channels = [shape[0] for shape in self.backbone.shapes]
-        self.has_vector = (
-            self.places[-1] == len(channels) - 1
-        )  # beside maps of one pixel the pooled vector says nothing
+        self.has_vector = len(channels) - 1 in self.places  # beside maps of one pixel it would say nothing new
         if self.has_vector:
             channels.append(self.backbone.dimension)
         middle = min(config.channels, channels[-1])
@@ -56,12 +54,11 @@ class ReviewKD(MapsTaught):
         for fusion, f_s, f_t in reversed(list(zip(self.fusions, self.levels(s), self.levels(t), strict=True))):
             fused, deeper = fusion(f_s, deeper)
             losses.append(hcl(fused.float(), f_t.float()))
-        grown = (self.progress / self.config.warmup).clamp(max=1) if self.config.warmup else 1.0
-        return {"review": self.config.weight * grown * torch.stack(losses).sum()}
+        return {"review": self.config.weight * self.grown(self.config.warmup) * torch.stack(losses).sum()}
 
 
 class Fusion(nn.Module):
-    """ABF: attention based fusion of a map (n, c, h, w) with what comes from the deeper ones (section 3.3)."""
+    """ABF: attention based fusion of a map (n, c, h, w) with what comes from the deeper ones."""
 
     def __init__(self, c: int, middle: int, deepest: bool) -> None:
         super().__init__()

@@ -37,12 +37,12 @@ class RKD(Taught):
 
 
 def distances(f: Tensor) -> Tensor:
-    """Features (n, d) -> (n, n) Euclidean distances, by the mean of those that are not 0 (Eq. 3 and 4)."""
+    """Features (n, d) -> (n, n) Euclidean distances, by the mean of those that are not 0."""
     d = torch.cdist(f, f, compute_mode="donot_use_mm_for_euclid_dist")  # through products, near ones would be noise
     return d * (d > 0).sum() / d.sum().clamp(min=1e-12)
 
 
 def angles(f: Tensor) -> Tensor:
-    """Features (n, d) -> (n, n, n) cosines of the angles at each i between the directions from j and k (Eq. 6)."""
+    """Features (n, d) -> (n, n, n) cosines of the angles at each i between the directions to j and k."""
     directions = F.normalize(f[None] - f[:, None], dim=2)  # (n, n, d)
     return directions @ directions.transpose(1, 2)

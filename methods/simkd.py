@@ -6,8 +6,7 @@ import copy
 from collections.abc import Mapping
 
 from lrbench_methods import taught
-from lrbench_methods.kd import kl
-from lrbench_methods.taught import Answer, MapsTaught
+from lrbench_methods.taught import Answer, MapsTaught, kl
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -12,10 +12,10 @@ from lrbench.method import Batch
 
 
 class Config(taught.Config):
-    """That of the paper, for our batches."""
+    """That of RepDistiller, for our batches."""
 
     weight: float = Field(
-        6000.0, ge=0, description="gamma; 3000 in the paper, for batches of 64: Eq. 4 falls as 1 / n, so 6000 for 128"
+        6000.0, ge=0, description="gamma; 3000 in RepDistiller, for batches of 64: it falls as 1 / n, so 6000 for 128"
     )  # fmt: skip
 
 
@@ -32,6 +32,6 @@ class SP(Taught):
 
 
 def similarity(maps: Tensor) -> Tensor:
-    """Maps (n, c, h, w) -> G (n, n): the products of all pairs, the rows to length 1 (Eq. 1 to 3)."""
+    """Maps (n, c, h, w) -> G (n, n): the products of all pairs, the rows to length 1."""
     flat = maps.flatten(1)
     return F.normalize(flat @ flat.t(), dim=1)

@@ -12,20 +12,18 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from lrbench import restorer
 from lrbench.method import Batch, Context, Method, Needs, Optimizer
 from lrbench.restorer import check_sr_scale
 
 GRID = 4  # cells a side of the mask; the authors': 224 / 56
 
 
-class Config(student.Config):
+class Config(student.Config, restorer.Config):
     """Those of the authors' code for classification; the classifier's optimizer is the recipe's, as every method's."""
 
     net: Literal["espcn", "srresnet"] = Field(
         "espcn", description="ours: the SR net, trained before for its own loss; the authors take an EDSR"
-    )
-    sr_scale: int = Field(
-        2, ge=2, description="of the SR net; ours, as other SR rows: 8x8 to 16x16; --scale is the most"
     )
     pixel: float = Field(1.0, ge=0, description="weight of the L1 distance of the images; the authors' code")
     weight: float = Field(1.0, ge=0, description="of the task-driven perceptual loss; the authors' code")
@@ -37,7 +35,10 @@ class Config(student.Config):
 
 
 class SR4IR(student.Student):
-    """An SR net and a classifier of its images, trained in turn: each for the other."""
+    """An SR net and a classifier of its images, trained in turn: each for the other.
+
+    The SR net starts from a run of its own, which needs no labels, and whose epochs no record counts as this one's.
+    """
 
     name = "sr4ir"
     label = "SR4IR"
@@ -52,7 +53,8 @@ class SR4IR(student.Student):
 
     @classmethod
     def needs_of(cls, config: Any) -> dict[str, Needs]:
-        return super().needs_of(config) | {"restorer": Needs(f"sr-{config.net}", {"sr_scale": config.sr_scale})}
+        settings = config.model_dump(include=set(restorer.Config.model_fields))
+        return super().needs_of(config) | {"restorer": Needs(f"sr-{config.net}", settings)}
 
     @classmethod
     def check(cls, config: Any, scale: int) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+import torch
 from lrbench_baselines import student
-from lrbench_methods.kd import kl
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional as F
 
 from lrbench.errors import UserError
 from lrbench.method import Batch, Context, Method, Needs
@@ -17,7 +18,7 @@ from lrbench.method.backbones import Backbone
 
 
 class Config(student.Config):
-    """Every method has these settings; the defaults are the plain method."""
+    """What the settings of most methods have in common."""
 
     kd: float = Field(0.0, ge=0, description="weight of KD at T 4 beside it, which many papers add; 0, ours, for none")
 
@@ -47,8 +48,16 @@ class Taught(student.Student):
     def needs_of(cls, config: Any) -> dict[str, Needs]:
         return super().needs_of(config) | {"teacher": Needs("hr-baseline")}
 
+    def answers(self, batch: Batch) -> tuple[Answer, Answer]:
+        """The student's, to batch.up, and the teacher's, to batch.hr: frozen, no gradient flows into it."""
+        return Answer.of(self.backbone, batch.up), Answer.of(self.needs["teacher"].backbone, batch.hr)
+
+    def grown(self, warmup: float) -> Tensor:
+        """A factor from 0, at the start of the training, to 1 after the part `warmup` of it, update by update."""
+        return (self.progress / warmup).clamp(max=1) if warmup else torch.ones_like(self.progress)
+
     def loss(self, batch: Batch) -> dict[str, Tensor]:
-        s, t = Answer.of(self.backbone, batch.up), Answer.of(self.needs["teacher"].backbone, batch.hr)
+        s, t = self.answers(batch)
         terms = {"recognition": self.cross_entropy(s.logits, batch.y)} | self.distillation(s, t, batch)
         return terms | ({"kd": self.config.kd * kl(s.logits, t.logits)} if self.config.kd else {})
 
@@ -58,7 +67,9 @@ class Taught(student.Student):
 
 
 class MapsTaught(Taught):
-    """One whose terms compare maps; `places` are those of the maps that it may take, shallow to deep."""
+    """One whose terms compare maps; `places` are those of maps of more than one pixel, shallow to deep."""
+
+    over_space: ClassVar[bool] = False  # its terms are normalised over space, and say nothing of one pixel
 
     def __init__(self, config: Config, context: Context, needs: Mapping[str, Method]) -> None:
         super().__init__(config, context, needs)
@@ -67,9 +78,15 @@ class MapsTaught(Taught):
             raise UserError(
                 f"{self.name}: maps of {shapes[-1]} are no images (c, h, w); a convolutional backbone's are"
             )
-        # On one pixel what is normalised over space is constant: 32x32 images end so in AlexNet and VGG-16.
+        # The last maps of AlexNet and VGG-16 are of one pixel where images are 32x32.
         self.places = [place for place, (_, h, w) in enumerate(shapes) if h * w > 1]
-        if not self.places:
+        if self.over_space and not self.places:
             raise UserError(
                 f"{self.name}: no map of this backbone has more than one pixel; resnet18's have 16 and more"
             )
+
+
+def kl(z_s: Tensor, z_t: Tensor, temperature: float = 4.0) -> Tensor:
+    """T^2 KL(p_t || p_s) of logits (n, C) in float32: summed over the classes, mean over the batch (Hinton et al.)."""
+    log_p_s, log_p_t = (F.log_softmax(z / temperature, dim=1) for z in (z_s, z_t))
+    return temperature**2 * F.kl_div(log_p_s, log_p_t, reduction="batchmean", log_target=True)

@@ -18,7 +18,7 @@ LEAST = 1e-5  # of a variance
 
 
 class Config(taught.Config):
-    """Those of RepDistiller and mdistiller."""
+    """Those of RepDistiller and mdistiller; that variances have no weight decay is ours."""
 
     weight: float = Field(1.0, ge=0, description="of the information term; RepDistiller, mdistiller")
     variance: float = Field(5.0, gt=LEAST, description="at the start, of every channel; RepDistiller, mdistiller")
@@ -57,7 +57,7 @@ class VID(MapsTaught):
 
 
 def information(mean: Tensor, target: Tensor, variance: Tensor) -> Tensor:
-    """-log of the Gaussian (n, c, h, w) without its constant, variance (c,): mean over all elements (Eq. 4 to 6)."""
+    """-log of the Gaussian (n, c, h, w) without its constant, variance (c,): mean over all elements."""
     variance = variance.view(1, -1, 1, 1)
     return ((mean - target).square() / variance + variance.log()).mean() / 2
 

@@ -319,14 +319,14 @@ def deployed(method: Method, image: torch.Tensor) -> int:
 
     Raises UserError where one of these is in the method's `training_only`.
     """
-    weights = dict(method.named_parameters())
+    weights = {name: one for name, one in method.named_parameters() if one.is_floating_point() or one.is_complex()}
     frozen = [weight for weight in weights.values() if not weight.requires_grad]
     try:
         for weight in frozen:
             weight.requires_grad_(True)
         output = method.eval()(pairs.to_float(image))
         if not output.requires_grad:
-            return sum(weight.numel() for weight in weights.values())
+            return sum(weight.numel() for weight in method.parameters())
         gradients = torch.autograd.grad(output.float().sum(), list(weights.values()), allow_unused=True)
     finally:
         for weight in frozen:

@@ -48,7 +48,7 @@ class Backbone(nn.Module):
 
     mean: Tensor
     std: Tensor
-    shapes: list[tuple[int, ...]]  # of each of its maps at the network's input, such as (c, h, w), shallow to deep
+    shapes: list[tuple[int, ...]]  # of its maps of S x S images, such as (c, h, w), shallow to deep
 
     def __init__(self, stages: Iterable[nn.Module], dimension: int, classes: int, mean: Colour, std: Colour) -> None:
         super().__init__()

@@ -135,7 +135,8 @@ class Method(nn.Module):
     steady: ClassVar[bool] = True  # False: its loss may grow a thousandfold on purpose, and has not diverged then
     selects: ClassVar[bool] = True  # False: its last epoch counts, whatever --select says
     # Names of the modules, parameters and buffers that only training needs: a projector, a memory bank, an adversary.
-    training_only: ClassVar[tuple[str, ...]] = ()  # in checkpoints, but not in the weights file; never by `forward`
+    # Checkpoints have them, the weights file has not: a run that needs this one finds them as they were first drawn.
+    training_only: ClassVar[tuple[str, ...]] = ()
     Config: ClassVar[type[Config]] = Config
     progress: Tensor  # (), float32, on the training device: the part of the training that is done, from 0 to below 1
 
@@ -143,6 +144,8 @@ class Method(nn.Module):
         super().__init_subclass__(**options)
         if "reads" not in vars(cls) and {"loss", "step"} & vars(cls).keys():
             cls.reads = IMAGES  # a loss of its own may read others than its base class's does
+        if "progress" in vars(cls):
+            raise UserError(f"{cls.__name__} has a 'progress' of its own: of a method that is how far it is trained")
 
     def __init__(self, config: Any, context: Context, needs: Mapping[str, Method]) -> None:
         super().__init__()

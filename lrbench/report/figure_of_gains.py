@@ -35,13 +35,13 @@ def draw(
     that most ways were run at is drawn; `note` is told of the others. references: methods that gains are measured
     against. datasets, methods: names of those to draw; all where empty. Raises UserError where there is nothing.
     """
-    ended = results[results["status"] != FAILED]
-    wanted = chosen(ended, store, dataset=datasets, method=[*methods, *references] if methods else ())
-    ways = _ways(wanted, store.right, references)
-    if methods and len(ways):
-        ways = ways[ways["method"].isin(methods)]
+    ended = chosen(results[results["status"] != FAILED], store, dataset=datasets)
+    wanted = chosen(ended, store, method=methods)
+    ways = _ways(ended, store.right, references)  # all: their spread is pooled
+    ways = ways[ways["method"].isin(wanted["method"])] if len(ways) else ways
     if not len(ways):
-        raise UserError(f"no gain: of no run there is a control of equal budget, which is a run of {references[0]}")
+        control = f", which is a run of {' or '.join(references)}" if references else ""
+        raise UserError(f"no gain: of no run there is a control of equal budget{control}")
     groups = [group for _, group in ways.groupby(ONE_FIGURE, dropna=False, sort=False)]
     drawn = max(groups, key=len)
     for group in groups:
@@ -64,14 +64,14 @@ def _ways(results: pd.DataFrame, right: Right, references: Sequence[str]) -> pd.
         return pd.DataFrame()
     ways = pd.concat(boards, ignore_index=True)
     names = results.drop_duplicates("id").set_index("id")["name"]
-    apart = ways["row"].str.extract(r"( \[[^]]*\])$", expand=False).fillna("")  # one name, two versions or precisions
+    apart = ways["row"].str.extract(r"((?: \[[^]]*\])+)$", expand=False).fillna("")  # one name, two versions
     return ways.assign(label=ways["id"].map(names) + apart)
 
 
 def _figure(ways: pd.DataFrame) -> Figure:
     order = ways.groupby("label")["control_gain"].mean().sort_values().index
     places = {label: place for place, label in enumerate(order)}
-    panels = list(ways.groupby(["dataset", "scale"], sort=False))
+    panels = list(ways.groupby(PLACE, sort=False))
     figure = Picture(figsize=(2.6 + 2.4 * len(panels), 1.2 + INCHES * len(order)), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, (_, panel) in zip(axes, panels, strict=True):
@@ -83,7 +83,9 @@ def _figure(ways: pd.DataFrame) -> Figure:
             y, face = places[way["label"]], colour if way["control_mark"] else "white"
             if abs(gain) > reach > 0:
                 side = math.copysign(reach, gain)
-                axis.plot([side], [y], marker="<" if gain < 0 else ">", markersize=5, color=colour)
+                axis.plot(
+                    [side], [y], marker="<" if gain < 0 else ">", markersize=5, color=colour, markerfacecolor=face
+                )
                 where = "left" if gain < 0 else "right"
                 axis.annotate(f" {gain:+.1f} ", (side, y), fontsize=7, ha=where, va="center", color=colour)
                 continue
@@ -97,7 +99,6 @@ def _figure(ways: pd.DataFrame) -> Figure:
     axes[0].set_ylim(-0.6, len(order) - 0.4)
     first = ways.iloc[0]
     figure.suptitle(f"{first['backbone']} x{first['width']:g}, {first['about']}", fontsize=8)
-    figure.supxlabel(
-        "gain over the control of equal budget, points of top-1; filled: the 95% interval leaves out 0", fontsize=8
-    )
+    filled = "filled: three seeds or more, and the 95% interval leaves out 0"
+    figure.supxlabel(f"gain over the control of equal budget, points of top-1; {filled}", fontsize=8)
     return figure

@@ -124,13 +124,13 @@ def _joined(results: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def chosen(results: pd.DataFrame, place: object, **wanted: Collection[str]) -> pd.DataFrame:
+def chosen(results: pd.DataFrame, store: object, **wanted: Collection[str]) -> pd.DataFrame:
     """The runs in which each column, such as dataset or method, has one of the wanted values; any where empty.
 
-    place: what they are in, for the UserError, naming the nearest, where there is none.
+    store: where they are from, for the UserError, naming the nearest, where there is none.
     """
     if not len(results):
-        raise UserError(f"there is no run in {place}; start with 'lrbench run'")
+        raise UserError(f"there is no run in {store}; start with 'lrbench run'")
     found = results
     for column, values in wanted.items():
         there = sorted(results[column].unique())
@@ -140,7 +140,7 @@ def chosen(results: pd.DataFrame, place: object, **wanted: Collection[str]) -> p
         found = found[found[column].isin(values)] if values else found
     if not len(found):
         asked = ", ".join(f"{column} {' or '.join(values)}" for column, values in wanted.items() if values)
-        raise UserError(f"there is no run of {asked} in {place}")
+        raise UserError(f"there is no run of {asked} in {store}")
     return found
 
 

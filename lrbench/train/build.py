@@ -79,7 +79,7 @@ def _check_training_only(method: Method) -> None:
 def start_from(method: Method, need: Method) -> None:
     """Copy the weights of the same name from `need` into `method`. UserError if there are none, or a shape differs."""
     own = method.state_dict()
-    common = {name: value for name, value in need.state_dict().items() if name in own}
+    common = {name: value for name, value in deployed_state(need).items() if name in own}
     if not common:
         raise UserError(f"{method.name} cannot start from {need.name}: no weight has the same name in both")
     for name, value in common.items():

@@ -111,6 +111,19 @@ class Alternating(Toy):
         return {"recognition": recognition, "memory": memory, "criticism": criticism}
 
 
+class Rounding(Toy):
+    """Hands a layer of its own maps as they come, which autocast makes bfloat16."""
+
+    def __init__(self, config: Any, context: Context, needs: Mapping[str, Method]) -> None:
+        super().__init__(config, context, needs)
+        self.layer = nn.Linear(self.backbone.dimension, 4)
+
+    def loss(self, batch: Batch) -> dict[str, Tensor]:
+        features = self.backbone.features(batch.up)
+        small = self.layer(features.bfloat16()).float().square().mean()
+        return {"recognition": self.cross_entropy(self.backbone.head(features), batch.y), "small": small}
+
+
 class Untidy(Toy):
     """Writes into its batch, which is its own business."""
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 from helpers import tiny
-from lrbench_methods import at, crd, crrcd, dist, dkd, f_skd, kd, pkt, reviewkd, rkd, sp, sr4ir, vid
+from lrbench_methods import at, crd, crrcd, dist, dkd, f_skd, kd, pkt, reviewkd, rkd, sp, sr4ir, taught, vid
 from lrbench_methods.taught import Answer, Taught
 from torch import Tensor, nn
 
@@ -62,11 +62,11 @@ def spatial(*values: float) -> Tensor:
 
 def test_kd() -> None:
     z_s, z_t = torch.zeros(1, 2, requires_grad=True), torch.tensor([[4 * math.log(3), 0.0]])
-    loss = kd.kl(z_s, z_t, 4.0)
+    loss = taught.kl(z_s, z_t, 4.0)
     assert loss.item() == about(2.092994)  # half of it, where the mean over the classes is taken too
     loss.backward()
     assert z_s.grad is not None and z_s.grad.tolist() == [about([-1, 1])]  # T (p_s - p_t)
-    assert kd.kl(z_s.repeat(5, 1), z_t.repeat(5, 1), 4.0).item() == about(2.092994)
+    assert taught.kl(z_s.repeat(5, 1), z_t.repeat(5, 1), 4.0).item() == about(2.092994)
 
 
 def test_kd_is_weighted_beside_the_labels(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ def test_dkd() -> None:
     s, t = answer(logits=z_s), answer(logits=z_t)
     assert total(ready("dkd").distillation(s, t, labelled(0))) == about(17.686218)
     p = z_t[0].div(4).softmax(dim=0)[0].item()  # of the target: KD is one part plus (1 - p) of the other (Eq. 6)
-    assert kd.kl(z_s, z_t, 4.0).item() == about(target.item() + (1 - p) * others.item()) == about(16 * 0.124298)
+    assert taught.kl(z_s, z_t, 4.0).item() == about(target.item() + (1 - p) * others.item()) == about(16 * 0.124298)
 
 
 def test_dkd_takes_apart_the_class_that_the_label_names() -> None:
@@ -134,7 +134,7 @@ def test_dist(tau: float, inter: float, intra: float) -> None:
     assert (terms["inter"].item(), terms["intra"].item()) == (about(inter), about(intra))
     assert total(terms) == about(2.630952 * tau**2)
     assert total(ready("dist", {"temperature": tau}).distillation(s, t, labelled(0, 1))) == about(5.261904 * tau**2)
-    assert dist.unlike(p_s, p_t).item() == about(0.964286)
+    assert dist.correlation_distance(p_s, p_t).item() == about(0.964286)
 
 
 # Maps
@@ -371,7 +371,7 @@ def test_crrcd_tells_a_pair_from_pairs_with_other_images() -> None:
 
 @PRECISIONS
 def test_f_skd_of_first_order(bf16: bool) -> None:
-    assert f_skd.unlike(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 4.0]])).item() == about(0.4)
+    assert f_skd.cosine_distance(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 4.0]])).item() == about(0.4)
     method = ready("f-skd", {"weight": 10})
     s, t = (spatial(*values).repeat(3, 1, 1, 1) for values in ((1, 0, 0, 0), (3, 4, 0, 0)))
     no = torch.eye(3)[[1, 2, 0]]  # the teacher is wrong about all of them: no second order

@@ -127,7 +127,7 @@ SETTINGS = [
     (name, setting, another(setting, field.default, field.annotation))
     for name in FIELD
     for setting, field in registry.method(name).Config.model_fields.items()
-    if setting not in ("init", "sr_lr")  # which have tests of their own
+    if setting not in ("init", "sr_lr", "sr_pairs", "sr_epochs")  # which have tests of their own
 ]
 
 
@@ -177,6 +177,18 @@ def test_sr4irs_rate_is_adams() -> None:
     for rate in (1e-4, 3e-4):
         adam, sgd = ready("sr4ir", {"sr_lr": rate}).optimizers(10)
         assert adam.optimizer.param_groups[0]["lr"] == rate and sgd.optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_sr4irs_net_is_trained_as_its_settings_say() -> None:
+    spec = tiny.spec("sr4ir", {"sr_pairs": "all", "sr_epochs": 7, "sr_scale": 4})
+    assert spec.recipe.epochs == 100
+    restorer = spec.needs["restorer"]
+    assert restorer.method == "sr-espcn" and restorer.recipe.epochs == 7 and restorer.limit_train is None
+    assert {name: restorer.config[name] for name in ("sr_pairs", "sr_epochs", "sr_scale")} == {
+        "sr_pairs": "all",
+        "sr_epochs": 7,
+        "sr_scale": 4,
+    }
 
 
 # Switched off

@@ -115,3 +115,31 @@ def test_without_a_control_there_is_nothing_to_draw(store):
         UserError, match="no gain: of no run there is a control of equal budget, which is a run of lr-base"
     ):
         drawn(store)
+
+
+def test_of_chosen_methods_the_intervals_are_the_leaderboards(store):
+    put(store, LR, 0.6)
+    put(store, "dfd", 0.65)
+    put(store, "kd", 0.7)
+    every, one = (drawn(store, methods=methods)[0].axes[0] for methods in ([], ["dfd"]))
+
+    def interval(axes):
+        labels = [text.get_text() for text in axes.get_yticklabels()]
+        y = labels.index("DFD")
+        return [list(line.get_xdata()) for line in axes.lines if list(line.get_ydata()) == [y, y]]
+
+    assert interval(every) == interval(one) and len(interval(one)) == 1
+
+
+def test_a_method_that_was_not_run_is_named(store):
+    put(store, LR, 0.6)
+    put(store, "dfd", 0.65)
+    with pytest.raises(UserError, match="there is no run of method 'dfk'; did you mean 'dfd'"):
+        drawn(store, methods=["dfk"])
+
+
+def test_two_contents_of_one_dataset_are_two_panels(store):
+    for fingerprint in ({"train": "1", "test": "2"}, {"train": "3", "test": "4"}):
+        for method, accuracy in ((LR, 0.6), ("dfd", 0.65)):
+            put(store, method, accuracy, spec={"fingerprint": fingerprint})
+    assert len(drawn(store)[0].axes) == 2

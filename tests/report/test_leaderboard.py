@@ -15,6 +15,7 @@ from helpers.cli import process
 from helpers.records import LR, net, record
 from safetensors.torch import save as save_tensors
 
+import lrbench as lr
 from lrbench.method import naming
 from lrbench.report import leaderboard, tables
 from lrbench.report.formats import HR_MARK, print_tables, render
@@ -435,7 +436,7 @@ def test_held_out_accuracy_stands_beside_the_test_where_images_are_held_out(stor
         put(store, seed=seed, metrics={"val_top1": val}, **held)
     assert board(store).shown.columns[4] == "held-out %"
     assert [line[4] for line in lines(store)] == ["61.00 ± 1.41 (2)"]
-    assert "held-out %: top-1 on the training images that are held out" in notes(store)
+    assert "held-out %: top-1 on training images held out" in notes(store)
 
 
 def test_without_held_out_images_there_is_no_such_column(store):
@@ -455,3 +456,20 @@ def test_the_runs_of_a_table_can_be_chosen(store, tmp_path):
     wrong = process("table", "leaderboard", "--results", store.root, "--baselines", "none", "--dataset", "cifar")
     assert wrong.returncode == 2
     assert wrong.stderr == "lrbench: there is no run of dataset 'cifar'; did you mean 'cifar10'?\n"
+
+
+def test_the_runs_of_a_table_can_be_chosen_in_python(store):
+    put(store)
+    put(store, backbone="alexnet")
+    place = {"results": store.root, "baselines": "none"}
+    assert len(lr.leaderboard(**place)[0].numbers) == 2
+    for backbones in ("alexnet", ["alexnet"], ("alexnet",)):
+        assert list(lr.leaderboard(**place, backbones=backbones)[0].numbers["backbone"]) == ["alexnet"]
+    with pytest.raises(lr.Error, match="there is no run of dataset 'cifar'; did you mean 'cifar10'"):
+        lr.table("leaderboard", **place, datasets="cifar")
+
+
+def test_with_held_out_images_the_best_on_those_stands_first(store):
+    for method, val, accuracy in ((LR, 70.0, 0.5), ("dfd", 60.0, 0.9)):
+        put(store, method, accuracy=accuracy, metrics={"val_top1": val}, select="held-out")
+    assert [line[0] for line in lines(store)] == ["LR-baseline (resnet18)", "DFD (resnet18)"]

@@ -260,3 +260,33 @@ def test_the_records_parameters_add_up(tmp_path: Path) -> None:
     assert found["simkd"] == [own - 650 + projector, own + projector, 0]  # the teacher's classifier is deployed, frozen
     mapped = sum(3 * c * c + c for c in (8, 16, 32, 64))
     assert found["vid"] == [own + mapped, own, mapped]
+
+
+def test_who_starts_from_a_run_does_not_get_what_its_file_does_not_have() -> None:
+    with registered(Projecting):
+        one, other = projecting(), projecting(seed=1)
+        own = other.projector.weight.clone()
+        build.start_from(other, one)
+    assert torch.equal(other.backbone.classifier.weight, one.backbone.classifier.weight)
+    assert torch.equal(other.projector.weight, own) and not torch.equal(one.projector.weight, own)
+
+
+def test_a_frozen_count_is_no_weight_of_the_test_path() -> None:
+    class Counting(Plain):
+        name = "counting"
+
+        def __init__(self, config: Any, context: Context, needs: Mapping[str, Method]) -> None:
+            super().__init__(config, context, needs)
+            self.count = nn.Parameter(torch.arange(5), requires_grad=False)
+
+    with registered(Counting):
+        method = tiny.make(tiny.spec("counting"))
+    image = torch.zeros(1, tiny.SIDE, tiny.SIDE, 3, dtype=torch.uint8)
+    assert deployed(method, image) == sum(weight.numel() for weight in method.parameters()) - 5
+
+
+def test_a_progress_of_its_own_is_refused_in_a_line() -> None:
+    with pytest.raises(UserError, match="Late has a 'progress' of its own"):
+
+        class Late(Plain):
+            progress = 0.5
