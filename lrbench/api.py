@@ -142,21 +142,22 @@ def table(
     results: Folder = None,
     baselines: Folders = None,
     warn: Warn = None,
-    datasets: Sequence[str] = (),
-    backbones: Sequence[str] = (),
+    **options: Any,
 ) -> Tables:
     """A table by name: a published one, leaderboard, sr, tuned or claims; all published ones where None.
 
-    datasets, backbones: of the runs that it is made of; all where empty.
+    options: `datasets` and `backbones` of the runs that it is made of; all where left out.
     """
     from lrbench.report.frame import chosen, frame
     from lrbench.report.tables import tables
 
-    wanted = _checked({"datasets": datasets, "backbones": backbones}, TABLE)
+    if wrong := [name for name in options if name not in TABLE]:
+        raise unknown("option of a table", wrong[0], TABLE)
+    wanted = _checked(options, TABLE)
     store = open_store(results, baselines, warn)
     runs = frame(store)
     if any(wanted.values()):
-        runs = chosen(runs, store, dataset=wanted["datasets"], backbone=wanted["backbones"])
+        runs = chosen(runs, store, dataset=wanted.get("datasets", ()), backbone=wanted.get("backbones", ()))
     return tables(None if name is None else str(name), runs, store.right, store.warn)
 
 

@@ -25,7 +25,7 @@ class Config(taught.Config):
         "(ours: InfoNCE, van den Oord et al. 2018); of other classes only"
     )  # fmt: skip
     k: int = Field(16384, ge=1, description="negatives from the bank, no more than there are images; RepDistiller")
-    temperature: float = Field(0.07, gt=0, description="tau; RepDistiller")
+    temperature: float = Field(0.07, ge=0.02, description="tau; RepDistiller")
     momentum: float = Field(0.5, ge=0, lt=1, description="of the bank; RepDistiller")
     dimension: int = Field(128, ge=1, description="of the embeddings; RepDistiller")
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from lrbench_baselines import student
 from lrbench_methods.taught import Taught, kl
 from pydantic import Field
 from torch import Tensor
 
+from lrbench.errors import UserError
 from lrbench.method import Batch
 
 
@@ -25,6 +28,13 @@ class KD(Taught):
     name = "kd"
     label = "KD"
     Config = Config
+
+    @classmethod
+    def check(cls, config: Any, scale: int) -> None:
+        if not (config.weight or config.ce):
+            raise UserError(
+                f"{cls.name}: weight and ce are both 0, which trains nothing; the usual ones are 0.9 and 0.1"
+            )
 
     def loss(self, batch: Batch) -> dict[str, Tensor]:
         """L = ce * CE(z_s, y) + weight * T^2 KL(p_t || p_s), p = softmax(z / T)."""

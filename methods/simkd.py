@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from typing import Any
 
 from lrbench_methods import taught
 from lrbench_methods.taught import Answer, MapsTaught, kl
@@ -11,6 +12,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from lrbench.errors import UserError
 from lrbench.method import Batch, Context, Method
 
 
@@ -37,6 +39,11 @@ class SimKD(MapsTaught):
         self.projector = nn.Sequential(*_layer(c, c // 2, 1), *_layer(c // 2, c // 2, 3), *_layer(c // 2, c, 1))
         self.backbone.classifier = nn.Identity()  # type: ignore[assignment]
         self.classifier = copy.deepcopy(needs["teacher"].backbone.classifier).requires_grad_(False)
+
+    @classmethod
+    def check(cls, config: Any, scale: int) -> None:
+        if not (config.weight or config.ce or config.kd):
+            raise UserError(f"{cls.name}: weight, ce and kd are all 0, which trains nothing; the usual weight is 1")
 
     def maps(self, up: Tensor) -> Tensor:
         """The student's last maps (n, c, h, w), projected."""

@@ -81,9 +81,9 @@ class MapsTaught(Taught):
         # The last maps of AlexNet and VGG-16 are of one pixel where images are 32x32.
         self.places = [place for place, (_, h, w) in enumerate(shapes) if h * w > 1]
         if self.over_space and not self.places:
-            raise UserError(
-                f"{self.name}: no map of this backbone has more than one pixel; resnet18's have 16 and more"
-            )
+            size = f"{context.side}x{context.side}"
+            way = "take one that reduces them less, such as resnet18, or larger images"
+            raise UserError(f"{self.name}: of {size} images no map of this backbone has more than one pixel; {way}")
 
 
 def kl(z_s: Tensor, z_t: Tensor, temperature: float = 4.0) -> Tensor:

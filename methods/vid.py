@@ -34,7 +34,8 @@ class VID(MapsTaught):
 
     def __init__(self, config: Config, context: Context, needs: Mapping[str, Method]) -> None:
         super().__init__(config, context, needs)
-        raw = math.log(math.expm1(config.variance - LEAST))  # softplus of it is the variance
+        v = config.variance - LEAST
+        raw = v + math.log(-math.expm1(-v))  # softplus of it is v
         channels = [shape[0] for shape in self.backbone.shapes]
         self.means = nn.ModuleList(_regressor(c) for c in channels)
         self.raw_variances = nn.ParameterList(torch.full((c,), raw) for c in channels)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field, fields, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import torch
 from pydantic import Field
 
 from lrbench import device as devices
 from lrbench.data import datasets
+from lrbench.data.dataset import DatasetInfo
 from lrbench.errors import UserError
 from lrbench.execute.board import Board
 from lrbench.execute.estimate import Estimate
@@ -26,8 +28,10 @@ from lrbench.method.naming import title
 from lrbench.plan.plan import Conditions, Graph, Protocol, capped, edited, graph, plan
 from lrbench.plan.suite import Overrides, Suite, load, specs
 from lrbench.spec.record import Record
+from lrbench.spec.runspec import RunSpec
 from lrbench.store.files import check_writable
 from lrbench.store.store import Store
+from lrbench.train import build
 
 
 @dataclass(frozen=True)
@@ -68,8 +72,31 @@ def run(request: Request, progress: Progress | None = None) -> list[Record]:
     store = Store(request.results, progress.note, others=request.baselines)
     for line in edited(runs, store):
         progress.note(line)
+    for _, error in refused(graph(runs, store), lambda dataset: info):
+        raise error
     runner = Runner(store, root, chosen, lambda spec: progress, request.capture)
     return [runner.run(spec) for spec in runs]
+
+
+def refused(runs: Graph, info: Callable[[str], DatasetInfo]) -> Iterator[tuple[RunSpec, UserError]]:
+    """The runs whose methods refuse to be built, such as for a backbone, and why; of several alike the first.
+
+    Of those only that wait for runs to be trained: all others are built at once. info: name -> the dataset of a run.
+    """
+    missing, seen = set(runs.missing), set()
+    for spec in map(runs.specs.__getitem__, runs.missing):
+        data = info(spec.dataset)
+        kind = (spec.method, str(spec.config), spec.backbone, spec.width, data.side, len(data.classes))
+        if kind in seen or missing.isdisjoint(need.id for need in spec.needs.values()):
+            continue
+        seen.add(kind)
+        facts = build.noise_facts(data, spec.limit_train or data.counts["train"])
+        try:
+            build.untrained(spec, facts, torch.device("cpu"))
+        except UserError as error:
+            yield spec, error
+        except Exception:  # of a plugin: it will be said, with its place, when the run itself is built
+            continue
 
 
 @dataclass(frozen=True)
@@ -136,6 +163,8 @@ def order(
 
     for line in edited(runs.specs.values(), store):
         store.warn(line)
+    for spec, error in refused(runs, info):
+        store.warn(f"{title(spec)} will fail: {error}")
     estimate = Estimate(info)
     if runs.missing:
         estimate.learn_all(store.records(), on)

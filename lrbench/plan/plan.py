@@ -188,6 +188,8 @@ def _needs(
     A teacher is trained for as many epochs as go into the weights of its student: one of fewer holds it back.
     """
     asked, start = cls.needs_of(config), cls.starts_from(config)
+    if start is None and not cls.trains(config):
+        raise UserError(f"{cls.name} is not trained; starts_from must name the role of the run whose weights it has")
     if not (isinstance(asked, Mapping) and all(isinstance(need, Needs) for need in asked.values())):
         raise UserError(f"{cls.name}: needs_of returned {asked!r}; it must be a dict, role -> Needs(method)")
 

@@ -155,7 +155,8 @@ def specs(
             raise UserError(f"this suite has no dataset '{name}' to replace; {did_you_mean(name, sorted(named))}")
     if not suite.runs:
         raise UserError(f"the suite '{suite.title}' has no runs; add a grid, [[runs]], or include another suite")
-    grids = [grid.model_copy(update=dict(overrides.fields)) for grid in suite.runs]
+    fields_of = {name: values for name, values in overrides.fields.items() if name != "scale"}
+    grids = [grid.model_copy(update=fields_of) for grid in _scaled(suite.runs, overrides.fields.get("scale", []))]
     known = known_settings((name for grid in grids for name in grid.method), overrides.settings)
     count = overrides.seeds or suite.seeds
     seeds = list(range(count)) if isinstance(count, int) else count
@@ -175,6 +176,20 @@ def specs(
     for one in sorted(told):
         note(one)
     return list(found.values())
+
+
+def _scaled(grids: list[Grid], wanted: list[Any]) -> list[Grid]:
+    """The grids at the wanted scales; as they are where none is.
+
+    Of a suite that names one of them the grids that name others are left out, since their settings may fit no other
+    scale. A grid that names none, and all grids of a suite that names none of these, are run at what is wanted.
+    """
+    named = [[scale for scale in grid.scale if scale in wanted] for grid in grids]
+    says = ["scale" in grid.model_fields_set for grid in grids]
+    if not wanted or not any(own for own, said in zip(named, says, strict=True) if said):
+        return [grid.model_copy(update={"scale": wanted}) for grid in grids] if wanted else list(grids)
+    found = [(grid, own if said else wanted) for grid, own, said in zip(grids, named, says, strict=True)]
+    return [grid.model_copy(update={"scale": scales}) for grid, scales in found if scales]
 
 
 def _on(protocol: Callable[[str], Protocol], dataset: str, named: set[str]) -> Protocol:

@@ -31,19 +31,20 @@ def draw(
 ) -> Figure:
     """Each way of training by its gain over the reference of equal budget, with the leaderboard's 95% interval.
 
-    Ways stand in the order of their mean gain over the panels, best first. Of several protocols and backbones the one
-    that most ways were run at is drawn; `note` is told of the others. references: methods that gains are measured
+    Ways stand in the order of their mean gain over the panels, best first; those of the user's own store in bold, where
+    there are others. Of several backbones and conditions those that most ways were run at are drawn, of the newest
+    protocol; `note` is told of the others, and of ways that diverged. references: methods that gains are measured
     against. datasets, methods: names of those to draw; all where empty. Raises UserError where there is nothing.
     """
     ended = chosen(results[results["status"] != FAILED], store, dataset=datasets)
     wanted = chosen(ended, store, method=methods)
-    ways = _ways(ended, store.right, references)  # all: their spread is pooled
+    ways = _ways(ended, store.right, references, note)  # all: their spread is pooled
     ways = ways[ways["method"].isin(wanted["method"])] if len(ways) else ways
     if not len(ways):
         control = f", which is a run of {' or '.join(references)}" if references else ""
         raise UserError(f"no gain: of no run there is a control of equal budget{control}")
     groups = [group for _, group in ways.groupby(ONE_FIGURE, dropna=False, sort=False)]
-    drawn = max(groups, key=len)
+    drawn = max(groups, key=lambda group: (group["protocol"].iloc[0], len(group)))
     for group in groups:
         if group is not drawn:
             first = group.iloc[0]
@@ -51,21 +52,24 @@ def draw(
     return _figure(drawn)
 
 
-def _ways(results: pd.DataFrame, right: Right, references: Sequence[str]) -> pd.DataFrame:
+def _ways(results: pd.DataFrame, right: Right, references: Sequence[str], note: Callable[[str], None]) -> pd.DataFrame:
     """The rows of all leaderboards that have a gain, with a `label`."""
     usual = frame.defaults(results)
     boards = []
     for table in frame.tables(results):
         board = leaderboard.board(table, right, references, usual)
         gained = board[board["control_gain"].notna()] if "control_gain" in board else board[:0]
+        for row in board.loc[(board["n"] == 0) & (board["diverged"] > 0), "row"] if len(board) else ():
+            note(f"gains: not drawn, it diverged: {row}, {frame.conditions(table.iloc[0])}")
         if len(gained):
             boards.append(gained.assign(about=frame.conditions(table.iloc[0])))
     if not boards:
         return pd.DataFrame()
     ways = pd.concat(boards, ignore_index=True)
-    names = results.drop_duplicates("id").set_index("id")["name"]
+    runs = results.drop_duplicates("id").set_index("id")
     apart = ways["row"].str.extract(r"((?: \[[^]]*\])+)$", expand=False).fillna("")  # one name, two versions
-    return ways.assign(label=ways["id"].map(names) + apart)
+    own = ways["id"].map(runs["origin"].isna()) & runs["origin"].notna().any()
+    return ways.assign(label=ways["id"].map(runs["name"]) + apart, own=own)
 
 
 def _figure(ways: pd.DataFrame) -> Figure:
@@ -87,7 +91,8 @@ def _figure(ways: pd.DataFrame) -> Figure:
                     [side], [y], marker="<" if gain < 0 else ">", markersize=5, color=colour, markerfacecolor=face
                 )
                 where = "left" if gain < 0 else "right"
-                axis.annotate(f" {gain:+.1f} ", (side, y), fontsize=7, ha=where, va="center", color=colour)
+                beside = {"xytext": (6 if where == "left" else -6, 0), "textcoords": "offset points"}
+                axis.annotate(f"{gain:+.1f}", (side, y), **beside, fontsize=7, ha=where, va="center", color=colour)
                 continue
             if pd.notna(low):
                 axis.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
@@ -96,6 +101,8 @@ def _figure(ways: pd.DataFrame) -> Figure:
         axis.grid(alpha=0.3)
         axis.tick_params(labelsize=8)
     axes[0].set_yticks(range(len(order)), order, fontsize=8)
+    for text in axes[0].get_yticklabels():
+        text.set_fontweight("bold" if text.get_text() in set(ways.loc[ways["own"], "label"]) else "normal")
     axes[0].set_ylim(-0.6, len(order) - 0.4)
     first = ways.iloc[0]
     figure.suptitle(f"{first['backbone']} x{first['width']:g}, {first['about']}", fontsize=8)

@@ -71,6 +71,8 @@ def _check_training_only(method: Method) -> None:
     parts = [
         name for kind in (method.named_modules(), method.named_parameters(), method.named_buffers()) for name, _ in kind
     ]
+    if isinstance(method.training_only, str):
+        raise UserError(f"{method.name}: training_only is text; it must be a tuple, ('{method.training_only}',)")
     for part in method.training_only:
         if part not in parts:
             raise UserError(f"{method.name}: training_only names '{part}'; {did_you_mean(part, filter(None, parts))}")

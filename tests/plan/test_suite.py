@@ -221,6 +221,40 @@ def test_an_unknown_suite_is_named() -> None:
         suite.load("tabel1")
 
 
+SCALES = """
+title = "Scales"
+
+[[runs]]
+method = "lr-baseline"
+dataset = "toys"
+scale = [4, 2]
+
+[[runs]]
+method = "espcn"
+dataset = "toys"
+set.sr_scale = 4
+scale = 4
+
+[[runs]]
+method = "hr-direct"
+dataset = "toys"
+"""
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ([2], {("lr-baseline", 2), ("hr-direct", 2)}),  # of a suite that has it: what it has of it
+        ([4], {("lr-baseline", 4), ("espcn", 4), ("hr-direct", 4)}),
+        ([8], {("lr-baseline", 8), ("espcn", 8), ("hr-direct", 8)}),  # of one that has not: all of it
+    ],
+)
+def test_a_scale_narrows_a_suite_that_names_it(wanted: list[int], found: set[tuple[str, int]], tmp_path: Path) -> None:
+    path = tmp_path / "scales.toml"
+    path.write_text(SCALES)
+    assert {(spec.method, spec.scale) for spec in specs(path, fields={"scale": wanted})} == found
+
+
 @pytest.mark.parametrize("name", sorted(registry.installed(suite.SUITES)))
 def test_every_suite_that_ships_can_be_planned(name: str) -> None:
     loaded = suite.load(name)

@@ -22,7 +22,7 @@ def store(tmp_path):
     return store
 
 
-def put(store, method, accuracy, settings=None, **changes):
+def put(store, method, accuracy, settings=None, status="done", **changes):
     """Runs of three seeds that nobody trained, right on about so many images."""
     for seed in range(3):
         one = record(method, 0.0, seed, {"init": "scratch"} | (settings or {}), **changes)
@@ -30,7 +30,12 @@ def put(store, method, accuracy, settings=None, **changes):
         predicted = np.where(draw.random(IMAGES) < accuracy, LABELS, (LABELS + 1) % 10)
         top1 = 100 * float((predicted == LABELS).mean())
         facts = one.data.model_copy(update={"test_images": IMAGES})
-        update = {"metrics": one.metrics | {"top1": top1}, "data": facts, "about": naming.about(method)}
+        update = {
+            "metrics": one.metrics | {"top1": top1},
+            "data": facts,
+            "about": naming.about(method),
+            "status": status,
+        }
         store.save(
             one.model_copy(update=update),
             "epoch,loss\n1,2\n",
@@ -143,3 +148,35 @@ def test_two_contents_of_one_dataset_are_two_panels(store):
         for method, accuracy in ((LR, 0.6), ("dfd", 0.65)):
             put(store, method, accuracy, spec={"fingerprint": fingerprint})
     assert len(drawn(store)[0].axes) == 2
+
+
+def test_the_newest_protocol_is_drawn_whatever_was_run_more_often(store):
+    for method in (LR, "dfd", "kd"):
+        put(store, method, 0.6, spec={"protocol": 1})
+    for method in (LR, "dfd"):
+        put(store, method, 0.6)
+    assert set(points(drawn(store)[0].axes[0])) == {"DFD"}
+
+
+def test_ones_own_methods_are_bold_beside_those_of_other_stores(store, tmp_path):
+    put(store, LR, 0.6)
+    put(store, "dfd", 0.65)
+    mine = Store(tmp_path / "mine", others=(store.root,))
+    mine.root.mkdir()
+    put(mine, "kd", 0.7)
+    axes = drawn(mine)[0].axes[0]
+    assert {text.get_text(): text.get_fontweight() for text in axes.get_yticklabels()} == {
+        "DFD": "normal",
+        "KD": "bold",
+    }
+    assert {text.get_fontweight() for text in drawn(store)[0].axes[0].get_yticklabels()} == {"normal"}
+
+
+def test_a_way_of_which_every_seed_diverged_is_named(store):
+    put(store, LR, 0.6)
+    put(store, "kd", 0.7)
+    put(store, "dfd", 0.1, status="diverged")
+    figure, notes = drawn(store)
+    assert set(points(figure.axes[0])) == {"KD"}
+    assert [note.partition(",")[0] for note in notes] == ["gains: not drawn"]
+    assert "it diverged: DFD (resnet18)" in notes[0]

@@ -467,6 +467,8 @@ def test_the_runs_of_a_table_can_be_chosen_in_python(store):
         assert list(lr.leaderboard(**place, backbones=backbones)[0].numbers["backbone"]) == ["alexnet"]
     with pytest.raises(lr.Error, match="there is no run of dataset 'cifar'; did you mean 'cifar10'"):
         lr.table("leaderboard", **place, datasets="cifar")
+    with pytest.raises(lr.Error, match="no option of a table 'dataset'; did you mean 'datasets'"):
+        lr.leaderboard(**place, dataset="cifar10")
 
 
 def test_with_held_out_images_the_best_on_those_stands_first(store):

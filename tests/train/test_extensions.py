@@ -19,7 +19,7 @@ from lrbench.execute.runner import deployed
 from lrbench.method import registry
 from lrbench.method.base import Batch, Context, Method, deployed_state, load_deployed
 from lrbench.store.store import CURVE
-from lrbench.testing import Interrupted, Watch, check_resume, registered, try_out
+from lrbench.testing import SMALL, Interrupted, Watch, check_resume, registered, try_out
 from lrbench.train import build
 from lrbench.train.build import load_frozen, weights_file
 from lrbench.train.training import Average, Training
@@ -290,3 +290,45 @@ def test_a_progress_of_its_own_is_refused_in_a_line() -> None:
 
         class Late(Plain):
             progress = 0.5
+
+
+def test_text_for_a_tuple_of_names_is_refused_in_a_line() -> None:
+    class Text(Projecting):
+        training_only = "projector"  # type: ignore[assignment]
+
+    with registered(Text), pytest.raises(UserError) as caught:
+        projecting()
+    assert str(caught.value) == "projecting: training_only is text; it must be a tuple, ('projector',)"
+
+
+def test_who_is_not_trained_must_say_whose_weights_it_has() -> None:
+    class Idle(Plain):
+        name = "idle"
+
+        @classmethod
+        def trains(cls, config: Any) -> bool:
+            return False
+
+    with registered(Idle), pytest.raises(UserError, match="idle is not trained; starts_from must name the role"):
+        tiny.spec("idle")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "backbone", "why"),
+    [
+        ("fitnets", {"stage": 9}, "resnet18", "fitnets: stage=9: the deepest of this backbone is stage=4"),
+        ("at", {}, "alexnet", "at: of 8x8 images no map of this backbone has more than one pixel"),
+        ("simkd", {"weight": 0}, "resnet18", "simkd: weight, ce and kd are all 0, which trains nothing"),
+        ("kd", {"weight": 0, "ce": 0}, "resnet18", "kd: weight and ce are both 0, which trains nothing"),
+    ],
+)
+def test_what_a_method_refuses_is_said_before_its_teacher_is_trained(
+    name: str, settings: dict[str, Any], backbone: str, why: str, tmp_path: Path
+) -> None:
+    request = session.Request(
+        method=name, settings=settings, results=tmp_path / "runs", **SMALL | FEW | {"backbone": backbone}
+    )
+    watch = Watch()
+    with pytest.raises(UserError, match=why):
+        session.run(request, watch)
+    assert not watch.started and not (tmp_path / "runs").exists()
