@@ -38,34 +38,36 @@ def draw(
     """
     ended = chosen(results[results["status"] != FAILED], store, dataset=datasets)
     wanted = chosen(ended, store, method=methods)
-    ways = _ways(ended, store.right, references, note)  # all: their spread is pooled
-    ways = ways[ways["method"].isin(wanted["method"])] if len(ways) else ways
-    if not len(ways):
+    ways = _ways(ended, store.right, references)  # all: their spread is pooled
+    ways = ways[ways["method"].isin(wanted["method"])]
+    gained = ways[ways["control_gain"].notna()]
+    if not len(gained):
         control = f", which is a run of {' or '.join(references)}" if references else ""
         raise UserError(f"no gain: of no run there is a control of equal budget{control}")
-    groups = [group for _, group in ways.groupby(ONE_FIGURE, dropna=False, sort=False)]
+    groups = [group for _, group in gained.groupby(ONE_FIGURE, dropna=False, sort=False)]
     drawn = max(groups, key=lambda group: (group["protocol"].iloc[0], len(group)))
     for group in groups:
         if group is not drawn:
             first = group.iloc[0]
             note(f"gains: not drawn, {len(group)} of {first['backbone']} x{first['width']:g}, {first['about']}")
+    lost = ways[(ways["n"] == 0) & (ways["diverged"] > 0)].merge(drawn[ONE_FIGURE].drop_duplicates())
+    for way in lost.to_dict("records"):
+        note(f"gains: not drawn, since it diverged, {way['label']} on {way['dataset']} {way['size']}")
     return _figure(drawn)
 
 
-def _ways(results: pd.DataFrame, right: Right, references: Sequence[str], note: Callable[[str], None]) -> pd.DataFrame:
-    """The rows of all leaderboards that have a gain, with a `label`."""
+def _ways(results: pd.DataFrame, right: Right, references: Sequence[str]) -> pd.DataFrame:
+    """The rows of all leaderboards, each with a `label`, the conditions in words, and whether it is the user's own."""
     usual = frame.defaults(results)
-    boards = []
-    for table in frame.tables(results):
-        board = leaderboard.board(table, right, references, usual)
-        gained = board[board["control_gain"].notna()] if "control_gain" in board else board[:0]
-        for row in board.loc[(board["n"] == 0) & (board["diverged"] > 0), "row"] if len(board) else ():
-            note(f"gains: not drawn, it diverged: {row}, {frame.conditions(table.iloc[0])}")
-        if len(gained):
-            boards.append(gained.assign(about=frame.conditions(table.iloc[0])))
+    boards = [
+        leaderboard.board(table, right, references, usual).assign(about=frame.conditions(table.iloc[0]))
+        for table in frame.tables(results)
+    ]
     if not boards:
-        return pd.DataFrame()
+        raise UserError("no gain: no classifier was run")
     ways = pd.concat(boards, ignore_index=True)
+    if "control_gain" not in ways:
+        ways["control_gain"] = math.nan
     runs = results.drop_duplicates("id").set_index("id")
     apart = ways["row"].str.extract(r"((?: \[[^]]*\])+)$", expand=False).fillna("")  # one name, two versions
     own = ways["id"].map(runs["origin"].isna()) & runs["origin"].notna().any()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers.records import LR, record
+from helpers.records import LR, net, record
 from safetensors.torch import save as save_tensors
 
 from lrbench.errors import UserError
@@ -178,5 +178,10 @@ def test_a_way_of_which_every_seed_diverged_is_named(store):
     put(store, "dfd", 0.1, status="diverged")
     figure, notes = drawn(store)
     assert set(points(figure.axes[0])) == {"KD"}
-    assert [note.partition(",")[0] for note in notes] == ["gains: not drawn"]
-    assert "it diverged: DFD (resnet18)" in notes[0]
+    assert notes == ["gains: not drawn, since it diverged, DFD on cifar10 8x8"]
+
+
+def test_of_sr_nets_alone_there_is_nothing_to_draw(store):
+    store.save(net(), "epoch,loss\n1,2\n", {"psnr": np.ones(3)}, save_tensors({}))
+    with pytest.raises(UserError, match="no gain: no classifier was run"):
+        drawn(store)
