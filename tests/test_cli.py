@@ -363,7 +363,7 @@ print("loaded:", *sorted(heavy & set(sys.modules)))
 # --- the user's mistakes --------------------------------------------------------------------------------
 
 MISTAKES = {
-    "plot": "say which figure: curves, fig2, fig3",
+    "plot": "say which figure: curves, gains, fig2, fig3",
     "run --method dfdd": "did you mean 'dfd'?",
     "run --method basicsr --set arch=EDRS": "did you mean 'EDSR'?",
     "run --dataset digitz": "did you mean 'digits'?",

@@ -117,7 +117,7 @@ def fetch(name: str, data: Path | None) -> None:
 
 
 def _first_line(thing: Any) -> str:
-    return printable(inspect.cleandoc(vars(thing).get("__doc__") or "").partition("\n")[0])
+    return printable(inspect.cleandoc(thing.__doc__ or "").partition("\n")[0])
 
 
 COMMANDS = (methods, datasets, backbones, data, new)
