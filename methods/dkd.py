@@ -6,10 +6,9 @@ from collections.abc import Mapping
 
 import torch
 from lrbench_methods import taught
-from lrbench_methods.taught import Answer, Taught
+from lrbench_methods.taught import Answer, Taught, kl
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
 
 from lrbench.errors import UserError
 from lrbench.method import Batch, Context, Method
@@ -56,13 +55,10 @@ def parts(z_s: Tensor, z_t: Tensor, y: Tensor, temperature: float) -> tuple[Tens
     rest = place + (place >= y[:, None])  # (n, C - 1): the classes beside the target
 
     def split(z: Tensor) -> tuple[Tensor, Tensor]:
-        z = z / temperature
+        """Logits of b and of q."""
         target, others = z.gather(1, y[:, None]), z.gather(1, rest)
-        both = torch.cat([target, others.logsumexp(dim=1, keepdim=True)], dim=1)
-        return F.log_softmax(both, dim=1), F.log_softmax(others, dim=1)
-
-    def divergence(s: Tensor, t: Tensor) -> Tensor:
-        return temperature**2 * F.kl_div(s, t, reduction="batchmean", log_target=True)
+        together = temperature * (others / temperature).logsumexp(dim=1, keepdim=True)
+        return torch.cat([target, together], dim=1), others
 
     (b_s, q_s), (b_t, q_t) = split(z_s), split(z_t)
-    return divergence(b_s, b_t), divergence(q_s, q_t)
+    return kl(b_s, b_t, temperature), kl(q_s, q_t, temperature)

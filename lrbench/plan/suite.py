@@ -184,11 +184,14 @@ def _scaled(grids: list[Grid], wanted: list[Any]) -> list[Grid]:
     Of a suite that names one of them the grids that name others are left out, since their settings may fit no other
     scale. A grid that names none, and all grids of a suite that names none of these, are run at what is wanted.
     """
-    named = [[scale for scale in grid.scale if scale in wanted] for grid in grids]
-    says = ["scale" in grid.model_fields_set for grid in grids]
-    if not wanted or not any(own for own, said in zip(named, says, strict=True) if said):
-        return [grid.model_copy(update={"scale": wanted}) for grid in grids] if wanted else list(grids)
-    found = [(grid, own if said else wanted) for grid, own, said in zip(grids, named, says, strict=True)]
+    if not wanted:
+        return grids
+
+    def own(grid: Grid) -> list[Any]:
+        return [scale for scale in grid.scale if scale in wanted] if "scale" in grid.model_fields_set else wanted
+
+    narrows = any(own(grid) for grid in grids if "scale" in grid.model_fields_set)
+    found = [(grid, own(grid) if narrows else wanted) for grid in grids]
     return [grid.model_copy(update={"scale": scales}) for grid, scales in found if scales]
 
 

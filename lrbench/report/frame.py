@@ -132,14 +132,14 @@ def chosen(results: pd.DataFrame, store: object, **wanted: Collection[str]) -> p
     if not len(results):
         raise UserError(f"there is no run in {store}; start with 'lrbench run'")
     found = results
-    for column, values in wanted.items():
-        there = sorted(results[column].unique())
+    for name, values in wanted.items():
+        there = sorted(results[name].unique())
         for value in values:
             if value not in there:
-                raise UserError(f"there is no run of {column} '{value}'; {did_you_mean(value, there)}")
-        found = found[found[column].isin(values)] if values else found
+                raise UserError(f"there is no run of {name} '{value}'; {did_you_mean(value, there)}")
+        found = found[found[name].isin(values)] if values else found
     if not len(found):
-        asked = ", ".join(f"{column} {' or '.join(values)}" for column, values in wanted.items() if values)
+        asked = ", ".join(f"{name} {' or '.join(values)}" for name, values in wanted.items() if values)
         raise UserError(f"there is no run of {asked} in {store}")
     return found
 
