@@ -45,6 +45,7 @@ SHIPPED = Path(__file__).resolve().parents[1] / "results" / "records"  # of the 
 SHOWN = (CURVE, PREDICTIONS)  # the files of a run that figures and the site show
 SEVERAL = ("seeds", "baselines", "plugins", "datasets", "methods", "backbones")  # options of several values, or of one
 TABLE: dict[str, Any] = dict.fromkeys(("datasets", "backbones"), tuple[str, ...])  # the types of a table's options
+TABLE |= {"long": bool}
 FIGURE: dict[str, Any] = dict.fromkeys(("datasets", "methods"), tuple[str, ...])  # the types of a figure's options
 FIGURE |= {"settings": Mapping[str, Any], "sr_scale": int, "images": Annotated[int, Field(ge=1, le=16)]}
 Folder = str | os.PathLike[str] | None
@@ -146,7 +147,8 @@ def table(
 ) -> Tables:
     """A table by name: a published one, leaderboard, sr, tuned or claims; all published ones where None.
 
-    options: `datasets` and `backbones` of the runs that it is made of; all where left out.
+    options: `datasets` and `backbones` of the runs that it is made of, all where left out; long=True: every column and
+    note of published tables and leaderboards.
     """
     from lrbench.report.frame import chosen, frame
     from lrbench.report.tables import tables
@@ -154,11 +156,12 @@ def table(
     if wrong := [name for name in options if name not in TABLE]:
         raise unknown("option of a table", wrong[0], TABLE)
     wanted = _checked(options, TABLE)
+    long = wanted.pop("long", False)
     store = open_store(results, baselines, warn)
     runs = frame(store)
     if any(wanted.values()):
         runs = chosen(runs, store, dataset=wanted.get("datasets", ()), backbone=wanted.get("backbones", ()))
-    return tables(None if name is None else str(name), runs, store.right, store.warn)
+    return tables(None if name is None else str(name), runs, store.right, store.warn, long)
 
 
 def leaderboard(results: Folder = None, baselines: Folders = None, **options: Any) -> Tables:

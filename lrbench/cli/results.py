@@ -30,6 +30,7 @@ from lrbench.errors import UserError
 @option("--format", "style", help="md, csv, latex or json.  [default: by --out; a table on a terminal, md in a pipe]")
 @option("--dataset", "datasets", many=True, help="Of runs on this one only; repeat for more.  [default: all]")
 @option("--backbone", "backbones", many=True, help="Of runs with this one only; repeat for more.  [default: all]")
+@option("--long", is_flag=True, help="Every column and note, of published tables and the leaderboard.")
 @out_option
 @read_options
 def table(name: str | None, style: str | None, out: Path | None, **options: Any) -> None:

@@ -40,7 +40,7 @@ def _verdicts(runs: Runs, findings: Sequence[Finding]) -> Table:
         ("diverged", [str(one.diverged or DASH) for one in findings], None),
         ("why", [one.why for one in findings], None),
     ]
-    said = [
+    legend = [
         "A claim is over ways of training: a difference counts where the two share "
         f"{SEEDS} seeds or more, and is beyond chance where the paired t-test over them gives p < {CHANCE:g} after "
         "Holm's correction for the comparisons of that line, their spread pooled and at least what the test images "
@@ -49,10 +49,9 @@ def _verdicts(runs: Runs, findings: Sequence[Finding]) -> Table:
         f"{claims.AS_PUBLISHED}: with what the paper compares with. {claims.EQUAL_BUDGET}: with one of the two started "
         "as the other was (`init`), whichever was run, so that as many epochs are in the weights of both.",
         "Diverged: how many of the runs that a line compares have no score, since their training diverged.",
-        *notes.failed(_failed(runs, findings)),
         *dict.fromkeys(f"{one.claim.text}: {one.claim.source}." for one in findings),
     ]
-    return Table.of(TITLE, _under(runs.table), columns, said)
+    return Table.of(TITLE, _under(runs.table), columns, notes.failed(_failed(runs, findings)), legend=legend)
 
 
 def _failed(runs: Runs, findings: Sequence[Finding]) -> pd.DataFrame:
@@ -75,15 +74,17 @@ def _evidence(runs: pd.DataFrame, findings: Sequence[Finding]) -> Table:
         ("p", [f"{row['other_p']:.2g}" for row, _ in shown], None),
         ("p (Holm)", [DASH if pd.isna(p := row["other_p_holm"]) else f"{p:.2g}" for row, _ in shown], None),
     ]
-    said = [
+    legend = [
         "Difference: mean in points over the seeds that both have, its 95% interval over seeds and images, and their "
         "number. Epochs: in the weights of both, or of the one and the other. "
         "p: of no difference, by the paired t-test over seeds, the spread pooled; of one seed by McNemar's test, which "
-        f"compares two networks and decides nothing. Holm: corrected, of {SEEDS} seeds or more, and of one seed.",
+        f"compares two networks and decides nothing. Holm: corrected, of {SEEDS} seeds or more, and of one seed."
+    ]
+    said = [
         *notes.precisions({one.label: pd.concat([one.mine, one.other]) for _, one in every}),
         *notes.origins(pd.concat([runs[:0], *(side for _, one in every for side in (one.mine, one.other))])),
     ]
-    return Table.of(EVIDENCE, _under(runs), columns, said, lambda: pd.DataFrame(flat))
+    return Table.of(EVIDENCE, _under(runs), columns, said, lambda: pd.DataFrame(flat), legend)
 
 
 def _ids(evidence: Sequence[Evidence]) -> list[str]:

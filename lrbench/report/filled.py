@@ -51,15 +51,34 @@ class Cell:
 
 @dataclass(frozen=True)
 class Row:
-    """A published row; of one with settings that the paper leaves open, one for each of their values that were run."""
+    """A published row; of one with settings that the paper leaves open, one for each of their values that were run.
 
-    label: str
+    name: as published; settings: those of the open ones that differ from their defaults, such as "sr_scale=4".
+    """
+
+    name: str
+    settings: tuple[str, ...]
     method: str
     backbone: str
     config: str  # JSON
     width: float
     hr: bool  # trained and tested on HR images
     cells: tuple[Cell, ...]
+
+    @property
+    def label(self) -> str:
+        """Its name and settings."""
+        return ", ".join([self.name, *self.settings])
+
+    def short_label(self, rows: Sequence[Row]) -> str:
+        """Its name with as few of its settings as tell it apart from the others among the rows."""
+        others = [row for row in rows if row.name == self.name and row is not self]
+        own, *its = [
+            [one for one in row.settings if not all(one in other.settings for other in (self, *others))]
+            for row in (self, *others)
+        ]
+        count = next((n for n in range(len(own)) if own[:n] not in [one[:n] for one in its]), len(own))
+        return ", ".join([self.name, *own[:count]])
 
     @cached_property
     def runs(self) -> pd.DataFrame:
@@ -105,9 +124,13 @@ class Filled:
 
     @property
     def conditions(self) -> str:
-        """In words; with the width, where all rows have one and the same, which is not 1."""
-        widths = {row.width for row in self.rows if len(row.runs)}
-        width = f", width {widths.pop():g}" if len(widths) == 1 and widths != {1.0} else ""
+        """In words; with the widths that are not 1."""
+        backbones: dict[float, list[str]] = {}
+        for row in self.rows:
+            if len(row.runs) and row.backbone not in backbones.setdefault(row.width, []):
+                backbones[row.width].append(row.backbone)
+        of = {width: f" of {' and '.join(some)}" if len(backbones) > 1 else "" for width, some in backbones.items()}
+        width = "".join(f", width {width:g}{of[width]}" for width in sorted(backbones) if width != 1)
         return "no run yet" if self.run is None else f"{frame.conditions(self.run, SHARED)}{width}"
 
 
@@ -129,11 +152,6 @@ def _fill(source: PublishedTable, runs: Runs, results: pd.DataFrame, right: Righ
     widths = usual_widths(same for one in anywhere for place in places for same in runs.ways(one, *place).values())
     wanted = [replace(one, width=widths.get(one.backbone)) for one in anywhere]
     rows = [made for row, one in zip(source.rows, wanted, strict=True) for made in _rows(row, one, places, runs)]
-    if len({row.width for row in rows if len(row.runs)}) > 1:  # else it stands with the conditions
-        rows = [
-            replace(row, label=f"{row.label}, width {row.width:g}") if len(row.runs) and row.width != 1 else row
-            for row in rows
-        ]
     if source.reference and right:
         rows = _together([_compared(row, places, source.reference, runs, right) for row in rows])
     there, of_rows = (
@@ -175,12 +193,12 @@ def _rows(row: PublishedRow, wanted: Wanted, places: Sequence[tuple[str, int]], 
         cells = [
             Cell(top1, ways.get((text, width), runs.nothing)) for top1, ways in zip(row.top1, of_place, strict=True)
         ]
-        yield Row(", ".join([row.label, *told]), row.method, row.backbone, text, width, hr, tuple(cells))
+        yield Row(row.label, tuple(told), row.method, row.backbone, text, width, hr, tuple(cells))
     if not found:
         empty, text = tuple(Cell(top1, runs.nothing) for top1 in row.top1), json.dumps(config, sort_keys=True)
         known = runs.table.loc[runs.table["method"] == row.method, "tested_on"]  # else its class says it
         hr = (known.iloc[0] if len(known) else naming.about(row.method).tested_on) == "hr"
-        yield Row(row.label, row.method, row.backbone, text, wanted.width or 1.0, hr, empty)
+        yield Row(row.label, (), row.method, row.backbone, text, wanted.width or 1.0, hr, empty)
 
 
 def _compared(row: Row, places: Sequence[tuple[str, int]], reference: str, runs: Runs, right: Right) -> Row:

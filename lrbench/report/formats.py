@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
+from itertools import groupby
 from pathlib import Path
 from typing import TextIO
 
@@ -19,6 +21,7 @@ from lrbench.store.files import replaces
 
 HR_MARK = "†"  # of what is trained and tested on HR images
 WRAPPED = 30  # characters: on a terminal, columns of longer texts are wrapped, others are not
+BOLD, ITALIC = "**", "*"  # Markdown's, around what stands at the start of a cell
 SUFFIXES = {"md": "md", "csv": "csv", "latex": "tex", "json": "json"}  # of a table's file, by format
 
 
@@ -26,8 +29,9 @@ SUFFIXES = {"md": "md", "csv": "csv", "latex": "tex", "json": "json"}  # of a ta
 class Table:
     """One table.
 
-    shown: what is read, as text; its first column names the rows. runs: the ids behind each cell, a frame of the same
-    shape with a tuple in each cell, or None. long: makes `numbers`, which takes longer than all else.
+    shown: what is read, as text, with **bold** and *italics* as in Markdown; its first column names the rows. notes: on
+    these rows; legend: how to read a table of this kind, said once below several. runs: the ids behind each cell, a
+    frame of the same shape with a tuple in each cell, or None. long: makes `numbers`, which takes longer than all else.
     """
 
     title: str
@@ -36,6 +40,7 @@ class Table:
     notes: Sequence[str] = ()
     long: Callable[[], pd.DataFrame] = pd.DataFrame
     runs: pd.DataFrame | None = None
+    legend: Sequence[str] = ()
 
     @classmethod
     def of(
@@ -45,13 +50,14 @@ class Table:
         columns: Sequence[tuple[str, Sequence[str], Sequence[str] | None]],
         notes: Iterable[str] = (),
         long: Callable[[], pd.DataFrame] = pd.DataFrame,
+        legend: Iterable[str] = (),
     ) -> Table:
         """From columns: a name, the text of each row, and the ids of the runs behind each; None if there are none."""
         names = [name for name, *_ in columns]
         shown = pd.DataFrame(list(zip(*(texts for _, texts, _ in columns), strict=True)), columns=names)
         behind = [[tuple(one.split()) for one in ids] if ids else [()] * len(shown) for _, _, ids in columns]
         runs = pd.DataFrame(list(zip(*behind, strict=True)), columns=names)
-        return cls(title, conditions, shown, list(notes), long, runs)
+        return cls(title, conditions, shown, list(notes), long, runs, list(legend))
 
     @cached_property
     def numbers(self) -> pd.DataFrame:
@@ -64,9 +70,7 @@ class Table:
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        notes = "".join(f"<li>{escape(note)}</li>" for note in self.notes)
-        grid = self.shown.to_html(index=False, border=0, na_rep="")
-        return f"<h3>{escape(self.title)}</h3><p>{escape(self.conditions)}</p>{grid}<ul>{notes}</ul>"
+        return _html([self])
 
 
 class Tables(list[Table]):
@@ -84,7 +88,7 @@ class Tables(list[Table]):
     __repr__ = __str__
 
     def _repr_html_(self) -> str:
-        return "".join(table._repr_html_() for table in self)
+        return _html(self)
 
 
 def render(tables: Sequence[Table], style: str) -> str:
@@ -108,14 +112,51 @@ def style_of(style: str | None, out: Path | None) -> str | None:
     return style
 
 
+def legend(tables: Sequence[Table]) -> list[str]:
+    """How to read some tables, each sentence once."""
+    return list(dict.fromkeys(line for table in tables for line in table.legend))
+
+
+def emphasized(text: str, bold: str, italic: str, plain: Callable[[str], str] = str) -> str:
+    """The text of a cell with its Markdown emphasis as `bold` or `italic` have it, such as "<b>%s</b>".
+
+    plain: makes its words such as may stand there.
+    """
+    start, end = (BOLD, bold) if text.startswith(BOLD) else (ITALIC, italic)
+    inside, found, rest = text.removeprefix(start).partition(start)
+    if not (text.startswith(start) and inside and found):
+        return plain(text)
+    return end % plain(inside) + (f" {plain(rest)}" if rest.strip() else "")
+
+
 def markdown(tables: Sequence[Table]) -> str:
-    """A section for each table, with its conditions above and its notes below."""
-    return "\n".join(
+    """A section for each table, with its conditions above and its notes below, and at the end how to read them."""
+    sections = [
         f"## {table.title}\n\nProtocol: {table.conditions}.\n\n"
         + (f"{grid(table.shown)}\n" if len(table.shown) else "")
         + "".join(f"- {note}\n" for note in table.notes)
         for table in tables
-    )
+    ]
+    if said := legend(tables):
+        sections.append("## How to read this\n\n" + "".join(f"- {line}\n" for line in said))
+    return "\n".join(sections)
+
+
+def _html(tables: Sequence[Table]) -> str:
+    """For a notebook."""
+
+    def items(lines: Iterable[str]) -> str:
+        return "<ul>" + "".join(f"<li>{escape(line)}</li>" for line in lines) + "</ul>"
+
+    def cell(value: object) -> str:
+        return emphasized(str(value), "<b>%s</b>", "<i>%s</i>", escape)
+
+    return "".join(
+        f"<h3>{escape(table.title)}</h3><p>{escape(table.conditions)}</p>"
+        + table.shown.map(cell).to_html(index=False, border=0, na_rep="", escape=False)
+        + items(table.notes)
+        for table in tables
+    ) + items(legend(tables))
 
 
 def as_csv(tables: Sequence[Table]) -> str:
@@ -130,19 +171,54 @@ def as_json(tables: Sequence[Table]) -> str:
 
 
 def latex(tables: Sequence[Table]) -> str:
-    """A booktabs table each."""
-    return "\n".join(_latex(table) for table in tables)
+    """A booktabs table each; how to read them stands in comments."""
+    said = "".join(f"% {line}\n" for line in legend(tables))
+    return "\n".join(_latex(table) for table in tables) + said
 
 
 FORMATS: dict[str, Callable[[Sequence[Table]], str]] = {"md": markdown, "csv": as_csv, "latex": latex, "json": as_json}
 
 
 def _latex(table: Table) -> str:
-    caption = f"{table.title}. Protocol: {table.conditions}. {' '.join(table.notes)}"
-    cells = table.shown.replace(DASH, "--").map(str).map(tex)
-    cells.columns = pd.Index([tex(str(name)) or "Method" for name in cells.columns])
-    style = cells.style.hide(axis="index")
-    return style.to_latex(hrules=True, caption=tex(caption), column_format="l" + "r" * (len(cells.columns) - 1))
+    """In small type, so that a published table fits a column of a paper."""
+
+    def cell(value: object) -> str:
+        text = emphasized(str(value), r"\textbf{%s}", r"\textit{%s}", lambda text: tex("--" if text == DASH else text))
+        text = re.sub(r"±[\d.]+", r"{\\tiny\\mdseries\g<0>}", text)  # of published tables only, which must be narrow
+        return re.sub(r" \{?([*‡])\}?$", r"\\rlap{\1}", text)
+
+    names = [str(name) for name in table.shown.columns]
+    caption = " ".join([f"{table.title}. Protocol: {table.conditions}.", *table.notes])
+    lines = [
+        r"\begin{table}",
+        r"\centering\scriptsize\setlength{\tabcolsep}{2pt}",
+        rf"\caption{{{tex(caption)}}}",
+        rf"\begin{{tabular}}{{@{{}}l{'r' * (len(names) - 1)}@{{}}}}",
+        r"\toprule",
+        *_heads(names),
+        r"\midrule",
+        *(" & ".join(map(cell, line)) + r" \\" for line in table.shown.to_numpy()),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _heads(names: Sequence[str]) -> list[str]:
+    """The heads in a line of LaTeX; in two where neighbours begin alike, such as "cifar10 8x8" and "cifar10 16x16"."""
+    groups = [(group, len(list(same))) for group, same in groupby(names, lambda name: name.partition(" ")[0])]
+    if all(count == 1 for _, count in groups):
+        return [" & ".join(tex(name) or "Method" for name in names) + r" \\"]
+    above, below, rules, place = [], [], "", 0
+    for group, count in groups:
+        several = count > 1
+        above.append(rf"\multicolumn{{{count}}}{{c}}{{{tex(group)}}}" if several else "")
+        same = names[place : place + count]
+        below += [tex(name.partition(" ")[2] if several else name) or "Method" for name in same]
+        rules += rf"\cmidrule(lr){{{place + 1}-{place + count}}}" if several else ""
+        place += count
+    return [" & ".join(above) + r" \\", rules, " & ".join(below) + r" \\"]
 
 
 def grid(shown: pd.DataFrame) -> str:
@@ -160,7 +236,7 @@ def grid(shown: pd.DataFrame) -> str:
 
 def print_tables(tables: Sequence[Table], file: TextIO | None = None) -> None:
     """On a terminal tables that fit its width; in a pipe Markdown. file: stdout where None."""
-    from rich import box
+    from rich import box, markup
     from rich.console import Console
     from rich.table import Table as RichTable
     from rich.text import Text
@@ -182,10 +258,13 @@ def print_tables(tables: Sequence[Table], file: TextIO | None = None) -> None:
                     no_wrap=not first and longest <= WRAPPED,
                 )
             for line in block.to_numpy():
-                shown.add_row(*map(Text, line))
+                texts = (emphasized(str(text), "[b]%s[/]", "[dim]%s[/]", markup.escape) for text in line)
+                shown.add_row(*map(Text.from_markup, texts))
             console.print(shown)
         for note in table.notes:
             console.print(Text(f"- {note}", style="dim"))
+    for line in legend(tables):
+        console.print(Text(f"- {line}", style="dim"))
 
 
 def _blocks(shown: pd.DataFrame, width: int) -> Iterator[pd.DataFrame]:

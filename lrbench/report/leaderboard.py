@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 
 import pandas as pd
 
@@ -26,14 +26,18 @@ from lrbench.report.ways import (
 from lrbench.spec import PROTOCOL
 
 TITLE = "Leaderboard"
+HELD_OUT = "held-out %"  # a column
 MARK = "§"  # of a gain whose interval leaves out 0
 NONE_YET = "Nothing has been run yet; start with `lrbench run --method NAME --dataset NAME`."
 
 
-def leaderboards(results: pd.DataFrame, right: Right, references: Sequence[str]) -> list[Table]:
-    """One for each set of conditions. references: the methods that gains are measured against."""
+def leaderboards(results: pd.DataFrame, right: Right, references: Sequence[str], long: bool = False) -> list[Table]:
+    """One for each set of conditions. references: the methods that gains are measured against.
+
+    long: with what is deployed, what it cost, and the teachers.
+    """
     usual = frame.defaults(results)
-    found = [_table(table, results, right, references, usual) for table in frame.tables(results)]
+    found = [_table(table, results, right, references, usual, long) for table in frame.tables(results)]
     return found or [Table(TITLE, "no run yet", pd.DataFrame(), [NONE_YET])]
 
 
@@ -80,7 +84,12 @@ def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: D
 
 
 def _table(
-    table: pd.DataFrame, results: pd.DataFrame, right: Right, references: Sequence[str], usual: Defaults
+    table: pd.DataFrame,
+    results: pd.DataFrame,
+    right: Right,
+    references: Sequence[str],
+    usual: Defaults,
+    long: bool,
 ) -> Table:
     first, widths = table.iloc[0], table["width"].unique()
     ways = board(table, right, references, usual)
@@ -91,18 +100,23 @@ def _table(
     gains = [f"{gain(row, 'control')} {row['control_mark']}".rstrip() for row in rows]
     columns = [
         ("", [row["row"] + (f" {HR_MARK}" if row["tested_on"] == "hr" else "") for row in rows], None),
-        ("epochs", [str(row["epochs_in_weights"]) for row in rows], None),
         ("top-1 %", [score(row) for row in rows], [f"{row['runs']} {row['diverged_runs']}" for row in rows]),
         ("gain", gains, [row["control_runs"] for row in rows]),
-        ("teacher", [fixed(row["teacher_top1"]) for row in rows], None),
-        ("params", [fixed(row["parameters"] and row["parameters"] / 1e6, digits=3) for row in rows], None),
-        ("MACs", [fixed(row["macs"] and row["macs"] / 1e6, digits=1) for row in rows], None),
-        ("min", [fixed(row["minutes"], digits=1) for row in rows], None),
     ]
     if len(ways) and ways["val_top1_mean"].notna().any():
         held = [DASH if pd.isna(row["val_top1_mean"]) else score(row, "val_top1") for row in rows]
-        columns.insert(4, ("held-out %", held, None))
-    return Table.of(title, about, columns, _notes(table, ways, results), lambda: ways)
+        columns.append((HELD_OUT, held, None))
+    if long or (len(ways) and ways["epochs_in_weights"].nunique() > 1):
+        columns.insert(1, ("epochs", [str(row["epochs_in_weights"]) for row in rows], None))
+    if long:
+        columns += [
+            ("teacher", [fixed(row["teacher_top1"]) for row in rows], None),
+            ("params", [fixed(row["parameters"] and row["parameters"] / 1e6, digits=3) for row in rows], None),
+            ("MACs", [fixed(row["macs"] and row["macs"] / 1e6, digits=1) for row in rows], None),
+            ("min", [fixed(row["minutes"], digits=1) for row in rows], None),
+        ]
+    legend = _legend(ways, {name for name, *_ in columns}, results) if len(ways) else ()
+    return Table.of(title, about, columns, _notes(table, ways, results), lambda: ways, legend)
 
 
 def _size(table: pd.DataFrame) -> str:
@@ -113,29 +127,24 @@ def _size(table: pd.DataFrame) -> str:
 
 def _notes(table: pd.DataFrame, ways: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:
     if len(ways):
-        diverged = " A seed that diverged stands in no mean and in no gain." if ways["diverged"].any() else ""
-        yield f"top-1 %: mean ± sample standard deviation over seeds (number of seeds).{diverged}"
-        yield (
-            "epochs: all that went into the weights; rows of more epochs were trained longer. params: millions, of all "
-            "that is deployed. MACs: millions, of one test image. min: of its own training, on whatever machine it ran."
-        )
-        yield from _about_gains(ways[ways["control_gain"].notna()], results)
-        if ways["val_top1_mean"].notna().any():
-            yield "held-out %: top-1 on training images held out. Settings are chosen by it: the best stands first."
-        if ways["teacher_top1"].notna().any():
-            yield "teacher: its top-1 % on HR images, the mean over seeds."
-        if (ways["tested_on"] == "hr").any():
-            yield f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor."
         usual, *others = ways["precision"].value_counts().index
         named = [f"{one} in {', '.join(ways.loc[ways['precision'] == one, 'row'])}" for one in others]
         yield f"Precision: {'; '.join([usual, *named])}."
+        compared = ways[ways["control_gain"].notna()]
+        for row in compared[compared["precision"] != compared["reference_precision"]].itertuples():
+            both = f"{row.precision}, its control in {row.reference_precision}"
+            yield f"Compared across precisions: {row.row} in {both}."
         yield from notes.differing_weights(table, results)
         yield from notes.origins(table)
     yield from notes.failed(frame.failures_of(results, table))
 
 
-def _about_gains(compared: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:
-    for method in compared["reference"].unique():
+def _legend(ways: pd.DataFrame, columns: Container[str], results: pd.DataFrame) -> Iterator[str]:
+    yield (
+        "top-1 %: mean ± sample standard deviation over seeds (number of seeds). A seed that diverged stands in no "
+        "mean and in no gain."
+    )
+    for method in ways["reference"].dropna().unique():
         label = results.loc[results["method"] == method, "label"].iloc[0]
         yield (
             f"gain: points over the {label} of equal budget, which has the row's settings, network and epochs, over "
@@ -145,6 +154,16 @@ def _about_gains(compared: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]
             f"{SEEDS} seeds or more. Nothing is corrected for the number of rows: where nothing differs, 1 of 20 "
             "intervals leaves out 0."
         )
-    for row in compared[compared["precision"] != compared["reference_precision"]].itertuples():
-        both = f"{row.precision}, its control in {row.reference_precision}"
-        yield f"Compared across precisions: {row.row} in {both}."
+    said = {
+        HELD_OUT: "top-1 on training images held out. Settings are chosen by it: the best stands first.",
+        "epochs": "all that went into the weights; rows of more epochs were trained longer.",
+        "teacher": "its top-1 % on HR images, the mean over seeds.",
+        "params": "millions, of all that is deployed.",
+        "MACs": "millions, of one test image.",
+        "min": "of its own training, on whatever machine it ran.",
+    }
+    yield from (f"{name}: {about}" for name, about in said.items() if name in columns)
+    if (ways["tested_on"] == "hr").any():
+        yield f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor."
+    if "teacher" not in columns:
+        yield "`--long` has the teachers' scores, what is deployed and what it cost."

@@ -15,29 +15,25 @@ from lrbench.report.frame import RESTORES, column
 from lrbench.report.stats import CHANCE
 from lrbench.report.ways import joined, score, summary
 
-
-def about_marks(comparisons: Sequence[Comparison]) -> str:
-    """What the marks of a table's differences mean. comparisons: all that it makes."""
-    ways, networks = sum(one.of_ways for one in comparisons), sum(one.of_networks for one in comparisons)
-    words = []
-    if ways or not networks:
-        words.append(
-            f"A difference marked {WAYS_MARK} has {SEEDS} seeds or more and is more than chance (p < {CHANCE:g}): the "
-            "two ways of training differ. That is by a paired t-test over the seeds, whose spread is pooled over the "
-            "comparisons of this table (moderated, Smyth 2004, where they vary differently) and is at least what the "
-            f"test images alone give, after Holm's correction for {_number(ways)} of so many seeds."
-        )
-    if networks:
-        words.append(
-            f"One marked {NETWORKS_MARK} has one seed and is more than chance by McNemar's test, after Holm's "
-            f"correction for {_number(networks)} of one seed, a family of its own: the two networks differ, which says "
-            "nothing of another seed."
-        )
-    return " ".join([*words, "Without a mark no difference is shown; that does not say that there is none."])
+ABOUT_MARKS = (
+    f"Marked {WAYS_MARK}: {SEEDS} seeds or more, and a difference from the row that it is compared with that is more "
+    f"than chance (p < {CHANCE:g}): the two ways of training differ. That is by a paired t-test over the seeds, whose "
+    "spread is pooled over the comparisons of the table (moderated, Smyth 2004, where they vary differently) and is at "
+    f"least what the test images alone give, after Holm's correction. Marked {NETWORKS_MARK}: one seed, and a "
+    "difference that is more than chance by McNemar's test, after Holm's correction in a family of its own: the two "
+    "networks differ, which says nothing of another seed. Without a mark no difference is shown; that does not say "
+    "that there is none."
+)
 
 
-def _number(comparisons: int) -> str:
-    return "the one comparison" if comparisons == 1 else f"the {comparisons} comparisons"
+def about_family(comparisons: Sequence[Comparison]) -> str:
+    """How many of a table's differences are marked, and for how many they are corrected. comparisons: all of them."""
+    families = {
+        f"{WAYS_MARK} ({SEEDS} seeds or more)": [one.beyond_chance for one in comparisons if one.of_ways],
+        f"{NETWORKS_MARK} (one seed)": [one.beyond_chance for one in comparisons if one.of_networks],
+    }
+    said = [f"Marked {mark}: {sum(marked)} of {len(marked)}" for mark, marked in families.items() if marked]
+    return f"{'; '.join(said)}; corrected for their number." if said else "No difference has the seeds to be tested."
 
 
 def precisions(rows: Mapping[str, pd.DataFrame]) -> Iterator[str]:
@@ -55,9 +51,14 @@ def precisions(rows: Mapping[str, pd.DataFrame]) -> Iterator[str]:
         )
 
 
+def teachers_of(runs: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """The runs that are the teachers of some runs, each once, of those that are in `results`."""
+    return results[results["id"].isin(runs["teacher"].dropna())].drop_duplicates("id")
+
+
 def teachers(runs: pd.DataFrame, results: pd.DataFrame) -> str:
     """The teachers of some runs: "76.83 ± 0.84 (3), 20 epochs"; empty where none is known."""
-    found = results[results["id"].isin(runs["teacher"].dropna())].drop_duplicates("id")
+    found = teachers_of(runs, results)
     if not len(found):
         return ""
     *fewer, most = sorted({int(epochs) for epochs in found["epochs_in_weights"].fillna(0)})

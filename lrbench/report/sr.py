@@ -93,15 +93,16 @@ def _table(test: pd.DataFrame, failed: pd.DataFrame) -> Table:
         TITLE,
         about(first),
         [(name, texts[name], [row["runs"] for row in rows] if name == HEAD[0] else None) for name in HEAD],
-        [*_notes(first, rows), *notes.origins(test), *notes.failed(missed)],
+        [*notes.origins(test), *notes.failed(missed)],
         lambda: pd.DataFrame([place | row for row in rows]),
+        _legend(rows),
     )
 
 
-def _notes(first: pd.Series, rows: Sequence[dict[str, Any]]) -> Iterator[str]:
+def _legend(rows: Sequence[dict[str, Any]]) -> Iterator[str]:
     yield (
         "Means over the test images, rounded to 8 bits, then mean ± sample standard deviation over seeds (number of "
-        f"seeds). RGB: the whole image. Y: luma of BT.601, without {first['set.sr_scale']:g} pixels at each border."
+        "seeds). RGB: the whole image. Y: luma of BT.601, without as many pixels at each border as the net enlarges by."
     )
     yield "bicubic: LR enlarged by the degradation protocol's own way up, without any network."
     yield "Trained: the epochs of all stages, and the pairs of the last one."

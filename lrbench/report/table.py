@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator
 
 import pandas as pd
 
 from lrbench.report import notes
 from lrbench.report.compare import Comparison, numbers
-from lrbench.report.filled import Filled
+from lrbench.report.filled import Cell, Filled, Row
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.frame import SHARED, USED
 from lrbench.report.stats import CHANCE
 from lrbench.report.ways import DASH, fixed, joined, score, summary
 
 PUBLISHED, CONTROL = "published", "vs its control"  # columns
+UNEQUAL = (
+    "Budgets are unequal: `epochs` counts all epochs that went into the weights. Compare rows of the same number only."
+)
 NOT_RUN = dict.fromkeys(summary(pd.DataFrame([dict.fromkeys(USED)]))) | {"n": 0, "diverged": 0}
 
 
-def table(filled: Filled) -> Table:
-    """The table as it is read."""
-    columns = list(_columns(filled))
-    notes = list(_notes(filled, [name for name, *_ in columns]))
-    return Table.of(filled.source.title, filled.conditions, columns, notes, lambda: _long(filled))
+def table(filled: Filled, long: bool = False) -> Table:
+    """The table as it is read: like the paper's, or with a column for every number."""
+    columns = list(_long_columns(filled) if long else _columns(filled))
+    names = {name for name, *_ in columns}
+    notes = _long_notes(filled) if long else _notes(filled)
+    return Table.of(
+        filled.source.title,
+        filled.conditions,
+        columns,
+        list(notes),
+        lambda: _numbers(filled),
+        list(_long_legend(filled, names) if long else _legend(filled)),
+    )
 
 
-def _long(filled: Filled) -> pd.DataFrame:
+def _numbers(filled: Filled) -> pd.DataFrame:
     """A row for each row and column of the table that has a number; percentages and percentage points."""
     shared = [name for name in SHARED if name != "variant"]  # `content` says it
     about = dict.fromkeys(shared) if filled.run is None else {name: filled.run[name] for name in shared}
@@ -45,8 +56,119 @@ def _long(filled: Filled) -> pd.DataFrame:
 
 
 def _columns(filled: Filled) -> Iterator[tuple[str, list[str], list[str] | None]]:
+    """Name, text, and the ids of the runs behind it: as in the paper, with what was published.
+
+    That stands below each row, or, of a table with one column, in a second one.
+    """
+    beside = len(filled.columns) == 1
+    lines = [
+        (row, below) for row in filled.rows for below in ((False, True) if not beside and _published(row) else (False,))
+    ]
+    names = [f"*{PUBLISHED}*" if below else _marked(row.short_label(filled.rows), row) for row, below in lines]
+    yield "", names, None
+    if filled.unequal_budgets:
+        yield "epochs", ["" if below else str(row.epochs or DASH) for row, below in lines], None
+    usual = len(_seeds(filled))
+    for place, name in enumerate(filled.columns):
+        best = _best(filled, place)
+        cells = [(row.cells[place], row.label in best, below) for row, below in lines]
+        texts = [fixed(cell.published) if below else _cell(cell, usual, bold) for cell, bold, below in cells]
+        yield name, texts, ["" if below else joined(cell.runs["id"]) for cell, _, below in cells]
+    if beside and any(map(_published, filled.rows)):
+        yield PUBLISHED, [fixed(row.cells[0].published) for row in filled.rows], None
+
+
+def _published(row: Row) -> bool:
+    return any(cell.published is not None for cell in row.cells)
+
+
+def _marked(label: str, row: Row) -> str:
+    return f"{label} {HR_MARK}" if row.hr else label
+
+
+def _seeds(filled: Filled) -> tuple[int, ...]:
+    """Those that most cells have."""
+    every = [tuple(cell.runs["seed"]) for row in filled.rows for cell in row.cells if len(cell.runs)]
+    return max(every, key=every.count, default=())
+
+
+def _best(filled: Filled, place: int) -> set[str]:
+    """The label of the highest row of each backbone in a column, where several have a mean; HR rows do not compete."""
+    means: dict[str, dict[str, float]] = {}
+    for row in filled.rows:
+        ours = row.cells[place].ours
+        if ours and ours["top1_mean"] is not None and not row.hr:
+            means.setdefault(row.backbone, {})[row.label] = ours["top1_mean"]
+    return {max(of_row, key=lambda label: of_row[label]) for of_row in means.values() if len(of_row) > 1}
+
+
+def _cell(cell: Cell, usual: int, best: bool) -> str:
+    """Such as "**54.98±0.25** *"; with the number of seeds, or how many diverged, where that is not usual."""
+    ours = cell.ours
+    if not ours:
+        return DASH
+    counts = [f"{ours['diverged']} div."] if ours["diverged"] else [f"{ours['n']}"] if ours["n"] != usual else []
+    if ours["top1_mean"] is None:
+        return "diverged"
+    counts += ["one class"] if ours["one_class"] and not ours["diverged"] else []
+    text = f"{ours['top1_mean']:.2f}" + ("" if ours["top1_sd"] is None else f"±{ours['top1_sd']:.2f}")
+    compared = cell.control or cell.reference
+    mark = compared.mark if compared else ""
+    return " ".join(filter(None, [f"**{text}**" if best else text, mark, f"({', '.join(counts)})" if counts else ""]))
+
+
+def _notes(filled: Filled) -> Iterator[str]:
+    """Two lines at most: what the runs are, and what the marks say."""
+    there = [row for row in filled.rows if len(row.runs)]
+    said = []
+    if seeds := _seeds(filled):
+        said.append(f"Seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}, or as many as brackets say")
+        said += [one.rstrip(".") for one in notes.precisions({row.label: row.runs for row in there})]
+    taught = [(row.label, _teachers(row, filled.results)) for row in there]
+    if named := [f"{score} ({label})" for label, score in taught if score]:
+        said.append(f"Teachers' top-1 % on HR images: {', '.join(named)}")
+    if said:
+        yield ". ".join(said) + "."
+    found = [notes.about_family(filled.comparisons)] if filled.comparisons else []
+    if filled.unequal_budgets:
+        found.append(UNEQUAL)
+    found += notes.failed(filled.failed)
+    if filled.other_widths:
+        found.append(f"Not shown: {', '.join(filled.other_widths)}, run less often.")
+    if filled.run is None:
+        found.append(_nothing(filled))
+    if found:
+        yield " ".join(found)
+
+
+def _teachers(row: Row, results: pd.DataFrame) -> str:
+    """Their top-1, the mean over seeds, a number for each teacher that a row's columns have."""
+    means = [summary(found)["top1_mean"] for cell in row.cells if len(found := notes.teachers_of(cell.runs, results))]
+    return " and ".join(dict.fromkeys(fixed(one) for one in means))
+
+
+def _legend(filled: Filled) -> Iterator[str]:
+    source = filled.source
+    yield "Each cell: our top-1 % on the test images, the mean±sample standard deviation over seeds. div.: diverged."
+    if any(map(_published, filled.rows)):
+        where = "Beside it" if len(filled.columns) == 1 else "Below it, in italics,"
+        yield f"{where} what was published: {source.source}; {source.protocol}."
+    yield "Bold: the highest mean of a backbone in a column."
+    yield from _marks(filled)
+    yield from source.notes
+    yield "`--long` has differences, gains and numbers of seeds in columns, and more notes on the runs."
+
+
+def _marks(filled: Filled) -> Iterator[str]:
+    if filled.comparisons:
+        yield notes.ABOUT_MARKS
+    if any(row.hr for row in filled.rows):
+        yield f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor."
+
+
+def _long_columns(filled: Filled) -> Iterator[tuple[str, list[str], list[str] | None]]:
     """Name, text, and the ids of the runs behind it; those that would say nothing are left out."""
-    yield "", [row.label + (f" {HR_MARK}" if row.hr else "") for row in filled.rows], None
+    yield "", [_marked(row.label, row) for row in filled.rows], None
     if filled.unequal_budgets:
         yield "epochs", [str(row.epochs or DASH) for row in filled.rows], None
     for name, cells in zip(filled.columns, zip(*(row.cells for row in filled.rows), strict=True), strict=True):
@@ -67,7 +189,7 @@ def _reference(filled: Filled) -> str:
     return str(runs.iloc[0]["label"]) if len(runs) else str(filled.source.reference)
 
 
-def _notes(filled: Filled, columns: Sequence[str]) -> Iterator[str]:
+def _long_legend(filled: Filled, columns: Container[str]) -> Iterator[str]:
     source, reference, controlled = filled.source, _reference(filled), CONTROL in columns
     yield "Ours: top-1 % on the test images, mean ± sample standard deviation over seeds (number of seeds)."
     if PUBLISHED in columns:
@@ -79,15 +201,15 @@ def _notes(filled: Filled, columns: Sequence[str]) -> Iterator[str]:
             f"predictions (p < {CHANCE:g}), which compares two trained networks, not two ways of training."
             + (f" Its control is the {reference} of the same budget, trained like the row." if controlled else "")
         )
-        yield notes.about_marks(filled.comparisons)
+    yield from _marks(filled)
     yield from source.notes
+
+
+def _long_notes(filled: Filled) -> Iterator[str]:
+    if filled.comparisons:
+        yield notes.about_family(filled.comparisons)
     if filled.unequal_budgets:
-        yield (
-            "Budgets are unequal: `epochs` counts all epochs that went into the weights. Compare rows of the same "
-            "number only."
-        )
-    if any(row.hr for row in filled.rows):
-        yield f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor."
+        yield UNEQUAL
     yield from _about_runs(filled)
     yield from notes.failed(filled.failed)
     if filled.left_out:
@@ -96,11 +218,13 @@ def _notes(filled: Filled, columns: Sequence[str]) -> Iterator[str]:
         networks = ", ".join(filled.other_widths)
         yield f"Run less often, and not shown here: {networks}; `lrbench table leaderboard` has it."
     if filled.run is None:
-        others = "; what else was run stands in `lrbench table leaderboard`" if len(filled.results) else ""
-        yield (
-            "Nothing has been run yet of these rows and columns; start with `lrbench run --method NAME --dataset NAME`"
-            f"{others}."
-        )
+        yield _nothing(filled)
+
+
+def _nothing(filled: Filled) -> str:
+    others = "; what else was run stands in `lrbench table leaderboard`" if len(filled.results) else ""
+    start = "start with `lrbench run --method NAME --dataset NAME`"
+    return f"Nothing has been run yet of these rows and columns; {start}{others}."
 
 
 def _about_runs(filled: Filled) -> Iterator[str]:

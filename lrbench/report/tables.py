@@ -21,16 +21,22 @@ def names() -> list[str]:
     return [*registry.installed(published.TABLES), LEADERBOARD, SR, TUNED, CLAIMS]
 
 
-def tables(name: str | None, results: pd.DataFrame, right: Right, note: Note = lambda message: None) -> Tables:
+def tables(
+    name: str | None,
+    results: pd.DataFrame,
+    right: Right,
+    note: Note = lambda message: None,
+    long: bool = False,
+) -> Tables:
     """A table by name, or all published ones, filled from a frame of results, once for each set of conditions.
 
-    right: id of a run -> which test images it got right; note: told of a plugin that does not load. Raises UserError,
-    naming the nearest, for a name that there is not.
+    right: id of a run -> which test images it got right; note: told of a plugin that does not load; long: with all the
+    columns and notes that there are. Raises UserError, naming the nearest, for a name that there is not.
     """
     if name is not None and name not in names():
         raise unknown("table", name, names())
     if name == LEADERBOARD:
-        return Tables(leaderboard.leaderboards(results, right, leaderboard.references(note)))
+        return Tables(leaderboard.leaderboards(results, right, leaderboard.references(note), long))
     if name == SR:
         return Tables(sr.tables(results))
     if name == TUNED:
@@ -39,4 +45,4 @@ def tables(name: str | None, results: pd.DataFrame, right: Right, note: Note = l
         return Tables(claims_table.tables(claims.installed(note), results, right))
     every = published.installed(published.TABLES, "table", note, published.PublishedTable)
     sources = [published.table(name)] if name else [one for _, one in every]
-    return Tables(table.table(one) for source in sources for one in filled.fill(source, results, right))
+    return Tables(table.table(one, long) for source in sources for one in filled.fill(source, results, right))

@@ -98,8 +98,9 @@ def _table(group: Sequence[Sweep], right: Right) -> Table:
         f"Tuned: {group[0].run['label']} on {group[0].place}, {source.symbol} chosen three ways",
         frame.conditions(group[0].run),
         columns,
-        [*_notes(group, label), *notes.precisions(with_others), *notes.origins(pd.concat(with_others.values()))],
+        [*_notes(group), *notes.precisions(with_others), *notes.origins(pd.concat(with_others.values()))],
         lambda: pd.DataFrame(flat),
+        _legend(source.symbol, label),
     )
 
 
@@ -109,8 +110,7 @@ def _ids(choice: Choice) -> list[tuple[str, str]]:
     return [(own, other) for other in others]
 
 
-def _notes(group: Sequence[Sweep], reference: str) -> Iterator[str]:
-    symbol = group[0].source.symbol
+def _legend(symbol: str, reference: str) -> Iterator[str]:
     yield (
         "Top-1 %, mean ± sample standard deviation over seeds (number of seeds). "
         f"of: the number of values of {symbol} that were run, and chosen from."
@@ -127,6 +127,10 @@ def _notes(group: Sequence[Sweep], reference: str) -> Iterator[str]:
         f"vs {reference}, and its control, the {reference} of the same budget, where that is another: mean difference "
         "in points over the seeds that both have, its 95% interval over seeds and images, and their number."
     )
+
+
+def _notes(group: Sequence[Sweep]) -> Iterator[str]:
+    symbol = group[0].source.symbol
     if any(validation(runs) is None for one in group for runs in one.points.values()):
         yield (
             f"{symbol} is not chosen by validation: these runs held no image out; "

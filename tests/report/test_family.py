@@ -12,7 +12,7 @@ from helpers.tables import fill, notes
 from lrbench.report.claims import Above, Pair, Verdict
 from lrbench.report.compare import family, numbers
 from lrbench.report.frame import defaults, frame, tables
-from lrbench.report.notes import about_marks
+from lrbench.report.notes import about_family
 from lrbench.report.stats import CHANCE, Spread, bootstrap, images_sd, mcnemar
 from lrbench.report.table import marked, table
 from lrbench.report.ways import Runs, Wanted, comparison
@@ -125,8 +125,9 @@ def test_marks_of_ways_want_three_seeds_and_those_of_networks_one(networks):
     shown = [marked(one)[-1] for one in family([networks.compared(each) for each in gains])]
     assert shown == ["*", ")", "‡", ")"]
     assert marked(None) == "-"
-    told = about_marks([networks.compared(each) for each in gains])
-    assert "for the 2 comparisons of so many seeds" in told and "for the one comparison of one seed" in told
+    told = about_family(family([networks.compared(each) for each in gains]))
+    assert told == "Marked * (3 seeds or more): 1 of 2; Marked ‡ (one seed): 1 of 1; corrected for their number."
+    assert about_family([networks.compared((9.0, 9.5))]) == "No difference has the seeds to be tested."
 
 
 def test_what_diverged_is_in_no_gain_and_is_counted(networks):

@@ -50,7 +50,7 @@ def put(store, method=LR, seed=0, accuracy=0.7, settings=None, status="done", me
 
 
 def boards(store):
-    return tables.tables(tables.LEADERBOARD, frame(store), store.right)
+    return tables.tables(tables.LEADERBOARD, frame(store), store.right, long=True)
 
 
 def text(store, style):
@@ -77,7 +77,7 @@ def lines(store):
 
 
 def notes(store):
-    return "\n".join(board(store).notes)
+    return "\n".join([*board(store).notes, *board(store).legend])
 
 
 def right(store, one):
@@ -262,7 +262,7 @@ def test_the_best_stands_first_and_hr_is_marked(store):
     assert scores == sorted(scores, reverse=True) and len(scores) == 4
     marked = [line for line in lines(store) if line[0].endswith(HR_MARK)]
     assert marked == [lines(store)[0]] and marked[0][3] == "-"
-    assert any(note.startswith(HR_MARK) for note in board(store).notes)
+    assert any(line.startswith(HR_MARK) for line in board(store).legend)
 
 
 def test_a_run_on_hr_stands_in_every_table_of_its_data(store):
@@ -316,7 +316,7 @@ def test_a_diverged_seed_is_counted_and_in_no_mean(store):
     assert re.fullmatch(rf"{mean:.2f} ± \d+\.\d\d \(2 of 3; 1 diverged\)", line[2])
     assert (found["runs"].split(), found["diverged_runs"]) == ([one.id for one in kept], lost.id)
     assert (found["control_seeds"], found["control_mark"]) == ("0 1", "")
-    assert any("diverged" in note for note in board(store).notes)
+    assert any("diverged" in line for line in board(store).legend)
 
 
 def test_a_control_that_diverged_is_no_control(store):
@@ -390,7 +390,7 @@ def test_the_command_as_a_process(style, store, tmp_path):
     for seed in range(2):
         put(store, "dfd", seed, 0.8), put(store, LR, seed)
     out = tmp_path / "board"
-    args = ["table", "leaderboard", "--results", store.root, "--format", style, "--out", out]
+    args = ["table", "leaderboard", "--long", "--results", store.root, "--format", style, "--out", out]
     done = process(*map(str, args))
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     assert out.read_text() == text(store, style) and "LR-baseline" in out.read_text()

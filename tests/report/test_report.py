@@ -166,7 +166,8 @@ def test_a_table_is_the_one_that_lrbench_prints(site):
         assert all(note in page.text for note in table.notes)
         for line in table.shown.to_numpy():
             shown = [text.partition(" seed")[0] for text, _ in page.row(line[0])]
-            assert [line[0], *line[1:]] == [line[0], *(("-" if one == "–" else one) for one in shown[1:])]
+            if line[0] != "*published*":
+                assert [text.replace("**", "") for text in line[1:]] == [text.replace("–", "-") for text in shown[1:]]
     assert "Table 2" in page.text and "Restoration quality" in page.text
 
 
@@ -174,7 +175,7 @@ def test_a_cell_links_to_its_runs(site):
     folder, _, runs = site
     page = Page(folder / "tables.html")
     cells = {text.partition(" seed")[0]: links for text, links in page.row("DFD (ResNet-18)")}
-    assert cells["75.50 ± 0.71 (2)"] == [home(run) for run in runs["dfd"]]
+    assert cells["75.50±0.71"] == [home(run) for run in runs["dfd"]]
     [name, *_] = page.row("ESPCN (SR net)")
     assert name == ("ESPCN (SR net) seed 0", [home(runs["sr-espcn"][0])])
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 from helpers.records import LR, diverged, record
-from helpers.tables import cell, fill, lines, numbers, read, render, shown, table, top1
+from helpers.tables import cell, fill, hits, lines, numbers, paper_rows, read, render, shown, table, top1
 
 from lrbench.errors import UserError
 from lrbench.method import registry
@@ -191,6 +191,77 @@ def test_a_recipe_of_ones_own_is_no_known_one():
     assert sorted(part.run["recipe"].partition(" ")[0] for part in filled) == ["custom", "custom", "paper"]
 
 
+# --- like the paper's ------------------------------------------------------------------------------------
+
+
+def test_as_it_is_read_a_table_has_the_papers_rows_and_columns_with_what_it_reports_below_ours():
+    records = paper_rows()
+    [filled] = fill("1", records, hits(records))
+    head, *body = lines(filled, long=False)
+    assert head == ["", *COLUMNS_1] and [line[0] for line in body[::2]] == [*PAPER_1]
+    assert body[0][1:] == ["61.00±1.00"] * 4 and body[1][1:] == ["64.08", "69.10", "81.81", "87.77"]
+    assert {line[0] for line in body[1::2]} == {"*published*"}
+    assert [[*map(float, line[1:])] for line in body[1::2]] == [[*paper] for paper in PAPER_1.values()]
+    text = render([filled], long=False)
+    assert max(len(line) for line in text.splitlines() if line.startswith("|")) <= 100
+    table_lines = text.partition("## How to read this")[0].splitlines()
+    assert sum(line.startswith("- ") for line in table_lines) == 2 and "width 0.25 of vgg16 and resnet18" in text
+    assert "- Seeds 0, 1, 2, or as many as brackets say. Precision: fp32." in text
+
+
+def test_the_better_of_a_pair_is_bold_and_what_is_more_than_chance_is_marked():
+    records = paper_rows()
+    [filled] = fill("1", records, hits(records))
+    body = {line[0]: line[1:] for line in lines(filled, long=False)}
+    assert body["DFD (AlexNet)"] == body["DFD (ResNet-18)"] == ["**63.00±1.00** *"] * 4
+    assert body["VGG-16"] == ["**61.00±1.00**"] * 4 and body["DFD (VGG-16)"] == ["60.99±1.00"] * 4
+    assert "Marked * (3 seeds or more): 8 of 12; corrected for their number." in render([filled], long=False)
+
+
+def test_what_is_unusual_of_a_cell_is_said_in_it():
+    records = [record(top1=80.0 + seed, seed=seed) for seed in range(3)]
+    records += [record("dfd", 82.0), diverged(record("dfd", seed=1)), diverged(record("dfd", seed=2))]
+    records += [record(top1=70.0, scale=2), diverged(record("dfd", scale=2))]
+    body = {line[0]: line[1:3] for line in lines(table(records), long=False)}
+    assert body["ResNet-18"] == ["81.00±1.00", "70.00 (1)"]
+    assert body["DFD (ResNet-18)"] == ["**82.00** (2 div.)", "diverged"]
+
+
+def test_hr_rows_compete_with_no_other():
+    records = [record("hr-baseline", 93.0), record(top1=80.0), record("dfd", 81.0)]
+    head, *body = lines(table(records, "2"), long=False)
+    assert head == ["", "cifar10 8x8", "published"]  # of one column it stands beside
+    assert body[0] == ["HR-baseline †", "93.00", "93.38"]
+    assert body[1] == ["LR-baseline", "80.00", "79.86"] and body[-1] == ["DFD (ResNet-18)", "**81.00**", "81.26"]
+
+
+def test_a_label_has_as_few_settings_as_tell_rows_apart():
+    shared = {"channels": 8, "sr_pairs": "all"}
+    records = [record("vdsr", settings={**shared, "sr_scale": 4, "sr_epochs": epochs}) for epochs in (6, 12)]
+    records += [record("vdsr", settings={**shared, "sr_scale": 2}), record("espcn", settings=shared)]
+    filled = table(records, "2")
+    found = [line[0] for line in lines(filled, long=False) if "SPCN" in line[0] or "VDSR" in line[0]]
+    vdsr = [
+        "VDSR + ResNet-18",
+        "VDSR + ResNet-18, sr_scale=4, sr_epochs=12",
+        "VDSR + ResNet-18, sr_scale=4, sr_epochs=6",
+    ]
+    assert sorted(found) == ["ESPCN + ResNet-18", *vdsr]
+    assert {"ESPCN + ResNet-18, sr_pairs=all, channels=8"} < {line[0] for line in lines(filled)}
+
+
+def test_how_to_read_them_is_said_once_below_several_tables():
+    text = render(fill("1", [record(), record(dropout=0.25)]), long=False)
+    assert text.count("## Table 1") == 2 and text.count("mirrored digit") == text.count("## How to read this") == 1
+
+
+def test_emphasis_in_each_style():
+    found = as_read(table([record(), record("dfd", 81.0)]))
+    assert r"\textbf{81.00} & " in formats.latex([found]) and r"\textit{published} & 79.86" in formats.latex([found])
+    html = found._repr_html_()
+    assert "<b>81.00</b>" in html and "<i>published</i>" in html and "*" not in html.partition("<ul>")[0]
+
+
 # --- what else one has to know --------------------------------------------------------------------------
 
 
@@ -352,12 +423,11 @@ def test_table_2_takes_only_its_backbone():
 
 def test_a_width_is_said_of_the_rows_or_of_the_table_where_all_have_it():
     narrow = record(backbone="vgg16", width=0.25)
-    both, alone = table([record(), narrow]), table([narrow])
-    assert {"VGG-16, width 0.25", "DFD (VGG-16)", "ResNet-18"} < {row.label for row in both.rows}
-    assert alone.conditions == f"{both.conditions}, width 0.25"
-    assert [row.label for row in alone.rows] == [*PAPER_1]
-    [flat] = [line for line in numbers(both).values() if line["width"] == 0.25]
-    assert flat["row"] == "VGG-16, width 0.25"
+    both, alone, wide = table([record(), narrow]), table([narrow]), table([record()])
+    assert both.conditions == f"{wide.conditions}, width 0.25 of vgg16"
+    assert alone.conditions == f"{wide.conditions}, width 0.25"
+    assert [row.label for row in both.rows] == [row.label for row in alone.rows] == [*PAPER_1]
+    assert {label: line["width"] for label, line in numbers(both).items()} == {"VGG-16": 0.25, "ResNet-18": 1.0}
 
 
 def test_a_setting_that_the_paper_leaves_open_has_rows_of_its_own():
@@ -442,7 +512,7 @@ def test_a_teachers_older_version_is_left_out_too():
 
 def test_the_runs_behind_a_number_stay_with_it():
     records = [record("dfd", seed=0), diverged(record("dfd", seed=1)), record(), record("dfd", scale=2)]
-    found = as_read(table([*records, record("hr-baseline", epochs=7)]))
+    found = as_read(table([*records, record("hr-baseline", epochs=7)]), long=True)
     assert found.runs.shape == found.shown.shape and list(found.runs) == list(found.shown)
     behind = {(r, c): found.runs.iloc[r, c] for r in range(len(found.runs)) for c in range(len(found.shown.columns))}
     assert {place: ids for place, ids in behind.items() if ids} == {
@@ -525,13 +595,15 @@ def test_latex_is_balanced_and_escaped(strange):
         plain = text.replace(r"\{", "").replace(r"\}", "")
         depth = np.cumsum([{"{": 1, "}": -1}.get(character, 0) for character in plain])
         assert depth.min() >= 0 and depth[-1] == 0
-        assert not re.search(r"(?<!\\)[%#_~]|[`]", text)
+        told = [line for line in text.splitlines() if not line.startswith("% ")]  # comments say how to read it
+        assert not re.search(r"(?<!\\)[%#_~]|[`]", "\n".join(told))
         assert len(re.findall(r"(?<!\\)\$", text)) % 2 == 0
         begun, ended = re.findall(r"\\begin{(\w+)}", text), re.findall(r"\\end{(\w+)}", text)
         assert begun == ended[::-1] == ["table", "tabular"]
-        columns = len(re.search(r"\\begin{tabular}{(\w+)}", text)[1])
-        body = [line for line in text.splitlines() if line.endswith(r" \\")]
-        assert len(body) == 1 + len(filled.rows)
+        columns = len(re.search(r"\\begin{tabular}{@{}(\w+)@{}}", text)[1])
+        *heads, body = text.partition(r"\midrule")[::2]
+        body = [line for line in body.splitlines() if line.endswith(r" \\")]
+        assert len(body) == len(filled.rows) and heads[0].count(r" \\") in (1, 2)
         assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in body} == {columns}
     text = render([strange], "latex")
     assert r"50\%\_better \& \#1 \{x\} \textasciicircum{}\textasciitilde{}\$ \textbackslash{}o/ $|$ 'y'" in text
@@ -579,12 +651,13 @@ def test_a_table_without_a_line_is_its_title_and_notes():
 def test_on_a_terminal_a_table_fits_its_width(strange, width, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("FORCE_COLOR", "1")  # as if it were one
-    found = [as_read(strange), as_read(table([record(), record("dfd", 81.0)]))]
+    found = [as_read(one, long) for one in (strange, table([record(), record("dfd", 81.0)])) for long in (False, True)]
     formats.print_tables(found)
     text = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out)
     assert max(map(len, text.splitlines())) <= width
     for one in found:
-        assert all(value in text for value in (*one.shown.columns[1:], *one.shown.iloc[:, 1:].to_numpy().flat))
+        cells = [formats.emphasized(cell, "%s", "%s") for cell in one.shown.iloc[:, 1:].to_numpy().flat]
+        assert all(value in text for value in (*one.shown.columns[1:], *cells))
         assert all(word in text for note in one.notes for word in note.split() if len(word) <= width)
 
 

@@ -6,6 +6,7 @@ import unicodedata
 
 import pytest
 from helpers import stored
+from helpers.tables import fill, hits, paper_rows, render
 
 from lrbench.report import formats
 from lrbench.report.formats import Table
@@ -13,9 +14,9 @@ from lrbench.report.frame import frame
 from lrbench.report.tables import names, tables
 from lrbench.report.tex import tex
 
-# pandas' rules, as booktabs draws them: it need not be installed
+# the rules of booktabs, which need not be installed
 HEAD = r"""\documentclass{article}
-\let\toprule\hline\let\midrule\hline\let\bottomrule\hline
+\let\toprule\hline\let\midrule\hline\let\bottomrule\hline\def\cmidrule(lr)#1{\cline{#1}}
 \begin{document}
 """
 WRITTEN = {
@@ -35,11 +36,11 @@ WRITTEN = {
 }
 
 
-def compiles(text, folder):
+def compiles(text, folder, head=HEAD):
     """Whether pdflatex makes a PDF of tables, and what it said."""
     if not shutil.which("pdflatex"):
         pytest.skip("there is no pdflatex; apt-get install texlive-latex-base")
-    (folder / "t.tex").write_text(HEAD + text + "\n\\end{document}\n", encoding="utf-8")
+    (folder / "t.tex").write_text(head + text + "\n\\end{document}\n", encoding="utf-8")
     call = ["pdflatex", "-halt-on-error", "-interaction=nonstopmode", "t.tex"]
     done = subprocess.run(call, cwd=folder, capture_output=True, timeout=120)
     return done.returncode == 0 and b"Missing character" not in done.stdout, done.stdout[-2000:]
@@ -86,3 +87,15 @@ def test_our_tables_compile(tmp_path):
         empty = tables(name, results[:0], store.right)
         good, said = compiles(formats.latex(empty), tmp_path)
         assert good, (name, said)
+
+
+@pytest.mark.slow
+def test_a_published_table_fits_a_column_of_a_paper(tmp_path):
+    records = paper_rows()
+    [filled] = fill("1", records, hits(records))
+    text = render([filled], "latex", long=False)
+    assert text.count(r"\textbf{") == 12 and r"\multicolumn{2}{c}{cifar10}" in text
+    icassp = HEAD.replace("{article}", r"[twocolumn]{article}\textwidth=17.8cm")  # columns of 8.6 cm
+    good, said = compiles(text, tmp_path, icassp)
+    assert good, said
+    assert "Overfull" not in (tmp_path / "t.log").read_text(encoding="latin-1")

@@ -9,13 +9,15 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+from markupsafe import Markup, escape
 
+from lrbench.report.formats import emphasized
 from lrbench.report.ways import DASH
 from lrbench.store.files import utf8
 
 TEMPLATES = "templates"
 ASSETS = ("report.css", "report.js", "icon.svg")
-NUMBER = re.compile(r"[-+−]?\d")
+NUMBER = re.compile(r"\**[-+−]?\d")
 
 
 class Pages:
@@ -30,7 +32,7 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.environment.filters |= {"number": number, "slug": slug, "numeric": numeric}
+        self.environment.filters |= {"number": number, "slug": slug, "numeric": numeric, "emphasized": marked_up}
         self.environment.globals |= shared
         for name in ASSETS:
             (folder / name).write_bytes((files(__package__) / TEMPLATES / name).read_bytes())
@@ -57,6 +59,11 @@ def number(value: Any) -> str:
     if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
         return f"{int(value):,}"
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def marked_up(text: str) -> Markup:
+    """The text of a table's cell, with its emphasis."""
+    return Markup(emphasized(text, "<b>%s</b>", "<i>%s</i>", lambda words: str(escape(words))))
 
 
 def slug(name: str) -> str:

@@ -49,6 +49,11 @@ class Named:
     tables: Sequence[Table]
     files: Sequence[tuple[str, str]]
 
+    @property
+    def legend(self) -> list[str]:
+        """How to read them, below the last."""
+        return formats.legend(self.tables)
+
 
 def of_tables(results: pd.DataFrame, store: Store, pages: Pages, note: Note) -> Iterator[Section]:
     """The page of tables, and where there are claims a page of these; all their files are written."""
@@ -56,7 +61,7 @@ def of_tables(results: pd.DataFrame, store: Store, pages: Pages, note: Note) -> 
     missing = []
     for name in tables.names():
         try:
-            found[name] = named(name, tables.tables(name, results, store.right, note), pages)
+            found[name] = named(name, tables.tables(name, results, store.right, note, name == tables.LEADERBOARD), pages)
         except Exception as error:  # whatever its plugin may raise
             why = _why(error, pages)
             note(f"table {name} is left out: {why}")
