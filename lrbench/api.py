@@ -47,7 +47,7 @@ SEVERAL = ("seeds", "baselines", "plugins", "datasets", "methods", "backbones") 
 TABLE: dict[str, Any] = dict.fromkeys(("datasets", "backbones"), tuple[str, ...])  # the types of a table's options
 TABLE |= {"long": bool}
 FIGURE: dict[str, Any] = dict.fromkeys(("datasets", "methods"), tuple[str, ...])  # the types of a figure's options
-FIGURE |= {"settings": Mapping[str, Any], "sr_scale": int, "images": Annotated[int, Field(ge=1, le=16)]}
+FIGURE |= {"settings": Mapping[str, Any], "scale": int, "sr_scale": int, "images": Annotated[int, Field(ge=1, le=16)]}
 Folder = str | os.PathLike[str] | None
 Folders = Folder | Iterable[str | os.PathLike[str]]
 Warn = Callable[[str], None] | None

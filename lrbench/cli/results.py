@@ -113,6 +113,7 @@ def predictions(names: tuple[str, ...], tables: tuple[str, ...], out: Path | Non
 @option("--dataset", "datasets", many=True, help="Only this one; repeat for more.  [default: all]")
 @option("--method", "methods", many=True, help="Of curves and gains: only this one; repeat for more.  [default: all]")
 @option("--set", "settings", many=True, metavar="NAME=VALUE", help="Of the runs to draw: init=scratch.")
+@option("--scale", type=int, help="HR side / LR side of the runs to draw, of fig2.  [default: the paper's]")
 @option("--sr-scale", type=int, help="Of the SR nets to draw.  [default: what most of them were run at]")
 @option("--images", type=click.IntRange(1, 16), help="Rows of restored images.  [default: 6]")
 @read_options

@@ -31,9 +31,9 @@ def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note,
     """A figure of the runs in a store, whose frame `results` is; `note` is told of what it leaves out,
     and of other stores that the runs are from.
 
-    options: of curves and gains `datasets` and `methods`; of a figure of a setting `datasets` and `settings`; of
-    restored images `datasets` (one), `sr_scale` and `images` (rows); all as they are by default where left out. Raises
-    UserError for a name or an option that there is not, and where there is nothing to draw.
+    options: of curves and gains `datasets` and `methods`; of a figure of a setting `datasets`, `settings` and `scale`;
+    of restored images `datasets` (one), `sr_scale` and `images` (rows); all as they are by default where left out.
+    Raises UserError for a name or an option that there is not, and where there is nothing to draw.
     """
     if name not in names():
         raise unknown("figure", name, names())
@@ -53,7 +53,8 @@ def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note,
     if isinstance(figure, PublishedSweep):
         from lrbench.report import figure_of_setting
 
-        chosen = figure_of_setting.chosen(figure, results, **_checked(name, given, "datasets", "settings"))
+        wanted = _checked(name, given, "datasets", "settings", "scale")
+        chosen = figure_of_setting.chosen(figure, results, lambda said: note(f"{name}: {said}"), **wanted)
         return figure_of_setting.draw(figure, chosen, given.get("settings"))
     from lrbench.report import figure_of_images
 

@@ -80,7 +80,7 @@ def image(figure: Figure, suffix: str) -> bytes:
     """A figure in the format of a suffix; an equal figure gives equal bytes, on one version of matplotlib."""
     out = io.BytesIO()
     with defaults():
-        figure.savefig(out, format=suffix[1:], dpi=150, bbox_inches="tight", metadata=UNDATED[suffix])
+        figure.savefig(out, format=suffix[1:], dpi=200, bbox_inches="tight", metadata=UNDATED[suffix])
     return out.getvalue()
 
 

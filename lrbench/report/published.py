@@ -67,7 +67,8 @@ class PublishedSweep:
 
     setting, symbol: its name here and in the paper; values: those that the paper sweeps; chosen: the one that it
     settles on. backbones: our name -> the paper's. reference: the method whose runs are the lines to beat, once
-    as it is and once started as the sweep's runs are, which makes it a control of the same budget.
+    as it is and once started as the sweep's runs are, which makes it a control of the same budget; baselines: what was
+    published of it, by backbone.
     """
 
     title: str
@@ -81,6 +82,7 @@ class PublishedSweep:
     chosen: float
     backbones: Mapping[str, str]
     reference: str
+    baselines: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.chosen not in self.values:

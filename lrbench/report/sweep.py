@@ -44,9 +44,10 @@ class Sweep:
 
     @property
     def labels(self) -> tuple[str, str]:
-        """Of the method and of its reference, by name where it was not run."""
+        """Of the method and of its reference."""
         labels = self.table.table.set_index("method")["label"].to_dict()
-        return labels[self.source.method], labels.get(self.source.reference, self.source.reference)
+        reference = self.source.reference
+        return labels[self.source.method], labels.get(reference) or naming.about(reference).label
 
     @property
     def place(self) -> str:

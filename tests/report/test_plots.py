@@ -209,7 +209,7 @@ def test_a_figure_says_how_many_of_its_runs_are_from_other_stores(store, tmp_pat
     ("name", "options", "message"),
     [
         ("fig22", {}, "did you mean 'fig2'?"),
-        ("fig2", {"images": 4}, "fig2 has no option images; it has datasets, settings"),
+        ("fig2", {"images": 4}, "fig2 has no option images; it has datasets, settings, scale"),
         ("curves", {"settings": {"lam": 1}}, "curves has no option settings; it has datasets, methods"),
         ("fig3", {"datasets": ("digits", "svhn")}, "one dataset; name one"),
     ],

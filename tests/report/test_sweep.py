@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers.records import LR, diverged, record
-from matplotlib.colors import to_hex
 
 from lrbench.errors import UserError
 from lrbench.report import figure_of_setting, published, sweep, tuned
@@ -56,13 +55,25 @@ def baselines(top1, control, seeds=1, **changes):
     ]
 
 
-def figure(records, settings=TRAINED_ON, **options):
-    return figure_of_setting.draw(FIG_2, figure_of_setting.chosen(FIG_2, frame(records), settings=settings, **options))
+def figure(records, settings=TRAINED_ON, note=lambda message: None, **options):
+    found = figure_of_setting.chosen(FIG_2, frame(records), note, settings=settings, **options)
+    return figure_of_setting.draw(FIG_2, found)
 
 
-def dashes(line):
-    """The lengths of a line's dashes and gaps, None for a solid one."""
-    return line._dash_pattern[1]
+def legend(drawn):
+    [found] = drawn.legends
+    return [text.get_text() for text in found.get_texts()]
+
+
+def levels(panel):
+    """Height -> dashes of the lines that go across a panel."""
+    across = [line for line in panel.lines if list(line.get_xdata()) == [0, 1]]
+    return {float(line.get_ydata()[0]): line._dash_pattern[1] for line in across}
+
+
+def bands(panel):
+    """The lower and upper edges of what is filled across a panel."""
+    return sorted((patch.get_y(), patch.get_y() + patch.get_height()) for patch in panel.patches)
 
 
 def test_the_sweep_is_the_papers():
@@ -72,69 +83,64 @@ def test_the_sweep_is_the_papers():
         replace(FIG_2, chosen=3.0)
 
 
-def test_fig2_has_a_log_axis_a_line_a_backbone_and_two_levels_to_beat_each():
+def test_fig2_has_a_panel_for_each_backbone_with_the_levels_to_beat_and_a_log_axis():
     records = []
     for number, backbone in enumerate(BACKBONES):
         records += swept({0.1: 70.0, 2.0: 72.0, 10.0: 71.0}, seeds=2, backbone=backbone)
         records += baselines(60.0 + number, 65.0 + number, seeds=2, backbone=backbone)
     drawn = figure(records)
-    [panel] = drawn.axes
-    assert panel.get_xscale() == "log"
-    assert [text.get_text() for text in panel.get_xticklabels()] == ["0.1", "0.2", "0.5", "1", "2", "5", "10"]
-    lines = {bars.get_label(): bars for bars in panel.containers}
-    assert list(lines) == [
-        text
-        for backbone in ("AlexNet", "VGG-16", "ResNet-18")
-        for text in (
-            f"DFD ({backbone}), 200 epochs, 2 seeds",
-            f"LR-baseline ({backbone}), 100 epochs, 2 seeds",
-            f"LR-baseline, control ({backbone}), 200 epochs, 2 seeds",
-        )
+    assert [panel.get_title(loc="left") for panel in drawn.axes] == [
+        f"{backbone}, 2 seeds" for backbone in ("AlexNet", "VGG-16", "ResNet-18")
     ]
-    assert [text.get_text() for text in panel.get_legend().get_texts()] == list(lines)
-    dfd, *_ = lines["DFD (VGG-16), 200 epochs, 2 seeds"].lines
-    assert dfd.get_xdata().tolist() == [0.1, 2, 10] and dfd.get_ydata().tolist() == [70.5, 72.5, 71.5]
-    [bars] = lines["DFD (VGG-16), 200 epochs, 2 seeds"].lines[2]
-    heights = [segment[1, 1] - segment[0, 1] for segment in bars.get_segments()]
-    assert heights == pytest.approx([2 * np.std([0, 1], ddof=1)] * 3)
-    across = [line for line in panel.lines if list(line.get_xdata()) == [0, 1]]
-    levels = {(float(line.get_ydata()[0]), to_hex(line.get_color())) for line in across}
-    curves = [lines[f"DFD ({name}), 200 epochs, 2 seeds"].lines[0] for name in FIG_2.backbones.values()]
-    colours = [to_hex(curve.get_color()) for curve in curves]
-    assert len(set(colours)) == 3
-    assert levels == {(y + number, colour) for y in (60.5, 65.5) for number, colour in enumerate(colours)}
-    assert all(dashes(line) for line in across) and not any(dashes(curve) for curve in curves)
-    assert len({lines[label].lines[0].get_marker() for label in lines}) == 3
-    title = drawn.get_suptitle()
-    assert "Zhu et al., ICASSP 2019" in title and "none of its numbers" in title
-    assert panel.get_title(loc="left").startswith("cifar10 8x8: recipe paper, 100 epochs, batches of 128")
+    assert {"DFD", "LR-baseline", "LR-baseline, equal budget", "the paper's λ"} < {*legend(drawn)}
+    assert [text.get_text() for text in drawn.axes[-1].get_xticklabels()] == ["0.1", "0.2", "0.5", "1", "2", "5", "10"]
+    sd = np.std([0, 1], ddof=1)
+    for number, panel in enumerate(drawn.axes):
+        assert panel.get_xscale() == "log"
+        [curve] = panel.containers
+        assert curve.lines[0].get_xdata().tolist() == [0.1, 2, 10]
+        assert curve.lines[0].get_ydata().tolist() == [70.5, 72.5, 71.5]
+        [bars] = curve.lines[2]
+        assert [upper[1] - lower[1] for lower, upper in bars.get_segments()] == pytest.approx([2 * sd] * 3)
+        plain, control = 60.5 + number, 65.5 + number
+        dashes = levels(panel)
+        assert dashes[plain] and dashes[control] and dashes[plain] != dashes[control]
+        assert np.array(bands(panel)) == pytest.approx(
+            np.array([[plain - sd, plain + sd], [control - sd, control + sd]])
+        )
+    assert drawn.get_figwidth() < 3.5 and drawn.get_suptitle().startswith("cifar10 8x8: recipe paper, 100 epochs")
 
 
-def test_the_two_levels_are_dashed_unlike_each_other():
-    [panel] = figure(swept({1.0: 70.0, 2.0: 71.0}) + baselines(60.0, 65.0)).axes
-    curve, plain, control = (dashes(bars.lines[0]) for bars in panel.containers)
-    assert curve is None and plain and control and plain != control
+def test_the_published_baseline_is_drawn_where_the_protocol_is_the_papers():
+    drawn = figure(plain({1.0: 70.0, 2.0: 71.0}), settings={})
+    assert levels(drawn.axes[0]).keys() == {79.86} and "LR-baseline, published" in legend(drawn)
+    for other in ({"spec": {"width": 0.5}}, {"limit_train": 10_000}, {"scale": 2}, {"recipe": "quick"}):
+        drawn = figure(plain({1.0: 70.0, 2.0: 71.0}, **other), settings={})
+        assert not levels(drawn.axes[0]) and "LR-baseline, published" not in legend(drawn)
 
 
-def test_protocols_and_columns_have_panels_of_their_own():
-    records = swept({1.0: 70.0, 2.0: 71.0}) + swept({1.0: 60.0, 2.0: 61.0}, degradation="area")
-    records += swept({1.0: 90.0, 2.0: 91.0}, scale=2)
-    panels = [(re.split(r"[:,]", axes.get_title(loc="left"))[0], axes) for axes in figure(records).axes]
-    drawn = [(title, axes.containers[0].lines[0].get_ydata().tolist()) for title, axes in panels]
-    assert sorted(drawn) == [("cifar10 16x16", [90, 91]), ("cifar10 8x8", [60, 61]), ("cifar10 8x8", [70, 71])]
+def test_one_place_is_drawn_and_the_others_are_named():
+    records = swept({1.0: 70.0, 2.0: 71.0}) + swept({1.0: 60.0, 2.0: 61.0, 5.0: 62.0}, degradation="area")
+    records += swept({1.0: 90.0, 2.0: 91.0}, scale=2) + swept({1.0: 50.0}, dataset="svhn")
+    said = []
+    [panel] = figure(records, note=said.append).axes
+    assert panel.containers[0].lines[0].get_ydata().tolist() == [60, 61, 62]  # the paper's place, most values
+    assert [one.partition(", ")[0] for one in said] == ["not drawn: cifar10 8x8", "not drawn: cifar10 16x16"]
+    [panel] = figure(records, scale=2).axes
+    assert panel.containers[0].lines[0].get_ydata().tolist() == [90, 91]
 
 
 def test_other_settings_are_other_sweeps_whose_control_is_their_own():
-    records = swept({1.0: 70.0, 2.0: 71.0}) + swept({1.0: 50.0}, settings={}) + baselines(40.0, 45.0)
-    [[own]] = figure_of_setting.chosen(FIG_2, frame(records))
-    [[longer]] = figure_of_setting.chosen(FIG_2, frame(records), settings=TRAINED_ON)
+    records = swept({1.0: 70.0, 2.0: 71.0}) + plain({1.0: 50.0, 2.0: 51.0}) + baselines(40.0, 45.0)
+    [own] = figure_of_setting.chosen(FIG_2, frame(records))
+    [longer] = figure_of_setting.chosen(FIG_2, frame(records), settings=TRAINED_ON)
     assert list(longer.points) == [1, 2]
     assert [summary(runs)["top1_mean"] for runs in longer.others()] == [40, 45]
     reference, control = own.others()
-    assert list(own.points) == [1] and summary(reference)["top1_mean"] == 40
+    assert list(own.points) == [1, 2] and summary(reference)["top1_mean"] == 40
     assert control.empty, "it is the reference itself: budgets are equal"
-    assert "dotted" not in figure(records, settings={}).get_suptitle()
-    assert "dotted" in figure(records).get_suptitle()
+    assert "LR-baseline, equal budget" not in legend(figure(records, settings={}))
+    assert "LR-baseline, equal budget" in legend(figure(records))
 
 
 def test_a_lambda_at_which_runs_diverged_is_marked_there():
@@ -145,14 +151,15 @@ def test_a_lambda_at_which_runs_diverged_is_marked_there():
     drawn = figure(records)
     [panel] = drawn.axes
     curve = panel.containers[0]
-    assert curve.get_label() == "DFD (ResNet-18), 200 epochs, 0 to 3 seeds, 4 diverged"
+    assert panel.get_title(loc="left") == "ResNet-18, 3 seeds"
     assert curve.lines[0].get_xdata().tolist() == [0.1, 2, 10]
     assert curve.lines[0].get_ydata().tolist() == [71, 73, 72.5]  # of 10, the mean of the two that are left
     crosses = {line.get_xdata()[0]: line for line in panel.lines if line.get_marker() == "X"}
     assert set(crosses) == {5.0, 10.0} and all(0 < line.get_ydata()[0] < 1 for line in crosses.values())
     said = {text.xy[0]: text.get_text() for text in panel.texts if " of " in text.get_text()}
     assert said == {5.0: "3 of 3", 10.0: "1 of 3"}
-    assert "X at the foot" in drawn.get_suptitle() and "X at the foot" not in figure(swept({1.0: 70.0})).get_suptitle()
+    assert "diverged (of so many)" in legend(drawn)
+    assert "diverged (of so many)" not in legend(figure(swept({1.0: 70.0, 2.0: 71.0})))
 
 
 @pytest.mark.parametrize(
@@ -161,19 +168,25 @@ def test_a_lambda_at_which_runs_diverged_is_marked_there():
         ({"datasets": ["cifar"]}, "did you mean 'cifar10'"),
         ({"settings": {"inti": "scratch"}}, "did you mean 'init'"),
         ({"settings": {"lam": 1}}, "lam is what this figure sweeps"),
-        ({"settings": {"init": "teacher"}}, "no run of dfd to draw"),
+        ({"settings": {"init": "teacher"}}, "no run of dfd to draw; start with 'lrbench run'"),
+        ({"scale": 8}, "no run of dfd on scale '8' to draw; choose from 4"),
     ],
 )
 def test_what_cannot_be_drawn_is_named(options, message):
     with pytest.raises(UserError, match=re.escape(message)):
-        figure(plain({1.0: 70.0}), **{"settings": {}} | options)
+        figure(plain({1.0: 70.0, 2.0: 71.0}), **{"settings": {}} | options)
 
 
-def test_a_point_that_predicts_one_class_is_counted_in_the_legend():
+def test_one_value_is_no_line():
+    with pytest.raises(UserError, match="lam was run at one value only"):
+        figure(plain({1.0: 70.0}), settings={})
+
+
+def test_a_point_that_predicts_one_class_is_counted():
     records = swept({1.0: 70.0, 2.0: 18.75})
     records[1] = records[1].model_copy(update={"metrics": records[1].metrics | {"predicted_classes": 1}})
     [panel] = figure(records).axes
-    assert panel.containers[0].get_label() == "DFD (ResNet-18), 200 epochs, 1 seed, 1 predicts one class"
+    assert panel.get_title(loc="left") == "ResNet-18, 1 seed, 1 run of one class only"
 
 
 def test_a_value_at_which_a_run_diverged_is_not_chosen():
@@ -255,7 +268,7 @@ def test_tuned_in_every_format(style):
 
 
 def test_a_lambda_of_zero_is_left_out_of_the_log_axis():
-    [panel] = figure(plain({0.0: 60.0, 2.0: 71.0}), settings={}).axes
-    assert panel.containers[0].lines[0].get_xdata().tolist() == [2]
+    [panel] = figure(plain({0.0: 60.0, 1.0: 70.0, 2.0: 71.0}), settings={}).axes
+    assert panel.containers[0].lines[0].get_xdata().tolist() == [1, 2]
     [[found]] = sweep.sweeps(FIG_2, frame(plain({0.0: 60.0, 2.0: 71.0})))
     assert list(found.points) == [0, 2]

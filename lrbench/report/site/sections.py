@@ -61,7 +61,8 @@ def of_tables(results: pd.DataFrame, store: Store, pages: Pages, note: Note) -> 
     missing = []
     for name in tables.names():
         try:
-            found[name] = named(name, tables.tables(name, results, store.right, note, name == tables.LEADERBOARD), pages)
+            long = name == tables.LEADERBOARD
+            found[name] = named(name, tables.tables(name, results, store.right, note, long), pages)
         except Exception as error:  # whatever its plugin may raise
             why = _why(error, pages)
             note(f"table {name} is left out: {why}")
