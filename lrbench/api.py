@@ -46,7 +46,9 @@ SHOWN = (CURVE, PREDICTIONS)  # the files of a run that figures and the site sho
 SEVERAL = ("seeds", "baselines", "plugins", "datasets", "methods", "backbones")  # options of several values, or of one
 TABLE: dict[str, Any] = dict.fromkeys(("datasets", "backbones"), tuple[str, ...])  # the types of a table's options
 TABLE |= {"long": bool}
-FIGURE: dict[str, Any] = dict.fromkeys(("datasets", "methods"), tuple[str, ...])  # the types of a figure's options
+FIGURE: dict[str, Any] = dict.fromkeys(
+    ("datasets", "methods", "backbones"), tuple[str, ...]
+)  # the types of a figure's options
 FIGURE |= {"settings": Mapping[str, Any], "scale": int, "sr_scale": int, "images": Annotated[int, Field(ge=1, le=16)]}
 Folder = str | os.PathLike[str] | None
 Folders = Folder | Iterable[str | os.PathLike[str]]

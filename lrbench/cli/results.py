@@ -111,7 +111,8 @@ def predictions(names: tuple[str, ...], tables: tuple[str, ...], out: Path | Non
 @click.argument("name", required=False)
 @option("--out", type=FILE, help="PNG, PDF or SVG; - is stdout, as PNG.  [default: NAME.png]")
 @option("--dataset", "datasets", many=True, help="Only this one; repeat for more.  [default: all]")
-@option("--method", "methods", many=True, help="Of curves and gains: only this one; repeat for more.  [default: all]")
+@option("--method", "methods", many=True, help="Of gains and curves: only this one; repeat for more.")
+@option("--backbone", "backbones", many=True, help="Of curves: only this one.  [default: that of most runs]")
 @option("--set", "settings", many=True, metavar="NAME=VALUE", help="Of the runs to draw: init=scratch.")
 @option("--scale", type=int, help="HR side / LR side of the runs to draw, of fig2.  [default: the paper's]")
 @option("--sr-scale", type=int, help="Of the SR nets to draw.  [default: what most of them were run at]")
@@ -121,8 +122,9 @@ def predictions(names: tuple[str, ...], tables: tuple[str, ...], out: Path | Non
 def plot(name: str | None, out: Path | None, settings: tuple[str, ...], **options: Any) -> None:
     """Draw a figure from the runs in the store: curves, gains, or an installed one (fig2, fig3).
 
-    curves: losses and scores by epoch. gains: each way of training by its gain over the control of equal budget.
-    fig2: top-1 against a setting, with the baselines to beat. fig3: restored test images side by side.
+    curves: losses, scores and learning rate by epoch, by default of the rows of published tables. gains: each way of
+    training by its gain over the control of equal budget. fig2: top-1 against a setting, with the baselines to beat.
+    fig3: restored test images side by side.
     """
     from lrbench import api
     from lrbench.report import figures, plots

@@ -1,85 +1,161 @@
-"""Learning curves: the loss, each of its terms, and the score, by epoch."""
+"""Learning curves: the terms of the loss, the accuracy and the learning rate by epoch, of some ways of training."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lrbench.errors import UserError
-from lrbench.report.frame import FAILED, chosen
+from lrbench.errors import UserError, few
+from lrbench.method import naming
+from lrbench.report import frame, published
+from lrbench.report.frame import DONE, FAILED, RESTORES, chosen
 from lrbench.report.headings import drawn, headings, said
 from lrbench.report.lines import read as read_curve
-from lrbench.report.plots import Look, Picture, looks
+from lrbench.report.plots import COLOURS, DASHES, Picture
+from lrbench.report.ways import Wanted
+from lrbench.spec import schedules
 from lrbench.store import Store
 from lrbench.train.training import COLUMNS
 
-SCORES = {
-    "train_top1": "top-1 on training images (%)",
-    "val_top1": "top-1, validation (%)",
-    "train_psnr": "PSNR on training images (dB)",
-    "val_psnr": "PSNR, validation (dB)",
-}
-LEGEND, LINE = 48, 0.155  # characters in a line of it, and its height in inches
-MARKS = 6  # of a line, about
+SIZE, LINE = (7.0, 2.6), 0.15  # inches: three panels across a page, and a line of the legend
+NAMES = 3  # in a line of it
+SMALL = 7  # points
+WRAP = 150  # characters in a line of the conditions
+MEASURES = {"top1": "top-1 (%)", "psnr": "PSNR (dB)"}
+VALIDATION, TRAINING = "validation", "training, augmented"  # images of a score
+SCORES = {"val_": (VALIDATION, "-"), "train_": (TRAINING, (0, (2, 1.2)))}
+Curves = Mapping[str, np.ndarray]  # column of curve.csv -> (seeds, epochs)
+Note = Callable[[str], None]
 
 
-def draw(results: pd.DataFrame, store: Store, datasets: Collection[str] = (), methods: Collection[str] = ()) -> Figure:
-    """The learning curves of the runs in a store: a row of panels for each protocol and place.
+def draw(
+    results: pd.DataFrame,
+    store: Store,
+    note: Note = lambda message: None,
+    datasets: Collection[str] = (),
+    methods: Collection[str] = (),
+    backbones: Collection[str] = (),
+) -> Figure:
+    """The learning curves of one backbone at one place: the loss, the score, the learning rate; a colour for each way.
 
-    The summed loss, each of its terms where there are several, then the scores; a term of several methods is one
-    panel. SR nets share a row where they restore the same images. datasets, methods: names of those to draw; all where
-    empty. Lines are means over seeds, the band about them their range. A run that is only tested has none. Raises
-    UserError where there is nothing to draw.
+    Lines are means over seeds, the bands about them their range; a point at the end is the score on the test images. By
+    default the rows of published tables are drawn, where there are any, of the newest protocol and the backbone of
+    which most were run; `note` is told of what is left out. datasets, methods, backbones: names of those to choose
+    from; all where empty. Raises UserError where there is nothing to draw.
     """
-    read: dict[str, list[tuple[str, dict[str, np.ndarray]]]] = {}
-    ended = results[results["status"] != FAILED]
-    for under, ways in headings(chosen(ended, store, dataset=datasets, method=methods)).items():
-        curves = [(said(label, runs), _curves(store, drawn(runs)["id"])) for label, runs in ways.items()]
-        if trained := [(label, values) for label, values in curves if values]:
-            read["\n".join(under)] = trained
-    if not read:
+    ended = chosen(results[results["status"] != FAILED], store, dataset=datasets, method=methods, backbone=backbones)
+    of_tables = _published(ended, note)
+    places = []
+    for heading, ways in headings(ended).items():
+        trained = {label: runs for label, runs in ways.items() if store.curve(drawn(runs).iloc[0]["id"]).strip()}
+        for network in dict.fromkeys(map(_network, trained.values())):
+            same = {label: runs for label, runs in trained.items() if _network(runs) == network}
+            rows = {label: runs for label, runs in same.items() if runs.iloc[0]["experiment"] in of_tables}
+            places.append((heading, same if methods or not rows else rows, bool(rows)))
+    if not places:
         raise UserError("no learning curve: these runs are only tested, with weights of others")
-    here = {heading: _panels([values for _, values in lines]) for heading, lines in read.items()}
-    heights = [max(3.9, 0.5 + LINE * sum(len(label) // LEGEND + 1 for label, _ in lines)) for lines in read.values()]
-    figure = Picture(figsize=(4.8 * max(map(len, here.values())) + 3.4, sum(heights)), layout="constrained")
-    rows = figure.subfigures(len(read), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for row, (heading, lines) in zip(rows, read.items(), strict=True):
-        panels = row.subplots(1, len(here[heading]), squeeze=False)[0]
-        for panel, (name, title) in zip(panels, here[heading].items(), strict=True):
-            for number, (look, (label, values)) in enumerate(zip(looks(len(lines)), lines, strict=True)):
-                if name in values:
-                    _band(panel, values[name], textwrap.fill(label, LEGEND), look, number)
-            panel.set(xlabel="epoch", ylabel=title)
-            if name not in SCORES and _far_apart([values[name] for _, values in lines if name in values]):
-                panel.set_yscale("log")  # losses of different kinds
-            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
-            panel.grid(alpha=0.3)
-        panels[0].set_title(heading, fontsize=9, loc="left")
-        panels[-1].legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=8, frameon=False, handlelength=4)
+    best = max(places, key=lambda place: (place[2], next(iter(place[1].values())).iloc[0]["protocol"], len(place[1])))
+    if others := [_about(heading, ways) for heading, ways, _ in places if ways is not best[1]]:
+        note(f"curves: not drawn: {few(others, 3)}; --dataset, --method and --backbone choose")
+    heading, ways, _ = best
+    curves = {label: _curves(store, drawn(runs)["id"]) for label, runs in ways.items()}
+    return _figure(heading, ways, curves, ended.drop_duplicates("id").set_index("id"))
+
+
+def _published(results: pd.DataFrame, note: Note) -> set[int]:
+    """The experiments that are rows of published tables."""
+    every = published.installed(published.TABLES, "table", note, published.PublishedTable)
+    rows = [row for _, table in every for row in table.rows]
+    wanted = [Wanted(row.method, row.backbone, row.settings, row.free) for row in rows]
+    usual = frame.defaults(results)
+    ways = results.drop_duplicates("experiment")
+    return {
+        way.experiment
+        for way in ways.itertuples()
+        if any(
+            (way.method, way.backbone) == (one.method, one.backbone) and one.fits(way.config, usual) for one in wanted
+        )
+    }
+
+
+def _network(runs: pd.DataFrame) -> str:
+    return naming.network(runs.iloc[0]["backbone"], runs.iloc[0]["width"])
+
+
+def _about(heading: tuple[str, str], ways: Mapping[str, pd.DataFrame]) -> str:
+    return f"{heading[0]}, {_network(next(iter(ways.values())))} ({len(ways)})"
+
+
+def _figure(
+    heading: tuple[str, str], ways: Mapping[str, pd.DataFrame], curves: Mapping[str, Curves], runs: pd.DataFrame
+) -> Figure:
+    """curves: of each of the ways; runs: the rows of their runs, by id, with all columns of the frame."""
+    first = next(iter(ways.values()))
+    network = _network(first)
+    figure = Picture(figsize=(SIZE[0], SIZE[1] + LINE * (len(ways) // NAMES + 1)), layout="constrained")
+    loss, score, rate = figure.subplots(1, 3)
+    terms = list(dict.fromkeys(term for one in curves.values() for term in _terms(one)))
+    looks = {term: DASHES[number % len(DASHES)] for number, term in enumerate(terms)}
+    measure = next((name for name in MEASURES if any(f"train_{name}" in one for one in curves.values())), "top1")
+    handles: dict[str, Line2D] = {}
+    images: dict[str, Line2D] = {}
+    for colour, (label, same) in zip(cycle(COLOURS), ways.items(), strict=False):
+        of_way = curves[label]
+        handles[said(label, same).replace(f" ({network})", "")] = _key(color=colour)
+        for term in _terms(of_way):
+            _band(loss, of_way[term], colour, looks[term])
+        for prefix, (name, dashes) in SCORES.items():
+            if (column := f"{prefix}{measure}") in of_way:
+                images[name] = _key(linestyle=dashes)
+                _band(score, of_way[column], colour, dashes)
+        done = runs.loc[same.loc[same["status"] == DONE, "id"], measure].dropna()
+        if len(done):
+            images["test, at the end"] = _key(marker="o", markersize=3, linestyle="")
+            spread = done.std() if len(done) > 1 else 0.0
+            at_end: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "capsize": 2}
+            score.errorbar([of_way["loss"].shape[1]], [done.mean()], yerr=[spread], **at_end)
+        _rate(rate, runs.loc[same.iloc[0]["id"]], colour)
+    if _far_apart([line.get_ydata() for line in loss.lines]):
+        loss.set_yscale("log")
+    of_terms = {term: _key(linestyle=dashes) for term, dashes in looks.items()}
+    relative = ", of its peak" if first.iloc[0]["backbone"] == RESTORES else ""
+    titles = {loss: "terms of the training loss", score: MEASURES[measure], rate: f"learning rate{relative}"}
+    for panel, title in titles.items():
+        panel.set_title(title, fontsize=SMALL + 1, loc="left")
+        panel.set_xlabel("epoch", fontsize=SMALL)
+        panel.tick_params(labelsize=SMALL, length=2)
+        panel.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+        panel.grid(alpha=0.25, linewidth=0.4)
+    for panel, keys in ((loss, of_terms if len(terms) > 1 else {}), (score, images)):
+        if keys:
+            panel.legend(keys.values(), keys, fontsize=SMALL - 1, framealpha=0.8, handlelength=2.5)
+    about = f"{heading[0]}, {network}: {heading[1]}. Means over seeds, bands: their range."
+    figure.suptitle(textwrap.fill(about, WRAP, break_on_hyphens=False), fontsize=SMALL)
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=NAMES, fontsize=SMALL, frameon=False)
     return figure
 
 
-def _panels(lines: Sequence[Mapping[str, np.ndarray]]) -> dict[str, str]:
-    """What to draw of some runs, with its title: a term only where it is not the whole of every loss it is in."""
-    several = [terms for values in lines if len(terms := _terms(values)) > 1]
-    titles = {term: f"loss term: {term}" for term in dict.fromkeys(term for terms in several for term in terms)}
-    scores = {name: title for name, title in SCORES.items() if any(name in values for values in lines)}
-    return {"loss": "training loss"} | titles | scores
+def _key(**look: Any) -> Line2D:
+    """A line for a legend, grey where no colour is said."""
+    return Line2D([], [], **{"color": "0.3"} | look)
 
 
-def _terms(values: Mapping[str, np.ndarray]) -> list[str]:
-    return [name for name in values if name not in COLUMNS]
+def _terms(curves: Curves) -> list[str]:
+    """The terms of a loss; the loss itself where it has none."""
+    return [name for name in curves if name not in COLUMNS] or ["loss"]
 
 
-def _curves(store: Store, ids: Iterable[str]) -> dict[str, np.ndarray]:
-    """Name -> values (seeds, epochs), those in every run; NaN in the epochs of a stage that has not that term.
+def _curves(store: Store, ids: Iterable[str]) -> Curves:
+    """Those in every run; NaN in the epochs of a stage that has not that term.
 
     Runs that diverged may have ended at different epochs: NaN in those that they have not.
     """
@@ -93,15 +169,22 @@ def _curves(store: Store, ids: Iterable[str]) -> dict[str, np.ndarray]:
 
 
 def _far_apart(values: Sequence[np.ndarray]) -> bool:
-    finite = np.concatenate([one[np.isfinite(one)] for one in values])
-    return bool(finite.size and 0 < 100 * finite.min() < finite.max())
+    finite = np.concatenate([one[np.isfinite(one)] for one in map(np.asarray, values)])
+    return bool(finite.size and 0 < 30 * finite.min() < finite.max())
 
 
-def _band(panel: Axes, values: np.ndarray, label: str, look: Look, number: int) -> None:
-    """One line, the mean, and the range about it. Marks of neighbouring lines stand at different epochs."""
+def _band(panel: Axes, values: np.ndarray, colour: str, dashes: Any) -> None:
+    """The mean over seeds, and the range about it."""
     epochs = np.arange(1, values.shape[1] + 1)
-    step = max(1, len(epochs) // MARKS)
-    marks: dict[str, Any] = {"marker": look.marker, "markersize": 4, "markevery": (number % step, step)}
-    style: dict[str, Any] = {"color": look.colour, "linestyle": look.dashes, "linewidth": 1.3, "label": label}
-    panel.plot(epochs, values.mean(axis=0), **style, **marks)
-    panel.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=look.colour, alpha=0.12, linewidth=0)
+    panel.plot(epochs, values.mean(axis=0), color=colour, linestyle=dashes, linewidth=1)
+    panel.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
+
+
+def _rate(panel: Axes, run: pd.Series, colour: str) -> None:
+    """The rate by the recipe's schedule; of an SR net, whose optimizer is its own, as a part of its peak."""
+    peak = 1.0 if run["backbone"] == RESTORES else run["recipe.lr"]
+    progress = np.linspace(0, 1, 201)
+    rates = [peak * schedules.SCHEDULES[run["recipe.schedule"]](min(at, 1 - 1e-9)) for at in progress]
+    drawn_before = [line for line in panel.lines if np.array_equal(line.get_ydata(), rates)]
+    if not drawn_before:
+        panel.plot(progress * run["recipe.epochs"], rates, color=colour, linewidth=1)

@@ -40,89 +40,105 @@ def store(tmp_path):
     return store
 
 
-def drawn(store, *chosen):
-    return figure_of_epochs.draw(frame(store), store, *chosen)
+def drawn(store, **chosen):
+    return figure_of_epochs.draw(frame(store), store, **chosen)
 
 
-def titles(figure):
-    return [axes.get_title(loc="left") for axes in figure.axes if axes.get_title(loc="left")]
+def names(figure):
+    """Of the ways of training, below the panels, with their colours."""
+    [legend] = figure.legends
+    return {
+        text.get_text(): line.get_color() for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
+    }
 
 
-def test_curves_have_a_panel_for_each_quantity_and_a_line_for_each_row(store):
-    for seed in (0, 1):
-        put(store, 70.0 + 10 * seed, seed=seed)
-    put(store, 90.0, "dfd", settings={"lam": 0.25})
-    figure = drawn(store)
-    loss, top1 = figure.axes  # each has one term, which is its whole loss
-    assert [axes.get_ylabel() for axes in figure.axes] == ["training loss", "top-1 on training images (%)"]
-    assert {axes.get_xlabel() for axes in figure.axes} == {"epoch"}
-    labels = [text.get_text() for text in top1.get_legend().get_texts()]
-    assert sorted(labels) == ["DFD lam=0.25 (resnet18)", "LR-baseline (resnet18)"]
-    of_row = {line.get_label(): line for line in top1.lines}
-    assert set(of_row) == set(labels) == {line.get_label() for line in loss.lines}
-    assert len({line.get_color() for line in top1.lines}) == 2
-    assert of_row["LR-baseline (resnet18)"].get_xdata().tolist() == [1, 2, 3]
-    assert of_row["LR-baseline (resnet18)"].get_ydata().tolist() == [73.0, 74.0, 75.0]  # the seeds' mean
-    heights = [band.get_paths()[0].get_extents().get_points()[:, 1].tolist() for band in top1.collections]
-    assert sorted(heights) == [[68.0, 80.0], [88.0, 90.0]]  # and their range
-    assert titles(figure) == [loss.get_title(loc="left")]
-    assert titles(figure)[0].startswith("cifar10 8x8\nrecipe paper, 3 epochs, batches of 128, all training")
+def keys(panel):
+    return [text.get_text() for text in panel.get_legend().get_texts()] if panel.get_legend() else []
 
 
-def test_each_protocol_and_resolution_has_panels_of_its_own(store):
-    put(store, 60.0)
-    put(store, 70.0, scale=2)
-    put(store, 50.0, degradation="area")
-    put(store, 80.0, dataset="svhn", select="best-epoch", val=True)
-    put(store, 90.0, "hr-baseline")
-    with warnings.catch_warnings(action="error"):
-        figure = drawn(store)
-    assert [title.partition("\n")[0] for title in sorted(titles(figure))] == [
-        "cifar10 16x16",
-        "cifar10 8x8",
-        "cifar10 8x8",
-        "svhn 8x8",
+def of(panel, colour, dashed=None):
+    """The heights of the line of a colour, dashed or not."""
+    found = [
+        line.get_ydata().tolist()
+        for line in panel.lines
+        if line.get_color() == colour and len(line.get_xdata()) > 1 and dashed in (None, line.is_dashed())
     ]
-    rows = {row.axes[0].get_title(loc="left"): row.axes for row in figure.subfigs}
-    for title, (loss, *rest) in rows.items():
-        assert [axes.get_ylabel() for axes in rest] == [
-            "top-1 on training images (%)",
-            *(["top-1, validation (%)"] if "held-out" in title else []),
-        ]
-        legend = rest[-1].get_legend()
-        assert [text.get_text() for text in legend.get_texts()] == [line.get_label() for line in loss.lines]
-        shown = {line.get_label() for line in loss.lines}
-        assert ("HR-baseline (resnet18)" in shown) == title.startswith("cifar10")  # one HR run, in every column
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_curves_are_the_losses_the_scores_and_the_rate(store):
+    for seed in (0, 1):
+        put(store, 70.0 + 10 * seed, seed=seed, val=True, select="held-out")
+    put(store, 90.0, "dfd", val=True, select="held-out")
+    figure = drawn(store)
+    loss, top1, rate = figure.axes
+    assert [panel.get_title(loc="left") for panel in figure.axes] == [
+        "terms of the training loss", "top-1 (%)", "learning rate"
+    ]  # fmt: skip
+    assert figure.get_suptitle().startswith("cifar10 8x8, resnet18: recipe paper, 3 epochs, batches of 128")
+    colours = names(figure)
+    assert sorted(colours) == ["DFD", "LR-baseline"] and len(set(colours.values())) == 2
+    assert keys(top1) == ["validation", "training, augmented", "test, at the end"] and not keys(loss)
+    assert of(top1, colours["LR-baseline"], dashed=True) == [73.0, 74.0, 75.0]  # the seeds' mean
+    assert of(top1, colours["LR-baseline"], dashed=False) == [76.0, 77.0, 78.0]
+    assert of(loss, colours["DFD"]) == [1.0, 1.0, 1.0]  # its only term
+    heights = [
+        band.get_paths()[0].get_extents().get_points()[:, 1].tolist()
+        for band in top1.collections
+        if len(band.get_paths()[0].vertices) > 2
+    ]
+    assert [68.0, 80.0] in heights and [88.0, 90.0] in heights  # and their range
+    ends = {bars.lines[0].get_color(): bars.lines[0].get_xydata().tolist() for bars in top1.containers}
+    assert ends == {colours["LR-baseline"]: [[3, 75.0]], colours["DFD"]: [[3, 90.0]]}
+    [line] = rate.lines  # both have the same
+    assert line.get_xdata()[[0, -1]].tolist() == [0, 3] and line.get_ydata()[0] == 0.1
+    assert line.get_ydata()[-1] == pytest.approx(0.001) and line.get_ydata()[110] == pytest.approx(0.01)
+
+
+def test_by_default_the_published_rows_of_one_backbone_at_one_place_are_drawn(store):
+    said = []
+    put(store, 60.0), put(store, 65.0, "dfd"), put(store, 90.0, "hr-baseline")
+    put(store, 66.0, "dfd", settings={"lam": 0.25}), put(store, 61.0, "kd")
+    put(store, 70.0, scale=2), put(store, 50.0, degradation="area"), put(store, 40.0, backbone="alexnet")
+    with warnings.catch_warnings(action="error"):
+        figure = figure_of_epochs.draw(frame(store), store, said.append)
+    assert sorted(names(figure)) == ["DFD", "HR-baseline", "LR-baseline"]
+    assert figure.get_suptitle().startswith("cifar10 8x8, resnet18") and "area" not in figure.get_suptitle()
+    assert len(said) == 1 and "cifar10 8x8, alexnet (1)" in said[0] and "--backbone choose" in said[0]
+    assert sorted(names(drawn(store, methods=["dfd", "kd"]))) == ["DFD", "DFD lam=0.25", "KD"]
+    assert drawn(store, backbones=["alexnet"]).get_suptitle().startswith("cifar10 8x8, alexnet")
+
+
+def test_where_no_published_row_was_run_all_are_drawn(store):
+    put(store, 60.0, "kd"), put(store, 61.0, "fitnets")
+    assert sorted(names(drawn(store))) == ["FitNets", "KD"]
 
 
 def test_losses_that_are_far_apart_are_drawn_on_a_log_axis(store):
     put(store, 60.0)
     assert drawn(store).axes[0].get_yscale() == "linear"
     far = put(store, 70.0, "dfd")
-    rewritten = store.curve(far.id).replace("\n1,3,", "\n1,400,")
+    rewritten = store.curve(far.id).replace("\n1,3,1,", "\n1,3,400,")
     assert rewritten != store.curve(far.id)
     store.save(far, rewritten, store.predictions(far.id), save_tensors({}))
-    assert [axes.get_yscale() for axes in drawn(store).axes] == ["log", "linear"]
+    assert [axes.get_yscale() for axes in drawn(store).axes] == ["log", "linear", "linear"]
 
 
-def test_each_term_of_a_loss_has_a_panel_which_runs_of_that_term_alone_share(store):
+def test_each_term_of_a_loss_has_dashes_of_its_own(store):
     put(store, 60.0)
     two = put(store, 70.0, "dfd")
     lines = [f"{n},{n + 5},{n},5,50" if n > 1 else "1,6,1,,50" for n in range(1, EPOCHS + 1)]  # a stage without it
     text = "\n".join(["epoch,loss,recognition,distillation,train_top1", *lines]) + "\n"
     store.save(two, text, store.predictions(two.id), save_tensors({}))
     with warnings.catch_warnings(action="error"):
-        panels = {axes.get_ylabel(): axes for axes in drawn(store).axes}
-    assert list(panels) == [
-        "training loss",
-        "loss term: recognition",
-        "loss term: distillation",
-        "top-1 on training images (%)",
-    ]
-    recognition = {line.get_label(): line.get_ydata().tolist() for line in panels["loss term: recognition"].lines}
-    assert recognition == {"DFD (resnet18)": [1, 2, 3], "LR-baseline (resnet18)": [1, 1, 1]}
-    [distillation] = panels["loss term: distillation"].lines
-    assert distillation.get_ydata()[1:].tolist() == [5, 5] and np.isnan(distillation.get_ydata()[0])
+        figure = drawn(store)
+    loss, *_ = figure.axes
+    assert keys(loss) == ["recognition", "distillation"]
+    colours = names(figure)
+    assert of(loss, colours["DFD"], dashed=False) == [1, 2, 3] and of(loss, colours["LR-baseline"]) == [1, 1, 1]
+    distillation = of(loss, colours["DFD"], dashed=True)
+    assert distillation[1:] == [5, 5] and np.isnan(distillation[0])
 
 
 def test_a_loss_that_was_never_a_number_is_drawn_without_a_word(store):
@@ -131,11 +147,7 @@ def test_a_loss_that_was_never_a_number_is_drawn_without_a_word(store):
     text = re.sub(r"\n(\d),\d,\d", r"\n\1,nan,nan", store.curve(lost.id))
     store.save(diverged(lost), text, store.predictions(lost.id), save_tensors({}))
     with warnings.catch_warnings(action="error"):
-        loss, _ = drawn(store).axes
-    assert {line.get_label() for line in loss.lines} == {
-        "LR-baseline (resnet18)",
-        "DFD (resnet18), 1 of 1 diverged",
-    }
+        assert sorted(names(drawn(store))) == ["DFD, 1 of 1 diverged", "LR-baseline"]
 
 
 def test_no_two_lines_look_alike_even_without_colour():
@@ -160,9 +172,8 @@ def test_one_dataset_or_method_can_be_drawn_alone(store):
     for dataset in ("cifar10", "svhn"):
         put(store, 60.0, dataset=dataset)
         put(store, 70.0, "dfd", dataset=dataset)
-    assert [title.partition("\n")[0] for title in titles(drawn(store, ["svhn"]))] == ["svhn 8x8"]
-    legends = [axes.get_legend() for axes in drawn(store, [], ["dfd"]).axes if axes.get_legend()]
-    assert {text.get_text() for legend in legends for text in legend.get_texts()} == {"DFD (resnet18)"}
+    assert drawn(store, datasets=["svhn"]).get_suptitle().startswith("svhn 8x8")
+    assert [*names(drawn(store, methods=["dfd"]))] == ["DFD"]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +188,7 @@ def test_curves_of_what_was_not_run(store, datasets, methods, message):
     put(store, 60.0, dataset="svhn")
     put(store, 60.0, "dfd")
     with pytest.raises(UserError, match=re.escape(message)):
-        drawn(store, datasets, methods)
+        drawn(store, datasets=datasets, methods=methods)
 
 
 def test_an_empty_store_has_no_curves(tmp_path):
@@ -191,7 +202,7 @@ def test_a_run_that_is_only_tested_has_no_curve_and_stops_no_other(store):
     with pytest.raises(UserError, match="only tested"):
         drawn(store)
     put(store, 60.0)
-    assert [line.get_label() for line in drawn(store).axes[0].lines] == ["LR-baseline (resnet18)"]
+    assert [*names(drawn(store))] == ["LR-baseline"]
     site = writer.write(store, store.root.parent / "site", store.root, print).parent
     assert one.id in (site / "runs.html").read_text() and (site / "runs" / one.id / "index.html").is_file()
 
