@@ -21,10 +21,11 @@ class Config(restorer.Config):
 
 
 class ESPCN(Restorer):
-    """The SR net ESPCN: three layers in LR space, the last one giving all pixels of each r x r block."""
+    """The SR net ESPCN: three layers on the LR image, the last of which gives all pixels of each r x r block."""
 
     name = "sr-espcn"
     label = "ESPCN (SR net)"
+    paper = "Shi et al., CVPR 2016"
     reads = ("hr", "lr")
     Config = Config
 

@@ -11,7 +11,7 @@ from lrbench.method import Batch, Context, Method
 
 
 class HRBaseline(Method):
-    """Softmax loss on HR images. It sees no LR image, so one run serves every scale."""
+    """Trained and tested on HR images: what could be reached, and the teacher of others. One run serves every scale."""
 
     name = "hr-baseline"
     label = "HR-baseline"

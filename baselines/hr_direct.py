@@ -11,7 +11,7 @@ from lrbench.method import Needs
 
 
 class HRDirect(Student):
-    """The HR network tested on enlarged LR images: nothing is trained."""
+    """The HR-baseline tested on enlarged LR images, as it is: nothing is trained."""
 
     name = "hr-direct"
     label = "HR network on LR"

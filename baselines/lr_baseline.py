@@ -9,7 +9,10 @@ from lrbench.method import Batch
 
 
 class LRBaseline(Student):
-    """Softmax loss on LR images. With `init`, the equal-budget control of a student that starts so too."""
+    """Trained and tested on enlarged LR images: the one to beat.
+
+    With `init`, the control of equal budget of a student that starts so.
+    """
 
     name = "lr-baseline"
     label = "LR-baseline"

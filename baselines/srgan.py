@@ -66,10 +66,11 @@ def _convolution(before: int, after: int, stride: int) -> list[nn.Module]:
 
 
 class SRGAN(srresnet.SRResNet):
-    """The SR net SRGAN: SRResNet trained on for the content and adversarial losses (section 2.2)."""
+    """The SR net SRGAN: SRResNet trained on with a content and an adversarial loss (section 2.2)."""
 
     name = "sr-srgan"
     label = "SRGAN (SR net)"
+    paper = "Ledig et al., CVPR 2017"
     reads = ("hr", "lr")
     falls = "content"  # the two networks work against each other
     selects = False  # PSNR does not measure what it is for

@@ -69,6 +69,7 @@ class SRResNet(Restorer):
 
     name = "sr-srresnet"
     label = "SRResNet (SR net)"
+    paper = "Ledig et al., CVPR 2017"
     reads = ("hr", "lr")
     Config = Config
 

@@ -47,10 +47,11 @@ class SuperResolved(LRBaseline):
 
 
 class VDSR(SuperResolved):
-    """VDSR's images, then a classifier."""
+    """Super-resolves by VDSR (`sr-vdsr`), then trains a classifier on its images."""
 
     name = "vdsr"
     label = "VDSR"
+    paper = "Kim et al., CVPR 2016"
     restorer = "sr-vdsr"
 
     class Config(Config, vdsr.Config):
@@ -58,10 +59,11 @@ class VDSR(SuperResolved):
 
 
 class ESPCN(SuperResolved):
-    """ESPCN's images, then a classifier."""
+    """Super-resolves by ESPCN (`sr-espcn`), then trains a classifier on its images."""
 
     name = "espcn"
     label = "ESPCN"
+    paper = "Shi et al., CVPR 2016"
     restorer = "sr-espcn"
 
     class Config(Config, espcn.Config):
@@ -69,10 +71,11 @@ class ESPCN(SuperResolved):
 
 
 class SRResNet(SuperResolved):
-    """SRResNet's images, then a classifier."""
+    """Super-resolves by SRResNet (`sr-srresnet`), then trains a classifier on its images."""
 
     name = "srresnet"
     label = "SRResNet"
+    paper = "Ledig et al., CVPR 2017"
     restorer = "sr-srresnet"
 
     class Config(Config, srresnet.Config):
@@ -80,10 +83,11 @@ class SRResNet(SuperResolved):
 
 
 class SRGAN(SuperResolved):
-    """SRGAN's images, then a classifier."""
+    """Super-resolves by SRGAN (`sr-srgan`), then trains a classifier on its images."""
 
     name = "srgan"
     label = "SRGAN"
+    paper = "Ledig et al., CVPR 2017"
     restorer = "sr-srgan"
 
     class Config(Config, srgan.Config):
@@ -91,7 +95,7 @@ class SRGAN(SuperResolved):
 
 
 class BasicSR(SuperResolved):
-    """The images of any network that BasicSR registers, then a classifier."""
+    """Super-resolves by any network of BasicSR's, then trains a classifier on its images."""
 
     name = "basicsr"
     label = "BasicSR"

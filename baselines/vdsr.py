@@ -26,10 +26,11 @@ class Config(restorer.Config):
 
 
 class VDSR(Restorer):
-    """The SR net VDSR: the residual between the enlarged LR image and the HR image, by 20 layers (section 3.1)."""
+    """The SR net VDSR: 20 layers predict what the enlarged LR image lacks of the HR image (section 3.1)."""
 
     name = "sr-vdsr"
     label = "VDSR (SR net)"
+    paper = "Kim et al., CVPR 2016"
     view = "up"
     reads = ("hr", "up")
     Config = Config

@@ -25,10 +25,11 @@ class Config(taught.Config):
 
 
 class AT(MapsTaught):
-    """A student that looks where the teacher looks: at the pixels where its maps are large."""
+    """Trains a student to look where the teacher looks: at the pixels where its maps are large."""
 
     name = "at"
     label = "AT"
+    paper = "Zagoruyko & Komodakis, ICLR 2017"
     over_space = True
     Config = Config
 

@@ -31,7 +31,7 @@ class Config(taught.Config):
 
 
 class CRD(Taught):
-    """A student from whose features an image's teacher features can be told from those of other classes' images.
+    """Trains a student's features to be near the teacher's of the same image, and far from those of other classes.
 
     All images of a batch share their K negatives, drawn with replacement; those of an image's own class, a tenth where
     there are ten, are left out of its sum, where the authors draw K of other classes. Rows of unseen images count as of
@@ -41,6 +41,7 @@ class CRD(Taught):
 
     name = "crd"
     label = "CRD"
+    paper = "Tian et al., ICLR 2020"
     training_only = ("embed_s", "embed_t", "bank_s", "bank_t", "classes_seen")
     Config = Config
     classes_seen: Tensor

@@ -26,10 +26,11 @@ class Config(taught.Config):
 
 
 class CRRCD(Taught):
-    """A student whose features lie to the teacher's, image by image, as the teacher's lie to each other."""
+    """Trains a student so that its features relate to the teacher's as the teacher's relate to each other."""
 
     name = "crrcd"
     label = "CRRCD"
+    paper = "Zhang et al., TCSVT 2023"
     training_only = ("relation_t", "relation_ts")
     Config = Config
 

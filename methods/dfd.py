@@ -23,10 +23,11 @@ class Config(student.Config):
 
 
 class DFD(student.Student):
-    """A student of LR images whose features follow those of a teacher of HR images."""
+    """Trains a student on LR images to have the features of a teacher on HR images (squared distance, last layer)."""
 
     name = "dfd"
     label = "DFD"
+    paper = "Zhu et al., ICASSP 2019"
     reads = ("hr", "up")
     Config = Config
 

@@ -20,10 +20,11 @@ class Config(taught.Config):
 
 
 class DIST(Taught):
-    """A student whose probabilities correlate with the teacher's, over the classes and over the images of a batch."""
+    """Trains a student's probabilities to correlate with the teacher's, over the classes and over the images."""
 
     name = "dist"
     label = "DIST"
+    paper = "Huang et al., NeurIPS 2022"
     Config = Config
 
     def distillation(self, s: Answer, t: Answer, batch: Batch) -> dict[str, Tensor]:

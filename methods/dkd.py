@@ -27,10 +27,11 @@ class Config(taught.Config):
 
 
 class DKD(Taught):
-    """KD in two parts: how likely the target class is, and how the others share what is left."""
+    """KD in two parts: how likely the true class is, and how the other classes share what is left."""
 
     name = "dkd"
     label = "DKD"
+    paper = "Zhao et al., CVPR 2022"
     Config = Config
 
     def __init__(self, config: Config, context: Context, needs: Mapping[str, Method]) -> None:

@@ -20,7 +20,7 @@ class Config(taught.Config):
 
 
 class FSKD(MapsTaught):
-    """DFD with directions in place of distances, at every stage, and with relations between images of a class.
+    """Trains a student's feature maps, at every stage, to point the way of the teacher's (cosine).
 
     The authors draw an image's partner from all images of its class that the teacher knows; here it is the next such
     image of the batch, and the mean is over the images that have one.
@@ -28,6 +28,7 @@ class FSKD(MapsTaught):
 
     name = "f-skd"
     label = "F-SKD"
+    paper = "Shin et al. 2023, arXiv:2303.04681"
     over_space = True
     Config = Config
 

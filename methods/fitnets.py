@@ -27,10 +27,11 @@ class Config(taught.Config):
 
 
 class FitNets(MapsTaught):
-    """A student whose map at one stage predicts the teacher's."""
+    """Trains a student's feature map in the middle of the network to predict the teacher's (squared distance)."""
 
     name = "fitnets"
     label = "FitNets"
+    paper = "Romero et al., ICLR 2015"
     training_only = ("regressor",)
     Config = Config
 

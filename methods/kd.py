@@ -23,10 +23,11 @@ class Config(student.Config):
 
 
 class KD(Taught):
-    """A student whose class probabilities, softened by a temperature, follow those of an HR teacher."""
+    """Trains a student to predict the teacher's class probabilities, softened by a temperature."""
 
     name = "kd"
     label = "KD"
+    paper = "Hinton et al. 2015"
     Config = Config
 
     @classmethod

@@ -24,10 +24,11 @@ class Config(student.Config):
 
 
 class Mixed(student.Student):
-    """The softmax loss on LR and on HR images."""
+    """Trains one network on LR and HR images together, without a teacher."""
 
     name = "mixed"
     label = "Mixed HR and LR"
+    paper = "Wang et al., CVPR 2016, model III"
     reads = ("hr", "up")
     Config = Config
 

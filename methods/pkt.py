@@ -21,10 +21,11 @@ class Config(taught.Config):
 
 
 class PKT(Taught):
-    """A student to which each image has the neighbours that it has to the teacher, as probabilities."""
+    """Trains a student so that images are as likely to be neighbours in its features as in the teacher's."""
 
     name = "pkt"
     label = "PKT"
+    paper = "Passalis & Tefas, ECCV 2018"
     Config = Config
 
     def distillation(self, s: Answer, t: Answer, batch: Batch) -> dict[str, Tensor]:

@@ -25,13 +25,14 @@ class Config(taught.Config):
 
 
 class ReviewKD(MapsTaught):
-    """A student whose maps, each fused with all deeper ones, are to be the teacher's.
+    """Trains a student's feature maps, each fused with all deeper ones, to be the teacher's.
 
     The teacher's maps are those after the ReLU, where the paper takes those before it: a deviation.
     """
 
     name = "reviewkd"
     label = "ReviewKD"
+    paper = "Chen et al., CVPR 2021"
     training_only = ("fusions",)
     Config = Config
 

@@ -21,10 +21,11 @@ class Config(taught.Config):
 
 
 class RKD(Taught):
-    """A student in whose features images lie to each other as in the teacher's: in distance and in angle."""
+    """Trains a student to keep the teacher's distances between pairs of images, and angles between triplets."""
 
     name = "rkd"
     label = "RKD"
+    paper = "Park et al., CVPR 2019"
     Config = Config
 
     def distillation(self, s: Answer, t: Answer, batch: Batch) -> dict[str, Tensor]:

@@ -24,13 +24,14 @@ class Config(taught.Config):
 
 
 class SimKD(MapsTaught):
-    """A student with the teacher's own classifier, frozen, on maps that are trained to be the teacher's.
+    """Trains a student's last feature map to be the teacher's, whose classifier it then uses; without labels.
 
     Its projector is deployed with it.
     """
 
     name = "simkd"
     label = "SimKD"
+    paper = "Chen et al., CVPR 2022"
     Config = Config
 
     def __init__(self, config: Config, context: Context, needs: Mapping[str, Method]) -> None:

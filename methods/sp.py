@@ -20,10 +20,11 @@ class Config(taught.Config):
 
 
 class SP(Taught):
-    """A student to which those images of a batch are alike that are alike to the teacher."""
+    """Trains a student to find the same images of a batch alike as the teacher does."""
 
     name = "sp"
     label = "SP"
+    paper = "Tung & Mori, ICCV 2019"
     Config = Config
 
     def distillation(self, s: Answer, t: Answer, batch: Batch) -> dict[str, Tensor]:

@@ -35,13 +35,14 @@ class Config(student.Config, restorer.Config):
 
 
 class SR4IR(student.Student):
-    """An SR net and a classifier of its images, trained in turn: each for the other.
+    """Trains an SR net and a classifier of its images in turn, each for the other.
 
     The SR net starts from a run of its own, which needs no labels, and whose epochs no record counts as this one's.
     """
 
     name = "sr4ir"
     label = "SR4IR"
+    paper = "Kim et al., CVPR 2024"
     view = "lr"
     reads = ("hr", "lr")
     falls = "restored"  # the perceptual loss comes in late, and its scale is the classifier's

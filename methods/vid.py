@@ -25,10 +25,11 @@ class Config(taught.Config):
 
 
 class VID(MapsTaught):
-    """A student whose maps tell as much as they can of the teacher's, under a Gaussian of a learned variance."""
+    """Trains a student's feature maps to be informative of the teacher's: likely under a Gaussian around them."""
 
     name = "vid"
     label = "VID"
+    paper = "Ahn et al., CVPR 2019"
     training_only = ("means", "raw_variances")
     Config = Config
 

@@ -274,20 +274,35 @@ def test_tables_of_choices_and_of_claims(name, there, style, lrbench):
 # --- listings and help ----------------------------------------------------------------------------------
 
 
-def test_methods_are_listed_with_their_settings(lrbench):
+def cells(text):
+    """The lines of a Markdown table as lists of texts."""
+    return [
+        [cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line.startswith("|")
+    ]
+
+
+def test_methods_are_a_table_of_name_kind_what_it_does_and_paper(lrbench):
     status, out, err = lrbench("methods")
     assert (status, err) == (0, "") and "BROKEN" not in out
-    assert {"hr-baseline", "lr-baseline", "dfd"} <= {line.split()[0] for line in out.splitlines() if line[0] != " "}
-    assert "    --set lam=" in out and "Fig. 2" in out and "    --set init=scratch" in out
+    head, _, *lines = cells(out)
+    assert head == ["name", "kind", "what it does", "paper"]
+    by_name = {line[0]: line[1:] for line in lines}
+    assert set(by_name) == set(registry.methods())
+    kinds = {"lr-baseline": "baseline", "hr-direct": "baseline", "dfd": "distillation", "sr4ir": "method"}
+    kinds |= {"vdsr": "SR, then classifier", "sr-vdsr": "SR net"}
+    assert {name: by_name[name][0] for name in kinds} == kinds
+    assert by_name["dfd"][2] == "Zhu et al., ICASSP 2019" and by_name["lr-baseline"][2] == ""
+    assert all(10 < len(line[1]) < 120 and line[1].endswith((".", ")")) for line in by_name.values())
 
 
-def test_settings_taken_over_from_another_method_are_listed_there(lrbench):
-    listed = re.split(r"^(?=\S)", lrbench("methods")[1], flags=re.MULTILINE)
-    by_name = {one.split()[0]: one.splitlines()[1:] for one in listed if one}
-    first, *rest = by_name["vdsr"]
-    assert first == "    the settings of sr-vdsr, and:" and [line.split("=")[0] for line in rest] == ["    --set init"]
-    assert any(line.startswith("    --set clip=0.0001") for line in by_name["sr-vdsr"])
-    assert any(line.startswith("    --set init=scratch") for line in by_name["dfd"])
+def test_the_settings_of_one_method(lrbench):
+    status, out, err = lrbench("methods", "dfd")
+    assert (status, err) == (0, "") and out.startswith("dfd (distillation; lrbench ")
+    assert "Source: Zhu et al., ICASSP 2019." in out
+    settings = {line[0]: line[1:] for line in cells(out)}
+    assert settings["lam"] == ["2.0", "lambda of Eq. 4; best near 2 in Fig. 2"] and settings["init"][0] == "scratch"
+    assert "It has no settings." in lrbench("methods", "hr-baseline")[1]
+    assert lrbench("methods", "dfx") == (2, "", "lrbench: no method 'dfx'; did you mean 'dfd'?\n")
 
 
 def test_a_draft_is_listed_and_run(lrbench, tmp_path, monkeypatch):
@@ -296,7 +311,7 @@ def test_a_draft_is_listed_and_run(lrbench, tmp_path, monkeypatch):
         "from lrbench.method import registry\n\n\n"
         "class Mine(registry.method('lr-baseline')):\n    '''My own idea.'''\n    name = 'mine'\n    label = 'Mine'\n"
     )
-    assert "mine  [draft.py]  My own idea." in lrbench("methods", "--plugin", "draft.py:Mine")[1]
+    assert ["mine", "baseline", "My own idea.", ""] in cells(lrbench("methods", "--plugin", "draft.py:Mine")[1])
     run = ["run", "--method", "mine", "--plugin", "draft.py:Mine", *PROTOCOL, "--epochs", "1", "--results", "own"]
     [record] = json.loads(lrbench(*run, "--json")[1])
     assert record["spec"]["version"].startswith("draft-")

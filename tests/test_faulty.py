@@ -134,17 +134,19 @@ def test_methods_lists_what_works_and_what_is_broken(lrbench):
     assert done.returncode == 0 and "Traceback" not in done.stderr
     lines = done.stdout.splitlines()
     assert not [line for line in lines if line in NOISE]
-    assert any(line.startswith("dfd  [lrbench") for line in lines)
-    broken = {line.split()[0] for line in lines if "BROKEN: " in line}
-    assert broken >= POINTS["lrbench.methods"].keys() - {"rich"}
-    settings = {line.strip() for line in lines[lines.index("rich  [faulty 1.0]  Of settings that are no numbers.") :]}
-    assert settings >= {
-        "--set colour=crimson",
-        "--set place=a/b",
-        '--set part={"size": 3}',
-        '--set every=["crimson"]',
-        "--set must=VALUE  (required) to be given",
-        '--set text="two\\nlines"',
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines if line.startswith("|")]
+    kinds = {name: kind for name, kind, *_ in rows}
+    assert kinds["dfd"] == "distillation" and kinds["rich"] == "method"
+    assert {name for name, kind in kinds.items() if kind == "BROKEN"} >= POINTS["lrbench.methods"].keys() - {"rich"}
+    told = lrbench("methods rich").stdout
+    found = {tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in told.splitlines()}
+    assert found >= {
+        ("colour", "crimson", ""),
+        ("place", "a/b", ""),
+        ("part", '{"size": 3}', ""),
+        ("every", '["crimson"]', ""),
+        ("must", "required", "to be given"),
+        ("text", '"two\\nlines"', ""),
     }
 
 

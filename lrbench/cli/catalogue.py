@@ -16,43 +16,70 @@ from lrbench.errors import UserError, broken, printable
 
 
 @command()
+@click.argument("name", required=False)
 @plugin_option
-def methods(plugins: tuple[str, ...]) -> None:
-    """List the methods, where they come from, and their settings."""
+def methods(name: str | None, plugins: tuple[str, ...]) -> None:
+    """List the methods: what kind each is, what it does and whose it is; with NAME, the settings of one."""
+    import pandas as pd
+
+    from lrbench.cli.streams import results
     from lrbench.method import registry
+    from lrbench.report.formats import print_grid
 
-    owners: dict[Any, str] = {}
-    found = {}
-    for name, origin in registry.methods().items():
+    if name is not None:
+        cls = registry.method(name)
+        show(f"{cls.name} ({_kind(cls)}; {registry.methods()[name]}): {_first_line(cls)}")
+        for text in (_rest(cls), cls.paper and f"Source: {cls.paper}."):
+            show(f"\n{text}" if text else "", nl=bool(text))
+        lines = pd.DataFrame(list(_settings(cls.Config)), columns=["setting", "default", "what it is"])
+        show("\nSettings, for --set NAME=VALUE:\n" if len(lines) else "\nIt has no settings.")
+        print_grid(lines, results())
+        return
+    rows = []
+    for one, origin in registry.methods().items():
         try:
-            cls = found[name] = registry.method(name)
-            owners[cls.Config] = name
-            _first_line(cls), list(_settings(cls.Config, {}))
+            cls = registry.method(one)
+            list(_settings(cls.Config))
+            rows.append((one, _kind(cls), _first_line(cls), vars(cls).get("paper", "")))
         except Exception as error:  # whatever a plugin's code may raise
-            found.pop(name, None)
-            show(f"{name}  [{origin}]  BROKEN: {broken(error)}")
-    for name, cls in found.items():
-        show(f"{name}  [{registry.methods()[name]}]  {_first_line(cls)}")
-        for line in _settings(cls.Config, owners):
-            show(f"    {line}")
+            rows.append((one, "BROKEN", broken(error), origin))
+    print_grid(pd.DataFrame(sorted(rows, key=_order), columns=["name", "kind", "what it does", "paper"]), results())
+    show("\nThe settings of one: lrbench methods NAME")
 
 
-def _settings(config: Any, owners: dict[Any, str]) -> Iterator[str]:
-    """A line per setting; those that are as another method has them, two or more, are named by that method only."""
-    own = {name: repr(field) for name, field in config.model_fields.items()}
-    parents = [parent for parent in config.__mro__[1:] if parent in owners and len(parent.model_fields) > 1]
-    taken = [parent for parent in parents if all(own[name] == repr(one) for name, one in parent.model_fields.items())]
-    shared = set(taken[0].model_fields) if taken else set()
-    if taken:
-        yield f"the settings of {owners[taken[0]]}" + (", and:" if len(shared) < len(own) else "")
+KINDS = ("baseline", "distillation", "method", "SR, then classifier", "SR net")
+
+
+def _order(row: tuple[str, str, str, str]) -> tuple[int, str]:
+    name, kind, *_ = row
+    return KINDS.index(kind) if kind in KINDS else len(KINDS), name
+
+
+def _kind(cls: Any) -> str:
+    """One of KINDS, by what a method's class needs and gives."""
+    from lrbench.method.restorer import Restorer
+    from lrbench.report.frame import TEACHER
+
+    if issubclass(cls, Restorer):
+        return "SR net"
+    if any(field.is_required() for field in cls.Config.model_fields.values()):
+        return "method"  # what it needs is not known
+    config = cls.Config()
+    needs = cls.needs_of(config)
+    if cls.restored_by(config):
+        return "SR, then classifier"
+    if TEACHER in needs:
+        return "distillation"
+    return "baseline" if not needs or not cls.trains(config) else "method"
+
+
+def _settings(config: Any) -> Iterator[tuple[str, str, str]]:
+    """Name, default and description of each setting."""
     defaults = config.model_construct().model_dump(mode="json", warnings=False)  # of a required one nothing
     for name, field in config.model_fields.items():
-        if name not in shared:
-            default = defaults.get(name, "VALUE")
-            text = default if isinstance(default, str) and default.isprintable() else json.dumps(default)
-            needed = "(required) " if field.is_required() else ""
-            about = printable(" ".join(f"{field.description or ''}".split()))
-            yield f"--set {name}={text}  {needed}{about}".rstrip()
+        default = defaults.get(name, "required")
+        text = default if isinstance(default, str) and default.isprintable() else json.dumps(default)
+        yield name, text, printable(" ".join(f"{field.description or ''}".split()))
 
 
 @command()
@@ -114,6 +141,10 @@ def fetch(name: str, data: Path | None) -> None:
     from lrbench.data.importing import fetch_dataset
 
     show(str(fetch_dataset(name, data_root(data), warn)))
+
+
+def _rest(thing: Any) -> str:
+    return printable(" ".join(inspect.cleandoc(thing.__doc__ or "").partition("\n")[2].split()))
 
 
 def _first_line(thing: Any) -> str:

@@ -128,6 +128,7 @@ class Method(nn.Module):
 
     name: ClassVar[str]
     label: ClassVar[str] = ""  # the name in tables; `name` where empty
+    paper: ClassVar[str] = ""  # where it is from, for `lrbench methods`: "Hinton et al. 2015"
     version: ClassVar[str] = "1"  # raise it when the same config no longer gives the same scores
     view: ClassVar[View] = "up"  # the one image that `forward` gets; "hr" is marked in every report
     reads: ClassVar[tuple[View, ...]] = IMAGES  # the images that `loss` reads of a batch; no other is made

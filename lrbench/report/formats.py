@@ -22,6 +22,7 @@ from lrbench.store.files import replaces
 HR_MARK = "†"  # of what is trained and tested on HR images
 WRAPPED = 30  # characters: on a terminal, columns of longer texts are wrapped, others are not
 BOLD, ITALIC = "**", "*"  # Markdown's, around what stands at the start of a cell
+NUMBER = re.compile(r"\**[-+−]?\d")
 SUFFIXES = {"md": "md", "csv": "csv", "latex": "tex", "json": "json"}  # of a table's file, by format
 
 
@@ -193,7 +194,7 @@ def _latex(table: Table) -> str:
         r"\begin{table}",
         r"\centering\scriptsize\setlength{\tabcolsep}{2pt}",
         rf"\caption{{{tex(caption)}}}",
-        rf"\begin{{tabular}}{{@{{}}l{'r' * (len(names) - 1)}@{{}}}}",
+        rf"\begin{{tabular}}{{@{{}}{''.join('lr'[right] for right in numeric(table.shown))}@{{}}}}",
         r"\toprule",
         *_heads(names),
         r"\midrule",
@@ -224,21 +225,25 @@ def _heads(names: Sequence[str]) -> list[str]:
 def grid(shown: pd.DataFrame) -> str:
     """A Markdown table, padded so that it also reads well as plain text; pandas' own needs another package."""
     lines = [[str(value).replace("|", r"\|") for value in line] for line in (shown.columns, *shown.to_numpy())]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths, right = [max(map(len, column)) for column in zip(*lines, strict=True)], numeric(shown)
 
     def row(values: Sequence[str]) -> str:
-        padded = [values[0].ljust(widths[0]), *(v.rjust(w) for v, w in zip(values[1:], widths[1:], strict=True))]
-        return "| " + " | ".join(padded) + " |\n"
+        each = zip(values, widths, right, strict=True)
+        return "| " + " | ".join(text.rjust(width) if of else text.ljust(width) for text, width, of in each) + " |\n"
 
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    rule = ["-" * (width - 1) + (":" if of else "-") for width, of in zip(widths, right, strict=True)]
     return row(lines[0]) + row(rule) + "".join(map(row, lines[1:]))
+
+
+def numeric(shown: pd.DataFrame) -> list[bool]:
+    """Of each column of a table, whether it holds numbers, for most of what is not a dash; the first holds names."""
+    found = [[str(text) for text in column if text not in ("", DASH)] for column in shown.to_numpy().T[1:]]
+    return [False, *(2 * sum(bool(NUMBER.match(text)) for text in column) >= len(column) for column in found)]
 
 
 def print_tables(tables: Sequence[Table], file: TextIO | None = None) -> None:
     """On a terminal tables that fit its width; in a pipe Markdown. file: stdout where None."""
-    from rich import box, markup
     from rich.console import Console
-    from rich.table import Table as RichTable
     from rich.text import Text
 
     console = Console(file=file)
@@ -247,24 +252,39 @@ def print_tables(tables: Sequence[Table], file: TextIO | None = None) -> None:
         return
     for table in tables:
         console.print(Text(table.title, style="bold"), Text(table.conditions, style="dim"), sep="\n")
-        for block in _blocks(table.shown, console.width):
-            shown = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
-            for name, texts in block.items():
-                first, longest = not shown.columns, max(map(len, [str(name), *texts]))
-                shown.add_column(
-                    Text(str(name)),
-                    justify="left" if first else "right",
-                    overflow="fold",
-                    no_wrap=not first and longest <= WRAPPED,
-                )
-            for line in block.to_numpy():
-                texts = (emphasized(str(text), "[b]%s[/]", "[dim]%s[/]", markup.escape) for text in line)
-                shown.add_row(*map(Text.from_markup, texts))
-            console.print(shown)
+        print_grid(table.shown, file)
         for note in table.notes:
             console.print(Text(f"- {note}", style="dim"))
     for line in legend(tables):
         console.print(Text(f"- {line}", style="dim"))
+
+
+def print_grid(shown: pd.DataFrame, file: TextIO | None = None) -> None:
+    """A table's lines without a title: on a terminal as wide as it is, in a pipe as Markdown. file: as above."""
+    from rich import box, markup
+    from rich.console import Console
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    console = Console(file=file)
+    if not console.is_terminal:
+        print(grid(shown) if len(shown) else "", end="", file=file)
+        return
+    right = dict(zip(shown.columns, numeric(shown), strict=True)) if len(shown.columns) else {}
+    for block in _blocks(shown, console.width) if right else ():
+        drawn = RichTable(box=box.SIMPLE_HEAD, pad_edge=False)
+        for name, texts in block.items():
+            first, longest = not drawn.columns, max(map(len, [str(name), *texts]))
+            drawn.add_column(
+                Text(str(name)),
+                justify="right" if right[name] else "left",
+                overflow="fold",
+                no_wrap=not first and longest <= WRAPPED,
+            )
+        for line in block.to_numpy():
+            texts = (emphasized(str(text), "[b]%s[/]", "[dim]%s[/]", markup.escape) for text in line)
+            drawn.add_row(*map(Text.from_markup, texts))
+        console.print(drawn)
 
 
 def _blocks(shown: pd.DataFrame, width: int) -> Iterator[pd.DataFrame]:

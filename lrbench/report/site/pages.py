@@ -8,16 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import pandas as pd
 from markupsafe import Markup, escape
 
-from lrbench.report.formats import emphasized
+from lrbench.report.formats import emphasized, numeric
 from lrbench.report.ways import DASH
 from lrbench.store.files import utf8
 
 TEMPLATES = "templates"
 ASSETS = ("report.css", "report.js", "icon.svg")
-NUMBER = re.compile(r"\**[-+−]?\d")
 
 
 class Pages:
@@ -69,9 +67,3 @@ def marked_up(text: str) -> Markup:
 def slug(name: str) -> str:
     """A name as it may stand in a file's name or a link."""
     return re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-.") or "unnamed"
-
-
-def numeric(shown: pd.DataFrame) -> list[bool]:
-    """Of each column of a table, whether it holds numbers, for most of what is not a dash; the first holds names."""
-    found = [[text for text in column if text not in ("", DASH)] for column in shown.to_numpy().T[1:]]
-    return [False, *(2 * sum(bool(NUMBER.match(text)) for text in column) >= len(column) for column in found)]
