@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import pandas as pd
 
 WIDTH, HEIGHT = 320, 150  # of a panel, in SVG units
-SMALL = 160, 36  # of a sparkline
 
 Curve = Mapping[str, Sequence[float]]  # column of curve.csv -> a value an epoch
 
@@ -79,11 +78,6 @@ def span(values: Iterable[Sequence[float]]) -> tuple[float, float]:
     """Lowest and highest of the finite values; 0 and 1 where there is none."""
     finite = [value for one in values for value in one if math.isfinite(value)]
     return (min(finite), max(finite)) if finite else (0.0, 1.0)
-
-
-def mean(curves: Sequence[Sequence[float]]) -> list[float]:
-    """The mean of several seeds, epoch by epoch, as long as the shortest."""
-    return [math.fsum(values) / len(values) for values in zip(*curves, strict=False)]
 
 
 def _points(values: Sequence[float], low: float, high: float, size: tuple[int, int]) -> tuple[str, ...]:

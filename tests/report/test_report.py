@@ -23,8 +23,8 @@ from lrbench.report import figures, tables
 from lrbench.report.formats import Table
 from lrbench.report.frame import frame
 from lrbench.report.predictions import csv_lines
+from lrbench.report.site import first_page, run_page, sections, writer
 from lrbench.report.site import pages as site_pages
-from lrbench.report.site import run_page, sections, writer
 from lrbench.store import replaced
 from lrbench.store.store import Store
 
@@ -110,7 +110,7 @@ def home(run):
 
 def test_every_run_has_a_page_and_every_kind_of_page_is_there(site):
     folder, _, runs = site
-    names = ("index", "tables", "claims", "figures", "curves", "cost", "runs")
+    names = ("index", "tables", "claims", "figures", "cost", "runs")
     expected = {f"{name}.html" for name in names} | {home(run) for found in runs.values() for run in found}
     assert {page.path.relative_to(folder).as_posix() for page in pages(folder)} == expected
 
@@ -131,7 +131,7 @@ def test_every_link_leads_to_something_within_the_folder(site):
 
 def test_nothing_in_the_folder_asks_for_the_network(site):
     for path in site[0].rglob("*"):
-        if path.suffix in (".css", ".js"):
+        if path.name in ("report.css", "report.js"):  # what libraries ask for is seen in a browser
             assert not re.search(r"https?:|//[a-z]|@import|url\(", path.read_text()), path
         if path.suffix == ".html":
             assert not re.search(r"<(link|script|img|iframe)[^>]*(https?:)?//", path.read_text()), path
@@ -153,7 +153,9 @@ def test_pages_are_semantic(site):
 def test_what_comes_from_records_is_no_markup(site):
     shown = 0
     for page in pages(site[0]):
-        assert stored.HOSTILE not in page.source and len(page.attributes("script")) == 1
+        scripts = {Path(one.get("src", "")).name for one in page.attributes("script")}
+        assert stored.HOSTILE not in page.source and scripts <= {"datatables.js", "report.js", "plotly.min.js", ""}
+        assert scripts.isdisjoint({"", "plotly.min.js"}) or page.path == site[0] / "index.html"
         shown += stored.HOSTILE in page.text
     assert shown > 7  # as text: on each run's page, and where devices are
 
@@ -220,16 +222,6 @@ def test_cost_is_over_seeds_and_within_a_device(site, tmp_path):
     assert [row[0][1] for row in rows] == [[home(run)] for run in runs["dfd"]], "each line is linked to its own runs"
 
 
-def test_learning_curves_are_drawn_for_every_experiment(site):
-    folder, _, runs = site
-    page = Page(folder / "curves.html")
-    row = page.row("DFD (resnet18)")
-    assert row[0][1] == [home(run) for run in runs["dfd"]]
-    assert [text for text, _ in row[1:]] == ["3", "1", "60"]
-    assert [text for text, _ in page.row("ESPCN (SR net)")[1:]] == ["2", "2", "21"]
-    assert page.attributes("polyline") and "top-1, training (%): from 20.00 to 60.00." in page.text
-
-
 def test_figures_are_drawn_and_those_that_cannot_be_are_named(site, tmp_path, capsys):
     folder = site[0]
     page = Page(folder / "figures.html")
@@ -262,13 +254,6 @@ def test_data_that_cannot_be_read_leave_out_a_figure_and_a_full_disk_ends_the_re
         assert "fig3 is not drawn: cannot read DATA/cifar10.npz: Permission denied." in Page(out / "figures.html").text
 
 
-def test_the_curves_of_very_many_runs_are_not_one_figure(site, tmp_path, monkeypatch):
-    monkeypatch.setattr(sections, "MOST_DRAWN", 6)
-    writer.write(site[1], tmp_path / "site", tmp_path, lambda message: None)
-    assert "curves is not drawn of more than 6 runs." in Page(tmp_path / "site" / "figures.html").text
-    assert not (tmp_path / "site" / "figures" / "curves.png").exists()
-
-
 def test_tables_without_a_run_are_named(tmp_path):
     store = Store(tmp_path / "runs")
     store.root.mkdir()
@@ -285,14 +270,10 @@ def test_tables_without_a_run_are_named(tmp_path):
 def test_a_runs_files_are_the_stores(site):
     folder, store, runs = site
     for run in [one for found in runs.values() for one in found]:
-        for name in ("record.json", "curve.csv"):
+        for name in ("record.json", "curve.csv", "predictions.npz"):
             assert (folder / "runs" / run.id / name).read_bytes() == (store.root / run.id / name).read_bytes()
-        lines = list(csv.DictReader((folder / "runs" / run.id / "predictions.csv").open()))
-        columns = ["index", "psnr", "ssim"] if "psnr" in run.metrics else ["index", "label", "predicted"]
-        assert list(lines[0]) == columns and [int(line["index"]) for line in lines] == list(range(stored.IMAGES))
-        for name in columns[1:]:
-            values = store.predictions(run.id)[name]
-            np.testing.assert_allclose([float(line[name]) for line in lines], values, rtol=1e-5)
+        arrays = "(psnr, ssim" if "psnr" in run.metrics else "(predicted, label)"
+        assert arrays in Page(folder / "runs" / run.id / "index.html").text
 
 
 def test_a_run_links_to_what_it_needs_what_needs_it_and_its_other_seeds(site):
@@ -486,10 +467,10 @@ def test_what_fails_half_way_leaves_all_as_it_was(small, tmp_path, monkeypatch, 
         write(small, out)
     before = content(tmp_path)
 
-    def full(arrays):
+    def full(*args):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writer, "csv_lines", full)
+    monkeypatch.setattr(run_page, "restored_png", full)
     with pytest.raises(OSError, match="No space"):
         write(small, out)
     assert content(tmp_path) == before and out.parent.exists() == there
@@ -577,5 +558,37 @@ def test_what_diverged_or_learned_one_class_is_said_on_every_page(tmp_path):
     assert "It predicts one class" in Page(out / "runs" / guessing.id / "index.html").text
     [row] = [row for row in Page(out / "runs.html").rows if row[-1][0] == lost.id]
     assert "diverged" in [text for text, _ in row] and "10.00" not in [text for text, _ in row]
-    for name in ("curves", "cost"):
-        assert "DFD (resnet18), 1 of 2 diverged" in Page(out / f"{name}.html").text
+    assert "DFD (resnet18), 1 of 2 diverged" in Page(out / "cost.html").text
+    assert "1, 1 diverged" in Page(out / "index.html").text
+
+
+# --- the first page --------------------------------------------------------------------------------------
+
+
+def test_the_first_page_has_the_leaderboard_the_published_tables_and_the_claims(site):
+    folder, store, _ = site
+    page = Page(folder / "index.html")
+    ways = {row[0][0]: row for row in page.rows if len(row) == 10}
+    assert set(ways) >= {"method", "DFD", "LR-baseline", "HR-baseline"}
+    [place] = [one for one in tables.tables("leaderboard", frame(store), store.right) if len(one.numbers) > 2]
+    for way in place.numbers.to_dict("records"):
+        name = frame(store).set_index("id").loc[way["id"], "name"]
+        shown, links = zip(*ways[name], strict=True)
+        assert shown[1:3] == (way["dataset"], way["size"] + (" (tested on HR)" if way["tested_on"] == "hr" else ""))
+        assert shown[4] == f"{way['top1_mean']:.2f}" and links[0] == [f"runs/{way['runs'].split()[0]}/index.html"]
+        assert shown[6] == ("-" if np.isnan(way["control_gain"]) else f"{way['control_gain']:+.2f}")
+    assert "Table 1: top-1 accuracy" in page.text and "Table 2: top-1 accuracy" in page.text
+    assert f"holds {CLAIM}" in " ".join(page.text.split())
+
+
+def test_the_plot_of_gains_has_every_gain_once_in_its_place(site):
+    folder, store, _ = site
+    boards = tables.tables("leaderboard", frame(store), store.right)
+    every = first_page.ways([one for one in boards if len(one.numbers)], frame(store))
+    gained = every[every["control_gain"].notna()]
+    assert len(gained)
+    html = first_page.plot(every)
+    assert 'src="plotly.min.js"' in html and (folder / "plotly.min.js").stat().st_size > 1e6
+    points = sum(len(trace["x"]) for trace in first_page._traces(gained, ["a"] * len(gained)))
+    assert points == len(gained)
+    assert first_page.plot(every[every["control_gain"].isna()]) == ""

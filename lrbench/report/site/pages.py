@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
+from itables import options
 from markupsafe import Markup, escape
 
-from lrbench.report.formats import emphasized, numeric
+from lrbench.report.formats import ITALIC, emphasized, numeric
 from lrbench.report.ways import DASH
 from lrbench.store.files import utf8
 
 TEMPLATES = "templates"
 ASSETS = ("report.css", "report.js", "icon.svg")
+# DataTables as itables bundles it, a module, which a page from the disk may load as a blob only
+MODULE = "window.datatables = import(URL.createObjectURL(new Blob([{}], {{type: 'text/javascript'}})));\n"
+KEY = re.compile(r"[-+−]?\d+(?:[.,]\d+)*")
 
 
 class Pages:
@@ -30,10 +36,15 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        self.environment.filters |= {"number": number, "slug": slug, "numeric": numeric, "emphasized": marked_up}
+        filters = {"number": number, "slug": slug, "numeric": numeric, "emphasized": marked_up, "key": key}
+        filters["sortable"] = sortable
+        self.environment.filters |= filters
         self.environment.globals |= shared
         for name in ASSETS:
             (folder / name).write_bytes((files(__package__) / TEMPLATES / name).read_bytes())
+        bundle = Path(options.dt_bundle)
+        self.save("datatables.js", MODULE.format(json.dumps(bundle.read_text(encoding="utf-8"))))
+        self.save("datatables.css", bundle.with_suffix(".css").read_bytes())
 
     def write(self, template: str, path: str, **content: Any) -> None:
         """Fill a template and write it to a path below the folder. Raises OSError."""
@@ -57,6 +68,17 @@ def number(value: Any) -> str:
     if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
         return f"{int(value):,}"
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}" if abs(value) < 100 else f"{value:,.1f}"
+
+
+def key(text: str) -> str:
+    """What a cell of numbers is sorted by: its first number; nothing where it has none."""
+    found = KEY.search(text)
+    return found[0].replace(",", "").replace("−", "-") if found else ""
+
+
+def sortable(shown: pd.DataFrame) -> bool:
+    """Whether the lines of a table stand alone: not where what was published stands in a line below another."""
+    return not shown.iloc[:, 0].astype(str).str.startswith(ITALIC).any()
 
 
 def marked_up(text: str) -> Markup:

@@ -1,4 +1,4 @@
-"""The contents of a report's pages of tables, figures and learning curves."""
+"""The contents of a report's pages of tables and figures."""
 
 from __future__ import annotations
 
@@ -11,18 +11,14 @@ import pandas as pd
 from PIL import Image
 
 from lrbench.errors import Error, broken, raise_machines
-from lrbench.report import figures, formats, lines, plots, tables
-from lrbench.report.formats import HR_MARK, Table
-from lrbench.report.headings import drawn, headings, marked
-from lrbench.report.lines import Panel
+from lrbench.report import figures, formats, plots, tables
+from lrbench.report.formats import Table
 from lrbench.report.site import cost
 from lrbench.report.site.pages import Pages, slug
 from lrbench.store import Store
 
+DENSITY = 1.6  # pixels of an image in a CSS pixel
 TABLES = "tables.html"  # the page, and the template of all pages of tables
-MOST_DRAWN = 1_000  # runs whose learning curves are drawn into one figure: of more it is neither quick nor legible
-LOSS, TITLES = "loss", {"train_top1": "top-1, training (%)", "val_top1": "top-1, validation (%)",
-                        "train_psnr": "PSNR, training (dB)", "val_psnr": "PSNR, validation (dB)"}  # fmt: skip
 Note = Callable[[str], None]
 
 
@@ -55,24 +51,31 @@ class Named:
         return formats.legend(self.tables)
 
 
-def of_tables(results: pd.DataFrame, store: Store, pages: Pages, note: Note) -> Iterator[Section]:
-    """The page of tables, and where there are claims a page of these; all their files are written."""
-    found: dict[str, Named | None] = {}
+def read_tables(results: pd.DataFrame, store: Store, pages: Pages, note: Note) -> tuple[dict[str, Named], list[str]]:
+    """Every table of which something was run, by name, its files written; and a sentence for each other."""
+    found: dict[str, Named] = {}
     missing = []
     for name in tables.names():
         try:
             long = name == tables.LEADERBOARD
-            found[name] = named(name, tables.tables(name, results, store.right, note, long), pages)
+            one = named(name, tables.tables(name, results, store.right, note, long), pages)
         except Exception as error:  # whatever its plugin may raise
             why = _why(error, pages)
             note(f"table {name} is left out: {why}")
             missing.append(f"Table {name} is left out: {why}.")
-    missing += [f"Table {name}: no run yet." for name, one in found.items() if one is None]
-    claims = found.pop(tables.CLAIMS, None)
-    shown = [one for one in found.values() if one]
-    yield _of_tables(TABLES, "Tables", shown, missing)
-    if claims:
-        yield _of_tables("claims.html", "Claims", [claims], first="claim")
+        else:
+            if one:
+                found[name] = one
+            else:
+                missing.append(f"Table {name}: no run yet.")
+    return found, missing
+
+
+def of_tables(found: Mapping[str, Named], missing: Sequence[str]) -> Iterator[Section]:
+    """The page of tables, and where there are claims a page of these."""
+    yield _of_tables(TABLES, "Tables", [one for name, one in found.items() if name != tables.CLAIMS], missing)
+    if tables.CLAIMS in found:
+        yield _of_tables("claims.html", "Claims", [found[tables.CLAIMS]], first="claim")
 
 
 def of_cost(results: pd.DataFrame, pages: Pages) -> Section:
@@ -117,9 +120,6 @@ def of_figures(results: pd.DataFrame, store: Store, data: Path, pages: Pages, no
     """The page of every figure that there is; `note` is told of one that cannot be drawn, which the page says, too."""
     shown, missing = [], []
     for name in figures.names():
-        if name == figures.CURVES and len(results) > MOST_DRAWN:
-            missing.append(f"{name} is not drawn of more than {MOST_DRAWN:,} runs.")
-            continue
         try:
             shown.append(_draw(name, results, store, data, pages))
         except Exception as error:  # whatever its plugin may raise
@@ -139,52 +139,9 @@ def _draw(name: str, results: pd.DataFrame, store: Store, data: Path, pages: Pag
     for path in files.values():
         plots.save(figure, pages.folder / path)
     with Image.open(pages.folder / files["png"]) as image:
-        width, height = (side // 2 for side in image.size)
+        width, height = (round(side / DENSITY) for side in image.size)
     about = {"id": f"figure-{slug(name)}", "name": name, "caption": figure.get_suptitle(), "notes": notes}
     return about | files | {"width": width, "height": height}
-
-
-def of_curves(results: pd.DataFrame, store: Store) -> Section:
-    """The page of learning curves: a table for each of `headings`."""
-    groups = [_curves(store, ": ".join(heading), found) for heading, found in headings(results).items()]
-    groups = [one for one in groups if one["columns"]]  # without runs that are only tested
-    entries = [(f"curves.html#curves-{number}", one["heading"]) for number, one in enumerate(groups, 1)]
-    return Section("curves.html", "Learning curves", "curves.html", {"groups": groups}, entries)
-
-
-def _curves(store: Store, heading: str, found: Mapping[str, pd.DataFrame]) -> dict[str, Any]:
-    read = [[lines.read(store.curve(run)) for run in drawn(runs)["id"]] for runs in found.values()]
-    columns = [name for name in (LOSS, *TITLES) if any(name in curve for seeds in read for curve in seeds)]
-    limits = {
-        name: lines.span(curve[name] for seeds in read for curve in seeds if name in curve)
-        for name in columns
-        if name != LOSS
-    }
-    rows = [
-        {
-            "label": marked(label, runs),
-            "runs": list(runs["id"]),
-            "epochs": max((len(values) for curve in seeds for values in curve.values()), default=0),
-            "panels": [_spark(seeds, name, limits.get(name)) for name in columns],
-        }
-        for (label, runs), seeds in zip(found.items(), read, strict=True)
-    ]
-    notes = [f"{TITLES[name]}: from {low:.2f} to {high:.2f}." for name, (low, high) in limits.items()]
-    on_hr = any((runs["tested_on"] == "hr").any() for runs in found.values())
-    notes += [f"{HR_MARK} trained and tested on HR images."] if on_hr else []
-    return {"heading": heading, "columns": [TITLES.get(name, name) for name in columns], "rows": rows, "notes": notes}
-
-
-def _spark(seeds: Sequence[lines.Curve], name: str, limits: tuple[float, float] | None) -> Panel | None:
-    """The seeds' curves and, last, their mean; None where there is no such curve."""
-    curves = [curve[name] for curve in seeds if name in curve]
-    if not curves:
-        return None
-    limits = limits or lines.span(curves)
-    title = TITLES.get(name, name)
-    faint = [lines.panel({"seed": one}, title, limits=limits, size=lines.SMALL) for one in curves if len(curves) > 1]
-    middle = lines.panel({"mean": lines.mean(curves)}, title, limits=limits, size=lines.SMALL)
-    return Panel(**(vars(middle) | {"lines": (*(line for one in faint for line in one.lines), *middle.lines)}))
 
 
 def _why(error: Exception, pages: Pages) -> str:

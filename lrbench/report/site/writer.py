@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from plotly.offline import get_plotlyjs
 from rich.console import Console
 from rich.progress import track
 
 from lrbench.errors import UserError, few
 from lrbench.report import lines
 from lrbench.report.frame import FAILED, column, frame
-from lrbench.report.predictions import csv_lines
-from lrbench.report.site import run_page, sections
+from lrbench.report.site import first_page, run_page, sections
 from lrbench.report.site.pages import Pages
 from lrbench.report.site.run_page import Related
 from lrbench.report.site.sections import Section
 from lrbench.report.ways import DASH, finished
 from lrbench.store import Store, replaced
-from lrbench.store.record_file import CURVE, RECORD, read_file
+from lrbench.store.record_file import CURVE, PREDICTIONS, RECORD, read_file
 
 NEWEST = 10  # runs on the first page
 MOST_LISTED = 12  # datasets, methods and the like in a line
@@ -53,10 +53,11 @@ def _write(results: pd.DataFrame, store: Store, folder: Path, data: Path, note: 
     pages = Pages(folder, made=made, cells=related.cells, experiments=related.experiments)
     in_time = finished(ended).sort_values(ascending=False, kind="stable")
     newest = [related.runs[run] for run in ended.loc[in_time.index, "id"]]
+    named, missing = sections.read_tables(results, store, pages, note)
+    drawn = sections.of_figures(ended, store, data, pages, note)
     found = [
-        *sections.of_tables(results, store, pages, note),
-        sections.of_figures(ended, store, data, pages, note),
-        sections.of_curves(ended, store),
+        *sections.of_tables(named, missing),
+        drawn,
         sections.of_cost(ended, pages),
         Section("runs.html", "Runs", "runs.html", {"rows": newest}),
     ]
@@ -65,7 +66,8 @@ def _write(results: pd.DataFrame, store: Store, folder: Path, data: Path, note: 
     for one in found:
         pages.write(one.template, one.path, **one.content)
     first = {"facts": _facts(ended), "sections": found[:-1], "newest": newest[:NEWEST], "runs": len(ended)}
-    pages.write("index.html", "index.html", **first)
+    pages.save("plotly.min.js", get_plotlyjs())
+    pages.write("index.html", "index.html", **first, **first_page.content(named, drawn, results, note))
     console = Console(stderr=True)
     records = [one for one in store.contents() if one["id"] in related.runs]  # others may have been finished meanwhile
     for record in track(records, "pages of runs", console=console, transient=True, disable=not console.is_terminal):
@@ -78,9 +80,8 @@ def _write_run(record: dict[str, Any], related: Related, store: Store, pages: Pa
     origin = store.origin(run.id)
     folder, source = f"runs/{run.id}", (origin or store.root) / run.id
     curve, predictions = store.curve(run.id), store.predictions(run.id)
-    table = "".join(f"{line}\n" for line in csv_lines(predictions))
     restored = run_page.restored_png(predictions)
-    files = {RECORD: read_file(str(source), RECORD), CURVE: curve, "predictions.csv": table, "restored.png": restored}
+    files = {name: read_file(str(source), name) for name in (RECORD, CURVE, PREDICTIONS)} | {"restored.png": restored}
     for name, content in files.items():
         if content is not None:
             pages.save(f"{folder}/{name}", content)
@@ -91,7 +92,7 @@ def _write_run(record: dict[str, Any], related: Related, store: Store, pages: Pa
         run=run,
         test_images=record["data"]["test_images"],
         warning=run_page.warning(run),
-        columns=table.partition("\n")[0].replace(",", ", "),
+        arrays=", ".join(predictions),
         panels=lines.panels(lines.read(curve)),
         restored=restored is not None,
         metrics=run_page.metrics(run, record["metrics"]),
