@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from matplotlib.figure import Figure
 from lrbench.data import prepare
 from lrbench.data.degradation import DEFAULT
 from lrbench.errors import UserError, did_you_mean
+from lrbench.method import naming
 from lrbench.method.restorer import Config
 from lrbench.report import sr
 from lrbench.report.frame import DONE
@@ -23,6 +25,8 @@ from lrbench.report.published import PublishedGallery
 from lrbench.spec import RunSpec
 from lrbench.store import Store
 from lrbench.train.tasks import quality
+
+WRAP = 22  # characters of the caption for each column
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def of_store(
         if method not in set(chosen["method"]):
             been_run = method in set(results["method"])
             note(f"{method} has no column: it was not run" + (" on what the others were" if been_run else ""))
-    return draw(title(figure, chosen), columns(chosen, figure.nets, store, data), images)
+    return draw(title(figure, chosen), columns(chosen, figure.nets, store, data), images, caption(figure, chosen))
 
 
 def choose(
@@ -108,8 +112,8 @@ def columns(chosen: pd.DataFrame, nets: Mapping[str, str], store: Store, data_ro
 
     labels = {method: label for label, method in nets.items()}
     restored = [
-        enlarged("\n".join([labels[method], *_changes(changes)]), torch.from_numpy(made[:n]))
-        for method, changes, made in zip(chosen["method"], chosen["changes"], kept, strict=True)
+        enlarged(labels[method], torch.from_numpy(made[:n]))
+        for method, made in zip(chosen["method"], kept, strict=True)
     ]
     lr = Column("LR", images.view("lr").numpy())
     return [lr, enlarged("bicubic", plain), *restored, Column("HR", true.numpy())]
@@ -122,11 +126,12 @@ def _restored(run: str, method: str, store: Store) -> np.ndarray:
     return found["restored"]
 
 
-def draw(title: str, shown: Sequence[Column], rows: int) -> Figure:
+def draw(title: str, shown: Sequence[Column], rows: int, caption: str = "") -> Figure:
     """The first `rows` images of each column, pixels enlarged by nearest neighbour, PSNR below each."""
     rows = min(rows, *(len(column.images) for column in shown))
     figure = Picture(figsize=(1.5 * len(shown), 1.72 * rows + 0.7), layout="constrained")
     figure.suptitle(title, fontsize=10)
+    figure.supxlabel(textwrap.fill(caption, WRAP * len(shown)), fontsize=8)
     panels = figure.subplots(rows, len(shown), squeeze=False)
     for number, column in enumerate(shown):
         side = column.images.shape[1]
@@ -139,6 +144,21 @@ def draw(title: str, shown: Sequence[Column], rows: int) -> Figure:
 
 
 def title(gallery: PublishedGallery, chosen: pd.DataFrame) -> str:
-    """What the figure shows, and of which runs; settings that were changed stand over their columns."""
+    """What the figure shows."""
     seeds = ", ".join(map(str, dict.fromkeys(chosen["seed"])))
     return f"{gallery.title}: {sr.about(chosen.iloc[0])}\nPSNR (RGB) below each; seed {seeds}"
+
+
+def caption(gallery: PublishedGallery, chosen: pd.DataFrame) -> str:
+    """What each net is: its settings that were changed, its epochs and the pairs that it was trained on."""
+    labels = {method: label for label, method in gallery.nets.items()}
+    return "; ".join(
+        ", ".join(
+            [
+                f"{labels[run['method']]}: {naming.in_epochs(int(run['epochs_in_weights']))}",
+                f"{run['data.train_images']:,.0f} pairs",
+                *_changes(run["changes"]),
+            ]
+        )
+        for _, run in chosen.iterrows()
+    )

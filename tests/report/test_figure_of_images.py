@@ -134,9 +134,9 @@ class Toys:
         self.store.root.mkdir()
         self.restored = {}
 
-    def put(self, method, seed=0, count=SHOWN, curve=CURVE, **changes):
+    def put(self, method, seed=0, count=SHOWN, curve=CURVE, settings=None, **changes):
         """A finished run, whose restored images are noise."""
-        spec = plan(method, {}, tiny.protocol(data=self.info, seed=seed, degradation="area", **changes))
+        spec = plan(method, settings or {}, tiny.protocol(data=self.info, seed=seed, degradation="area", **changes))
         facts = DataFacts(classes=self.info.classes, side=16, train_images=30, val_images=0, test_images=12)
         metrics = {"psnr": 20.0, "train_psnr": 22.0 + seed, "epochs": 3, "epochs_in_weights": 3}
         one = Record(id=spec.id, spec=spec, metrics=metrics, data=facts, env={}, method_source=None, files={})
@@ -252,24 +252,44 @@ def test_the_title_names_the_dataset_and_each_seed_once(toys):
     )
 
 
+def test_the_caption_says_what_each_net_is(toys):
+    toys.put("sr-espcn"), toys.put("sr-vdsr", settings={"channels": 8})
+    chosen = figure_of_images.choose(frame(toys.store), NETS)
+    told = {run["method"]: f"{run['epochs_in_weights']:.0f}" for _, run in chosen.iterrows()}
+    pairs = f"{chosen.iloc[0]['data.train_images']:,.0f} pairs"
+    said = figure_of_images.caption(FIG_3, chosen)
+    espcn, vdsr = said.split("; ")
+    assert espcn.startswith(f"ESPCN: {told['sr-espcn']} epoch") and espcn.endswith(pairs)
+    assert vdsr.startswith(f"VDSR: {told['sr-vdsr']} epoch") and vdsr.endswith(f"{pairs}, channels=8")
+    figure = figure_of_images.draw("A title", toys.columns(), 1, said)
+    assert figure.get_supxlabel().replace("\n", " ") == said
+
+
+def curves(toys, **chosen):
+    """What is drawn of the score, by the name of the way of training."""
+    figure = figure_of_epochs.draw(frame(toys.store), toys.store, **chosen)
+    [legend] = figure.legends
+    names = {
+        line.get_color(): text.get_text() for text, line in zip(legend.get_texts(), legend.get_lines(), strict=True)
+    }
+    score = figure.axes[1]
+    drawn = {names[line.get_color()]: line.get_ydata().tolist() for line in score.lines if len(line.get_xdata()) > 1}
+    return score.get_title(loc="left"), drawn, figure
+
+
 def test_curves_of_sr_nets_are_of_psnr(toys):
     toys.put("sr-espcn")
     toys.put("sr-espcn", seed=1, curve=CURVE.replace("22", "24"))
     toys.put("sr-vdsr")
-    loss, quality = figure_of_epochs.draw(frame(toys.store), toys.store).axes
-    assert (loss.get_ylabel(), quality.get_ylabel()) == ("training loss", "PSNR on training images (dB)")
-    assert loss.get_title(loc="left") == "Restoration\ntoys 4x4 to 8x8, area, 12 test images"
-    drawn = {line.get_label(): line.get_ydata().tolist() for line in quality.lines}
+    title, drawn, figure = curves(toys)
+    assert title == "PSNR (dB)" and figure.get_suptitle().startswith("Restoration")
+    assert "toys 4x4 to 8x8, area, 12 test images" in figure.get_suptitle()
     assert drawn == {"ESPCN (SR net)": [20.0, 21.0, 23.0], "VDSR (SR net)": [20.0, 21.0, 22.0]}
-    assert [text.get_text() for text in quality.get_legend().get_texts()] == list(drawn)
+    assert figure.axes[2].get_title(loc="left") == "learning rate, of its peak"
 
 
-def test_curves_of_sr_nets_and_classifiers_share_no_panel(toys):
+def test_curves_of_sr_nets_and_classifiers_are_of_two_figures(toys):
     toys.put("sr-espcn")
     toys.put("espcn", curve=CURVE.replace("psnr", "top1"))
-    panels = [axes for axes in figure_of_epochs.draw(frame(toys.store), toys.store).axes if axes.get_visible()]
-    labels = {axes.get_ylabel(): {line.get_label() for line in axes.lines} for axes in panels}
-    assert labels["PSNR on training images (dB)"] == {"ESPCN (SR net)"}
-    assert labels["top-1 on training images (%)"] == {"ESPCN (resnet18 x0.125)"}
-    losses = [{line.get_label() for line in axes.lines} for axes in panels if axes.get_ylabel() == "training loss"]
-    assert sorted(map(sorted, losses)) == [["ESPCN (SR net)"], ["ESPCN (resnet18 x0.125)"]]
+    assert curves(toys, methods=["sr-espcn"])[:2] == ("PSNR (dB)", {"ESPCN (SR net)": [20.0, 21.0, 22.0]})
+    assert curves(toys, methods=["espcn"])[:2] == ("top-1 (%)", {"ESPCN": [20.0, 21.0, 22.0]})
