@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from rich.console import Console, Group
 from rich.live import Live
+from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
@@ -78,7 +79,20 @@ class Board:
             spec = self.schedule.graph.specs[run]
             speed = f"{event.images_per_second:.0f}" if event.images_per_second else ""
             running.add_row(Text(title(spec)), f"{event.epoch}/{spec.recipe.epochs}", _score(event), speed)
-        return Group(*[running] * bool(self.latest), Text(f"{line}{self._and_time_left()}", style="bold"))
+        whole = Table.grid()  # a bar by itself ends no line
+        whole.add_row(ProgressBar(total=1, completed=self.part_done(), width=min(60, self.console.width)))
+        return Group(*[running] * bool(self.latest), whole, Text(f"{line}{self._and_time_left()}", style="bold"))
+
+    def part_done(self) -> float:
+        """Of all epochs of the runs that were missing at first, 0 to 1; those of a run that has ended count as done."""
+        done = every = 0
+        for run in self.schedule.graph.missing:
+            epochs = self.schedule.graph.specs[run].recipe.epochs
+            ended = self.schedule.states[run] not in (State.WAITING, State.RUNNING)
+            latest = self.latest.get(run)
+            done += epochs if ended else latest.epoch if latest else 0
+            every += epochs
+        return done / max(1, every)
 
 
 def _score(event: Event) -> str:

@@ -183,9 +183,33 @@ def test_the_screen_of_a_suite_that_is_done_says_no_more_than_that(runs: tuple[S
     console.print(board)
     schedule.run(Scripted(), board)
     console.print(board)
-    before, after = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    empty, before, full, after = text.splitlines()
     assert before == f"{len(schedule.graph.specs)} waiting; time left not known yet"
     assert after == f"{len(schedule.graph.specs)} done"
+    assert not empty.strip() and full.strip() == "━" * 60
+
+
+def test_the_bar_of_a_suite_counts_epochs(tmp_path: Path) -> None:
+    students = [tiny.spec("dfd", {"lam": lam, "init": "scratch"}, data=tiny.info(32)) for lam in (0.1, 1.0)]
+    store = Partly(tmp_path)
+    store.whole = {students[0].needs["teacher"].id}  # which is there, and no part of it
+    schedule = Schedule(graph(students, store))
+    board, parts = Board(schedule, Estimate(lambda name: tiny.info(32))), []
+    epochs = students[0].recipe.epochs
+
+    class Group(Scripted):
+        def wait(self, handle: Handle, timeout: float) -> None:
+            for spec in self.running:
+                handle(Event(spec.id, "started"))
+            handle(Event(self.running[0].id, "epoch", epochs // 2, 1.0, {}))
+            parts.append(board.part_done())
+            for spec in self.running:
+                handle(Event(spec.id, "done", epochs, row={"top1": 60.0}))
+                parts.append(board.part_done())
+
+    schedule.run(Group(), board)
+    assert parts == [(epochs // 2) / (2 * epochs), 0.5, 1.0]
 
 
 def test_a_need_without_weights_is_trained_again_only_for_a_run_that_is_missing(tmp_path: Path) -> None:

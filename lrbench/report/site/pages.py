@@ -36,9 +36,8 @@ class Pages:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        filters = {"number": number, "slug": slug, "numeric": numeric, "emphasized": marked_up, "key": key}
-        filters["sortable"] = sortable
-        self.environment.filters |= filters
+        filters = (number, slug, numeric, marked_up, key, sortable)
+        self.environment.filters |= {one.__name__: one for one in filters}
         self.environment.globals |= shared
         for name in ASSETS:
             (folder / name).write_bytes((files(__package__) / TEMPLATES / name).read_bytes())
