@@ -1,4 +1,4 @@
-"""What `lrbench demo` runs: the baselines and DFD on scikit-learn's digits, which nobody has published."""
+"""What `lrbench demo` runs: the baselines, DFD and FitNets on scikit-learn's digits, which nobody has published."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ TABLE = PublishedTable(
     rows=(
         PublishedRow("HR-baseline", "hr-baseline", "resnet18", (None,)),
         PublishedRow("LR-baseline", "lr-baseline", "resnet18", (None,)),
-        PublishedRow("DFD", "dfd", "resnet18", (None,)),
+        PublishedRow("DFD: last features", "dfd", "resnet18", (None,)),
+        PublishedRow("FitNets: maps in the middle", "fitnets", "resnet18", (None,)),
     ),
 )

@@ -23,6 +23,7 @@ from lrbench.spec.record import Record
 from lrbench.store.store import Store
 
 DEMO, SHOWN = "lrbench.demo", 10  # the entry-point group of the table that is run, and pairs in the picture
+EPOCHS = 10  # so that it ends within a minute
 
 
 def demo(out: Path, device: str, threads: str | int = devices.AUTO) -> tuple[Table, Path]:
@@ -36,7 +37,8 @@ def demo(out: Path, device: str, threads: str | int = devices.AUTO) -> tuple[Tab
     records: list[Record] = []
     for row in source.rows:
         how: dict[str, Any] = {"backbone": row.backbone, "settings": row.settings, "device": device, "threads": threads}
-        quick = Request(row.method, dataset, out / "runs", (0, 1, 2), scale=scale, width=0.25, recipe="quick", **how)
+        how |= {"recipe": "quick", "epochs": EPOCHS}
+        quick = Request(row.method, dataset, out / "runs", (0, 1, 2), scale=scale, width=0.25, **how)
         records += run(quick)
     picture = out / "pairs.png"
     plots.save(_pairs(Store(out / "runs"), [record for record in records if record.spec.scale]), picture)
