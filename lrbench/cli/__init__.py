@@ -62,7 +62,10 @@ def _cannot(error: OSError) -> int:
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(package_name="lrbench")
 def cli() -> None:
-    """A benchmark harness for recognising low-resolution images."""
+    """A benchmark for recognising low-resolution images: distil, super-resolve, or your own method.
+
+    Begin with: lrbench demo
+    """
 
 
 for command in (*training.COMMANDS, *results.COMMANDS, *catalogue.COMMANDS):

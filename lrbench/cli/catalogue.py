@@ -19,7 +19,7 @@ from lrbench.errors import UserError, broken, printable
 @click.argument("name", required=False)
 @plugin_option
 def methods(name: str | None, plugins: tuple[str, ...]) -> None:
-    """List the methods: what kind each is, what it does and whose it is; with NAME, the settings of one."""
+    """List the methods; with NAME, the settings of one."""
     import pandas as pd
 
     from lrbench.cli.streams import results
@@ -85,7 +85,7 @@ def _settings(config: Any) -> Iterator[tuple[str, str, str]]:
 @command()
 @data_option
 def datasets(data: Path | None) -> None:
-    """List the datasets, those that are here and those that can be fetched."""
+    """List the datasets, and how to get those not here."""
     from lrbench.data.datasets import available, data_root
 
     for name, found in available(data_root(data)).items():
@@ -94,7 +94,7 @@ def datasets(data: Path | None) -> None:
 
 @command()
 def backbones() -> None:
-    """List the backbones."""
+    """List the networks that can be trained."""
     from lrbench.method.backbones import BACKBONES, TIMM
 
     for name, make in BACKBONES.items():
@@ -106,7 +106,10 @@ def backbones() -> None:
 @click.argument("name")
 @click.option("--out", type=FOLDER, default=Path("."), help="Where to put it.")
 def new(name: str, out: Path) -> None:
-    """Write a plugin package with a method of your own, which installs and runs as it is."""
+    """Write a package for a method of your own.
+
+    It installs and runs as it is, with a test of its own.
+    """
     from lrbench.method.scaffold import create
     from lrbench.store.files import without_empty
 
@@ -117,7 +120,7 @@ def new(name: str, out: Path) -> None:
 
 @click.group(cls=Group)
 def data() -> None:
-    """Fetch or import datasets."""
+    """Download or import datasets."""
 
 
 @data.command("import")

@@ -52,6 +52,10 @@ class Group(click.Group):
 
     command_class = Command
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order in which they were added: that in which one needs them."""
+        return list(self.commands)
+
     def make_context(self, *args: Any, **words: Any) -> click.Context:
         with without_reader():
             return super().make_context(*args, **words)

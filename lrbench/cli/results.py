@@ -34,10 +34,11 @@ from lrbench.errors import UserError
 @out_option
 @read_options
 def table(name: str | None, style: str | None, out: Path | None, **options: Any) -> None:
-    """Fill a published table (1 or 2; default: all), or leaderboard, sr, tuned or claims, from the runs in the store.
+    """Print a table of the runs.
 
-    leaderboard: every way of training that was run, best first. sr: the quality of SR nets. tuned: a setting chosen by
-    validation. claims: what a paper says, and whether it holds.
+    A published table (1 or 2; all where none is named), filled with your numbers beside the published ones; or one of
+    these. leaderboard: every way of training that was run, best first. sr: the quality of SR nets. tuned: a setting
+    chosen by validation. claims: what a paper says, and whether it holds.
     """
     from lrbench import api
     from lrbench.report import formats
@@ -60,7 +61,7 @@ CONDITIONS = {"dataset": str, "scale": int, "degradation": str, "backbone": str,
 CONDITIONS |= {"epochs": int, "batch-size": int, "dropout": float, "limit-train": int, "limit-test": int}
 CONDITIONS |= {"select": str, "precision": str}
 condition_options = options(
-    *(option(f"--{name}", type=kind, help="Of the runs that are meant.") for name, kind in CONDITIONS.items())
+    *(option(f"--{name}", type=kind, help="Of both, as in 'lrbench run'.") for name, kind in CONDITIONS.items())
 )
 
 
@@ -71,10 +72,11 @@ condition_options = options(
 @option("--json", "as_json", is_flag=True, help="Print an object and nothing else.")
 @read_options
 def compare(first: str, second: str, as_json: bool, **options: Any) -> None:
-    """Is A better than B, and is it more than chance? Over the seeds that both have, on the same test images.
+    """Say whether A is better than B, beyond chance.
 
-    A and B name experiments: the id of a run or its beginning (all its seeds are meant), or a method, with settings and
-    conditions where there are several: "dfd lam=0.5 width=0.25". What is not said is as in the other, or the default.
+    Over the seeds that both have, on the same test images. A and B name experiments: the id of a run or its beginning
+    (all its seeds are meant), or a method, with settings and conditions where there are several:
+    "dfd lam=0.5 width=0.25". What is not said is as in the other, or the default.
     """
     import json
 
@@ -91,7 +93,10 @@ def compare(first: str, second: str, as_json: bool, **options: Any) -> None:
 @out_option
 @read_options
 def predictions(names: tuple[str, ...], tables: tuple[str, ...], out: Path | None, **stores: Any) -> None:
-    """The stored predictions as CSV: run, index, label, predicted. Of NAMES as in compare, or of all."""
+    """Write what runs predicted, image by image, as CSV.
+
+    Its columns: run, index, label, predicted. Of NAMES as in compare, or of all runs.
+    """
     from codecs import getwriter
 
     from lrbench import api
@@ -120,7 +125,7 @@ def predictions(names: tuple[str, ...], tables: tuple[str, ...], out: Path | Non
 @read_options
 @data_option
 def plot(name: str | None, out: Path | None, settings: tuple[str, ...], **options: Any) -> None:
-    """Draw a figure from the runs in the store: curves, gains, or an installed one (fig2, fig3).
+    """Draw a figure of the runs: fig2, fig3, gains, curves.
 
     curves: losses, scores and learning rate by epoch, by default of the rows of published tables. gains: each way of
     training by its gain over the control of equal budget. fig2: top-1 against a setting, with the baselines to beat.
@@ -144,9 +149,9 @@ def plot(name: str | None, out: Path | None, settings: tuple[str, ...], **option
 @read_options
 @data_option
 def report(out: Path, data: Path | None, results: Path | None, baselines: tuple[Path, ...] | None) -> None:
-    """Write a static site of every table, figure and run in the store, to be read here or put online.
+    """Write a website of all tables, figures and runs.
 
-    Of your own runs, and of those of --baselines where it is given.
+    It is read from the disk or put online as it is. Of your own runs, and of those of --baselines where it is given.
     """
     from lrbench import api
     from lrbench.data.datasets import data_root

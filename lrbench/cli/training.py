@@ -55,9 +55,13 @@ MACHINE = ("executor", "jobs", "address", "gpus", "device", "precision", "captur
 COUNT = click.IntRange(min=1)
 
 preset_option = option("--preset", help=f"Several options at once; one given beside it overrides it. {presets.HELP}")
-device_option = option("--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]))
+device_option = option(
+    "--device", default="auto", type=click.Choice(["auto", "cpu", "cuda"]), help="auto: a GPU where there is one."
+)
 arithmetic_options = options(
-    option("--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16"])),
+    option(
+        "--precision", default="auto", type=click.Choice(["auto", "fp32", "bf16"]), help="auto: bf16 where it is quick."
+    ),
     option("--capture/--no-capture", default=True, help="On a GPU: steps in CUDA graphs, which are quicker."),
 )
 threads_option = option(
@@ -81,7 +85,11 @@ machine_options = options(device_option, arithmetic_options, threads_option)
 @option("--json", "as_json", is_flag=True, help="Print the records and nothing else.")
 @store_options
 def run(method: str, dataset: str, settings: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Train and test a method, and first the runs it needs; what is in the store is reused."""
+    """Train and test a method.
+
+    The runs that it needs, such as its teacher, are trained first; what was run before is reused. A run that was
+    stopped goes on from its last finished epoch.
+    """
     from lrbench import api
     from lrbench.execute import session
     from lrbench.report import formats, runs
@@ -102,7 +110,7 @@ def run(method: str, dataset: str, settings: tuple[str, ...], as_json: bool, **o
 @device_option
 @threads_option
 def demo(out: Path, device: str, threads: str) -> None:
-    """Everything in small: HR-baseline, LR-baseline and DFD on digits, a table and a picture."""
+    """See everything in small: a table and a picture, in about a minute."""
     from lrbench.demo import demo
     from lrbench.report.formats import print_tables
 
@@ -118,7 +126,7 @@ def demo(out: Path, device: str, threads: str) -> None:
 @preset_option
 @options(*(option(f"--{name}", type=kind, many=True, help=text) for name, (kind, _, text) in PROTOCOL.items()))
 @setting_option
-@option("--executor", default="local", type=click.Choice(["local", "ray"]))
+@option("--executor", default="local", type=click.Choice(["local", "ray"]), help="Processes here, or a Ray cluster.")
 @option("--jobs", default=1, type=COUNT, help="Runs at once, on each machine; they share its threads.")
 @option("--address", help="Of a running Ray cluster, or auto.  [default: one of its own]")
 @option("--gpus-per-run", "gpus", type=click.FloatRange(0, 1), help="With Ray; 0.25: four on a GPU.  [default: 1]")
@@ -129,7 +137,9 @@ def demo(out: Path, device: str, threads: str) -> None:
 def reproduce(
     suite: str, datasets: tuple[str, ...], settings: tuple[str, ...], dry_run: bool, out: Path | None, **options: Any
 ) -> None:
-    """Make the runs of SUITE, then its tables and figures.
+    """Run a whole suite, such as a table of the paper.
+
+    The runs that are missing are trained, then the suite's tables and figures are written.
 
     SUITE is table1, table2, fig2, fig3, paper, leaderboard, weights, smoke or FILE.toml.
     Options that say what is run, such as --scale, stand in place of the suite's; repeat them for more.
@@ -212,7 +222,10 @@ def _preview(ordered: Ordered) -> str:
 @plugin_option
 @data_option
 def bench(rounds: int, settings: tuple[str, ...], as_json: bool, as_csv: bool, **options: Any) -> None:
-    """Time the training loop against the bare step, its limit, and a test against the forward passes in it."""
+    """Measure how fast this machine trains and tests.
+
+    The training loop against the bare step, its limit, and a test against the forward passes in it.
+    """
     from lrbench.bench import timing
     from lrbench.bench.case import cases
     from lrbench.store.files import utf8
