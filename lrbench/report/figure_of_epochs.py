@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from itertools import cycle
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
@@ -27,7 +28,7 @@ from lrbench.store import Store
 from lrbench.train.training import COLUMNS
 
 SIZE, LINE = (7.0, 2.6), 0.15  # inches: three panels across a page, and a line of the legend
-NAMES = 3  # in a line of it
+LEGEND = 110  # characters in a line of it
 SMALL = 7  # points
 WRAP = 150  # characters in a line of the conditions
 MEASURES = {"top1": "top-1 (%)", "psnr": "PSNR (dB)"}
@@ -101,16 +102,19 @@ def _figure(
     """curves: of each of the ways; runs: the rows of their runs, by id, with all columns of the frame."""
     first = next(iter(ways.values()))
     network = _network(first)
-    figure = Picture(figsize=(SIZE[0], SIZE[1] + LINE * (len(ways) // NAMES + 1)), layout="constrained")
-    loss, score, rate = figure.subplots(1, 3)
+    names = {label: said(label, same).replace(f" ({network})", "") for label, same in ways.items()}
+    beside = max(1, LEGEND // (max(map(len, names.values())) + 8))
+    figure = Picture(figsize=(SIZE[0], SIZE[1] + LINE * (len(ways) // beside + 1)), layout="constrained")
+    restores = first.iloc[0]["backbone"] == RESTORES  # SR nets have rates of their own, which no recipe says
+    loss, score, *rate = figure.subplots(1, 2 if restores else 3)
     terms = list(dict.fromkeys(term for one in curves.values() for term in _terms(one)))
     looks = {term: DASHES[number % len(DASHES)] for number, term in enumerate(terms)}
     measure = next((name for name in MEASURES if any(f"train_{name}" in one for one in curves.values())), "top1")
     handles: dict[str, Line2D] = {}
     images: dict[str, Line2D] = {}
-    for colour, (label, same) in zip(cycle(COLOURS), ways.items(), strict=False):
+    for colour, (label, same) in zip(_colours(len(ways)), ways.items(), strict=True):
         of_way = curves[label]
-        handles[said(label, same).replace(f" ({network})", "")] = _key(color=colour)
+        handles[names[label]] = _key(color=colour)
         for term in _terms(of_way):
             _band(loss, of_way[term], colour, looks[term])
         for prefix, (name, dashes) in SCORES.items():
@@ -123,13 +127,13 @@ def _figure(
             spread = done.std() if len(done) > 1 else 0.0
             at_end: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "capsize": 2}
             score.errorbar([of_way["loss"].shape[1]], [done.mean()], yerr=[spread], **at_end)
-        _rate(rate, runs.loc[same.iloc[0]["id"]], colour)
+        for panel in rate:
+            _rate(panel, runs.loc[same.iloc[0]["id"]], colour)
     if _far_apart([line.get_ydata() for line in loss.lines]):
         loss.set_yscale("log")
     of_terms = {term: _key(linestyle=dashes) for term, dashes in looks.items()}
-    relative = ", of its peak" if first.iloc[0]["backbone"] == RESTORES else ""
-    titles = {loss: "terms of the training loss", score: MEASURES[measure], rate: f"learning rate{relative}"}
-    for panel, title in titles.items():
+    titles = ("terms of the training loss", MEASURES[measure], "learning rate")
+    for panel, title in zip((loss, score, *rate), titles, strict=False):
         panel.set_title(title, fontsize=SMALL + 1, loc="left")
         panel.set_xlabel("epoch", fontsize=SMALL)
         panel.tick_params(labelsize=SMALL, length=2)
@@ -138,10 +142,18 @@ def _figure(
     for panel, keys in ((loss, of_terms if len(terms) > 1 else {}), (score, images)):
         if keys:
             panel.legend(keys.values(), keys, fontsize=SMALL - 1, framealpha=0.8, handlelength=2.5)
-    about = f"{heading[0]}, {network}: {heading[1]}. Means over seeds, bands: their range."
+    place = heading[0] if restores else f"{heading[0]}, {network}"
+    about = f"{place}: {heading[1]}. Means over seeds, bands: their range."
     figure.suptitle(textwrap.fill(about, WRAP, break_on_hyphens=False), fontsize=SMALL)
-    figure.legend(handles.values(), handles, loc="outside lower center", ncols=NAMES, fontsize=SMALL, frameon=False)
+    figure.legend(handles.values(), handles, loc="outside lower center", ncols=beside, fontsize=SMALL, frameon=False)
     return figure
+
+
+def _colours(count: int) -> list[str]:
+    """So many different ones."""
+    if count <= len(COLOURS):
+        return list(COLOURS[:count])
+    return [to_hex(colormaps["turbo"](place)) for place in np.linspace(0.05, 0.95, count)]
 
 
 def _key(**look: Any) -> Line2D:
@@ -181,10 +193,9 @@ def _band(panel: Axes, values: np.ndarray, colour: str, dashes: Any) -> None:
 
 
 def _rate(panel: Axes, run: pd.Series, colour: str) -> None:
-    """The rate by the recipe's schedule; of an SR net, whose optimizer is its own, as a part of its peak."""
-    peak = 1.0 if run["backbone"] == RESTORES else run["recipe.lr"]
+    """The rate by the recipe's schedule, once where several have the same."""
     progress = np.linspace(0, 1, 201)
-    rates = [peak * schedules.SCHEDULES[run["recipe.schedule"]](min(at, 1 - 1e-9)) for at in progress]
-    drawn_before = [line for line in panel.lines if np.array_equal(line.get_ydata(), rates)]
-    if not drawn_before:
-        panel.plot(progress * run["recipe.epochs"], rates, color=colour, linewidth=1)
+    rates = [run["recipe.lr"] * schedules.SCHEDULES[run["recipe.schedule"]](min(at, 1 - 1e-9)) for at in progress]
+    epochs = progress * run["recipe.epochs"]
+    if not any(np.array_equal(line.get_xydata(), np.c_[epochs, rates]) for line in panel.lines):
+        panel.plot(epochs, rates, color=colour, linewidth=1)

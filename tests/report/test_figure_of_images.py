@@ -285,7 +285,7 @@ def test_curves_of_sr_nets_are_of_psnr(toys):
     assert title == "PSNR (dB)" and figure.get_suptitle().startswith("Restoration")
     assert "toys 4x4 to 8x8, area, 12 test images" in figure.get_suptitle()
     assert drawn == {"ESPCN (SR net)": [20.0, 21.0, 23.0], "VDSR (SR net)": [20.0, 21.0, 22.0]}
-    assert figure.axes[2].get_title(loc="left") == "learning rate, of its peak"
+    assert len(figure.axes) == 2  # their rates are their own
 
 
 def test_curves_of_sr_nets_and_classifiers_are_of_two_figures(toys):
