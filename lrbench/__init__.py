@@ -6,13 +6,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lrbench.api import compare, leaderboard, load, plot, results, run, table
+    from lrbench.api import compare, leaderboard, load, plot, reproduce, results, run, table
     from lrbench.errors import Error
     from lrbench.method import Batch, Config, Context, Method, Needs
 
 __version__ = "0.1.0"
 __all__ = ["Batch", "Config", "Context", "Error", "Method", "Needs"]
-__all__ += ["compare", "leaderboard", "load", "plot", "results", "run", "table"]
+__all__ += ["compare", "leaderboard", "load", "plot", "reproduce", "results", "run", "table"]
 _PLACES = {"Error": "errors"} | dict.fromkeys(("Method", "Config", "Batch", "Context", "Needs"), "method")
 
 

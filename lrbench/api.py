@@ -11,6 +11,7 @@ Whatever is wrong with what was asked raises `lr.Error`, with a message of one l
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +22,7 @@ import numpy as np
 from pydantic import Field, JsonValue, TypeAdapter, ValidationError
 
 from lrbench.data.datasets import data_root
-from lrbench.errors import UserError, expanded, few, unknown
+from lrbench.errors import RunError, UserError, expanded, few, unknown
 from lrbench.plan import presets
 from lrbench.spec.recipes import for_backbone
 from lrbench.store import Store
@@ -33,17 +34,19 @@ if TYPE_CHECKING:
     from torch import nn
 
     from lrbench.execute.progress import Progress
-    from lrbench.execute.session import Request
+    from lrbench.execute.schedule import Schedule
+    from lrbench.execute.session import Ordered, Request
     from lrbench.method import Method
     from lrbench.report.formats import Tables
     from lrbench.report.versus import Versus
-    from lrbench.spec.record import Record
+    from lrbench.spec import RunSpec
 
 NONE = "none"  # in place of a folder of baselines: none is read
 RESULTS = Path("results/runs")  # below the current folder, unless $LRBENCH_RESULTS says otherwise
 SHIPPED = Path(__file__).resolve().parents[1] / "results" / "records"  # of the checkout, where it is one
 SHOWN = (CURVE, PREDICTIONS)  # the files of a run that figures and the site show
 SEVERAL = ("seeds", "baselines", "plugins", "datasets", "methods", "backbones")  # options of several values, or of one
+MACHINE = ("executor", "jobs", "address", "gpus", "device", "precision", "capture", "threads")  # what trains a suite
 TABLE: dict[str, Any] = dict.fromkeys(("datasets", "backbones"), tuple[str, ...])  # the types of a table's options
 TABLE |= {"long": bool}
 FIGURE: dict[str, Any] = dict.fromkeys(
@@ -78,15 +81,86 @@ def run(
     options |= {"settings": settings, "results": results, "baselines": baselines, "data": data}
     asked = request(method, dataset, preset, **options)
     records = carry_out(asked, progress)
-    found = rows(records, Store(asked.results, others=asked.baselines))
+    found = rows([record.spec for record in records], Store(asked.results, others=asked.baselines))
     return found[found["id"].isin([record.id for record in records])].reset_index(drop=True)
 
 
-def rows(records: Sequence[Record], store: Store) -> pd.DataFrame:
+def reproduce(suite: str, out: Folder = None, warn: Warn = None, **options: Any) -> pd.DataFrame:
+    """Run a suite, by name or file, then write its tables and figures into the folder `out`, where one is named.
+
+    options: those of `lrbench reproduce` (preset, seeds, datasets, scale, jobs, results, ...). Returns a frame with a
+    row per run of the suite that is finished. Raises RunError, after all that can be run, where a run failed.
+    """
+    from lrbench.execute import session
+    from lrbench.execute.schedule import State
+
+    asked = ordered(suite, warn=warn, **options)
+    folder = _folder("out", out)
+    schedule = make(asked, folder)
+    if schedule.count(State.FAILED):
+        raise RunError(session.outcome(schedule).strip().replace("\n", "; "))
+    return rows(asked.graph.specs.values(), asked.store)
+
+
+def ordered(
+    suite: str,
+    preset: str | None = None,
+    seeds: int | None = None,
+    datasets: Sequence[str] = (),
+    settings: Mapping[str, Any] | None = None,
+    results: Folder = None,
+    baselines: Folders = None,
+    data: Folder = None,
+    plugins: Sequence[str] = (),
+    warn: Warn = None,
+    **options: Any,
+) -> Ordered:
+    """The runs of a suite, and what they are trained with. datasets: NAME in place of the suite's, or OLD=NEW of one.
+
+    options: of session.order, what trains them; others, such as scale, stand in place of the suite's, a value or
+    several. Raises UserError, also for a table or figure of the suite's that there is not.
+    """
+    from lrbench.execute import session
+    from lrbench.plan.plan import Conditions
+    from lrbench.plan.suite import Overrides
+    from lrbench.report import outputs
+
+    known = [*MACHINE, *(one.name for one in dataclasses.fields(Conditions))]
+    if wrong := [name for name in options if name not in known]:
+        raise unknown("option of a suite", wrong[0], known)
+    machine = {name: options.pop(name) for name in MACHINE if name in options}
+    chosen = presets.preset(preset) if preset else {}
+    fields = {name: [value] for name, value in chosen.items() if name != "seeds"}
+    fields |= {name: list(_several(value)) for name, value in options.items() if value not in (None, ())}
+    if named := [name for name in _several(datasets) if "=" not in name]:
+        fields["dataset"] = named
+    renamed = dict(name.split("=", 1) for name in _several(datasets) if "=" in name)
+    overrides = Overrides(fields, renamed, dict(settings or {}), seeds or chosen.get("seeds"))
+    store = open_store(results, baselines, warn)
+    found = session.order(suite, overrides, store, _folder("data", data), tuple(plugins), **machine)
+    outputs.check(found.suite)
+    return found
+
+
+def make(asked: Ordered, out: Path | None) -> Schedule:
+    """Train what is missing of a suite, then write its tables and figures into `out`, where one is named."""
+    from lrbench.execute import session
+    from lrbench.report import outputs
+    from lrbench.store.files import check_writable
+
+    if out:
+        check_writable(out)  # before the training, not after it
+    schedule = session.carry_out(asked)
+    if out:
+        outputs.write(asked.suite, set(asked.graph.specs), asked.store, out, asked.data, asked.store.warn)
+    return schedule
+
+
+def rows(specs: Iterable[RunSpec], store: Store) -> pd.DataFrame:
     """The frame of some runs of a store and, before each, of those that it needed, where these are still there."""
     from lrbench.report.frame import frame
 
-    ids = dict.fromkeys(spec.id for record in records for spec in record.spec.walk())
+    ids = dict.fromkeys(one.id for spec in specs for one in spec.walk())
     found = frame(store, ids=ids).set_index("id", drop=False)
     return found.loc[[one for one in ids if one in found.index]].reset_index(drop=True)
 

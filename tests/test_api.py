@@ -78,6 +78,28 @@ def test_a_class_is_trained_reused_and_loaded(here: Path) -> None:
     assert "linear" in lr.leaderboard()._repr_html_()
 
 
+def test_a_suite_is_run_and_its_tables_are_written(here: Path) -> None:
+    Path("mine.toml").write_text(
+        'title = "Mine"\ntables = ["leaderboard"]\n[[runs]]\nmethod = ["lr-baseline", "hr-direct"]\n'
+        'dataset = "digits"\nscale = 2\nwidth = 0.125\nrecipe = "quick"\nepochs = 1\n'
+        "limit_train = 300\nlimit_test = 100\n"
+    )
+    runs = lr.reproduce("mine.toml", out="made", seeds=1)
+    assert sorted(runs["method"]) == ["hr-baseline", "hr-direct", "lr-baseline"] and runs["top1"].notna().all()
+    assert "LR-baseline" in Path("made/table-leaderboard.md").read_text()
+    again = lr.reproduce("mine.toml", seeds=1)
+    assert again["env.finished"].tolist() == runs["env.finished"].tolist()
+    wider = lr.reproduce("mine.toml", seeds=1, width=0.25, datasets="digits")
+    assert set(wider["width"]) == {0.25} and not set(wider["id"]) & set(runs["id"])
+    for wrong, message in (
+        (lambda: lr.reproduce("tabel1"), "did you mean 'table1'"),
+        (lambda: lr.reproduce("mine.toml", sed=3), "sed"),
+        (lambda: lr.reproduce("mine.toml", preset="minni"), "did you mean 'mini'"),
+    ):
+        with pytest.raises(lr.Error, match=message):
+            wrong()
+
+
 class NoForward(lr.Method):
     name = "no-forward"
 

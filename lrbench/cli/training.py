@@ -50,7 +50,6 @@ PROTOCOL: dict[str, tuple[type, Any, str]] = {  # of a run, and in place of a su
     "limit-train": (int, None, "Train on a stratified subset."),
     "limit-test": (int, None, "Test on a stratified subset."),
 }
-MACHINE = ("executor", "jobs", "address", "gpus", "device", "precision", "capture", "threads")  # of reproduce
 
 COUNT = click.IntRange(min=1)
 
@@ -101,7 +100,7 @@ def run(method: str, dataset: str, settings: tuple[str, ...], as_json: bool, **o
     if as_json:
         show(json.dumps([record.model_dump(mode="json") for record in records], indent=1))
     else:
-        found = runs.table(api.rows(records, api.open_store(results, baselines, warn)))
+        found = runs.table(api.rows([record.spec for record in records], api.open_store(results, baselines, warn)))
         formats.print_tables([found], stdout())
 
 
@@ -147,29 +146,13 @@ def reproduce(
     from lrbench import api
     from lrbench.execute import session
     from lrbench.execute.schedule import State
-    from lrbench.plan.suite import Overrides
-    from lrbench.report import outputs
-    from lrbench.store.files import check_writable
 
-    seeds, preset, plugins, data = (options.pop(name) for name in ("seeds", "preset", "plugins", "data"))
-    store = api.open_store(options.pop("results"), options.pop("baselines"), warn)
-    machine = {name: options.pop(name) for name in MACHINE}
-    chosen = presets.preset(preset) if preset else {}
-    fields = {name: [value] for name, value in chosen.items() if name != "seeds"}
-    fields |= {name: list(values) for name, values in options.items() if values}
-    if named := [name for name in datasets if "=" not in name]:
-        fields["dataset"] = named
-    renamed = dict(name.split("=", 1) for name in datasets if "=" in name)
-    overrides = Overrides(fields, renamed, settings_of(settings), seeds or chosen.get("seeds"))
-    ordered = session.order(suite, overrides, store, data, plugins, **machine)
-    outputs.check(ordered.suite)
+    asked = api.ordered(suite, datasets=datasets, settings=settings_of(settings), warn=warn, **options)
     if dry_run:
-        show(_preview(ordered))
+        show(_preview(asked))
         return
     out = out or Path("results") / Path(suite).stem
-    check_writable(out)  # before the training, not after it
-    schedule = session.carry_out(ordered)
-    outputs.write(ordered.suite, set(ordered.graph.specs), store, out, ordered.data, warn)
+    schedule = api.make(asked, out)
     show(f"{session.outcome(schedule)}tables and figures: {out}")
     if schedule.count(State.FAILED):
         raise click.exceptions.Exit(1)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import io
+from typing import Any
+
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -24,17 +27,29 @@ SCORES = {
 
 
 class Board:
-    """Watches a schedule: is called with every event. `live` is its screen, to be entered, where there is one."""
+    """Watches a schedule: is called with every event. `live` is its screen, to be entered, where there is one.
+
+    In a notebook, where rich's would need ipywidgets, the same stands in the output of the cell.
+    """
 
     def __init__(self, schedule: Schedule, estimate: Estimate) -> None:
         self.schedule, self.estimate = schedule, estimate
         self.console = Console(stderr=True, highlight=False)
         self.latest: dict[str, Event] = {}  # of the runs that are running
         self.live = Live(self, console=self.console, refresh_per_second=2) if self.console.is_terminal else None
+        self.cell: Any = None  # of a notebook
+        if self.console.is_jupyter:
+            from IPython.display import display
+
+            self.cell = display({"text/plain": ""}, raw=True, display_id=True)
 
     def __call__(self, event: Event) -> None:
         if line := self._line(event):
             self.console.print(line, markup=False, soft_wrap=True)  # on a terminal, above the screen
+        if self.cell:
+            text = Console(file=io.StringIO(), width=100)
+            text.print(self)
+            self.cell.update({"text/plain": text.file.getvalue()}, raw=True)  # type: ignore[attr-defined]
 
     def _line(self, event: Event) -> str:
         """What is said of an event; empty where nothing is."""
@@ -45,11 +60,11 @@ class Board:
             self.estimate.learn(spec, event.images_per_second)
         if not event.is_end:
             self.latest[event.run] = event
-            shown = event.kind == "epoch" or self.live
+            shown = event.kind == "epoch" or self.live or self.cell
             return "" if shown else f"{title(spec)} started" + (f" after epoch {event.epoch}" if event.epoch else "")
         self.latest.pop(event.run, None)
         every, left = len(self.schedule.graph.missing), self.schedule.count(State.WAITING, State.RUNNING)
-        progress = "" if self.live else f" ({every - left} of {every}{self._and_time_left()})"
+        progress = "" if self.live or self.cell else f" ({every - left} of {every}{self._and_time_left()})"
         if event.kind == "done":
             return f"{title(spec)}: {f'diverged: {event.text}' if event.text else _score(event)}{progress}"
         if self.schedule.states[event.run] is State.FAILED:

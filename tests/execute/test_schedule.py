@@ -190,6 +190,24 @@ def test_the_screen_of_a_suite_that_is_done_says_no_more_than_that(runs: tuple[S
     assert not empty.strip() and full.strip() == "━" * 60
 
 
+def test_in_a_notebook_the_screen_stands_in_the_cell(
+    runs: tuple[Schedule, dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    schedule, names = runs
+    board, shown = Board(schedule, Estimate(lambda name: tiny.info(32))), list[str]()
+
+    class Cell:
+        def update(self, content: dict[str, str], raw: bool) -> None:
+            shown.append(content["text/plain"])
+
+    board.cell = Cell()
+    schedule.run(Scripted(failing={names["init"]: 1}), board)
+    assert any("running" in text and "waiting" in text for text in shown)
+    assert shown[-1].splitlines()[-1] == f"{len(schedule.graph.specs)} done" and "━" * 60 in shown[-1]
+    said = capsys.readouterr().err
+    assert "failed and is tried again: no luck" in said and "started" not in said
+
+
 def test_the_bar_of_a_suite_counts_epochs(tmp_path: Path) -> None:
     students = [tiny.spec("dfd", {"lam": lam, "init": "scratch"}, data=tiny.info(32)) for lam in (0.1, 1.0)]
     store = Partly(tmp_path)
