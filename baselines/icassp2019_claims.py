@@ -24,7 +24,7 @@ FIG_2_PAIRS = tuple(
 )
 NEAR = (1.0, 5.0)
 FAR_PAIRS = tuple(
-    Pair(f"{label}, lam 2 over {far:g}", *COLUMN, *(Wanted("dfd", name, {"lam": value}) for value in (2.0, far)))
+    Pair(f"{label}, lambda 2 against {far:g}", *COLUMN, *(Wanted("dfd", name, {"lam": value}) for value in (2.0, far)))
     for name, label in FIG_2.backbones.items()
     for far in FIG_2.values
     if far not in (2.0, *NEAR)

@@ -57,5 +57,8 @@ def _pairs(store: Store, records: Sequence[Record]) -> plots.Figure:
     disagree = np.ptp(np.stack(list(predicted.values())), axis=0) > 0
     shown = np.argsort(~disagree, kind="stable")[:SHOWN]
     lr, _ = degrade(test.images[shown], spec.scale or 1, spec.degradation or DEFAULT)
-    names = {name: [classes[p] for p in values[shown]] for name, values in predicted.items()}
+    names = {
+        f"{name} ({first[name].metrics['top1']:.1f} %)": [classes[p] for p in values[shown]]
+        for name, values in predicted.items()
+    }
     return plots.predictions(test.images[shown], lr, [classes[label] for label in test.labels[shown]], names)

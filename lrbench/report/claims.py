@@ -208,7 +208,7 @@ class BestNear(Claim):
         evidence = gather(_at_usual_widths(self.pairs, runs), runs, right)
         against = [one for one in evidence if one.less and self._beats_near(one, runs)]
         more = [one for one in evidence if one.more]
-        why = f"better beyond chance than {len(more)} of {len(evidence)} values that are not near; best in the mean: "
+        why = f"better beyond chance than {len(more)} of {len(evidence)} values that are not near; highest mean: "
         why += self._best(runs)
         verdict = Verdict.SUPPORTED if len(more) == len(evidence) else Verdict.UNDECIDED
         if against:
@@ -236,7 +236,7 @@ class BestNear(Claim):
                 done = {value: mean for value, mean in means.items() if mean is not None}
                 if done:
                     best = max(done, key=lambda value: done[value])
-                    words.append(f"{naming.network(backbone, width)} {best} of {len(means)}")
+                    words.append(f"{naming.network(backbone, width)} at {best} ({len(means)} values run)")
         return ", ".join(words) or "none was run"
 
 

@@ -29,6 +29,7 @@ from lrbench.train.training import COLUMNS
 
 SIZE, LINE = (7.0, 2.6), 0.15  # inches: three panels across a page, and a line of the legend
 LEGEND = 110  # characters in a line of it
+TERMS = (*DASHES, (0, (3, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (10, 3)))  # the dashes of terms
 SMALL = 7  # points
 WRAP = 150  # characters in a line of the conditions
 MEASURES = {"top1": "top-1 (%)", "psnr": "PSNR (dB)"}
@@ -108,11 +109,11 @@ def _figure(
     restores = first.iloc[0]["backbone"] == RESTORES  # SR nets have rates of their own, which no recipe says
     loss, score, *rate = figure.subplots(1, 2 if restores else 3)
     terms = list(dict.fromkeys(term for one in curves.values() for term in _terms(one)))
-    looks = {term: DASHES[number % len(DASHES)] for number, term in enumerate(terms)}
+    looks = {term: TERMS[number % len(TERMS)] for number, term in enumerate(terms)}
     measure = next((name for name in MEASURES if any(f"train_{name}" in one for one in curves.values())), "top1")
     handles: dict[str, Line2D] = {}
     images: dict[str, Line2D] = {}
-    for colour, (label, same) in zip(_colours(len(ways)), ways.items(), strict=True):
+    for number, (colour, (label, same)) in enumerate(zip(_colours(len(ways)), ways.items(), strict=True)):
         of_way = curves[label]
         handles[names[label]] = _key(color=colour)
         for term in _terms(of_way):
@@ -126,9 +127,10 @@ def _figure(
             images["test, at the end"] = _key(marker="o", markersize=3, linestyle="")
             spread = done.std() if len(done) > 1 else 0.0
             at_end: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "capsize": 2}
-            score.errorbar([of_way["loss"].shape[1]], [done.mean()], yerr=[spread], **at_end)
+            end = of_way["loss"].shape[1] * (1 + 0.03 * number)  # beside each other
+            score.errorbar([end], [done.mean()], yerr=[spread], **at_end)
         for panel in rate:
-            _rate(panel, runs.loc[same.iloc[0]["id"]], colour)
+            _rate(panel, runs.loc[same.iloc[0]["id"]])
     if _far_apart([line.get_ydata() for line in loss.lines]):
         loss.set_yscale("log")
     of_terms = {term: _key(linestyle=dashes) for term, dashes in looks.items()}
@@ -192,10 +194,10 @@ def _band(panel: Axes, values: np.ndarray, colour: str, dashes: Any) -> None:
     panel.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.15, linewidth=0)
 
 
-def _rate(panel: Axes, run: pd.Series, colour: str) -> None:
+def _rate(panel: Axes, run: pd.Series) -> None:
     """The rate by the recipe's schedule, once where several have the same."""
     progress = np.linspace(0, 1, 201)
     rates = [run["recipe.lr"] * schedules.SCHEDULES[run["recipe.schedule"]](min(at, 1 - 1e-9)) for at in progress]
     epochs = progress * run["recipe.epochs"]
     if not any(np.array_equal(line.get_xydata(), np.c_[epochs, rates]) for line in panel.lines):
-        panel.plot(epochs, rates, color=colour, linewidth=1)
+        panel.plot(epochs, rates, color="0.3", linewidth=1)

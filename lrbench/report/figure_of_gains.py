@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable, Collection, Sequence
 
 import pandas as pd
@@ -31,9 +32,9 @@ def draw(
 ) -> Figure:
     """Each way of training by its gain over the reference of equal budget, with the leaderboard's 95% interval.
 
-    Ways stand in the order of their mean gain over the panels, best first; those of the user's own store in bold, where
-    there are others. Of several backbones and conditions those that most ways were run at are drawn, of the newest
-    protocol; `note` is told of the others, and of ways that diverged. references: methods that gains are measured
+    Ways stand in the order of their gain in the panel that has most of them, best first; those of the user's own store
+    in bold, where there are others. Of several backbones and conditions those that most ways were run at are drawn, of
+    the newest protocol; `note` is told of the others, and of ways that diverged. references: what gains are measured
     against. datasets, methods: names of those to draw; all where empty. Raises UserError where there is nothing.
     """
     ended = chosen(results[results["status"] != FAILED], store, dataset=datasets)
@@ -75,10 +76,12 @@ def _ways(results: pd.DataFrame, right: Right, references: Sequence[str]) -> pd.
 
 
 def _figure(ways: pd.DataFrame) -> Figure:
-    order = ways.groupby("label")["control_gain"].mean().sort_values().index
-    places = {label: place for place, label in enumerate(order)}
     panels = list(ways.groupby(PLACE, sort=False))
-    figure = Picture(figsize=(2.6 + 2.4 * len(panels), 1.2 + INCHES * len(order)), layout="constrained")
+    fullest = max((panel for _, panel in panels), key=len).set_index("label")["control_gain"]
+    order = ways.groupby("label")["control_gain"].mean()
+    order = fullest.reindex(order.index).fillna(order).sort_values().index
+    places = {label: place for place, label in enumerate(order)}
+    figure = Picture(figsize=(2.4 + 1.5 * len(panels), 1.4 + INCHES * len(order)), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, (_, panel) in zip(axes, panels, strict=True):
         axis.axvline(0, color="black", linewidth=0.8)
@@ -107,7 +110,11 @@ def _figure(ways: pd.DataFrame) -> Figure:
         text.set_fontweight("bold" if text.get_text() in set(ways.loc[ways["own"], "label"]) else "normal")
     axes[0].set_ylim(-0.6, len(order) - 0.4)
     first = ways.iloc[0]
-    figure.suptitle(f"{first['backbone']} x{first['width']:g}, {first['about']}", fontsize=8)
-    filled = "filled: three seeds or more, and the 95% interval leaves out 0"
-    figure.supxlabel(f"gain over the control of equal budget, points of top-1; {filled}", fontsize=8)
+    about = f"{first['backbone']} x{first['width']:g}, {first['about']}"
+    figure.suptitle(textwrap.fill(about, 28 * len(panels) + 30), fontsize=8)
+    figure.supxlabel(
+        "gain over the control of equal budget, points of top-1, with its 95% interval; each panel has its own scale\n"
+        "filled: three seeds or more, and the interval leaves out 0; triangle with a number: beyond the panel",
+        fontsize=8,
+    )
     return figure

@@ -21,7 +21,7 @@ from lrbench.report.ways import summary
 
 WIDTH, HEIGHT = 3.4, 1.3  # inches: a column of a paper, a panel
 SMALL = 7  # points
-WRAP = 76  # characters in a line of the conditions
+WRAP = 70  # characters in a line of the conditions
 PLAIN = {"color": "0.72", "linestyle": (0, (5, 2))}  # the reference
 CONTROL = {"color": "0.45", "linestyle": (0, (1, 1.2))}  # its control
 
@@ -95,7 +95,7 @@ def draw(source: PublishedSweep, lines: Sequence[Sweep], settings: Mapping[str, 
     panels[-1].set_xlabel(source.symbol, fontsize=SMALL + 1)
     figure.supylabel("top-1 on the test images (%)", fontsize=SMALL + 1)
     about = f"{lines[0].place}: {conditions(run)}. Bars and bands: ± standard deviation over seeds."
-    figure.suptitle(textwrap.fill(about, WRAP, break_on_hyphens=False), fontsize=SMALL - 1.5)
+    figure.suptitle(textwrap.fill(about, WRAP, break_on_hyphens=False), fontsize=SMALL - 1)
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=2, fontsize=SMALL, frameon=False)
     return figure
 
@@ -108,30 +108,25 @@ def _draw(panel: Axes, source: PublishedSweep, one: Sweep, own: str, reference: 
     plain, control = one.others()
     for runs, name, style in ((plain, reference, PLAIN), (control, f"{reference}, equal budget", CONTROL)):
         if len(runs) and (way := summary(runs))["top1_mean"] is not None:
-            handles[name] = _band(panel, way, style)
+            handles[f"{name}, ± sd"] = _band(panel, way, style)
     if (published := source.baselines.get(one.wanted.backbone)) is not None and _as_published(source, one):
         name = f"{reference}, published"
         handles[name] = panel.axhline(published, color="black", linewidth=0.5, linestyle=(0, (6, 1.5, 1, 1.5)))
     means, sds = ([way[name] or 0.0 for way in drawn.values()] for name in ("top1_mean", "top1_sd"))
-    look: dict[str, Any] = {
-        "color": "black",
-        "marker": "o",
-        "markersize": 3,
-        "linewidth": 1,
-        "elinewidth": 0.8,
-        "capsize": 2,
-    }
-    bars = panel.errorbar(list(drawn), means, yerr=sds, label=own, **look)
-    handles[own] = bars
-    for value, way in ways.items():
-        if way["diverged"]:
-            where = panel.get_xaxis_transform()
-            (cross,) = panel.plot([value], [0.07], "X", color="black", markersize=4.5, transform=where, linestyle="")
-            handles["diverged (of so many)"] = cross
-            at: dict[str, Any] = {"xycoords": where, "textcoords": "offset points", "xytext": (4, -2)}
-            panel.annotate(
-                f"{way['diverged']} of {way['n'] + way['diverged']}", (value, 0.07), fontsize=SMALL - 1, **at
-            )
+    look: dict[str, Any] = {"color": "black", "marker": "o", "markersize": 3, "linewidth": 1, "capsize": 2}
+    handles[own] = panel.errorbar(list(drawn), means, yerr=sds, label=own, elinewidth=0.8, **look)
+    panel.margins(y=0.12)
+    lost = {value: way for value, way in ways.items() if way["diverged"]}
+    if lost:  # a strip of their own below all else
+        low, high = panel.get_ylim()
+        panel.set_ylim(low - 0.3 * (high - low), high)
+    where = panel.get_xaxis_transform()
+    for value, way in lost.items():
+        (cross,) = panel.plot([value], [0.06], "X", color="black", markersize=4.5, transform=where, linestyle="")
+        handles["diverged: so many of so many runs"] = cross
+        at: dict[str, Any] = {"xycoords": where, "textcoords": "offset points", "xytext": (0, 4), "ha": "center"}
+        said = f"{way['diverged']} of {way['n'] + way['diverged']}"
+        panel.annotate(said, (value, 0.06), fontsize=SMALL - 1.5, **at)
     panel.set_title(f"{one.network}, {_seeds(ways.values())}", fontsize=SMALL, loc="left", pad=2)
     panel.tick_params(labelsize=SMALL, length=2)
     panel.grid(alpha=0.25, linewidth=0.4)

@@ -103,8 +103,12 @@ def predictions(
     shown as they are, enlarged by nearest neighbour.
     """
     n = len(labels)
-    figure = Picture(figsize=(1.15 * n + 1.2, 3.1 + 0.2 * len(predicted)), layout="constrained")
-    figure.suptitle("Test images, those first on which the methods disagree: ✓ right, ✗ wrong", fontsize=9)
+    figure = Picture(figsize=(1.15 * n + 2, 2.6 + 0.2 * len(predicted)), layout="constrained")
+    figure.suptitle(
+        "Test images, first those on which the methods disagree, and the class that each predicts from the LR image: "
+        "✓ right, ✗ wrong (top-1 on all test images)",
+        fontsize=9,
+    )
     panels = figure.subplots(2, n, squeeze=False)
     for column in range(n):
         for line, images in enumerate((hr, lr)):

@@ -92,7 +92,7 @@ def test_fig2_has_a_panel_for_each_backbone_with_the_levels_to_beat_and_a_log_ax
     assert [panel.get_title(loc="left") for panel in drawn.axes] == [
         f"{backbone}, 2 seeds" for backbone in ("AlexNet", "VGG-16", "ResNet-18")
     ]
-    assert {"DFD", "LR-baseline", "LR-baseline, equal budget", "the paper's λ"} < {*legend(drawn)}
+    assert {"DFD", "LR-baseline, ± sd", "LR-baseline, equal budget, ± sd", "the paper's λ"} < {*legend(drawn)}
     assert [text.get_text() for text in drawn.axes[-1].get_xticklabels()] == ["0.1", "0.2", "0.5", "1", "2", "5", "10"]
     sd = np.std([0, 1], ddof=1)
     for number, panel in enumerate(drawn.axes):
@@ -139,8 +139,8 @@ def test_other_settings_are_other_sweeps_whose_control_is_their_own():
     reference, control = own.others()
     assert list(own.points) == [1, 2] and summary(reference)["top1_mean"] == 40
     assert control.empty, "it is the reference itself: budgets are equal"
-    assert "LR-baseline, equal budget" not in legend(figure(records, settings={}))
-    assert "LR-baseline, equal budget" in legend(figure(records))
+    assert "LR-baseline, equal budget, ± sd" not in legend(figure(records, settings={}))
+    assert "LR-baseline, equal budget, ± sd" in legend(figure(records))
 
 
 def test_a_lambda_at_which_runs_diverged_is_marked_there():
@@ -158,8 +158,8 @@ def test_a_lambda_at_which_runs_diverged_is_marked_there():
     assert set(crosses) == {5.0, 10.0} and all(0 < line.get_ydata()[0] < 1 for line in crosses.values())
     said = {text.xy[0]: text.get_text() for text in panel.texts if " of " in text.get_text()}
     assert said == {5.0: "3 of 3", 10.0: "1 of 3"}
-    assert "diverged (of so many)" in legend(drawn)
-    assert "diverged (of so many)" not in legend(figure(swept({1.0: 70.0, 2.0: 71.0})))
+    assert "diverged: so many of so many runs" in legend(drawn)
+    assert "diverged: so many of so many runs" not in legend(figure(swept({1.0: 70.0, 2.0: 71.0})))
 
 
 @pytest.mark.parametrize(

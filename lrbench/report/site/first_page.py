@@ -191,7 +191,7 @@ def claims(found: Sequence[Table]) -> dict[str, Any] | None:
         return None
     best = max(judged, key=lambda table: int((table.shown["verdict"] != "undecided").sum()))
     lines = [
-        {"text": str(row.iloc[0]), **{name: str(row.get(name, "")) for name in ("verdict", "why", "compared")}}
+        {"text": str(row.iloc[0]), **{name: str(row.get(name, "")) for name in ("verdict", "why")}}
         for _, row in best.shown.iterrows()
     ]
     return {"conditions": best.conditions, "lines": lines}
