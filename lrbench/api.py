@@ -4,6 +4,7 @@
 
     runs = lr.run("dfd", "cifar10", scale=4, preset="mini", seeds=range(3), lam=0.5)
     lr.table(1); lr.leaderboard(); lr.compare("dfd lam=0.5", "lr-baseline"); lr.plot("fig2")
+    lr.reproduce("fig2", preset="mini", out="fig2")
     net = lr.load(runs["id"][0])
 
 Whatever is wrong with what was asked raises `lr.Error`, with a message of one line.
@@ -12,6 +13,7 @@ Whatever is wrong with what was asked raises `lr.Error`, with a message of one l
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -46,7 +48,16 @@ RESULTS = Path("results/runs")  # below the current folder, unless $LRBENCH_RESU
 SHIPPED = Path(__file__).resolve().parents[1] / "results" / "records"  # of the checkout, where it is one
 SHOWN = (CURVE, PREDICTIONS)  # the files of a run that figures and the site show
 SEVERAL = ("seeds", "baselines", "plugins", "datasets", "methods", "backbones")  # options of several values, or of one
-MACHINE = ("executor", "jobs", "address", "gpus", "device", "precision", "capture", "threads")  # what trains a suite
+MACHINE: dict[str, Any] = {  # the types of what trains a suite
+    "executor": Literal["local", "ray"],
+    "jobs": Annotated[int, Field(ge=1)],
+    "address": str | None,
+    "gpus": Annotated[float, Field(ge=0, le=1)] | None,
+    "device": Literal["auto", "cpu", "cuda"],
+    "precision": Literal["auto", "fp32", "bf16"],
+    "capture": bool,
+    "threads": str | int,
+}
 TABLE: dict[str, Any] = dict.fromkeys(("datasets", "backbones"), tuple[str, ...])  # the types of a table's options
 TABLE |= {"long": bool}
 FIGURE: dict[str, Any] = dict.fromkeys(
@@ -125,19 +136,22 @@ def ordered(
     from lrbench.plan.suite import Overrides
     from lrbench.report import outputs
 
-    known = [*MACHINE, *(one.name for one in dataclasses.fields(Conditions))]
+    own = [name for name in inspect.signature(ordered).parameters if name not in ("suite", "options", "warn")]
+    known = [*own, "out", *MACHINE, *(one.name for one in dataclasses.fields(Conditions))]
     if wrong := [name for name in options if name not in known]:
         raise unknown("option of a suite", wrong[0], known)
-    machine = {name: options.pop(name) for name in MACHINE if name in options}
+    if seeds is not None and not (isinstance(seeds, int | np.integer) and seeds >= 1):
+        raise UserError(f"seeds={seeds!r}: how many, from seed 0 on; the fewest are 1")
+    machine = _checked({name: options.pop(name) for name in MACHINE if name in options}, MACHINE)
     chosen = presets.preset(preset) if preset else {}
     fields = {name: [value] for name, value in chosen.items() if name != "seeds"}
     fields |= {name: list(_several(value)) for name, value in options.items() if value not in (None, ())}
     if named := [name for name in _several(datasets) if "=" not in name]:
         fields["dataset"] = named
     renamed = dict(name.split("=", 1) for name in _several(datasets) if "=" in name)
-    overrides = Overrides(fields, renamed, dict(settings or {}), seeds or chosen.get("seeds"))
+    overrides = Overrides(fields, renamed, dict(settings or {}), int(seeds) if seeds else chosen.get("seeds"))
     store = open_store(results, baselines, warn)
-    found = session.order(suite, overrides, store, _folder("data", data), tuple(plugins), **machine)
+    found = session.order(suite, overrides, store, _folder("data", data), _several(plugins), **machine)
     outputs.check(found.suite)
     return found
 

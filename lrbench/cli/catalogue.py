@@ -29,7 +29,8 @@ def methods(name: str | None, plugins: tuple[str, ...]) -> None:
     if name is not None:
         cls = registry.method(name)
         show(f"{cls.name} ({_kind(cls)}; {registry.methods()[name]}): {_first_line(cls)}")
-        for text in (_rest(cls), cls.paper and f"Source: {cls.paper}."):
+        paper = vars(cls).get("paper")
+        for text in (_rest(cls), f"Source: {paper}." if paper else ""):
             show(f"\n{text}" if text else "", nl=bool(text))
         lines = pd.DataFrame(list(_settings(cls.Config)), columns=["setting", "default", "what it is"])
         show("\nSettings, for --set NAME=VALUE:\n" if len(lines) else "\nIt has no settings.")

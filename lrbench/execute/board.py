@@ -47,7 +47,7 @@ class Board:
         if line := self._line(event):
             self.console.print(line, markup=False, soft_wrap=True)  # on a terminal, above the screen
         if self.cell:
-            text = Console(file=io.StringIO(), width=100)
+            text = Console(file=io.StringIO(), width=100, color_system=None, force_jupyter=False)
             text.print(self)
             self.cell.update({"text/plain": text.file.getvalue()}, raw=True)  # type: ignore[attr-defined]
 

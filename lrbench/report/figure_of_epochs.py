@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from lrbench.errors import UserError, few
+from lrbench.errors import UserError, did_you_mean, few
 from lrbench.method import naming
 from lrbench.report import frame, published
 from lrbench.report.frame import DONE, FAILED, RESTORES, chosen
@@ -46,17 +46,23 @@ def draw(
     datasets: Collection[str] = (),
     methods: Collection[str] = (),
     backbones: Collection[str] = (),
+    scale: int | None = None,
 ) -> Figure:
     """The learning curves of one backbone at one place: the loss, the score, the learning rate; a colour for each way.
 
     Lines are means over seeds, the bands about them their range; a point at the end is the score on the test images. By
     default the rows of published tables are drawn, where there are any, of the newest protocol and the backbone of
-    which most were run; `note` is told of what is left out. datasets, methods, backbones: names of those to choose
+    which most were run; `note` is told of what is left out. datasets, methods, backbones, scale: of those to choose
     from; all where empty. Raises UserError where there is nothing to draw.
     """
     ended = chosen(results[results["status"] != FAILED], store, dataset=datasets, method=methods, backbone=backbones)
     of_tables = _published(ended, note)
     places = []
+    if scale is not None:
+        there = sorted({int(one) for one in ended["scale"].dropna()})
+        if scale not in there:
+            raise UserError(f"there is no run at scale {scale} to draw; {did_you_mean(scale, map(str, there))}")
+        ended = ended[(ended["scale"] == scale) | ended["scale"].isna()]
     for heading, ways in headings(ended).items():
         trained = {label: runs for label, runs in ways.items() if store.curve(drawn(runs).iloc[0]["id"]).strip()}
         for network in dict.fromkeys(map(_network, trained.values())):
@@ -67,7 +73,7 @@ def draw(
         raise UserError("no learning curve: these runs are only tested, with weights of others")
     best = max(places, key=lambda place: (place[2], next(iter(place[1].values())).iloc[0]["protocol"], len(place[1])))
     if others := [_about(heading, ways) for heading, ways, _ in places if ways is not best[1]]:
-        note(f"curves: not drawn: {few(others, 3)}; --dataset, --method and --backbone choose")
+        note(f"curves: not drawn: {few(others, 3)}; --dataset, --scale, --method and --backbone choose")
     heading, ways, _ = best
     curves = {label: _curves(store, drawn(runs)["id"]) for label, runs in ways.items()}
     return _figure(heading, ways, curves, ended.drop_duplicates("id").set_index("id"))
@@ -127,7 +133,7 @@ def _figure(
             images["test, at the end"] = _key(marker="o", markersize=3, linestyle="")
             spread = done.std() if len(done) > 1 else 0.0
             at_end: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "capsize": 2}
-            end = of_way["loss"].shape[1] * (1 + 0.03 * number)  # beside each other
+            end = of_way["loss"].shape[1] * (1 + 0.06 * number / len(ways))  # beside each other
             score.errorbar([end], [done.mean()], yerr=[spread], **at_end)
         for panel in rate:
             _rate(panel, runs.loc[same.iloc[0]["id"]])
@@ -145,7 +151,7 @@ def _figure(
         if keys:
             panel.legend(keys.values(), keys, fontsize=SMALL - 1, framealpha=0.8, handlelength=2.5)
     place = heading[0] if restores else f"{heading[0]}, {network}"
-    about = f"{place}: {heading[1]}. Means over seeds, bands: their range."
+    about = f"{place}: {heading[1]}. Means over seeds, bands: their range; points: ± sd."
     figure.suptitle(textwrap.fill(about, WRAP, break_on_hyphens=False), fontsize=SMALL)
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=beside, fontsize=SMALL, frameon=False)
     return figure

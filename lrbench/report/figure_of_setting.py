@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
+from lrbench.data.degradation import DEFAULT
 from lrbench.errors import UserError, did_you_mean
 from lrbench.method.registry import config_of, method
 from lrbench.report.frame import conditions
@@ -18,6 +19,7 @@ from lrbench.report.plots import Picture
 from lrbench.report.published import PublishedSweep
 from lrbench.report.sweep import Sweep, sweeps
 from lrbench.report.ways import summary
+from lrbench.spec import recipes
 
 WIDTH, HEIGHT = 3.4, 1.3  # inches: a column of a paper, a panel
 SMALL = 7  # points
@@ -70,7 +72,7 @@ def chosen(
     best = max(found, key=order)
     for place in found:
         if place is not best:
-            note(f"not drawn: {place[0].place}, {conditions(place[0].run)}; --dataset and --scale choose")
+            note(f"not drawn: {place[0].place}, {conditions(place[0].run)}; --dataset and --scale choose a place")
     return best
 
 
@@ -141,9 +143,12 @@ def _band(panel: Axes, way: Mapping[str, Any], style: Mapping[str, Any]) -> Any:
 
 def _as_published(source: PublishedSweep, one: Sweep) -> bool:
     """Whether a sweep was trained as the paper's were, so that its numbers may be compared."""
-    run = one.run
+    run, usual = one.run, {name: value for name, (value, _) in recipes.RECIPES[recipes.BASE].items()}
+    same = {"recipe": recipes.BASE, "width": 1, "select": "none", "degradation": DEFAULT, "dropout": 0}
+    same |= {f"recipe.{name}": usual[name] for name in ("epochs", "batch_size")}
     place = (run["dataset"], run["scale"]) == source.column[:2]
-    return place and run["recipe"] == "paper" and run["width"] == 1 and pd.isna(run["limit_train"])
+    whole = pd.isna(run["limit_train"]) and pd.isna(run["limit_test"])
+    return place and whole and all(run[name] == value for name, value in same.items())
 
 
 def _seeds(ways: Iterable[Mapping[str, Any]]) -> str:

@@ -31,10 +31,10 @@ def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note,
     """A figure of the runs in a store, whose frame `results` is; `note` is told of what it leaves out,
     and of other stores that the runs are from.
 
-    options: of curves `datasets`, `methods` and `backbones`; of gains `datasets` and `methods`; of a figure of a
-    setting `datasets`, `settings` and `scale`; of restored images `datasets` (one), `sr_scale` and `images` (rows); all
-    as they are by default where left out. Raises UserError for a name or an option that there is not, and where there
-    is nothing to draw.
+    options: of curves `datasets`, `methods`, `backbones` and `scale`; of gains `datasets` and `methods`; of a figure of
+    a setting `datasets`, `settings` and `scale`; of restored images `datasets` (one), `sr_scale` and `images` (rows);
+    all as they are by default where left out. Raises UserError for a name or an option that there is not, and where
+    there is nothing to draw.
     """
     if name not in names():
         raise unknown("figure", name, names())
@@ -44,7 +44,9 @@ def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note,
     if name == CURVES:
         from lrbench.report import figure_of_epochs
 
-        return figure_of_epochs.draw(results, store, note, **_checked(name, given, "datasets", "methods", "backbones"))
+        return figure_of_epochs.draw(
+            results, store, note, **_checked(name, given, "datasets", "methods", "backbones", "scale")
+        )
     if name == GAINS:
         from lrbench.report import figure_of_gains, leaderboard
 

@@ -18,6 +18,8 @@ from lrbench.report.frame import FAILED, SHARED
 from lrbench.report.published import PublishedRow, PublishedTable
 from lrbench.report.ways import Runs, Wanted, comparison, control, joined, summary, usual_widths
 
+Key = tuple[str, str, str, float]
+
 
 @dataclass(frozen=True)
 class Cell:
@@ -70,13 +72,21 @@ class Row:
         """Its name and settings."""
         return ", ".join([self.name, *self.settings])
 
+    @property
+    def key(self) -> Key:
+        """What tells it apart from all other rows of its table."""
+        return self.label, self.backbone, self.config, self.width
+
+    def shared(self, rows: Sequence[Row]) -> list[str]:
+        """Its settings that all of the rows with its name have."""
+        return [one for one in self.settings if all(one in row.settings for row in rows if row.name == self.name)]
+
     def short_label(self, rows: Sequence[Row]) -> str:
-        """Its name with as few of its settings as tell it apart from the others among the rows."""
-        others = [row for row in rows if row.name == self.name and row is not self]
-        own, *its = [
-            [one for one in row.settings if not all(one in other.settings for other in (self, *others))]
-            for row in (self, *others)
-        ]
+        """Its name with as few of its settings as tell it apart from the others of that name among the rows."""
+        shared = self.shared(rows)
+        own = [one for one in self.settings if one not in shared]
+        others = [row for row in rows if row.name == self.name and row.key != self.key]
+        its = [[one for one in row.settings if one not in shared] for row in others]
         count = next((n for n in range(len(own)) if own[:n] not in [one[:n] for one in its]), len(own))
         return ", ".join([self.name, *own[:count]])
 

@@ -154,7 +154,7 @@ def _html(tables: Sequence[Table]) -> str:
 
     return "".join(
         f"<h3>{escape(table.title)}</h3><p>{escape(table.conditions)}</p>"
-        + table.shown.map(cell).to_html(index=False, border=0, na_rep="", escape=False)
+        + table.shown.map(cell).rename(columns=escape).to_html(index=False, border=0, na_rep="", escape=False)
         + items(table.notes)
         for table in tables
     ) + items(legend(tables))
@@ -208,15 +208,18 @@ def _latex(table: Table) -> str:
 
 def _heads(names: Sequence[str]) -> list[str]:
     """The heads in a line of LaTeX; in two where neighbours begin alike, such as "cifar10 8x8" and "cifar10 16x16"."""
-    groups = [(group, len(list(same))) for group, same in groupby(names, lambda name: name.partition(" ")[0])]
+    groups = []
+    for group, same in groupby(names, lambda name: name.partition(" ")[0]):
+        rests = [name.partition(" ")[2] for name in same]
+        groups += [(group, len(rests))] if all(rests) else [(group, 1)] * len(rests)
     if all(count == 1 for _, count in groups):
         return [" & ".join(tex(name) or "Method" for name in names) + r" \\"]
     above, below, rules, place = [], [], "", 0
     for group, count in groups:
         several = count > 1
         above.append(rf"\multicolumn{{{count}}}{{c}}{{{tex(group)}}}" if several else "")
-        same = names[place : place + count]
-        below += [tex(name.partition(" ")[2] if several else name) or "Method" for name in same]
+        heads = names[place : place + count]
+        below += [tex(name.partition(" ")[2] if several else name) or "Method" for name in heads]
         rules += rf"\cmidrule(lr){{{place + 1}-{place + count}}}" if several else ""
         place += count
     return [" & ".join(above) + r" \\", rules, " & ".join(below) + r" \\"]

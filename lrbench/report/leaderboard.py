@@ -166,4 +166,4 @@ def _legend(ways: pd.DataFrame, columns: Container[str], results: pd.DataFrame) 
     if (ways["tested_on"] == "hr").any():
         yield f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor."
     if "teacher" not in columns:
-        yield "`--long` has the teachers' scores, what is deployed and what it cost."
+        yield "`lrbench table leaderboard --long` has the teachers' scores, what is deployed and what it cost."

@@ -56,22 +56,16 @@ def panels(curve: Curve) -> list[Panel]:
     return [one for one in drawn if one.lines]
 
 
-def panel(
-    curve: Curve,
-    title: str = "",
-    unit: str = "",
-    limits: tuple[float, float] | None = None,
-    size: tuple[int, int] = (WIDTH, HEIGHT),
-) -> Panel:
-    """Lines in one panel. limits: lowest and highest value of the axis; those of the lines where None."""
-    low, high = limits or span(curve.values())
+def panel(curve: Curve, title: str = "", unit: str = "") -> Panel:
+    """Lines in one panel."""
+    low, high = span(curve.values())
     lines = []
     for name, values in curve.items():
         finite = [value for value in values if math.isfinite(value)]
         if finite:
-            lines.append(Line(name, _points(values, low, high, size), finite[-1]))
+            lines.append(Line(name, _points(values, low, high), finite[-1]))
     epochs = max(map(len, curve.values()), default=0)
-    return Panel(title, unit, *size, low, high, epochs, tuple(lines))
+    return Panel(title, unit, WIDTH, HEIGHT, low, high, epochs, tuple(lines))
 
 
 def span(values: Iterable[Sequence[float]]) -> tuple[float, float]:
@@ -80,9 +74,9 @@ def span(values: Iterable[Sequence[float]]) -> tuple[float, float]:
     return (min(finite), max(finite)) if finite else (0.0, 1.0)
 
 
-def _points(values: Sequence[float], low: float, high: float, size: tuple[int, int]) -> tuple[str, ...]:
+def _points(values: Sequence[float], low: float, high: float) -> tuple[str, ...]:
     """Pieces of a line; a lone value is a short stroke, which can be seen."""
-    width, height = size
+    width, height = WIDTH, HEIGHT
     scale = (height - 4) / (high - low) if high > low else 0.0
     pieces: list[list[tuple[float, float]]] = [[]]
     for epoch, value in enumerate(values):

@@ -1,4 +1,4 @@
-"""Figures, drawn without a display: how they are saved, and looks of lines that are told apart in grey, too."""
+"""Figures, drawn without a display: how they are saved, and their colours and dashes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,6 @@ import io
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from itertools import cycle
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
@@ -30,25 +28,9 @@ finally:
 # Okabe & Ito 2008, "Color Universal Design", without the yellow, which is not seen on white
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1.5, 2)))
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">")
 RIGHT, WRONG = ("#009E73", "✓"), ("#D55E00", "✗")  # of a prediction: colour and mark
 SUFFIXES = (".png", ".pdf", ".svg")
 UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}  # what a file says of itself
-
-
-@dataclass(frozen=True)
-class Look:
-    """How one line is drawn, as matplotlib takes it."""
-
-    colour: str
-    dashes: str | tuple[int, tuple[float, ...]]
-    marker: str
-
-
-def looks(n: int) -> list[Look]:
-    """For `n` lines; the first 252 are all different, neighbours in colour, dashes and marker."""
-    each = zip(range(n), cycle(COLOURS), cycle(DASHES), cycle(MARKERS), strict=False)  # 7, 4 and 9 share no factor
-    return [Look(colour, dashes, marker) for _, colour, dashes, marker in each]
 
 
 @contextmanager

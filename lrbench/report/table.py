@@ -8,7 +8,7 @@ import pandas as pd
 
 from lrbench.report import notes
 from lrbench.report.compare import Comparison, numbers
-from lrbench.report.filled import Cell, Filled, Row
+from lrbench.report.filled import Cell, Filled, Key, Row
 from lrbench.report.formats import HR_MARK, Table
 from lrbench.report.frame import SHARED, USED
 from lrbench.report.stats import CHANCE
@@ -71,7 +71,7 @@ def _columns(filled: Filled) -> Iterator[tuple[str, list[str], list[str] | None]
     usual = len(_seeds(filled))
     for place, name in enumerate(filled.columns):
         best = _best(filled, place)
-        cells = [(row.cells[place], row.label in best, below) for row, below in lines]
+        cells = [(row.cells[place], row.key in best, below) for row, below in lines]
         texts = [fixed(cell.published) if below else _cell(cell, usual, bold) for cell, bold, below in cells]
         yield name, texts, ["" if below else joined(cell.runs["id"]) for cell, _, below in cells]
     if beside and any(map(_published, filled.rows)):
@@ -92,14 +92,17 @@ def _seeds(filled: Filled) -> tuple[int, ...]:
     return max(every, key=every.count, default=())
 
 
-def _best(filled: Filled, place: int) -> set[str]:
-    """The label of the highest row of each backbone in a column, where several have a mean; HR rows do not compete."""
-    means: dict[str, dict[str, float]] = {}
+def _best(filled: Filled, place: int) -> set[Key]:
+    """The keys of the highest rows in a column, of those of one backbone and budget, where several have a mean.
+
+    HR rows do not compete.
+    """
+    means: dict[tuple[str, int | None], dict[Key, float]] = {}
     for row in filled.rows:
         ours = row.cells[place].ours
         if ours and ours["top1_mean"] is not None and not row.hr:
-            means.setdefault(row.backbone, {})[row.label] = ours["top1_mean"]
-    return {max(of_row, key=lambda label: of_row[label]) for of_row in means.values() if len(of_row) > 1}
+            means.setdefault((row.backbone, row.epochs), {})[row.key] = ours["top1_mean"]
+    return {max(of_row, key=lambda key: of_row[key]) for of_row in means.values() if len(of_row) > 1}
 
 
 def _cell(cell: Cell, usual: int, best: bool) -> str:
@@ -112,9 +115,14 @@ def _cell(cell: Cell, usual: int, best: bool) -> str:
         return "diverged"
     counts += ["one class"] if ours["one_class"] and not ours["diverged"] else []
     text = f"{ours['top1_mean']:.2f}" + ("" if ours["top1_sd"] is None else f"±{ours['top1_sd']:.2f}")
-    compared = cell.control or cell.reference
+    compared = _shown(cell)
     mark = compared.mark if compared else ""
     return " ".join(filter(None, [f"**{text}**" if best else text, mark, f"({', '.join(counts)})" if counts else ""]))
+
+
+def _shown(cell: Cell) -> Comparison | None:
+    """The comparison whose mark a cell shows: with its control, which is of equal budget, where there is one."""
+    return cell.control or cell.reference
 
 
 def _notes(filled: Filled) -> Iterator[str]:
@@ -129,7 +137,11 @@ def _notes(filled: Filled) -> Iterator[str]:
         said.append(f"Teachers' top-1 % on HR images: {', '.join(named)}")
     if said:
         yield ". ".join(said) + "."
-    found = [notes.about_family(filled.comparisons)] if filled.comparisons else []
+    shown = [one for row in filled.rows for cell in row.cells if (one := _shown(cell))]
+    found = [notes.about_family(shown)] if shown else []
+    if shared := {row.name: " ".join(row.shared(filled.rows)) for row in filled.rows if row.shared(filled.rows)}:
+        found.append("Settings of all rows of " + "; ".join(f"{name}: {some}" for name, some in shared.items()) + ".")
+    found += notes.origins(pd.concat([row.runs for row in filled.rows]), named=False)
     if filled.unequal_budgets:
         found.append(UNEQUAL)
     found += notes.failed(filled.failed)
@@ -153,15 +165,15 @@ def _legend(filled: Filled) -> Iterator[str]:
     if any(map(_published, filled.rows)):
         where = "Beside it" if len(filled.columns) == 1 else "Below it, in italics,"
         yield f"{where} what was published: {source.source}; {source.protocol}."
-    yield "Bold: the highest mean of a backbone in a column."
+    yield "Bold: the highest mean in a column of rows of one backbone and equal budget."
     yield from _marks(filled)
     yield from source.notes
-    yield "`--long` has differences, gains and numbers of seeds in columns, and more notes on the runs."
+    yield "`lrbench table NAME --long` has differences, gains and numbers of seeds in columns, and more notes."
 
 
 def _marks(filled: Filled) -> Iterator[str]:
     if filled.comparisons:
-        yield notes.ABOUT_MARKS
+        yield f"A mark compares a row with the {_reference(filled)} of its backbone and budget. {notes.ABOUT_MARKS}"
     if any(row.hr for row in filled.rows):
         yield f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor."
 

@@ -51,6 +51,28 @@ def test_a_class_of_a_cell_is_run(tmp_path: Path) -> None:
     assert not said(notebook.cells[1]), "nothing was trained"
 
 
+SUITE = """
+import lrbench as lr
+from pathlib import Path
+Path({folder!r}, "mine.toml").write_text('title = "Mine"\\n[[runs]]\\nmethod = ["lr-baseline", "hr-baseline"]\\n'
+    'dataset = "digits"\\nscale = 2\\nwidth = 0.125\\nrecipe = "quick"\\nepochs = 2\\nlimit_train = 300\\n')
+len(lr.reproduce({folder!r} + "/mine.toml", results={folder!r} + "/runs", seeds=1, device="cpu", threads=1))
+"""
+
+
+def test_a_suite_is_run_with_one_screen_in_the_cell(tmp_path: Path) -> None:
+    nbformat = pytest.importorskip("nbformat", reason="there is no notebook here: pip install nbclient ipykernel")
+    nbclient = pytest.importorskip("nbclient", reason="there is no notebook here: pip install nbclient ipykernel")
+    pytest.importorskip("ipykernel", reason="there is no notebook here: pip install nbclient ipykernel")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(SUITE.format(folder=str(tmp_path)))])
+    nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    [cell] = notebook.cells
+    assert [one.data["text/plain"] for one in cell.outputs if one.output_type == "execute_result"] == ["2"]
+    screen, *lines = said(cell)
+    assert screen.splitlines()[-1] == "2 done" and "━" in screen, screen
+    assert len(lines) == 2 and all("top-1" in line for line in lines), lines
+
+
 def said(cell: Any) -> list[str]:
     """What a cell has shown besides its result."""
     return [one.data["text/plain"] for one in cell.outputs if one.output_type == "display_data"]

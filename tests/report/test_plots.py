@@ -1,6 +1,5 @@
 """Figures: a panel for each thing that was measured, a line for each row, a file that is whole or not there."""
 
-import itertools
 import os
 import re
 import subprocess
@@ -151,14 +150,6 @@ def test_a_loss_that_was_never_a_number_is_drawn_without_a_word(store):
         assert sorted(names(drawn(store))) == ["DFD, 1 of 1 diverged", "LR-baseline"]
 
 
-def test_no_two_lines_look_alike_even_without_colour():
-    many = plots.looks(252)
-    assert len(set(many)) == 252
-    assert len({(look.dashes, look.marker) for look in many[:36]}) == 36  # in grey
-    for one, other in itertools.pairwise(many):
-        assert one.colour != other.colour and one.dashes != other.dashes and one.marker != other.marker
-
-
 @pytest.mark.parametrize("suffix", ["svg", "png", "pdf"])
 def test_an_equal_figure_gives_equal_bytes(store, tmp_path, suffix):
     put(store, 60.0)
@@ -222,7 +213,11 @@ def test_a_figure_says_how_many_of_its_runs_are_from_other_stores(store, tmp_pat
     [
         ("fig22", {}, "did you mean 'fig2'?"),
         ("fig2", {"images": 4}, "fig2 has no option images; it has datasets, settings, scale"),
-        ("curves", {"settings": {"lam": 1}}, "curves has no option settings; it has datasets, methods"),
+        (
+            "curves",
+            {"settings": {"lam": 1}},
+            "curves has no option settings; it has datasets, methods, backbones, scale",
+        ),
         ("fig3", {"datasets": ("digits", "svhn")}, "one dataset; name one"),
     ],
 )

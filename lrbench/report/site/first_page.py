@@ -12,7 +12,7 @@ from plotly import graph_objects
 from lrbench.method import naming, registry
 from lrbench.report import published, tables
 from lrbench.report.formats import Table
-from lrbench.report.frame import CONDITIONS
+from lrbench.report.frame import CONDITIONS, OLDER
 from lrbench.report.plots import COLOURS
 from lrbench.report.site.pages import slug
 from lrbench.report.site.sections import Named, Section
@@ -26,6 +26,7 @@ KINDS = {  # of a gain -> in words, colour and marker
 LINE, REST = 24, 190  # pixels: a line of a label; all that is not lines
 FAR = 4  # times the middle one of a place: a gain beyond that stands at the edge, as a number
 WRAP = 26  # characters in a line of a label
+PLACE = [*CONDITIONS, "backbone", "width"]  # what all gains of a plot share
 HOVER = (
     "%{customdata[0]}<br>gain %{customdata[3]:+.2f} [%{customdata[4]:+.2f}, %{customdata[5]:+.2f}]<br>"
     "top-1 %{customdata[1]:.2f} %, seeds: %{customdata[2]}<extra></extra>"
@@ -54,18 +55,23 @@ def content(
 
 
 def ways(boards: Sequence[Table], results: pd.DataFrame) -> pd.DataFrame:
-    """A row for each way of training on the leaderboards, with its `name`, `network`, and `protocol` in a few words."""
+    """A row for each way of training on the leaderboards, of the newest protocol first, then what was run most.
+
+    With its `name`, its `network`, and `under` which protocol, in words.
+    """
     if not boards:
         return pd.DataFrame()
-    every = pd.concat([one.numbers.assign(protocol=one.conditions) for one in boards], ignore_index=True)
-    words = {text: text.split(", ") for text in every["protocol"].unique()}
+    every = pd.concat([one.numbers.assign(under=one.conditions) for one in boards], ignore_index=True)
+    words = {text: text.split(", ") for text in every["under"].unique()}
     shared = set.intersection(*map(set, words.values()))  # which tells none of them apart
     short = {text: ", ".join(one for one in said if one not in shared) or said[0] for text, said in words.items()}
     names = results.drop_duplicates("id").set_index("id")["name"]
     networks = [naming.network(*one) for one in zip(every["backbone"], every["width"], strict=True)]
-    found = every.assign(name=every["id"].map(names), protocol=every["protocol"].map(short), network=networks)
-    of_place = found.groupby([*CONDITIONS, "backbone", "width"], dropna=False)["id"].transform("size")
-    return found.iloc[(-of_place).argsort(kind="stable")]  # what was run most stands first
+    apart = every["row"].str.extract(r"((?: \[[^]]*\])+)$", expand=False).fillna("")  # one name, two versions
+    found = every.assign(name=every["id"].map(names) + apart, under=every["under"].map(short), network=networks)
+    of_place = found.groupby(PLACE, dropna=False)["id"].transform("size")
+    order = pd.DataFrame({"protocol": -found["protocol"], "ways": -of_place})
+    return found.loc[order.sort_values(["protocol", "ways"], kind="stable").index]
 
 
 def rows(every: pd.DataFrame) -> list[dict[str, Any]]:
@@ -77,7 +83,7 @@ def rows(every: pd.DataFrame) -> list[dict[str, Any]]:
             "dataset": way["dataset"],
             "size": f"{way['size']}{' (tested on HR)' if way['tested_on'] == 'hr' else ''}",
             "backbone": way["network"],
-            "protocol": way["protocol"],
+            "protocol": way["under"],
             "top1": fixed(way["top1_mean"]) if way["n"] else "diverged",
             "sd": fixed(way["top1_sd"]),
             "gain": fixed(way["control_gain"], "+"),
@@ -104,8 +110,8 @@ def plot(every: pd.DataFrame) -> str:
     gained = every[every["control_gain"].notna()] if len(every) else every
     if not len(gained):
         return ""
-    split = gained.groupby([*CONDITIONS, "backbone", "width"], dropna=False, sort=False)
-    places = sorted((place.sort_values("control_gain") for _, place in split), key=len, reverse=True)
+    places = [place.sort_values("control_gain") for _, place in gained.groupby(PLACE, dropna=False, sort=False)]
+    titles = [" ".join(place.iloc[0][["dataset", "size", "network"]]) for place in places]
     figure, menu = graph_objects.Figure(), []
     for number, place in enumerate(places):
         labels = [_label(way) for way in place.to_dict("records")]
@@ -114,8 +120,8 @@ def plot(every: pd.DataFrame) -> str:
         height = REST + LINE * sum(1 + label.count("<br>") for label in labels)
         shown = [n // len(KINDS) == number for n in range(len(KINDS) * len(places))]
         first = place.iloc[0]
-        about = f"{first['dataset']} {first['size']}, {first['network']}"
-        menu.append((about, shown, {"height": height, "yaxis.categoryarray": labels, "title.text": first["protocol"]}))
+        about = titles[number] if titles.count(titles[number]) == 1 else f"{titles[number]}; {first['under']}"
+        menu.append((about, shown, {"height": height, "yaxis.categoryarray": labels, "title.text": first["under"]}))
     buttons = [
         {"label": about, "method": "update", "args": [{"visible": shown}, layout]} for about, shown, layout in menu
     ]
@@ -180,8 +186,13 @@ def _label(way: Mapping[str, Any]) -> str:
 
 
 def _fullest(found: Sequence[Table]) -> Table:
-    """Of the tables of one name that which has most cells with runs."""
-    return max(found, key=lambda table: 0 if table.runs is None else int((table.runs.map(len) > 0).to_numpy().sum()))
+    """Of the tables of one name, of the newest protocol where there is one, that which has most cells with runs."""
+
+    def order(table: Table) -> tuple[bool, int]:
+        cells = 0 if table.runs is None else int((table.runs.map(len) > 0).to_numpy().sum())
+        return OLDER not in table.conditions, cells
+
+    return max(found, key=order)
 
 
 def claims(found: Sequence[Table]) -> dict[str, Any] | None:
@@ -189,9 +200,17 @@ def claims(found: Sequence[Table]) -> dict[str, Any] | None:
     judged = [table for table in found if "verdict" in table.shown]
     if not judged:
         return None
-    best = max(judged, key=lambda table: int((table.shown["verdict"] != "undecided").sum()))
+
+    def order(table: Table) -> tuple[bool, int]:
+        return OLDER not in table.conditions, int((table.shown["verdict"] != "undecided").sum())
+
+    best = max(judged, key=order)
     lines = [
-        {"text": str(row.iloc[0]), **{name: str(row.get(name, "")) for name in ("verdict", "why")}}
+        {"text": str(row.iloc[0]), **{name: str(row.get(name, "")) for name in ("verdict", "why", "compared")}}
         for _, row in best.shown.iterrows()
     ]
+    texts = [line["text"] for line in lines]
+    for line in lines:
+        if texts.count(line["text"]) > 1:
+            line["text"] += f" ({line['compared']})"
     return {"conditions": best.conditions, "lines": lines}
