@@ -100,7 +100,9 @@ def _network(runs: pd.DataFrame) -> str:
 
 
 def _about(heading: tuple[str, str], ways: Mapping[str, pd.DataFrame]) -> str:
-    return f"{heading[0]}, {_network(next(iter(ways.values())))} ({len(ways)})"
+    first = next(iter(ways.values()))
+    network = "" if first.iloc[0]["backbone"] == RESTORES else f", {_network(first)}"
+    return f"{heading[0]}{network} ({len(ways)})"
 
 
 def _figure(

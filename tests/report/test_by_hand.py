@@ -52,7 +52,7 @@ def written(tmp_path_factory):
     rows = [line for line in csv.DictReader(lrbench("table", "2", "--format", "csv").splitlines()) if line["runs"]]
     shown = [
         [cell.strip() for cell in line.split("|")[1:-1]]
-        for line in lrbench("table", "2").splitlines()
+        for line in lrbench("table", "2", "--long").splitlines()
         if line[:1] == "|"
     ]
     return rows, shown, right

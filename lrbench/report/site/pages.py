@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 from importlib.resources import files
@@ -10,7 +11,6 @@ from typing import Any
 
 import jinja2
 import pandas as pd
-from itables import options
 from markupsafe import Markup, escape
 
 from lrbench.report.formats import ITALIC, emphasized, numeric
@@ -41,7 +41,8 @@ class Pages:
         self.environment.globals |= shared
         for name in ASSETS:
             (folder / name).write_bytes((files(__package__) / TEMPLATES / name).read_bytes())
-        bundle = Path(options.dt_bundle)
+        package = importlib.util.find_spec("itables")  # not imported: it wants a home folder for its settings
+        bundle = Path(str(package and package.origin)).parent / "html" / "dt_bundle.js"
         self.save("datatables.js", MODULE.format(json.dumps(bundle.read_text(encoding="utf-8"))))
         self.save("datatables.css", bundle.with_suffix(".css").read_bytes())
 
