@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
 import numpy as np
-from pydantic import Field, JsonValue, TypeAdapter, ValidationError
+from pydantic import Field
 
+from lrbench.checks import checked, several
 from lrbench.data.datasets import data_root
 from lrbench.errors import RunError, UserError, expanded, few, unknown
 from lrbench.plan import presets
@@ -47,7 +48,6 @@ NONE = "none"  # in place of a folder of baselines: none is read
 RESULTS = Path("results/runs")  # below the current folder, unless $LRBENCH_RESULTS says otherwise
 SHIPPED = Path(__file__).resolve().parents[1] / "results" / "records"  # of the checkout, where it is one
 SHOWN = (CURVE, PREDICTIONS)  # the files of a run that figures and the site show
-SEVERAL = ("seeds", "baselines", "plugins", "datasets", "methods", "backbones")  # options of several values, or of one
 MACHINE: dict[str, Any] = {  # the types of what trains a suite
     "executor": Literal["local", "ray"],
     "jobs": Annotated[int, Field(ge=1)],
@@ -142,16 +142,16 @@ def ordered(
         raise unknown("option of a suite", wrong[0], known)
     if seeds is not None and not (isinstance(seeds, int | np.integer) and seeds >= 1):
         raise UserError(f"seeds={seeds!r}: how many, from seed 0 on; the fewest are 1")
-    machine = _checked({name: options.pop(name) for name in MACHINE if name in options}, MACHINE)
+    machine = checked({name: options.pop(name) for name in MACHINE if name in options}, MACHINE)
     chosen = presets.preset(preset) if preset else {}
     fields = {name: [value] for name, value in chosen.items() if name != "seeds"}
-    fields |= {name: list(_several(value)) for name, value in options.items() if value not in (None, ())}
-    if named := [name for name in _several(datasets) if "=" not in name]:
+    fields |= {name: list(several(value)) for name, value in options.items() if value not in (None, ())}
+    if named := [name for name in several(datasets) if "=" not in name]:
         fields["dataset"] = named
-    renamed = dict(name.split("=", 1) for name in _several(datasets) if "=" in name)
+    renamed = dict(name.split("=", 1) for name in several(datasets) if "=" in name)
     overrides = Overrides(fields, renamed, dict(settings or {}), int(seeds) if seeds else chosen.get("seeds"))
     store = open_store(results, baselines, warn)
-    found = session.order(suite, overrides, store, _folder("data", data), _several(plugins), **machine)
+    found = session.order(suite, overrides, store, _folder("data", data), several(plugins), **machine)
     outputs.check(found.suite)
     return found
 
@@ -188,7 +188,7 @@ def request(method: str | type[Method], dataset: str, preset: str | None = None,
     from lrbench.method import registry
 
     types = get_type_hints(Request, include_extras=True)
-    _checked({"preset": preset}, {"preset": str | None})
+    checked({"preset": preset}, {"preset": str | None})
     own = {name: options.pop(name) for name in list(options) if name not in types}  # settings of the method
     options |= {
         "dataset": dataset,
@@ -197,7 +197,7 @@ def request(method: str | type[Method], dataset: str, preset: str | None = None,
         "data": _folder("data", options.get("data")),
         "settings": {} if options.get("settings") is None else options["settings"],
     }
-    options = _checked(options, types)
+    options = checked(options, types)
     registry.add_drafts([*options.get("plugins", ()), *([] if isinstance(method, str) else [method])])
     cls = registry.method(method if isinstance(method, str) else method.name)
     settings = options.pop("settings")
@@ -245,7 +245,7 @@ def table(
 
     if wrong := [name for name in options if name not in TABLE]:
         raise unknown("option of a table", wrong[0], TABLE)
-    wanted = _checked(options, TABLE)
+    wanted = checked(options, TABLE)
     long = wanted.pop("long", False)
     store = open_store(results, baselines, warn)
     runs = frame(store)
@@ -266,7 +266,7 @@ def compare(
     from lrbench.report import versus
     from lrbench.report.frame import frame
 
-    _checked({"first": first, "second": second, **conditions}, {"first": str, "second": str})
+    checked({"first": first, "second": second, **conditions}, {"first": str, "second": str})
     store = open_store(results, baselines, warn)
     return versus.compare(first, second, frame(store), store, conditions)
 
@@ -278,7 +278,7 @@ def plot(
     from lrbench.report import figures
     from lrbench.report.frame import frame
 
-    options = _checked({option: value for option, value in options.items() if value is not None}, FIGURE)
+    options = checked({option: value for option, value in options.items() if value is not None}, FIGURE)
     store = open_store(results, baselines, warn, SHOWN)
     return figures.draw(name, frame(store), store, data_root(_folder("data", data)), store.warn, **options)
 
@@ -293,7 +293,7 @@ def load(run: str, results: Folder = None, baselines: Folders = None, device: st
     from lrbench.spec import RunSpec
     from lrbench.train.build import load_frozen
 
-    _checked({"run": run, "device": device}, {"run": str, "device": Literal["auto", "cpu", "cuda"]})
+    checked({"run": run, "device": device}, {"run": str, "device": Literal["auto", "cpu", "cuda"]})
     store = open_store(results, baselines, check=())
     specs = {one["id"]: one["spec"] for one in store.contents()}
     ids = [one for one in specs if one.startswith(run)]
@@ -330,7 +330,7 @@ def baseline_folders(given: Folders) -> list[Path]:
     named = os.environ.get("LRBENCH_BASELINES")
     if given is None and named is None:
         return [SHIPPED] if SHIPPED.is_dir() else []
-    wanted = (named or "").split(os.pathsep) if given is None else _several(given)
+    wanted = (named or "").split(os.pathsep) if given is None else several(given)
     folders = [one for name in wanted if str(name) != NONE and (one := _folder("baselines", name))]
     for folder in folders:
         if not folder.is_dir():
@@ -346,28 +346,3 @@ def _folder(option: str, given: Folder) -> Path | None:
     if path is None or any(place.is_file() for place in (path, *path.parents)):
         raise UserError(f"{option}={given!r} is no folder; name one")
     return path
-
-
-def _several(given: Any) -> tuple[Any, ...]:
-    """One value, or several, as a tuple; numbers of NumPy as Python's."""
-    every = given if isinstance(given, Iterable) and not isinstance(given, str | Mapping) else [given]
-    return tuple(one.item() if isinstance(one, np.generic) else one for one in every)
-
-
-def _checked(given: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
-    """Options, each of its type, or of JSON where it has none. Raises UserError that says what is valid."""
-    found = {}
-    for name, value in given.items():
-        value = (
-            _several(value)
-            if name in SEVERAL and name in types
-            else value.item()
-            if isinstance(value, np.generic)
-            else value
-        )
-        try:
-            found[name] = TypeAdapter(types.get(name, JsonValue)).validate_python(value, strict=True)
-        except ValidationError as error:
-            valid = error.errors()[0]["msg"]
-            raise UserError(f"{name}={' '.join(repr(value).split()):.80}: {valid}") from error
-    return found

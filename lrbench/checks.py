@@ -1,0 +1,38 @@
+"""What a user of the Python interface gives, made what its types say, or refused in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from pydantic import JsonValue, TypeAdapter, ValidationError
+
+from lrbench.errors import UserError
+
+SEVERAL = ("seeds", "baselines", "plugins", "datasets", "methods", "backbones")  # options of several values, or of one
+
+
+def several(given: Any) -> tuple[Any, ...]:
+    """One value, or several, as a tuple; numbers of NumPy as Python's."""
+    every = given if isinstance(given, Iterable) and not isinstance(given, str | Mapping) else [given]
+    return tuple(one.item() if isinstance(one, np.generic) else one for one in every)
+
+
+def checked(given: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
+    """Options, each of its type, or of JSON where it has none. Raises UserError that says what is valid."""
+    found = {}
+    for name, value in given.items():
+        value = (
+            several(value)
+            if name in SEVERAL and name in types
+            else value.item()
+            if isinstance(value, np.generic)
+            else value
+        )
+        try:
+            found[name] = TypeAdapter(types.get(name, JsonValue)).validate_python(value, strict=True)
+        except ValidationError as error:
+            valid = error.errors()[0]["msg"]
+            raise UserError(f"{name}={' '.join(repr(value).split()):.80}: {valid}") from error
+    return found
