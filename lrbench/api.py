@@ -59,10 +59,8 @@ MACHINE: dict[str, Any] = {  # the types of what trains a suite
     "threads": str | int,
 }
 TABLE: dict[str, Any] = dict.fromkeys(("datasets", "backbones"), tuple[str, ...])  # the types of a table's options
+FIGURE: dict[str, Any] = TABLE | {"methods": tuple[str, ...]}  # of a figure's
 TABLE |= {"long": bool}
-FIGURE: dict[str, Any] = dict.fromkeys(
-    ("datasets", "methods", "backbones"), tuple[str, ...]
-)  # the types of a figure's options
 FIGURE |= {"settings": Mapping[str, Any], "scale": int, "sr_scale": int, "images": Annotated[int, Field(ge=1, le=16)]}
 Folder = str | os.PathLike[str] | None
 Folders = Folder | Iterable[str | os.PathLike[str]]
@@ -146,9 +144,10 @@ def ordered(
     chosen = presets.preset(preset) if preset else {}
     fields = {name: [value] for name, value in chosen.items() if name != "seeds"}
     fields |= {name: list(several(value)) for name, value in options.items() if value not in (None, ())}
-    if named := [name for name in several(datasets) if "=" not in name]:
+    asked = several(datasets)
+    if named := [name for name in asked if "=" not in name]:
         fields["dataset"] = named
-    renamed = dict(name.split("=", 1) for name in several(datasets) if "=" in name)
+    renamed = dict(name.split("=", 1) for name in asked if "=" in name)
     overrides = Overrides(fields, renamed, dict(settings or {}), int(seeds) if seeds else chosen.get("seeds"))
     store = open_store(results, baselines, warn)
     found = session.order(suite, overrides, store, _folder("data", data), several(plugins), **machine)
@@ -293,7 +292,7 @@ def load(run: str, results: Folder = None, baselines: Folders = None, device: st
     from lrbench.spec import RunSpec
     from lrbench.train.build import load_frozen
 
-    checked({"run": run, "device": device}, {"run": str, "device": Literal["auto", "cpu", "cuda"]})
+    checked({"run": run, "device": device}, {"run": str, "device": MACHINE["device"]})
     store = open_store(results, baselines, check=())
     specs = {one["id"]: one["spec"] for one in store.contents()}
     ids = [one for one in specs if one.startswith(run)]

@@ -33,8 +33,7 @@ TERMS = (*DASHES, (0, (3, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (10, 3)))  # the das
 SMALL = 7  # points
 WRAP = 150  # characters in a line of the conditions
 MEASURES = {"top1": "top-1 (%)", "psnr": "PSNR (dB)"}
-VALIDATION, TRAINING = "validation", "training, augmented"  # images of a score
-SCORES = {"val_": (VALIDATION, "-"), "train_": (TRAINING, (0, (2, 1.2)))}
+SCORES = {"val_": ("validation", "-"), "train_": ("training, augmented", (0, (2, 1.2)))}  # images, dashes
 Curves = Mapping[str, np.ndarray]  # column of curve.csv -> (seeds, epochs)
 Note = Callable[[str], None]
 

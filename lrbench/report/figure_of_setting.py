@@ -62,12 +62,8 @@ def chosen(
         raise UserError(f"{source.setting} was run at one value only; this figure wants two or more")
 
     def order(place: Sequence[Sweep]) -> tuple[int, bool, int]:
-        run, (dataset, usual, _) = place[0].run, source.column
-        return (
-            run["protocol"],
-            (run["dataset"], run["scale"]) == (dataset, usual),
-            sum(len(one.points) for one in place),
-        )
+        run, count = place[0].run, sum(len(one.points) for one in place)
+        return run["protocol"], _at_papers_place(source, place[0]), count
 
     best = max(found, key=order)
     for place in found:
@@ -141,14 +137,18 @@ def _band(panel: Axes, way: Mapping[str, Any], style: Mapping[str, Any]) -> Any:
     return panel.axhline(mean, linewidth=1.2, **style)
 
 
+def _at_papers_place(source: PublishedSweep, one: Sweep) -> bool:
+    """Whether a sweep is of the paper's dataset and size."""
+    return (one.run["dataset"], one.run["scale"]) == source.column[:2]
+
+
 def _as_published(source: PublishedSweep, one: Sweep) -> bool:
     """Whether a sweep was trained as the paper's were, so that its numbers may be compared."""
     run, usual = one.run, {name: value for name, (value, _) in recipes.RECIPES[recipes.BASE].items()}
     same = {"recipe": recipes.BASE, "width": 1, "select": "none", "degradation": DEFAULT, "dropout": 0}
     same |= {f"recipe.{name}": usual[name] for name in ("epochs", "batch_size")}
-    place = (run["dataset"], run["scale"]) == source.column[:2]
     whole = pd.isna(run["limit_train"]) and pd.isna(run["limit_test"])
-    return place and whole and all(run[name] == value for name, value in same.items())
+    return _at_papers_place(source, one) and whole and all(run[name] == value for name, value in same.items())
 
 
 def _seeds(ways: Iterable[Mapping[str, Any]]) -> str:

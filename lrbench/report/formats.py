@@ -20,6 +20,7 @@ from lrbench.report.ways import DASH
 from lrbench.store.files import replaces
 
 HR_MARK = "†"  # of what is trained and tested on HR images
+ABOUT_HR = f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor."
 WRAPPED = 30  # characters: on a terminal, columns of longer texts are wrapped, others are not
 BOLD, ITALIC = "**", "*"  # Markdown's, around what stands at the start of a cell
 NUMBER = re.compile(r"\**[-+−]?\d")

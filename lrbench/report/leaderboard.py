@@ -8,7 +8,7 @@ import pandas as pd
 
 from lrbench.report import frame, notes, published
 from lrbench.report.compare import SEEDS, Right, family, numbers
-from lrbench.report.formats import HR_MARK, Table
+from lrbench.report.formats import ABOUT_HR, HR_MARK, Table
 from lrbench.report.frame import CONDITIONS, FAILED
 from lrbench.report.ways import (
     DASH,
@@ -164,6 +164,6 @@ def _legend(ways: pd.DataFrame, columns: Container[str], results: pd.DataFrame) 
     }
     yield from (f"{name}: {about}" for name, about in said.items() if name in columns)
     if (ways["tested_on"] == "hr").any():
-        yield f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor."
+        yield ABOUT_HR
     if "teacher" not in columns:
         yield "`lrbench table leaderboard --long` has the teachers' scores, what is deployed and what it cost."

@@ -9,7 +9,7 @@ import pandas as pd
 from lrbench.report import notes
 from lrbench.report.compare import Comparison, numbers
 from lrbench.report.filled import Cell, Filled, Key, Row
-from lrbench.report.formats import HR_MARK, Table
+from lrbench.report.formats import ABOUT_HR, HR_MARK, Table
 from lrbench.report.frame import SHARED, USED
 from lrbench.report.stats import CHANCE
 from lrbench.report.ways import DASH, fixed, joined, score, summary
@@ -175,7 +175,7 @@ def _marks(filled: Filled) -> Iterator[str]:
     if filled.comparisons:
         yield f"A mark compares a row with the {_reference(filled)} of its backbone and budget. {notes.ABOUT_MARKS}"
     if any(row.hr for row in filled.rows):
-        yield f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor."
+        yield ABOUT_HR
 
 
 def _long_columns(filled: Filled) -> Iterator[tuple[str, list[str], list[str] | None]]:

@@ -132,7 +132,7 @@ def of_figures(results: pd.DataFrame, store: Store, data: Path, pages: Pages, no
 
 
 def _draw(name: str, results: pd.DataFrame, store: Store, data: Path, pages: Pages) -> dict[str, Any]:
-    """A figure, written as `svg` and `png`; its size is in CSS pixels, of which DENSITY says."""
+    """A figure, written as `svg` and `png`; its size is in CSS pixels, of DENSITY pixels of the image each."""
     notes: list[str] = []
     figure = figures.draw(name, results, store, data, notes.append)
     files = {suffix: f"figures/{slug(name)}.{suffix}" for suffix in ("svg", "png")}
