@@ -35,7 +35,7 @@ from lrbench.train.neighbours import undisturbed
 from lrbench.train.restored import see_through
 from lrbench.train.training import Training
 
-PAUSE = {"cpu": 0.0, "cuda": 10.0}  # seconds between checkpoints: an epoch may take less than writing one
+PAUSE = {"cpu": 0.0, "cuda": 60.0}  # seconds between checkpoints: an epoch may take less than writing one
 COPIES = 4  # of a run's weights in memory: they, their gradients, an optimizer's state, a checkpoint being written
 MEMORY = 0.25  # the part of the device's memory that the weights of a group may take
 LONG = 300  # characters of an error's message, of which a library's may have thousands
