@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 import numpy as np
 from pydantic import Field
 
-from lrbench.checks import checked, several
+from lrbench.checks import checked, instead, several
 from lrbench.data.datasets import data_root
 from lrbench.errors import RunError, UserError, expanded, few, unknown
 from lrbench.plan import presets
@@ -144,10 +144,9 @@ def ordered(
     chosen = presets.preset(preset) if preset else {}
     fields = {name: [value] for name, value in chosen.items() if name != "seeds"}
     fields |= {name: list(several(value)) for name, value in options.items() if value not in (None, ())}
-    asked = several(datasets)
-    if named := [name for name in asked if "=" not in name]:
+    named, renamed = instead(datasets)
+    if named:
         fields["dataset"] = named
-    renamed = dict(name.split("=", 1) for name in asked if "=" in name)
     overrides = Overrides(fields, renamed, dict(settings or {}), int(seeds) if seeds else chosen.get("seeds"))
     store = open_store(results, baselines, warn)
     found = session.order(suite, overrides, store, _folder("data", data), several(plugins), **machine)
@@ -165,7 +164,9 @@ def make(asked: Ordered, out: Path | None) -> Schedule:
         check_writable(out)  # before the training, not after it
     schedule = session.carry_out(asked)
     if out:
-        outputs.write(asked.suite, set(asked.graph.specs), asked.store, out, asked.data, asked.store.warn)
+        outputs.write(
+            asked.suite, set(asked.graph.specs), asked.store, out, asked.data, asked.store.warn, asked.datasets
+        )
     return schedule
 
 
@@ -236,21 +237,18 @@ def table(
 ) -> Tables:
     """A table by name: a published one, leaderboard, sr, tuned or claims; all published ones where None.
 
-    options: `datasets` and `backbones` of the runs that it is made of, all where left out; long=True: every column and
-    note of published tables and leaderboards.
+    options: `datasets` and `backbones` of the runs that it is made of, all where left out; a dataset "OLD=NEW": of a
+    published table or the claims, NEW in the place of OLD. long=True: every column and note of published tables and
+    leaderboards.
     """
-    from lrbench.report.frame import chosen, frame
-    from lrbench.report.tables import tables
+    from lrbench.report import tables
+    from lrbench.report.frame import frame
 
     if wrong := [name for name in options if name not in TABLE]:
         raise unknown("option of a table", wrong[0], TABLE)
     wanted = checked(options, TABLE)
-    long = wanted.pop("long", False)
     store = open_store(results, baselines, warn)
-    runs = frame(store)
-    if any(wanted.values()):
-        runs = chosen(runs, store, dataset=wanted.get("datasets", ()), backbone=wanted.get("backbones", ()))
-    return tables(None if name is None else str(name), runs, store.right, store.warn, long)
+    return tables.asked(None if name is None else str(name), frame(store), store, **wanted)
 
 
 def leaderboard(results: Folder = None, baselines: Folders = None, **options: Any) -> Tables:

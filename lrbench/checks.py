@@ -19,6 +19,12 @@ def several(given: Any) -> tuple[Any, ...]:
     return tuple(one.item() if isinstance(one, np.generic) else one for one in every)
 
 
+def instead(datasets: Any) -> tuple[list[str], dict[str, str]]:
+    """Of some datasets those that are plainly named, and those that stand in the place of another: OLD=NEW, by OLD."""
+    every = several(datasets)
+    return [one for one in every if "=" not in one], dict(one.split("=", 1) for one in every if "=" in one)
+
+
 def checked(given: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any]:
     """Options, each of its type, or of JSON where it has none. Raises UserError that says what is valid."""
     found = {}

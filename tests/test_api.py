@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from helpers.stored import folder
+from helpers.stored import folder, put
 
 import lrbench as lr
 from lrbench import api
@@ -263,6 +263,10 @@ def test_options_settings_and_presets_are_those_of_the_command_line(here: Path) 
         (lambda: lr.run(Linear, "digits", scale=2, width=1e9), "is not above 0 and at most 16"),
         (lambda: lr.table(1, baselines="nowhere"), "there is no folder 'nowhere'"),
         (lambda: lr.table(3), "no table '3'; choose from 1, 2"),
+        (lambda: lr.table(3, datasets="svhn=mine"), "no table '3'; choose from 1, 2"),
+        (lambda: lr.table(2, datasets="svhn=mine"), "table 2 has no dataset 'svhn' to replace; choose from cifar10"),
+        (lambda: lr.table(1, datasets="shvn=mine"), "table 1 has no dataset 'shvn' to replace; did you mean 'svhn'?"),
+        (lambda: lr.table(1, datasets="svhn=mine"), "there is no run in"),
         (lambda: lr.compare(3, "dfd"), "first=3: Input should be a valid string"),
         (lambda: lr.compare("dfd", "dfd", scale=object()), "not a valid JSON value"),
         (lambda: lr.plot("fig3", images=0), "images=0: Input should be greater than or equal to 1"),
@@ -289,6 +293,21 @@ def test_tables_are_frames_with_the_runs_behind_each_cell(tmp_path: Path) -> Non
     assert set(line["runs"].split()) == dfd
     assert line["top1_mean"] == np.mean([run.metrics["top1"] for run in runs["dfd"]])
     assert line["control_gain"] == 5.0 and "<table" in table._repr_html_()
+
+
+def test_another_dataset_stands_in_the_columns_of_a_published_one(tmp_path: Path) -> None:
+    store, _ = folder(tmp_path)
+    runs = [put(store, method, seed, dataset="mine") for method in ("dfd", "lr-baseline") for seed in (0, 1)]
+    [table] = lr.table(1, results=store.root, datasets=["svhn=mine"])
+    assert list(table.shown.columns[1:]) == ["cifar10 8x8", "cifar10 16x16", "mine 8x8", "mine 16x16"]
+    assert sum(set(ids) == {run.id for run in runs[:2]} for ids in table.runs["mine 8x8"]) == 1
+    published = table.shown[table.shown.iloc[:, 0].str.contains("published")]
+    assert (published["mine 8x8"] == "-").all() and (published["cifar10 8x8"] != "-").all()
+    assert "mine stands in the columns of svhn, without its numbers." in table.legend
+    evidence = lr.table("claims", results=store.root, datasets="svhn=mine")[1]
+    assert "DFD (ResNet-18), mine x4" in list(evidence.shown.iloc[:, 0])
+    with pytest.raises(lr.Error, match="there is no run of dataset 'min'; did you mean 'mine'"):
+        lr.table(1, results=store.root, datasets="svhn=min")
 
 
 def test_records_beside_ones_own_count_are_named_and_are_never_written(

@@ -93,7 +93,7 @@ def test_a_link_in_a_folder_of_tables_and_figures_is_followed(runs, tmp_path):
         (tmp_path / name).symlink_to(f"paper/{name}")
     store = Store(runs)
     suite = Suite(title="", tables=["leaderboard"], figures=["curves"])
-    outputs.write(suite, {record.id for record in store.records()}, store, tmp_path, tmp_path, print)
+    outputs.write(suite, {record.id for record in store.records()}, store, tmp_path, tmp_path, print, {})
     assert (tmp_path / "curves.png").is_symlink() and (tmp_path / "table-leaderboard.md").is_symlink()
     assert {path.name for path in (tmp_path / "paper").iterdir()} == {"table-leaderboard.md", "curves.png"}
 

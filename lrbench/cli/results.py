@@ -28,7 +28,13 @@ from lrbench.errors import UserError
 @command()
 @click.argument("name", required=False)
 @option("--format", "style", help="md, csv, latex or json.  [default: by --out; a table on a terminal, md in a pipe]")
-@option("--dataset", "datasets", many=True, help="Of runs on this one only; repeat for more.  [default: all]")
+@option(
+    "--dataset",
+    "datasets",
+    many=True,
+    metavar="NAME|OLD=NEW",
+    help="Of runs on this one only; repeat for more. Or NEW in OLD's columns of a published table.  [default: all]",
+)
 @option("--backbone", "backbones", many=True, help="Of runs with this one only; repeat for more.  [default: all]")
 @option("--long", is_flag=True, help="Every column and note, of published tables and the leaderboard.")
 @out_option

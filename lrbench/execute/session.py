@@ -103,10 +103,12 @@ def refused(runs: Graph, info: Callable[[str], DatasetInfo]) -> Iterator[tuple[R
 class Ordered:
     """A suite that is ready to run: everything that the user said has been checked, nothing has been written.
 
-    executor: makes what trains the runs, or raises UserError where it is not there.
+    executor: makes what trains the runs, or raises UserError where it is not there. datasets: of the suite, each that
+    another stands in for -> that one.
     """
 
     suite: Suite
+    datasets: Mapping[str, str]
     graph: Graph
     estimate: Estimate
     executor: Callable[[], Executor]
@@ -168,7 +170,7 @@ def order(
     estimate = Estimate(info)
     if runs.missing:
         estimate.learn_all(store.records(), on)
-    return Ordered(suite, runs, estimate, trainer, store, root)
+    return Ordered(suite, overrides.renamed, runs, estimate, trainer, store, root)
 
 
 def carry_out(ordered: Ordered) -> Schedule:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -54,6 +54,11 @@ class Pair:
     def place(self) -> tuple[str, int]:
         """Dataset and scale."""
         return self.dataset, self.scale
+
+    def on(self, datasets: Mapping[str, str]) -> Pair:
+        """The same on another dataset, old -> new, where its own is replaced."""
+        new = datasets.get(self.dataset, self.dataset)
+        return replace(self, dataset=new, label=self.label.replace(self.dataset, new))
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,10 @@ class Claim(ABC):
     text: str
     source: str
     pairs: tuple[Pair, ...]
+
+    def on(self, datasets: Mapping[str, str]) -> Claim:
+        """The same of other datasets, old -> new."""
+        return replace(self, pairs=tuple(pair.on(datasets) for pair in self.pairs))
 
     @abstractmethod
     def judge(self, runs: Runs, right: Right) -> list[Finding]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lrbench.errors import UserError, unknown
@@ -21,16 +21,24 @@ def check(suite: Suite) -> None:
                 raise unknown(kind, name, known)
 
 
-def write(suite: Suite, ids: set[str], store: Store, out: Path, data: Path, note: Callable[[str], None]) -> None:
+def write(
+    suite: Suite,
+    ids: set[str],
+    store: Store,
+    out: Path,
+    data: Path,
+    note: Callable[[str], None],
+    datasets: Mapping[str, str],
+) -> None:
     """Write every table and figure that a suite names, of its runs. `note` is told of one for which there are none.
 
-    Raises OSError.
+    datasets: old -> the one that it was run on in its place. Raises OSError.
     """
     out.mkdir(parents=True, exist_ok=True)
     results = frame(store)
     results = results[results["id"].isin(ids)]
     for name in suite.tables:
-        found = tables.tables(name, results, store.right, note)
+        found = tables.tables(name, results, store.right, note, datasets=datasets)
         for style, suffix in formats.SUFFIXES.items():
             write_out(out / f"table-{name}.{suffix}", formats.render(found, style))
     for name in suite.figures:

@@ -7,7 +7,7 @@ They are plugins, of the entry-point groups `lrbench.tables` and `lrbench.figure
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from lrbench.errors import UserError
@@ -50,6 +50,23 @@ class PublishedTable:
                 raise ValueError(
                     f"{self.title}: {row.label} has {len(row.top1)} numbers for {len(self.columns)} columns"
                 )
+
+    def on(self, datasets: Mapping[str, str]) -> PublishedTable:
+        """The table with other datasets in its columns, old -> new, of which nothing was published."""
+        own = {name: new for name, new in datasets.items() if any(name == dataset for dataset, _, _ in self.columns)}
+        kept = [dataset not in own for dataset, _, _ in self.columns]
+        return replace(
+            self,
+            columns=tuple((own.get(dataset, dataset), scale, side) for dataset, scale, side in self.columns),
+            rows=tuple(
+                replace(row, top1=tuple(top1 if keep else None for top1, keep in zip(row.top1, kept, strict=True)))
+                for row in self.rows
+            ),
+            notes=(
+                *(f"{new} stands in the columns of {old}, without its numbers." for old, new in own.items()),
+                *self.notes,
+            ),
+        )
 
 
 @dataclass(frozen=True)

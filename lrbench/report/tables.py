@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from lrbench.errors import unknown
+from lrbench.checks import instead
+from lrbench.errors import UserError, did_you_mean, unknown
 from lrbench.method import registry
-from lrbench.report import claims, claims_table, filled, leaderboard, published, sr, table, tuned
+from lrbench.report import claims, claims_table, filled, frame, leaderboard, published, sr, table, tuned
 from lrbench.report.compare import Right
 from lrbench.report.formats import Tables
+from lrbench.store import Store
 
 LEADERBOARD, SR, TUNED, CLAIMS = "leaderboard", "sr", "tuned", "claims"
 Note = Callable[[str], None]
@@ -21,20 +23,58 @@ def names() -> list[str]:
     return [*registry.installed(published.TABLES), LEADERBOARD, SR, TUNED, CLAIMS]
 
 
+def asked(
+    name: str | None,
+    results: pd.DataFrame,
+    store: Store,
+    datasets: Sequence[str] = (),
+    backbones: Sequence[str] = (),
+    long: bool = False,
+) -> Tables:
+    """`tables` of a store's results, of some datasets and backbones, all where empty; of a dataset OLD=NEW NEW in place
+    of OLD. Raises UserError, naming the nearest."""
+    _check(name)
+    named, renamed = instead(datasets)
+    for old, new in renamed.items():
+        if old not in (known := _replaceable(name, store.warn)):
+            here = "no published table has" if name is None else f"table {name} has no"
+            raise UserError(f"{here} dataset '{old}' to replace; {did_you_mean(old, known)}")
+        frame.chosen(results, store, dataset=[new])
+    if named or backbones:
+        results = frame.chosen(results, store, dataset=named, backbone=backbones)
+    return tables(name, results, store.right, store.warn, long, renamed)
+
+
+def _check(name: str | None) -> None:
+    if name is not None and name not in names():
+        raise unknown("table", name, names())
+
+
+def _replaceable(name: str | None, note: Note) -> list[str]:
+    """The datasets that another may stand in for: of a published table, of all of them for None, or of the claims."""
+    every = list(published.installed(published.TABLES, "table", note, published.PublishedTable))
+    found = [dataset for other, one in every if name in (None, other) for dataset, _, _ in one.columns]
+    if name == CLAIMS:
+        found = [pair.dataset for one in claims.installed(note) for pair in one.pairs]
+    return list(dict.fromkeys(found))
+
+
 def tables(
     name: str | None,
     results: pd.DataFrame,
     right: Right,
     note: Note = lambda message: None,
     long: bool = False,
+    datasets: Mapping[str, str] | None = None,
 ) -> Tables:
     """A table by name, or all published ones, filled from a frame of results, once for each set of conditions.
 
     right: id of a run -> which test images it got right; note: told of a plugin that does not load; long: with all the
-    columns and notes that there are. Raises UserError, naming the nearest, for a name that there is not.
+    columns and notes that there are; datasets: in published tables and claims, old -> the one in its place. Raises
+    UserError, naming the nearest, for a name that there is not.
     """
-    if name is not None and name not in names():
-        raise unknown("table", name, names())
+    instead = datasets or {}
+    _check(name)
     if name == LEADERBOARD:
         return Tables(leaderboard.leaderboards(results, right, leaderboard.references(note), long))
     if name == SR:
@@ -42,7 +82,7 @@ def tables(
     if name == TUNED:
         return Tables(tuned.tables(published.sweeps(note), results, right))
     if name == CLAIMS:
-        return Tables(claims_table.tables(claims.installed(note), results, right))
+        return Tables(claims_table.tables([one.on(instead) for one in claims.installed(note)], results, right))
     every = published.installed(published.TABLES, "table", note, published.PublishedTable)
-    sources = [published.table(name)] if name else [one for _, one in every]
+    sources = [one.on(instead) for one in ([published.table(name)] if name else [one for _, one in every])]
     return Tables(table.table(one, long) for source in sources for one in filled.fill(source, results, right))
