@@ -165,7 +165,7 @@ def make(asked: Ordered, out: Path | None) -> Schedule:
     schedule = session.carry_out(asked)
     if out:
         outputs.write(
-            asked.suite, set(asked.graph.specs), asked.store, out, asked.data, asked.store.warn, asked.datasets
+            asked.suite, set(asked.graph.specs), asked.store, out, asked.data, asked.store.warn, asked.renamed
         )
     return schedule
 
@@ -248,7 +248,8 @@ def table(
         raise unknown("option of a table", wrong[0], TABLE)
     wanted = checked(options, TABLE)
     store = open_store(results, baselines, warn)
-    return tables.asked(None if name is None else str(name), frame(store), store, **wanted)
+    named, renamed = instead(wanted.pop("datasets", ()))
+    return tables.asked(None if name is None else str(name), frame(store), store, named, renamed, **wanted)
 
 
 def leaderboard(results: Folder = None, baselines: Folders = None, **options: Any) -> Tables:

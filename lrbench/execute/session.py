@@ -103,12 +103,12 @@ def refused(runs: Graph, info: Callable[[str], DatasetInfo]) -> Iterator[tuple[R
 class Ordered:
     """A suite that is ready to run: everything that the user said has been checked, nothing has been written.
 
-    executor: makes what trains the runs, or raises UserError where it is not there. datasets: of the suite, each that
-    another stands in for -> that one.
+    executor: makes what trains the runs, or raises UserError where it is not there. renamed: of the suite,
+    each dataset that another stands in for -> that one.
     """
 
     suite: Suite
-    datasets: Mapping[str, str]
+    renamed: Mapping[str, str]
     graph: Graph
     estimate: Estimate
     executor: Callable[[], Executor]

@@ -28,17 +28,17 @@ def write(
     out: Path,
     data: Path,
     note: Callable[[str], None],
-    datasets: Mapping[str, str],
+    renamed: Mapping[str, str],
 ) -> None:
     """Write every table and figure that a suite names, of its runs. `note` is told of one for which there are none.
 
-    datasets: old -> the one that it was run on in its place. Raises OSError.
+    renamed: dataset -> the one that it was run on in its place. Raises OSError.
     """
     out.mkdir(parents=True, exist_ok=True)
     results = frame(store)
     results = results[results["id"].isin(ids)]
     for name in suite.tables:
-        found = tables.tables(name, results, store.right, note, datasets=datasets)
+        found = tables.tables(name, results, store.right, note, renamed=renamed)
         for style, suffix in formats.SUFFIXES.items():
             write_out(out / f"table-{name}.{suffix}", formats.render(found, style))
     for name in suite.figures:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from lrbench.checks import instead
 from lrbench.errors import UserError, did_you_mean, unknown
 from lrbench.method import registry
 from lrbench.report import claims, claims_table, filled, frame, leaderboard, published, sr, table, tuned
@@ -27,21 +26,23 @@ def asked(
     name: str | None,
     results: pd.DataFrame,
     store: Store,
-    datasets: Sequence[str] = (),
+    datasets: Sequence[str],
+    renamed: Mapping[str, str],
     backbones: Sequence[str] = (),
     long: bool = False,
 ) -> Tables:
-    """`tables` of a store's results, of some datasets and backbones, all where empty; of a dataset OLD=NEW NEW in place
-    of OLD. Raises UserError, naming the nearest."""
+    """`tables` of a store's results, of some datasets and backbones, all where empty.
+
+    renamed: in published tables and claims, old -> the dataset in its place. Raises UserError, naming the nearest.
+    """
     _check(name)
-    named, renamed = instead(datasets)
     for old, new in renamed.items():
         if old not in (known := _replaceable(name, store.warn)):
             here = "no published table has" if name is None else f"table {name} has no"
             raise UserError(f"{here} dataset '{old}' to replace; {did_you_mean(old, known)}")
         frame.chosen(results, store, dataset=[new])
-    if named or backbones:
-        results = frame.chosen(results, store, dataset=named, backbone=backbones)
+    if datasets or backbones:
+        results = frame.chosen(results, store, dataset=datasets, backbone=backbones)
     return tables(name, results, store.right, store.warn, long, renamed)
 
 
@@ -65,15 +66,15 @@ def tables(
     right: Right,
     note: Note = lambda message: None,
     long: bool = False,
-    datasets: Mapping[str, str] | None = None,
+    renamed: Mapping[str, str] | None = None,
 ) -> Tables:
     """A table by name, or all published ones, filled from a frame of results, once for each set of conditions.
 
     right: id of a run -> which test images it got right; note: told of a plugin that does not load; long: with all the
-    columns and notes that there are; datasets: in published tables and claims, old -> the one in its place. Raises
+    columns and notes that there are; renamed: in published tables and claims, old -> the one in its place. Raises
     UserError, naming the nearest, for a name that there is not.
     """
-    instead = datasets or {}
+    renamed = renamed or {}
     _check(name)
     if name == LEADERBOARD:
         return Tables(leaderboard.leaderboards(results, right, leaderboard.references(note), long))
@@ -82,7 +83,7 @@ def tables(
     if name == TUNED:
         return Tables(tuned.tables(published.sweeps(note), results, right))
     if name == CLAIMS:
-        return Tables(claims_table.tables([one.on(instead) for one in claims.installed(note)], results, right))
+        return Tables(claims_table.tables([one.on(renamed) for one in claims.installed(note)], results, right))
     every = published.installed(published.TABLES, "table", note, published.PublishedTable)
-    sources = [one.on(instead) for one in ([published.table(name)] if name else [one for _, one in every])]
+    sources = [one.on(renamed) for one in ([published.table(name)] if name else [one for _, one in every])]
     return Tables(table.table(one, long) for source in sources for one in filled.fill(source, results, right))
