@@ -170,6 +170,25 @@ def test_the_plot_of_gains_is_drawn_and_a_point_opens_a_run(site, browser):
     assert browser.find_element(By.TAG_NAME, "h1").text == "DFD"
 
 
+def test_the_menu_of_the_plot_shows_another_place(tmp_path, browser):
+    store, _ = stored.folder(tmp_path)
+    for method in ("lr-baseline", "dfd"):
+        stored.put(store, method, scale=2)
+    writer.write(store, tmp_path / "site", tmp_path / "data", lambda message: None)
+    browser.get((tmp_path / "site" / "index.html").as_uri())
+    WebDriverWait(browser, 20).until(lambda one: one.find_elements(By.CSS_SELECTOR, "#gains .point"))
+    ways = "data.filter(one => one.visible).flatMap(one => one.customdata)"
+    seen = f"return document.querySelector('#gains').{ways}.map(way => way[2])"  # the number of seeds of each
+    seeds = {"cifar10 8x8 resnet18": [2], "cifar10 16x16 resnet18": [1]}
+    assert browser.execute_script(seen) == [2]
+    for place in [*seeds][::-1]:
+        browser.find_element(By.CSS_SELECTOR, "#gains .updatemenu-header").click()
+        buttons = browser.find_elements(By.CSS_SELECTOR, "#gains .updatemenu-dropdown-button")
+        assert {one.text for one in buttons} == {*seeds}
+        ActionChains(browser).click(next(one for one in buttons if one.text == place)).perform()
+        becomes(browser, lambda: browser.execute_script(seen), seeds[place])
+
+
 def test_of_very_many_runs_a_page_is_laid_out_and_all_are_sorted_and_filtered(site, browser):
     shown(browser, site, "many")
     assert len(column(browser, 0)) == 50
