@@ -19,7 +19,7 @@ import pandas as pd
 
 from lrbench.method import naming
 from lrbench.report import published
-from lrbench.report.compare import Comparison, Right, family
+from lrbench.report.compare import SEEDS, Comparison, Right, family
 from lrbench.report.frame import DIVERGED
 from lrbench.report.ways import Runs, Wanted, comparison, summary, usual_widths
 
@@ -174,7 +174,7 @@ class Above(Paired):
 
     def verdict(self, evidence: Sequence[Evidence]) -> tuple[Verdict, str]:
         more, less = [one for one in evidence if one.more], [one for one in evidence if one.less]
-        why = f"better beyond chance in {len(more)}, worse in {len(less)} of {len(evidence)}"
+        why = _counted(evidence, f"{len(more)} better beyond chance, {len(less)} worse")
         if less:
             return Verdict.NOT_SUPPORTED, f"{why}: {', '.join(one.label for one in less)}"
         return Verdict.SUPPORTED if len(more) == len(evidence) else Verdict.UNDECIDED, why
@@ -195,7 +195,8 @@ class NoGain(Paired):
         below = [label for label, (_, high) in ends.items() if high < self.margin]
         gains = [one.label for one in evidence if one.more and ends[one.label][0] >= self.margin]
         points = f"{self.margin:g} points"
-        why = f"a gain of {points} or more in {len(gains)}, of less than {points} in {len(below)} of {len(evidence)}"
+        said = f"{len(gains)} gain {points} or more beyond chance, {len(below)} certainly less"
+        why = _counted(evidence, said)
         if gains:
             return Verdict.NOT_SUPPORTED, f"{why}: {', '.join(gains)}"
         return Verdict.SUPPORTED if len(below) == len(evidence) else Verdict.UNDECIDED, why
@@ -216,9 +217,9 @@ class BestNear(Claim):
     def judge(self, runs: Runs, right: Right) -> list[Finding]:
         evidence = gather(_at_usual_widths(self.pairs, runs), runs, right)
         against = [one for one in evidence if one.less and self._beats_near(one, runs)]
-        more = [one for one in evidence if one.more]
-        why = f"better beyond chance than {len(more)} of {len(evidence)} values that are not near; highest mean: "
-        why += self._best(runs)
+        more, less = [one for one in evidence if one.more], [one for one in evidence if one.less]
+        said = f"{self.setting} {self.value:g} is better beyond chance in {len(more)}, worse in {len(less)}"
+        why = f"{_counted(evidence, said)}; the highest mean is {self._best(runs)}"
         verdict = Verdict.SUPPORTED if len(more) == len(evidence) else Verdict.UNDECIDED
         if against:
             verdict, why = Verdict.NOT_SUPPORTED, f"{why}; against it: {', '.join(one.label for one in against)}"
@@ -245,8 +246,16 @@ class BestNear(Claim):
                 done = {value: mean for value, mean in means.items() if mean is not None}
                 if done:
                     best = max(done, key=lambda value: done[value])
-                    words.append(f"{naming.network(backbone, width)} at {best} ({len(means)} values run)")
-        return ", ".join(words) or "none was run"
+                    words.append(f"at {best:g} on {naming.network(backbone, width)} ({len(means)} values run)")
+        return ", ".join(words) or "not known"
+
+
+def _counted(evidence: Sequence[Evidence], found: str) -> str:
+    """What was found, of the comparisons that have seeds enough to count; that none has, where it is so."""
+    enough = sum(one.counts for one in evidence)
+    if not enough:
+        return f"no comparison of {len(evidence)} has {SEEDS} seeds"
+    return f"{enough} of {len(evidence)} comparisons have {SEEDS} seeds or more: {found}"
 
 
 def gather(pairs: Sequence[Pair], runs: Runs, right: Right) -> list[Evidence]:

@@ -21,6 +21,7 @@ from lrbench.report.frame import CONDITIONS, FAILED, ON_LR
 from lrbench.report.ways import finished
 from lrbench.spec import PROTOCOL
 
+LISTED = 4  # experiments that an error names one by one
 ALL = "all"  # what a limit is called where there is none
 COLUMNS = ["dataset", "scale", "degradation", "backbone", "width", *CONDITIONS, "precision"]
 MADE_UNDER = {name.rpartition(".")[2]: name for name in COLUMNS if name != "content"}  # condition -> column
@@ -30,7 +31,7 @@ def find(names: Sequence[str], results: pd.DataFrame, shared: Mapping[str, Any] 
     """The runs, by seed, of the experiment that each of one or two names means. shared: conditions of all of them.
 
     Of several candidates those made under the same conditions as the other's, then those of today's protocol, then
-    those whose unsaid settings have their defaults. Raises UserError where there is none, naming the nearest, and where
+    those that hold no image out, then those whose unsaid settings have their defaults. Raises UserError where there is none, naming the nearest, and where
     that leaves several, listing them.
     """
     found = [_candidates(name, results, shared or {}) for name in names]
@@ -43,6 +44,7 @@ def find(names: Sequence[str], results: pd.DataFrame, shared: Mapping[str, Any] 
         raise UserError(f"{' and '.join(map(repr, names))} name the same experiment, {found[0].iloc[0]['name']}")
     chosen = [one for one in chosen if not differences(one[0]["conditions"], one[-1]["conditions"])] or chosen
     chosen = [one for one in chosen if all(run["protocol"] == PROTOCOL for run in one)] or chosen
+    chosen = [one for one in chosen if all(run["select"] == "none" for run in one)] or chosen
     for side in range(len(names)):
         chosen = [one for one in chosen if one[side]["plain"]] or chosen
     meant = [{one[side]["experiment"] for one in chosen} for side in range(len(names))]
@@ -133,8 +135,11 @@ def _fits(found: pd.DataFrame, method: str, key: str, value: Any) -> pd.Series:
 
 
 def _ambiguous(name: str, found: pd.DataFrame) -> UserError:
-    """The error of a name that means several experiments: says what tells them apart."""
+    """The error of a name that means several experiments: says what tells them apart, of many each value once."""
     words = pd.DataFrame({key: one for key, one in _words(found).items() if one.nunique(dropna=False) > 1}, found.index)
+    if len(found) > LISTED and len(words.columns):
+        values = [f"{key}={few(sorted(words[key].dropna().unique()), between='|')}" for key in words]
+        return UserError(f"'{name}' may mean {len(found)} experiments; say which: {'; '.join(values)}")
     told = [" ".join(f"{key}={value}" for key, value in run.dropna().items()) for _, run in words.iterrows()]
     shown = sorted(
         one if one and told.count(one) == 1 else f"{one} {run}".strip()

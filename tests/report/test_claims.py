@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -77,6 +78,16 @@ def test_equal_budget_is_on_whichever_side_it_was_run():
         assert plain.verdict == Verdict.UNDECIDED and "budgets differ" in plain.why
         assert (equal.verdict, equal.evidence[0].comparison.gain) == (Verdict.SUPPORTED, pytest.approx(gain))
         assert equal.evidence[0].budgets[0] == equal.evidence[0].budgets[1]
+
+
+def test_why_says_of_how_many_comparisons_it_speaks():
+    claim = Above("text", "source", (pair(), replace(pair(), dataset="svhn")))
+    one = runs("dfd", over(SURE)) + runs(LR, BASE)
+    assert judge(claim, runs(LR, BASE))[0].why == "no comparison of 2 has 3 seeds"
+    [finding] = judge(claim, one)
+    assert finding.why == "1 of 2 comparisons have 3 seeds or more: 1 better beyond chance, 0 worse"
+    [finding] = judge(replace(claim, pairs=claim.pairs[:1]), one)
+    assert finding.why == "1 of 1 comparisons have 3 seeds or more: 1 better beyond chance, 0 worse"
 
 
 def test_where_budgets_are_equal_there_is_one_verdict():

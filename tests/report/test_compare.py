@@ -132,8 +132,20 @@ def test_a_name_that_does_not_mean_one_ends_in_a_line_of_what_there_is(many, nam
 def test_many_candidates_are_counted_not_listed(runs):
     for lam in range(1, 13):
         runs.add("dfd", settings={"lam": lam / 8})
-    with pytest.raises(UserError, match=r"means?.* 12 experiments; .*lam=0.125; .* and 4 more$"):
+    with pytest.raises(UserError, match=r"may mean 12 experiments; say which: lam=0\.125\|0\.25\|.* and 4 more$"):
         runs.one("dfd")
+    for dataset, backbone in itertools.product(("cifar10", "svhn"), ("resnet18", "vgg16", "alexnet")):
+        runs.add(LR, dataset=dataset, backbone=backbone)
+    with pytest.raises(UserError) as error:
+        runs.one(LR)
+    told = "dataset=cifar10|svhn; backbone=alexnet|resnet18|vgg16"
+    assert str(error.value) == f"'{LR}' may mean 6 experiments; say which: {told}"
+
+
+def test_of_two_selections_that_without_one_is_meant_unless_it_is_said(runs):
+    plain, held_out = runs.add("dfd"), runs.add("dfd", select="held-out")
+    assert list(runs.one("dfd")["id"]) == [plain.id]
+    assert list(runs.one("dfd select=held-out")["id"]) == [held_out.id]
 
 
 def test_of_two_versions_the_newest_is_meant_unless_it_is_said(runs):
