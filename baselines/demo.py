@@ -15,4 +15,5 @@ TABLE = PublishedTable(
         PublishedRow("DFD: last features", "dfd", "resnet18", (None,)),
         PublishedRow("FitNets: maps in the middle", "fitnets", "resnet18", (None,)),
     ),
+    reference="lr-baseline",
 )

@@ -22,7 +22,7 @@ from lrbench.report.table import table as as_table
 from lrbench.spec.record import Record
 from lrbench.store.store import Store
 
-DEMO, SHOWN = "lrbench.demo", 10  # the entry-point group of the table that is run, and pairs in the picture
+DEMO, SHOWN = "lrbench.demo", 7  # the entry-point group of the table that is run, and pairs in the picture
 EPOCHS = 10  # so that it ends within a minute
 
 
@@ -40,9 +40,9 @@ def demo(out: Path, device: str, threads: str | int = devices.AUTO) -> tuple[Tab
         how |= {"recipe": "quick", "epochs": EPOCHS}
         quick = Request(row.method, dataset, out / "runs", (0, 1, 2), scale=scale, width=0.25, **how)
         records += run(quick)
-    picture = out / "pairs.png"
-    plots.save(_pairs(Store(out / "runs"), [record for record in records if record.spec.scale]), picture)
-    (filled,) = fill(source, frame(records))
+    store, picture = Store(out / "runs"), out / "pairs.png"
+    plots.save(_pairs(store, [record for record in records if record.spec.scale]), picture)
+    (filled,) = fill(source, frame(records), store.right)
     return as_table(filled), picture
 
 
@@ -61,4 +61,5 @@ def _pairs(store: Store, records: Sequence[Record]) -> plots.Figure:
         f"{name} ({first[name].metrics['top1']:.1f} %)": [classes[p] for p in values[shown]]
         for name, values in predicted.items()
     }
-    return plots.predictions(test.images[shown], lr, [classes[label] for label in test.labels[shown]], names)
+    about = f"{naming.network(spec.backbone, spec.width)}, {spec.recipe.epochs} epochs, seed {spec.seed}"
+    return plots.predictions(test.images[shown], lr, [classes[label] for label in test.labels[shown]], names, about)

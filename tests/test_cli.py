@@ -21,6 +21,7 @@ from helpers.cli import COMMAND, caller, process
 from helpers.extras import needs_basicsr
 
 from lrbench import demo
+from lrbench.data.degradation import DEGRADATIONS
 from lrbench.cli import training
 from lrbench.data import datasets
 from lrbench.execute import session
@@ -353,6 +354,11 @@ def test_new_writes_a_package(lrbench, tmp_path):
 def test_help_is_an_answer_and_no_mistake(args, lrbench):
     status, out, err = lrbench(*args)
     assert (status, err) == (0, "") and out.startswith("Usage: lrbench") and "--help" in out
+
+
+def test_help_names_every_degradation(lrbench):
+    _, out, _ = lrbench("run", "--help")
+    assert all(name in out.replace("-\n" + " " * 32, "-") for name in DEGRADATIONS)
 
 
 def test_help_loads_nothing_heavy():

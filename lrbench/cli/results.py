@@ -121,11 +121,20 @@ def predictions(names: tuple[str, ...], tables: tuple[str, ...], out: Path | Non
 @command()
 @click.argument("name", required=False)
 @option("--out", type=FILE, help="PNG, PDF or SVG; - is stdout, as PNG.  [default: NAME.png]")
-@option("--dataset", "datasets", many=True, help="Only this one; of gains, repeat for more.  [default: all]")
+@option(
+    "--dataset",
+    "datasets",
+    many=True,
+    help="Only this one; of gains, repeat for more.  [default: that of most runs; of gains all]",
+)
 @option("--method", "methods", many=True, help="Of gains and curves: only this one; repeat for more.")
-@option("--backbone", "backbones", many=True, help="Of curves: only this one.  [default: that of most runs]")
+@option("--backbone", "backbones", many=True, help="Of gains and curves: only this one.  [default: that of most runs]")
 @option("--set", "settings", many=True, metavar="NAME=VALUE", help="Of the runs to draw: init=scratch.")
-@option("--scale", type=int, help="Of fig2 and curves: HR side / LR side.  [default: the paper's]")
+@option(
+    "--scale",
+    type=int,
+    help="Of fig2 and curves: HR side / LR side.  [default: the paper's; of curves that of most runs]",
+)
 @option("--sr-scale", type=int, help="Of the SR nets to draw.  [default: what most of them were run at]")
 @option("--images", type=click.IntRange(1, 16), help="Rows of restored images.  [default: 6]")
 @read_options

@@ -45,7 +45,7 @@ PROTOCOL: dict[str, tuple[type, Any, str]] = {  # of a run, and in place of a su
     "batch-size": (int, None, "Images a step, instead of the recipe's."),
     "lr": (float, None, "Peak learning rate of classifiers, instead of the recipe's."),
     "dropout": (float, 0.0, DROPOUT),
-    "degradation": (str, "pil-bicubic", "How LR images are made."),
+    "degradation": (str, "pil-bicubic", "How LR images are made: pil-bicubic, matlab-bicubic, area or torch-bicubic-aa."),
     "select": (str, "none", SELECT),
     "limit-train": (int, None, "Train on a stratified subset."),
     "limit-test": (int, None, "Test on a stratified subset."),
@@ -105,11 +105,14 @@ def run(method: str, dataset: str, settings: tuple[str, ...], as_json: bool, **o
 
 
 @command()
-@option("--out", type=FOLDER, default=Path("lrbench-demo"))
+@option("--out", type=FOLDER, default=Path("lrbench-demo"), help="Folder of the picture and the runs.")
 @device_option
 @threads_option
 def demo(out: Path, device: str, threads: str) -> None:
-    """See everything in small: a table and a picture, in about a minute."""
+    """See everything in small, in about a minute.
+
+    Trains and tests four methods on scikit-learn's digits, prints a table and draws what each sees in LR images.
+    """
     from lrbench.demo import demo
     from lrbench.report.formats import print_tables
 
@@ -130,7 +133,7 @@ def demo(out: Path, device: str, threads: str) -> None:
 @option("--address", help="Of a running Ray cluster, or auto.  [default: one of its own]")
 @option("--gpus-per-run", "gpus", type=click.FloatRange(0, 1), help="With Ray; 0.25: four on a GPU.  [default: 1]")
 @option("--dry-run", is_flag=True, help="Print what would be trained, and how long it takes where that is known.")
-@option("--out", type=FOLDER, help="Of tables and figures.  [results/SUITE]")
+@option("--out", type=FOLDER, help="Folder of its tables and figures.  [default: results/SUITE]")
 @machine_options
 @store_options
 def reproduce(

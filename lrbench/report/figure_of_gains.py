@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lrbench.errors import UserError
+from lrbench.errors import UserError, few
 from lrbench.report import frame, leaderboard
 from lrbench.report.compare import Right
 from lrbench.report.frame import CONDITIONS, FAILED, PLACE, chosen
@@ -20,6 +20,7 @@ ONE_FIGURE = [*(name for name in CONDITIONS if name not in PLACE), "backbone", "
 GAINED, LOST, UNDECIDED = COLOURS[3], COLOURS[1], "#777777"
 INCHES = 0.24  # per way of training
 FAR = 4  # times the middle one of a panel: a gain beyond that stands at the edge, as a number
+EDGE = 0.1  # how far beyond all others, as a part of their range
 
 
 def draw(
@@ -29,28 +30,30 @@ def draw(
     note: Callable[[str], None],
     datasets: Collection[str] = (),
     methods: Collection[str] = (),
+    backbones: Collection[str] = (),
 ) -> Figure:
     """Each way of training by its gain over the reference of equal budget, with the leaderboard's 95% interval.
 
     Ways stand in the order of their gain in the panel that has most of them, best first; those of the user's own store
     in bold, where there are others. Of several backbones and conditions those that most ways were run at are drawn, of
     the newest protocol; `note` is told of the others, and of ways that diverged. references: what gains are measured
-    against. datasets, methods: names of those to draw; all where empty. Raises UserError where there is nothing.
+    against. datasets, methods, backbones: names of those to draw; all where empty. Raises UserError where there is
+    nothing.
     """
     ended = chosen(results[results["status"] != FAILED], store, dataset=datasets)
-    wanted = chosen(ended, store, method=methods)
+    wanted = chosen(ended, store, method=methods, backbone=backbones)
     ways = _ways(ended, store.right, references)  # all: their spread is pooled
-    ways = ways[ways["method"].isin(wanted["method"])]
+    ways = ways[ways["method"].isin(wanted["method"]) & ways["backbone"].isin(wanted["backbone"])]
     gained = ways[ways["control_gain"].notna()]
     if not len(gained):
         control = f", which is a run of {' or '.join(references)}" if references else ""
         raise UserError(f"no gain: of no run there is a control of equal budget{control}")
     groups = [group for _, group in gained.groupby(ONE_FIGURE, dropna=False, sort=False)]
     drawn = max(groups, key=lambda group: (group["protocol"].iloc[0], len(group)))
-    for group in groups:
-        if group is not drawn:
-            first = group.iloc[0]
-            note(f"gains: not drawn, {len(group)} of {first['backbone']} x{first['width']:g}, {first['about']}")
+    others = gained.drop(drawn.index).groupby(["backbone", "width"]).size().sort_values(ascending=False)
+    if len(others):
+        told = few((f"{count} of {name} x{width:g}" for (name, width), count in others.items()), 4)
+        note(f"gains: not drawn: {told}; --backbone and --dataset choose, of the newest protocol what most ways had")
     lost = ways[(ways["n"] == 0) & (ways["diverged"] > 0)].merge(drawn[ONE_FIGURE].drop_duplicates())
     for way in lost.to_dict("records"):
         note(f"gains: not drawn, since it diverged, {way['label']} on {way['dataset']} {way['size']}")
@@ -85,13 +88,17 @@ def _figure(ways: pd.DataFrame) -> Figure:
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, (_, panel) in zip(axes, panels, strict=True):
         axis.axvline(0, color="black", linewidth=0.8)
-        reach = FAR * panel[["control_gain", "control_low", "control_high"]].abs().max(axis=1).median()
+        ends = panel[["control_gain", "control_low", "control_high"]]
+        reach = FAR * ends.abs().max(axis=1).median()
+        near = ends[panel["control_gain"].abs() <= reach]
+        left, right = min(near.min().min(), 0), max(near.max().max(), 0)
+        edge = EDGE * (right - left)
         for way in panel.to_dict("records"):
             gain, low, high = (way[f"control_{name}"] for name in ("gain", "low", "high"))
             colour = UNDECIDED if not way["control_mark"] else GAINED if gain > 0 else LOST
             y, face = places[way["label"]], colour if way["control_mark"] else "white"
             if abs(gain) > reach > 0:
-                side = math.copysign(reach, gain)
+                side = right + edge if gain > 0 else left - edge
                 axis.plot(
                     [side], [y], marker="<" if gain < 0 else ">", markersize=5, color=colour, markerfacecolor=face
                 )

@@ -77,18 +77,18 @@ def suffix_of(path: Path) -> str:
 
 @defaults()
 def predictions(
-    hr: np.ndarray, lr: np.ndarray, labels: Sequence[str], predicted: Mapping[str, Sequence[str]]
+    hr: np.ndarray, lr: np.ndarray, labels: Sequence[str], predicted: Mapping[str, Sequence[str]], about: str
 ) -> Figure:
     """Pairs of HR and LR images, uint8 (n, H, W, 3), each with its label and what each method saw in it.
 
-    labels: the true class of each; predicted: method -> the class it predicts for each. Pixels are
-    shown as they are, enlarged by nearest neighbour.
+    labels: the true class of each; predicted: method -> the class it predicts for each; about: the networks, in words.
+    Pixels are shown as they are, enlarged by nearest neighbour.
     """
     n = len(labels)
     figure = Picture(figsize=(1.15 * n + 2, 2.6 + 0.2 * len(predicted)), layout="constrained")
     figure.suptitle(
-        "Test images, first those on which the methods disagree, and the class that each predicts from the LR image: "
-        "✓ right, ✗ wrong (top-1 on all test images)",
+        "Test images on which the methods disagree, and the class that each predicts from the LR image: ✓ right, "
+        f"✗ wrong;\nin brackets its top-1 on all test images. {about}",
         fontsize=9,
     )
     panels = figure.subplots(2, n, squeeze=False)

@@ -31,8 +31,8 @@ def find(names: Sequence[str], results: pd.DataFrame, shared: Mapping[str, Any] 
     """The runs, by seed, of the experiment that each of one or two names means. shared: conditions of all of them.
 
     Of several candidates those made under the same conditions as the other's, then those of today's protocol, then
-    those that hold no image out, then those whose unsaid settings have their defaults. Raises UserError where there is none, naming the nearest, and where
-    that leaves several, listing them.
+    those that hold no image out, then those whose unsaid settings have their defaults. Raises UserError where there is
+    none, naming the nearest, and where that leaves several, saying what tells them apart.
     """
     found = [_candidates(name, results, shared or {}) for name in names]
     chosen = [

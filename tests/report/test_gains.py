@@ -103,7 +103,9 @@ def test_of_several_backbones_the_one_that_most_was_run_on_is_drawn_and_the_othe
     figure, notes = drawn(store)
     assert set(points(figure.axes[0])) == {"DFD", "KD"}
     [note] = notes
-    assert note.startswith("gains: not drawn, 1 of alexnet x1, ")
+    assert note.startswith("gains: not drawn: 1 of alexnet x1; --backbone and --dataset choose")
+    figure, notes = drawn(store, backbones=["alexnet"])
+    assert set(points(figure.axes[0])) == {"DFD"} and not notes
 
 
 def test_methods_can_be_chosen(store):

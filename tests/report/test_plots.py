@@ -230,7 +230,7 @@ def test_a_figure_or_an_option_that_there_is_not_is_named(name, options, message
 def figure_of_pairs(n=4):
     hr, lr = np.zeros((n, 8, 8, 3), np.uint8), np.full((n, 2, 2, 3), 200, np.uint8)
     labels = ["cat", "dog", "cat", "owl"][:n]
-    return plots.predictions(hr, lr, labels, {"DFD": labels, "LR-baseline": ["cat"] * n})
+    return plots.predictions(hr, lr, labels, {"DFD": labels, "LR-baseline": ["cat"] * n}, "resnet18, 3 epochs")
 
 
 @pytest.mark.parametrize("n", [1, 4])
