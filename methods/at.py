@@ -17,7 +17,7 @@ from lrbench.method import Batch
 class Config(taught.Config):
     """Those of the authors' code."""
 
-    weight: float = Field(1000.0, ge=0, description="beta; the authors' code, RepDistiller, mdistiller")
+    weight: float = Field(1000.0, ge=0, description="of the attention loss, the paper's beta; as in the authors' code")
     distance: Literal["square", "cosine"] = Field(
         "square", description="of two attention maps: their mean square difference (the authors' code), or 1 - their "
         "cosine, as in Shin et al., ECCV 2022, who compare attention modules; 1 is a weight for that (ours)"

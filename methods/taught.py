@@ -20,7 +20,7 @@ from lrbench.method.backbones import Backbone
 class Config(student.Config):
     """What the settings of most methods have in common."""
 
-    kd: float = Field(0.0, ge=0, description="weight of KD at T 4 beside it, which many papers add; 0, ours, for none")
+    kd: float = Field(0.0, ge=0, description="weight of Hinton's KD (temperature 4), as many papers add it; ours: 0")
 
 
 @dataclass(frozen=True)

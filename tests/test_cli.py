@@ -21,9 +21,9 @@ from helpers.cli import COMMAND, caller, process
 from helpers.extras import needs_basicsr
 
 from lrbench import demo
-from lrbench.data.degradation import DEGRADATIONS
 from lrbench.cli import training
 from lrbench.data import datasets
+from lrbench.data.degradation import DEGRADATIONS
 from lrbench.execute import session
 from lrbench.method import registry
 from lrbench.spec.recipes import recipe

@@ -6,7 +6,7 @@ import inspect
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 import click
 
@@ -35,6 +35,8 @@ def methods(name: str | None, plugins: tuple[str, ...]) -> None:
         lines = pd.DataFrame(list(_settings(cls.Config)), columns=["setting", "default", "what it is"])
         show("\nSettings, for --set NAME=VALUE:\n" if len(lines) else "\nIt has no settings.")
         print_grid(lines, results())
+        if lines["what it is"].str.contains(r"\bours\b").any():
+            show("\nours: a choice of this repository's, which the paper leaves open or makes otherwise.")
         return
     rows = []
     for one, origin in registry.methods().items():
@@ -75,12 +77,14 @@ def _kind(cls: Any) -> str:
 
 
 def _settings(config: Any) -> Iterator[tuple[str, str, str]]:
-    """Name, default and description of each setting."""
+    """Name, default and description of each setting, with the values where it is a choice."""
     defaults = config.model_construct().model_dump(mode="json", warnings=False)  # of a required one nothing
     for name, field in config.model_fields.items():
         default = defaults.get(name, "required")
         text = default if isinstance(default, str) and default.isprintable() else json.dumps(default)
-        yield name, text, printable(" ".join(f"{field.description or ''}".split()))
+        choice = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+        told = [f"{field.description or ''}", f"[{', '.join(map(str, choice))}]" if choice else ""]
+        yield name, text, printable(" ".join(" ".join(told).split()))
 
 
 @command()

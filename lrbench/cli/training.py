@@ -36,6 +36,7 @@ SELECT = (
     "and measure those, so that a setting, such as the lambda of a figure, can be chosen by them."
 )
 DROPOUT = "The part of the features that training drops in front of the classifier's last layer, such as 0.5."
+DEGRADED = "How LR images are made: pil-bicubic, matlab-bicubic, area or torch-bicubic-aa."
 PROTOCOL: dict[str, tuple[type, Any, str]] = {  # of a run, and in place of a suite's: type, default of a run, help
     "scale": (int, 4, "HR side / LR side."),
     "backbone": (str, "resnet18", "See 'lrbench backbones'."),
@@ -45,7 +46,7 @@ PROTOCOL: dict[str, tuple[type, Any, str]] = {  # of a run, and in place of a su
     "batch-size": (int, None, "Images a step, instead of the recipe's."),
     "lr": (float, None, "Peak learning rate of classifiers, instead of the recipe's."),
     "dropout": (float, 0.0, DROPOUT),
-    "degradation": (str, "pil-bicubic", "How LR images are made: pil-bicubic, matlab-bicubic, area or torch-bicubic-aa."),
+    "degradation": (str, "pil-bicubic", DEGRADED),
     "select": (str, "none", SELECT),
     "limit-train": (int, None, "Train on a stratified subset."),
     "limit-test": (int, None, "Test on a stratified subset."),
