@@ -132,10 +132,9 @@ def _figure(
         done = runs.loc[same.loc[same["status"] == DONE, "id"], measure].dropna()
         if len(done):
             images["test, at the end"] = _key(marker="o", markersize=3, linestyle="")
-            spread = done.std() if len(done) > 1 else 0.0
             at_end: dict[str, Any] = {"color": colour, "marker": "o", "markersize": 3, "capsize": 2}
             end = of_way["loss"].shape[1] * (1 + 0.06 * number / len(ways))  # beside each other
-            score.errorbar([end], [done.mean()], yerr=[spread], **at_end)
+            score.errorbar([end], [done.mean()], yerr=[done.std()], **at_end)  # no bar for one seed
         for panel in rate:
             _rate(panel, runs.loc[same.iloc[0]["id"]])
     if _far_apart([line.get_ydata() for line in loss.lines]):

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -110,7 +111,7 @@ def _draw(panel: Axes, source: PublishedSweep, one: Sweep, own: str, reference: 
     if (published := source.baselines.get(one.wanted.backbone)) is not None and _as_published(source, one):
         name = f"{reference}, published"
         handles[name] = panel.axhline(published, color="black", linewidth=0.5, linestyle=(0, (6, 1.5, 1, 1.5)))
-    means, sds = ([way[name] or 0.0 for way in drawn.values()] for name in ("top1_mean", "top1_sd"))
+    means, sds = (np.array([way[name] for way in drawn.values()], float) for name in ("top1_mean", "top1_sd"))
     look: dict[str, Any] = {"color": "black", "marker": "o", "markersize": 3, "linewidth": 1, "capsize": 2}
     handles[own] = panel.errorbar(list(drawn), means, yerr=sds, label=own, elinewidth=0.8, **look)
     panel.margins(y=0.12)
