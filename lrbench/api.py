@@ -197,6 +197,8 @@ def request(method: str | type[Method], dataset: str, preset: str | None = None,
         "data": _folder("data", options.get("data")),
         "settings": {} if options.get("settings") is None else options["settings"],
     }
+    if isinstance(seed := options.get("seeds"), int | np.integer) and not isinstance(seed, bool):
+        raise UserError(f"seeds={seed}: say which, such as range({seed}) or [{seed}]")
     options = checked(options, types)
     registry.add_drafts([*options.get("plugins", ()), *([] if isinstance(method, str) else [method])])
     cls = registry.method(method if isinstance(method, str) else method.name)

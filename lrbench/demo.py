@@ -47,15 +47,18 @@ def demo(out: Path, device: str, threads: str | int = devices.AUTO) -> tuple[Tab
 
 
 def _pairs(store: Store, records: Sequence[Record]) -> plots.Figure:
-    """HR / LR pairs with the predictions of the first seed of each row; first, where methods disagree."""
+    """HR / LR pairs with the predictions of the first seed of each row: a sample of those of which some are right."""
     first: dict[str, Record] = {}
     for record in records:
         first.setdefault(naming.name(record.spec, record.about), record)
     predicted = {name: store.predictions(record.id)["predicted"] for name, record in first.items()}
     spec, classes = records[0].spec, records[0].data.classes
     test = datasets.load(spec.dataset, datasets.data_root(None)).splits["test"]
-    disagree = np.ptp(np.stack(list(predicted.values())), axis=0) > 0
-    shown = np.argsort(~disagree, kind="stable")[:SHOWN]
+    right = np.stack(list(predicted.values())) == test.labels
+    (some,) = np.nonzero(right.any(axis=0) & ~right.all(axis=0))
+    some = some if len(some) else np.arange(len(test.labels))
+    some = some[np.lexsort(right[:, some])]  # by which are right: each kind has its share of an even sample
+    shown = some[np.linspace(0, len(some) - 1, min(SHOWN, len(some))).round().astype(int)]
     lr, _ = degrade(test.images[shown], spec.scale or 1, spec.degradation or DEFAULT)
     names = {
         f"{name} ({first[name].metrics['top1']:.1f} %)": [classes[p] for p in values[shown]]

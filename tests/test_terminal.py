@@ -139,6 +139,16 @@ def test_a_reader_that_goes_away(command, lines, runs, tmp_path):
     assert running.returncode == 0 and b"rror" not in err and b"ignored" not in err, err
 
 
+def test_a_training_that_nobody_reads_ends_with_a_status_of_its_own(tmp_path):
+    read, write = os.pipe()
+    args = f"run --method lr-baseline --dataset digits --scale 2 --width 0.125 --epochs 3 --results {tmp_path}".split()
+    with subprocess.Popen([*COMMAND, *args], env=os.environ | HERE, stdout=write, stderr=write) as running:
+        os.close(write)
+        os.close(read)
+        assert running.wait(timeout=120) == 141
+    assert not list(tmp_path.glob("*/record.json"))
+
+
 def test_a_reader_of_out_that_goes_away(runs, tmp_path):
     read, write = os.pipe()
     os.close(read)

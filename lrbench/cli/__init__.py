@@ -11,9 +11,14 @@ from lrbench.cli import catalogue, results, streams, training
 from lrbench.cli.options import Group, warn
 from lrbench.errors import OUT_OF_MEMORY, TRAINING_OUT_OF_MEMORY, Error, UserError, chain, out_of_memory
 
+GONE = 141  # the status of what ends since nobody reads it, as a shell has it: 128 + SIGPIPE
+
 
 def main() -> None:
-    """Entry point: every error is one line; status 2 for the user's mistakes, 1 for the machine's."""
+    """Entry point: every error is one line; status 2 for the user's mistakes, 1 for the machine's.
+
+    A reader that goes away, such as `head`, is no error, but ends a training before its time.
+    """
     os.environ.pop("MPLBACKEND", None)  # a notebook's: no figure is shown here, and it may not be installed
     status = 0
     try:
@@ -21,7 +26,7 @@ def main() -> None:
             status = _status()
     except (streams.Gone, BrokenPipeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # of which Python would complain there
-        status = 0
+        status = GONE if _trains() else 0
     except OSError as error:  # what was written last
         status = status or _cannot(error)
     sys.exit(status)
@@ -34,7 +39,7 @@ def _status() -> int:
     except Error as error:
         return _fail(str(error), 2 if isinstance(error, UserError) else 1)
     except click.UsageError as error:
-        return _fail(f"{error.format_message()} See 'lrbench --help'.", 2)
+        return _fail(f"{error.format_message()} See '{error.ctx.command_path if error.ctx else 'lrbench'} --help'.", 2)
     except click.exceptions.Exit as exit:
         return exit.exit_code
     except (click.Abort, KeyboardInterrupt):
@@ -44,9 +49,12 @@ def _status() -> int:
     except Exception as error:
         if not any(map(out_of_memory, chain(error))):
             raise
-        trains = {*sys.argv[1:2]} & {command.name for command in training.COMMANDS}
-        return _fail(TRAINING_OUT_OF_MEMORY if trains else OUT_OF_MEMORY, 1)
+        return _fail(TRAINING_OUT_OF_MEMORY if _trains() else OUT_OF_MEMORY, 1)
     return status if isinstance(status, int) else 0
+
+
+def _trains() -> bool:
+    return sys.argv[1:2] in [[command.name] for command in training.COMMANDS]
 
 
 def _fail(message: str, status: int) -> int:

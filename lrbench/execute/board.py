@@ -90,13 +90,14 @@ class Board:
         counts = {state: self.schedule.count(state) for state in State}
         line = ", ".join(f"{number} {state}" for state, number in counts.items() if number)
         running = Table("running", "epoch", "accuracy", "images/s", box=None, pad_edge=False)
-        for run, event in list(self.latest.items()):  # this is another thread, which rich draws in
-            spec = self.schedule.graph.specs[run]
-            speed = f"{event.images_per_second:.0f}" if event.images_per_second else ""
-            running.add_row(Text(title(spec)), f"{event.epoch}/{spec.recipe.epochs}", _score(event), speed)
+        for run, state in list(self.schedule.states.items()):  # this is another thread, which rich draws in
+            if state is State.RUNNING:
+                spec, event = self.schedule.graph.specs[run], self.latest.get(run, Event(run, "started"))
+                speed = f"{event.images_per_second:.0f}" if event.images_per_second else ""
+                running.add_row(Text(title(spec)), f"{event.epoch}/{spec.recipe.epochs}", _score(event), speed)
         whole = Table.grid()  # a bar by itself ends no line
         whole.add_row(ProgressBar(total=1, completed=self.part_done(), width=min(60, self.console.width)))
-        return Group(*[running] * bool(self.latest), whole, Text(f"{line}{self._and_time_left()}", style="bold"))
+        return Group(*[running] * bool(running.row_count), whole, Text(f"{line}{self._and_time_left()}", style="bold"))
 
     def part_done(self) -> float:
         """Of all epochs of the runs that were missing at first, 0 to 1; those of a run that has ended count as done."""

@@ -50,6 +50,7 @@ class Schedule:
             for runs in self._next(executor.slots - len(self._begun)):
                 self._waiting = [run for run in self._waiting if run not in runs]
                 self._begun.append(set(runs))
+                self.states.update(dict.fromkeys(runs, State.RUNNING))
                 executor.start([self.graph.specs[run] for run in runs])
             executor.wait(handle, TICK)
 
@@ -77,8 +78,6 @@ class Schedule:
 
     def _take(self, event: Event) -> None:
         run = event.run
-        if event.kind == "started":
-            self.states[run] = State.RUNNING
         if not event.is_end:
             return
         self._begun = [left for runs in self._begun if (left := runs - {run})]  # new sets: the board looks meanwhile

@@ -87,8 +87,8 @@ def predictions(
     n = len(labels)
     figure = Picture(figsize=(1.15 * n + 2, 2.6 + 0.2 * len(predicted)), layout="constrained")
     figure.suptitle(
-        "Test images on which the methods disagree, and the class that each predicts from the LR image: ✓ right, "
-        f"✗ wrong;\nin brackets its top-1 on all test images. {about}",
+        "An even sample of the test images that some of the methods get right, and the class that each predicts from "
+        f"the LR\nimage: ✓ right, ✗ wrong; in brackets its top-1 on all test images. {about}",
         fontsize=9,
     )
     panels = figure.subplots(2, n, squeeze=False)
