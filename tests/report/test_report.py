@@ -23,7 +23,7 @@ from lrbench.report import figures, tables
 from lrbench.report.formats import Table
 from lrbench.report.frame import frame
 from lrbench.report.predictions import csv_lines
-from lrbench.report.site import first_page, run_page, sections, writer
+from lrbench.report.site import first_page, run_page, writer
 from lrbench.report.site import pages as site_pages
 from lrbench.store import replaced
 from lrbench.store.store import Store
@@ -371,21 +371,16 @@ def test_runs_of_one_method_are_told_apart_by_their_settings(tmp_path):
     assert [name for name, _ in related.experiments(runs[:2])] == ["dfd"]
 
 
-def test_tables_of_one_name_are_told_apart_in_the_contents():
-    def entries(*titles, path="claims.html"):
-        found = [Table(title, "quick", pd.DataFrame()) for title in titles]
-        return sections.contents([sections.Named("claims", titles[0], found, [])], path)
-
-    parts = "Claims", "Claims: the evidence"
-    assert entries(*parts) == [
-        ("claims.html#claims-1", "Claims: quick"),
-        ("claims.html#claims-2", "the evidence: quick"),
+def test_the_first_page_says_what_each_page_holds_and_the_page_of_tables_begins_with_links(site):
+    folder, _, runs = site
+    first, page = Page(folder / "index.html"), Page(folder / "tables.html")
+    said = " ".join(first.text.split())
+    count = {name: len(Page(folder / f"{name}.html").attributes("table")) for name in ("tables", "cost")}
+    pages = f"Tables {count['tables']} tables Claims 1 table Figures {len(list((folder / 'figures').glob('*.png')))}"
+    assert pages in said and f"Cost {count['cost']} tables Runs {sum(map(len, runs.values()))} runs" in said
+    assert [one for one in page.links if one.startswith("#table-")] == [
+        f"#{one['id']}" for one in page.attributes("h2")
     ]
-    assert [words for _, words in entries("Cost", "Cost", path="cost.html")] == ["quick", "quick"]
-    tables = "Table 1: top-1", "Table 1: top-1"
-    assert [words for _, words in entries(*tables, path="tables.html")] == ["Table 1: quick", "Table 1: quick"]
-    places = "Leaderboard: toys 8x8", "Leaderboard: toys 4x4"
-    assert [words for _, words in entries(*places, path="tables.html")] == [f"{place}: quick" for place in places]
 
 
 # --- the folder ------------------------------------------------------------------------------------------

@@ -59,13 +59,13 @@ def _write(results: pd.DataFrame, store: Store, folder: Path, data: Path, note: 
         *sections.of_tables(named, missing),
         drawn,
         sections.of_cost(ended, pages),
-        Section("runs.html", "Runs", "runs.html", {"rows": newest}),
+        Section("runs.html", "Runs", "runs.html", {"rows": newest}, sections.counted(len(newest), "run")),
     ]
     links = [("index.html", "Overview"), *((one.path, one.label) for one in found)]
     pages.environment.globals["links"] = links
     for one in found:
         pages.write(one.template, one.path, **one.content)
-    first = {"facts": _facts(ended), "sections": found[:-1], "newest": newest[:NEWEST], "runs": len(ended)}
+    first = {"facts": _facts(ended), "sections": found, "newest": newest[:NEWEST]}
     pages.save("plotly.min.js", get_plotlyjs())
     pages.write("index.html", "index.html", **first, **first_page.content(named, drawn, results, note))
     console = Console(stderr=True)
