@@ -157,13 +157,14 @@ def plot(name: str | None, out: Path | None, settings: tuple[str, ...], **option
 def report(out: Path, data: Path | None, results: Path | None, baselines: tuple[Path, ...] | None) -> None:
     """Write a website of all tables, figures and runs.
 
-    It is read from the disk or put online as it is. Of your own runs, and of those of --baselines where it is given.
+    It is read from the disk or put online as it is. Of your own runs and those of the baselines; '--baselines none' is
+    of your own alone.
     """
     from lrbench import api
     from lrbench.data.datasets import data_root
     from lrbench.report.site import writer
 
-    store = api.open_store(results, baselines or (), warn, api.SHOWN)
+    store = api.open_store(results, baselines, warn, api.SHOWN)
     show(str(writer.write(store, out, data_root(data), warn)))
 
 

@@ -516,6 +516,16 @@ def test_the_command(lrbench, small, tmp_path):
     assert all(line.startswith("lrbench: ") and "is not drawn" in line for line in err.splitlines())
 
 
+def test_the_command_reads_the_baselines_unless_told_not_to(lrbench, small, tmp_path, monkeypatch):
+    beside = Store(tmp_path / "beside")
+    beside.root.mkdir()
+    theirs, [mine] = stored.put(beside, "hr-baseline"), small.records()
+    monkeypatch.setenv("LRBENCH_BASELINES", "beside")
+    for args, runs in (((), {mine.id, theirs.id}), (("--baselines", "none"), {mine.id})):
+        assert lrbench("report", *args)[0] == 0
+        assert {path.name for path in (tmp_path / "site" / "runs").iterdir()} == runs
+
+
 @pytest.mark.parametrize("args, message", [
     (("--results", "nowhere"), "there is no run in nowhere; start with 'lrbench run'"),
     (("--out", "."), "--out . is the current folder, or holds it; choose another"),
