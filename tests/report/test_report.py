@@ -526,7 +526,22 @@ def test_the_command_reads_the_baselines_unless_told_not_to(lrbench, small, tmp_
         assert {path.name for path in (tmp_path / "site" / "runs").iterdir()} == runs
 
 
+def test_another_dataset_stands_in_published_tables_and_claims(lrbench, small, tmp_path):
+    for method in ("lr-baseline", "dfd"):
+        stored.put(small, method, dataset="mine")
+    assert lrbench("report", "--dataset", "svhn=mine")[0] == 0
+    for name in ("index", "tables"):
+        page = Page(tmp_path / "site" / f"{name}.html")
+        assert "mine stands in the columns of svhn, without its numbers." in page.text
+        assert {"mine 8x8", "cifar10 8x8"} <= {text for row in page.rows for text, _ in row}
+    page = Page(tmp_path / "site" / "claims.html")
+    assert "mine" in page.text and "svhn" not in page.text
+
+
 @pytest.mark.parametrize("args, message", [
+    (("--dataset", "cifar10"), "--dataset wants OLD=NEW; got 'cifar10'"),
+    (("--dataset", "shvn=cifar10"), "no published table has dataset 'shvn' to replace; did you mean 'svhn'?"),
+    (("--dataset", "svhn=mine"), "there is no run of dataset 'mine'; choose from cifar10"),
     (("--results", "nowhere"), "there is no run in nowhere; start with 'lrbench run'"),
     (("--out", "."), "--out . is the current folder, or holds it; choose another"),
     (("--out", "file"), "--out wants a folder; file is none"),

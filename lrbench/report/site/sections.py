@@ -48,14 +48,16 @@ class Named:
         return formats.legend(self.tables)
 
 
-def read_tables(results: pd.DataFrame, store: Store, pages: Pages, note: Note) -> tuple[dict[str, Named], list[str]]:
+def read_tables(
+    results: pd.DataFrame, store: Store, pages: Pages, note: Note, renamed: Mapping[str, str]
+) -> tuple[dict[str, Named], list[str]]:
     """Every table of which something was run, by name, its files written; and a sentence for each other."""
     found: dict[str, Named] = {}
     missing = []
     for name in tables.names():
         try:
             long = name == tables.LEADERBOARD
-            one = named(name, tables.tables(name, results, store.right, note, long), pages)
+            one = named(name, tables.tables(name, results, store.right, note, long, renamed), pages)
         except Exception as error:  # whatever its plugin may raise
             why = _why(error, pages)
             note(f"table {name} is left out: {why}")
