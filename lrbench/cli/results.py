@@ -161,19 +161,37 @@ def plot(name: str | None, out: Path | None, settings: tuple[str, ...], **option
 
 @command()
 @option("--out", type=FOLDER, default=Path("site"), help="Folder; a report that is there is replaced.")
+@option(
+    "--dataset",
+    "datasets",
+    many=True,
+    metavar="OLD=NEW",
+    help="NEW in OLD's columns of the published tables and in the claims; repeat for more.",
+)
 @read_options
 @data_option
-def report(out: Path, data: Path | None, results: Path | None, baselines: tuple[Path, ...] | None) -> None:
+def report(
+    out: Path,
+    datasets: tuple[str, ...],
+    data: Path | None,
+    results: Path | None,
+    baselines: tuple[Path, ...] | None,
+) -> None:
     """Write a website of all tables, figures and runs.
 
-    It is read from the disk or put online as it is. Of your own runs, and of those of --baselines where it is given.
+    It is read from the disk or put online as it is. Of your own runs and those of the baselines; '--baselines none' is
+    of your own alone.
     """
     from lrbench import api
+    from lrbench.checks import instead
     from lrbench.data.datasets import data_root
     from lrbench.report.site import writer
 
-    store = api.open_store(results, baselines or (), warn, api.SHOWN)
-    show(str(writer.write(store, out, data_root(data), warn)))
+    named, renamed = instead(datasets)
+    if named:
+        raise UserError(f"--dataset wants OLD=NEW; got '{named[0]}'")
+    store = api.open_store(results, baselines, warn, api.SHOWN)
+    show(str(writer.write(store, out, data_root(data), warn, renamed)))
 
 
 COMMANDS = (table, compare, predictions, plot, report)

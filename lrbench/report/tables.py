@@ -36,14 +36,19 @@ def asked(
     renamed: in published tables and claims, old -> the dataset in its place. Raises UserError, naming the nearest.
     """
     _check(name)
+    check_renamed(name, renamed, results, store)
+    if datasets or backbones:
+        results = frame.chosen(results, store, dataset=datasets, backbone=backbones)
+    return tables(name, results, store.right, store.warn, long, renamed)
+
+
+def check_renamed(name: str | None, renamed: Mapping[str, str], results: pd.DataFrame, store: Store) -> None:
+    """Raise UserError, naming the nearest, for an old dataset that is in no column, and a new one that has no run."""
     for old, new in renamed.items():
         if old not in (known := _replaceable(name, store.warn)):
             here = "no published table has" if name is None else f"table {name} has no"
             raise UserError(f"{here} dataset '{old}' to replace; {did_you_mean(old, known)}")
         frame.chosen(results, store, dataset=[new])
-    if datasets or backbones:
-        results = frame.chosen(results, store, dataset=datasets, backbone=backbones)
-    return tables(name, results, store.right, store.warn, long, renamed)
 
 
 def _check(name: str | None) -> None:

@@ -23,7 +23,7 @@ from lrbench.report import figures, tables
 from lrbench.report.formats import Table
 from lrbench.report.frame import frame
 from lrbench.report.predictions import csv_lines
-from lrbench.report.site import first_page, run_page, sections, writer
+from lrbench.report.site import first_page, run_page, writer
 from lrbench.report.site import pages as site_pages
 from lrbench.store import replaced
 from lrbench.store.store import Store
@@ -371,21 +371,16 @@ def test_runs_of_one_method_are_told_apart_by_their_settings(tmp_path):
     assert [name for name, _ in related.experiments(runs[:2])] == ["dfd"]
 
 
-def test_tables_of_one_name_are_told_apart_in_the_contents():
-    def entries(*titles, path="claims.html"):
-        found = [Table(title, "quick", pd.DataFrame()) for title in titles]
-        return sections.contents([sections.Named("claims", titles[0], found, [])], path)
-
-    parts = "Claims", "Claims: the evidence"
-    assert entries(*parts) == [
-        ("claims.html#claims-1", "Claims: quick"),
-        ("claims.html#claims-2", "the evidence: quick"),
+def test_the_first_page_says_what_each_page_holds_and_the_page_of_tables_begins_with_links(site):
+    folder, _, runs = site
+    first, page = Page(folder / "index.html"), Page(folder / "tables.html")
+    said = " ".join(first.text.split())
+    count = {name: len(Page(folder / f"{name}.html").attributes("table")) for name in ("tables", "cost")}
+    pages = f"Tables {count['tables']} tables Claims 1 table Figures {len(list((folder / 'figures').glob('*.png')))}"
+    assert pages in said and f"Cost {count['cost']} tables Runs {sum(map(len, runs.values()))} runs" in said
+    assert [one for one in page.links if one.startswith("#table-")] == [
+        f"#{one['id']}" for one in page.attributes("h2")
     ]
-    assert [words for _, words in entries("Cost", "Cost", path="cost.html")] == ["quick", "quick"]
-    tables = "Table 1: top-1", "Table 1: top-1"
-    assert [words for _, words in entries(*tables, path="tables.html")] == ["Table 1: quick", "Table 1: quick"]
-    places = "Leaderboard: toys 8x8", "Leaderboard: toys 4x4"
-    assert [words for _, words in entries(*places, path="tables.html")] == [f"{place}: quick" for place in places]
 
 
 # --- the folder ------------------------------------------------------------------------------------------
@@ -521,7 +516,32 @@ def test_the_command(lrbench, small, tmp_path):
     assert all(line.startswith("lrbench: ") and "is not drawn" in line for line in err.splitlines())
 
 
+def test_the_command_reads_the_baselines_unless_told_not_to(lrbench, small, tmp_path, monkeypatch):
+    beside = Store(tmp_path / "beside")
+    beside.root.mkdir()
+    theirs, [mine] = stored.put(beside, "hr-baseline"), small.records()
+    monkeypatch.setenv("LRBENCH_BASELINES", "beside")
+    for args, runs in (((), {mine.id, theirs.id}), (("--baselines", "none"), {mine.id})):
+        assert lrbench("report", *args)[0] == 0
+        assert {path.name for path in (tmp_path / "site" / "runs").iterdir()} == runs
+
+
+def test_another_dataset_stands_in_published_tables_and_claims(lrbench, small, tmp_path):
+    for method in ("lr-baseline", "dfd"):
+        stored.put(small, method, dataset="mine")
+    assert lrbench("report", "--dataset", "svhn=mine")[0] == 0
+    for name in ("index", "tables"):
+        page = Page(tmp_path / "site" / f"{name}.html")
+        assert "mine stands in the columns of svhn, without its numbers." in page.text
+        assert {"mine 8x8", "cifar10 8x8"} <= {text for row in page.rows for text, _ in row}
+    page = Page(tmp_path / "site" / "claims.html")
+    assert "mine" in page.text and "svhn" not in page.text
+
+
 @pytest.mark.parametrize("args, message", [
+    (("--dataset", "cifar10"), "--dataset wants OLD=NEW; got 'cifar10'"),
+    (("--dataset", "shvn=cifar10"), "no published table has dataset 'shvn' to replace; did you mean 'svhn'?"),
+    (("--dataset", "svhn=mine"), "there is no run of dataset 'mine'; choose from cifar10"),
     (("--results", "nowhere"), "there is no run in nowhere; start with 'lrbench run'"),
     (("--out", "."), "--out . is the current folder, or holds it; choose another"),
     (("--out", "file"), "--out wants a folder; file is none"),
@@ -559,7 +579,8 @@ def test_what_diverged_or_learned_one_class_is_said_on_every_page(tmp_path):
     [row] = [row for row in Page(out / "runs.html").rows if row[-1][0] == lost.id]
     assert "diverged" in [text for text, _ in row] and "10.00" not in [text for text, _ in row]
     assert "DFD (resnet18), 1 of 2 diverged" in Page(out / "cost.html").text
-    assert "1, 1 diverged" in Page(out / "index.html").text
+    seeds = Page(out / "index.html").row("DFD")[4]
+    assert seeds == ("0 1 (diverged)", [home(one) for one in found["dfd"]])
 
 
 # --- the first page --------------------------------------------------------------------------------------
@@ -568,15 +589,18 @@ def test_what_diverged_or_learned_one_class_is_said_on_every_page(tmp_path):
 def test_the_first_page_has_the_leaderboard_the_published_tables_and_the_claims(site):
     folder, store, _ = site
     page = Page(folder / "index.html")
-    ways = {row[0][0]: row for row in page.rows if len(row) == 10}
-    assert set(ways) >= {"method", "DFD", "LR-baseline", "HR-baseline"}
+    ways = {row[0][0]: row for row in page.rows if len(row) == 6}
+    assert [text for text, _ in ways["method"]][1:] == ["top-1 (%)", "gain", "95 % interval", "seeds", "size"]
     [place] = [one for one in tables.tables("leaderboard", frame(store), store.right) if len(one.numbers) > 2]
     for way in place.numbers.to_dict("records"):
-        name = frame(store).set_index("id").loc[way["id"], "name"]
-        shown, links = zip(*ways[name], strict=True)
-        assert shown[1:3] == (way["dataset"], way["size"] + (" (tested on HR)" if way["tested_on"] == "hr" else ""))
-        assert shown[4] == f"{way['top1_mean']:.2f}" and links[0] == [f"runs/{way['runs'].split()[0]}/index.html"]
-        assert shown[6] == ("-" if np.isnan(way["control_gain"]) else f"{way['control_gain']:+.2f}")
+        run = frame(store).set_index("id").loc[way["id"]]
+        (_, score, gain, _, seeds, size), links = zip(*ways[run["label"]], strict=True)
+        assert score == f"{way['top1_mean']:.2f} ± {way['top1_sd']:.2f}"
+        assert gain == ("-" if np.isnan(way["control_gain"]) else f"{way['control_gain']:+.2f}")
+        assert seeds.split() == ["0", "1"] and links[4] == [home(one) for one in site[2][run["method"]]]
+        assert size == ("32x32 (HR)" if way["tested_on"] == "hr" else "8x8")
+    [caption] = re.findall('<span id="ways-caption">(.*)</span>', page.source)
+    assert caption.endswith(": cifar10, resnet18, recipe paper"), "what all lines share is said once"
     assert "Table 1: top-1 accuracy" in page.text and "Table 2: top-1 accuracy" in page.text
     assert f"holds {CLAIM}" in " ".join(page.text.split())
 
@@ -592,3 +616,37 @@ def test_the_plot_of_gains_has_every_gain_once_in_its_place(site):
     runs = [way["runs"].split()[0] for way in gained.to_dict("records")]
     assert all(html.count(f'"{run}"') == 1 for run in runs)
     assert first_page.plot(every[every["control_gain"].isna()]) == ""
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """The ways of training in some places, and the frame that they are of."""
+    store = Store(tmp_path_factory.mktemp("places"))
+    old, chosen = {"spec": {"protocol": 1}}, {"select": "best-epoch"}
+    for place in ({}, old, chosen, {"scale": 2}):
+        for method in ("hr-baseline", "lr-baseline", "dfd"):
+            stored.put(store, method, **place)
+        if "scale" not in place:
+            stored.put(store, "dfd", settings={"lam": 0.5}, **place)
+    results = frame(store)
+    return first_page.ways(tables.tables("leaderboard", results, store.right), results), results
+
+
+def test_the_menu_of_the_plot_names_places_and_leaves_out_those_with_one_gain(places):
+    every, _ = places
+    html = first_page.plot(every)
+    titles, place = re.findall(r'"label":"([^"]*)"', html), "cifar10 8x8 resnet18"
+    alike = [f"{place}; epoch chosen on held-out images", f"{place}; final epoch"]
+    assert sorted(titles) == [f"{place} (old protocol)", *alike]
+    [of_one] = re.findall(r'"label":"([^"]*)"', first_page.plot(every[every["scale"] == 2]))
+    assert of_one == "cifar10 16x16 resnet18", "there is none with more"
+    assert all(f'"name":"{said}"' in html for said, *_ in first_page.KINDS.values())
+
+
+def test_the_leaderboard_has_a_line_for_each_way_methods_and_settings_apart(places):
+    board = first_page.board(*places)
+    assert board["columns"] == ["settings", "size", "protocol"] and board["all"] == ["cifar10", "resnet18"]
+    assert {line["method"] for line in board["lines"]} == {"HR-baseline", "LR-baseline", "DFD"}
+    assert [line["settings"] for line in board["lines"] if line["method"] == "DFD"].count("lam=0.5") == 3
+    runs = [run for line in board["lines"] for _, run, _ in line["seeds"]]
+    assert sorted(runs) == sorted(places[1]["id"]), "what is tested on HR images stands once"

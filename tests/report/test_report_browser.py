@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from itertools import pairwise
 
 import pytest
 from helpers import stored
@@ -168,6 +169,45 @@ def test_the_plot_of_gains_is_drawn_and_a_point_opens_a_run(site, browser):
     ActionChains(browser).move_to_element(point).pause(0.5).click().perform()
     WebDriverWait(browser, 20).until(lambda one: "/runs/" in one.current_url)
     assert browser.find_element(By.TAG_NAME, "h1").text == "DFD"
+
+
+def test_no_two_labels_of_the_plot_overlap_and_points_have_room(tmp_path, browser):
+    store, _ = stored.folder(tmp_path)
+    names = [{"lam": n / 10} for n in range(1, 9)]
+    names += [{"lam": n / 7, "reduction": "sum"} for n in range(1, 4)]  # DFD lam=0.14285714285714285 reduction=sum
+    for settings in names:
+        stored.put(store, "dfd", settings=settings)
+    writer.write(store, tmp_path / "site", tmp_path / "data", lambda message: None)
+    for width in (360, 1280):
+        screen(browser, width)
+        browser.get((tmp_path / "site" / "index.html").as_uri())
+        WebDriverWait(browser, 20).until(lambda one: one.find_elements(By.CSS_SELECTOR, "#gains .point"))
+        box, drawn, *labels = browser.execute_script(
+            "return ['#gains', '#gains .nsewdrag', '#gains .ytick text'].flatMap(one =>"
+            "[...document.querySelectorAll(one)].map(each => each.getBoundingClientRect().toJSON()))"
+        )
+        labels.sort(key=lambda one: one["top"])
+        assert len(labels) == 1 + len(names)
+        assert all(one["bottom"] <= other["top"] for one, other in pairwise(labels))
+        assert all(box["left"] <= one["left"] < one["right"] <= drawn["left"] for one in labels)
+        assert drawn["width"] > 0.25 * box["width"]
+
+
+def test_the_leaderboard_fits_a_desktop_and_shows_numbers_beside_names_on_a_phone(site, browser):
+    boxes = (
+        "const box = one => document.querySelector(one).getBoundingClientRect().toJSON();"
+        "return ['.scroll:has(#ways)', '#ways', ...[1, 2, 3].map(n => `#ways tbody tr > :nth-child(${n})`)].map(box)"
+    )
+    shown(browser, site, "index")
+    box, table, *_ = browser.execute_script(boxes)
+    assert table["right"] <= box["right"]
+    screen(browser, 360)
+    shown(browser, site, "index")
+    box, _, name, _, gain = browser.execute_script(boxes)
+    assert box["left"] <= name["left"] and gain["right"] <= box["right"] <= 360
+    browser.execute_script("document.querySelector('#ways').parentElement.scrollLeft = 200")
+    _, _, kept, moved, _ = browser.execute_script(boxes)
+    assert box["left"] <= kept["left"] <= name["left"] and moved["left"] < kept["right"]
 
 
 def test_the_menu_of_the_plot_shows_another_place(tmp_path, browser):

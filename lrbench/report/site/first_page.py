@@ -11,22 +11,26 @@ from plotly import graph_objects
 
 from lrbench.method import naming, registry
 from lrbench.report import published, tables
+from lrbench.report.compare import SEEDS
 from lrbench.report.formats import Table
 from lrbench.report.frame import CONDITIONS, OLDER
 from lrbench.report.plots import COLOURS
 from lrbench.report.site.pages import slug
 from lrbench.report.site.sections import Named, Section
-from lrbench.report.ways import DASH, fixed
+from lrbench.report.ways import DASH, fixed, score
+from lrbench.spec import PROTOCOL
 
 KINDS = {  # of a gain -> in words, colour and marker
-    "more": ("better than its control", COLOURS[3], "circle"),
-    "less": ("worse", COLOURS[1], "circle"),
-    "undecided": ("may be chance, or too few seeds", "#777777", "circle-open"),
+    "more": ("interval above 0", COLOURS[3], "circle"),
+    "less": ("interval below 0", COLOURS[1], "circle"),
+    "undecided": (f"interval holds 0, or fewer than {SEEDS} seeds", "#777777", "circle-open"),
 }
-LINE, REST = 24, 190  # pixels: a line of a label; all that is not lines
+LINE, REST = 24, 210  # pixels: a row; all that is not rows
 FAR = 4  # times the middle one of a place: a gain beyond that stands at the edge, as a number
-WRAP = 26  # characters in a line of a label
+LONGEST = 32  # characters of a label, half a phone's width; the rest is seen at the point
+CHOICES = ("settings", "dataset", "size", "backbone", "protocol")  # columns of the leaderboard, where lines differ
 PLACE = [*CONDITIONS, "backbone", "width"]  # what all gains of a plot share
+MENU = {"x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom"}  # above the plot
 HOVER = (
     "%{customdata[0]}<br>gain %{customdata[3]:+.2f} [%{customdata[4]:+.2f}, %{customdata[5]:+.2f}]<br>"
     "top-1 %{customdata[1]:.2f} %, seeds: %{customdata[2]}<extra></extra>"
@@ -43,7 +47,7 @@ def content(
     sweeps = {name: one.title for name, one in figures if isinstance(one, published.PublishedSweep)}
     return {
         "plot": plot(every),
-        "ways": rows(every),
+        "ways": board(every, results) if len(every) else None,
         "published": [
             {"id": f"first-{slug(name)}", "table": _fullest(named[name].tables), "legend": named[name].legend}
             for name in registry.installed(published.TABLES)
@@ -57,42 +61,55 @@ def content(
 def ways(boards: Sequence[Table], results: pd.DataFrame) -> pd.DataFrame:
     """A row for each way of training on the leaderboards, of the newest protocol first, then what was run most.
 
-    With its `name`, its `network`, and `under` which protocol, in words.
+    With its `name`, the `label` of its method and its `settings`, its `network`, and `under` which protocol, in words;
+    what is tested on HR images has their size.
     """
     if not boards:
         return pd.DataFrame()
     every = pd.concat([one.numbers.assign(under=one.conditions) for one in boards], ignore_index=True)
-    words = {text: text.split(", ") for text in every["under"].unique()}
-    shared = set.intersection(*map(set, words.values()))  # which tells none of them apart
-    short = {text: ", ".join(one for one in said if one not in shared) or said[0] for text, said in words.items()}
-    names = results.drop_duplicates("id").set_index("id")["name"]
+    said = list(every["under"].unique())
+    short = {text: own or text.partition(", ")[0] for text, own in zip(said, _apart(said), strict=True)}
+    about = results.drop_duplicates("id").set_index("id").loc[every["id"]].reset_index()
     networks = [naming.network(*one) for one in zip(every["backbone"], every["width"], strict=True)]
     apart = every["row"].str.extract(r"((?: \[[^]]*\])+)$", expand=False).fillna("")  # one name, two versions
-    found = every.assign(name=every["id"].map(names) + apart, under=every["under"].map(short), network=networks)
+    found = every.assign(name=about["name"] + apart, label=about["label"], under=every["under"].map(short))
+    found["settings"] = [name[len(label) :].strip() for name, label in zip(found["name"], found["label"], strict=True)]
+    on_hr = about["side"].map("{0:.0f}x{0:.0f} (HR)".format)
+    found = found.assign(network=networks, size=found["size"].where(found["tested_on"] != "hr", on_hr))
     of_place = found.groupby(PLACE, dropna=False)["id"].transform("size")
     order = pd.DataFrame({"protocol": -found["protocol"], "ways": -of_place})
     return found.loc[order.sort_values(["protocol", "ways"], kind="stable").index]
 
 
-def rows(every: pd.DataFrame) -> list[dict[str, Any]]:
-    """The lines of the leaderboard: texts by column, with the ids of the runs behind a line."""
-    return [
+def board(every: pd.DataFrame, results: pd.DataFrame) -> dict[str, Any]:
+    """The leaderboard: its `lines`, texts by column; which of CHOICES are its `columns`; what `all` lines share."""
+    seed = results.drop_duplicates("id").set_index("id")["seed"]
+    lines = [
         {
-            "name": way["name"],
-            "run": f"{way['runs']} {way['diverged_runs']}".split()[0],
-            "dataset": way["dataset"],
-            "size": f"{way['size']}{' (tested on HR)' if way['tested_on'] == 'hr' else ''}",
-            "backbone": way["network"],
-            "protocol": way["under"],
-            "top1": fixed(way["top1_mean"]) if way["n"] else "diverged",
-            "sd": fixed(way["top1_sd"]),
+            "method": way["label"],
+            "top1": score(way).partition(" (")[0],
             "gain": fixed(way["control_gain"], "+"),
             "interval": f"{way['control_low']:+.2f} to {way['control_high']:+.2f}" if _kind(way) else DASH,
             "kind": _kind(way),
-            "seeds": f"{way['n']}" + (f", {way['diverged']} diverged" if way["diverged"] else ""),
+            "seeds": sorted((seed[run], run, run in way["diverged_runs"]) for run in _runs(way)),
+            "settings": way["settings"],
+            "dataset": way["dataset"],
+            "size": way["size"],
+            "backbone": way["network"],
+            "protocol": way["under"],
         }
-        for way in every.to_dict("records")
+        for way in every.drop_duplicates("id").to_dict("records")  # what is tested on HR images is in several places
     ]
+    values = {name: {line[name] for line in lines} for name in CHOICES}
+    return {
+        "lines": lines,
+        "columns": [name for name, found in values.items() if len(found) > 1],
+        "all": [text for found in values.values() if len(found) == 1 for text in found if text],
+    }
+
+
+def _runs(way: Mapping[str, Any]) -> list[str]:
+    return f"{way['runs']} {way['diverged_runs']}".split()
 
 
 def _kind(way: Mapping[str, Any]) -> str:
@@ -105,45 +122,61 @@ def _kind(way: Mapping[str, Any]) -> str:
 def plot(every: pd.DataFrame) -> str:
     """Gains over the control of equal budget with their 95% intervals, a place at a time, as HTML; empty without any.
 
-    The HTML wants plotly.min.js beside it.
+    A place with one gain is left out where others have more. The HTML wants plotly.min.js beside it.
     """
     gained = every[every["control_gain"].notna()] if len(every) else every
     if not len(gained):
         return ""
     places = [place.sort_values("control_gain") for _, place in gained.groupby(PLACE, dropna=False, sort=False)]
-    titles = [" ".join(place.iloc[0][["dataset", "size", "network"]]) for place in places]
-    figure, menu = graph_objects.Figure(), []
+    places = [place for place in places if len(place) > 1] or places
+    figure, layouts = graph_objects.Figure(), []
     for number, place in enumerate(places):
-        labels = [_label(way) for way in place.to_dict("records")]
-        for trace in _traces(place, labels):
+        for trace in _traces(place):
             figure.add_scatter(**trace, visible=number == 0)
-        height = REST + LINE * sum(1 + label.count("<br>") for label in labels)
-        shown = [n // len(KINDS) == number for n in range(len(KINDS) * len(places))]
-        first = place.iloc[0]
-        about = titles[number] if titles.count(titles[number]) == 1 else f"{titles[number]}; {first['under']}"
-        menu.append((about, shown, {"height": height, "yaxis.categoryarray": labels, "title.text": first["under"]}))
-    buttons = [
-        {"label": about, "method": "update", "args": [{"visible": shown}, layout]} for about, shown, layout in menu
-    ]
-    first = menu[0][2]
+        layouts.append(
+            {
+                "height": REST + LINE * len(place),
+                "yaxis.tickvals": list(range(len(place))),
+                "yaxis.ticktext": [_label(name) for name in place["name"]],
+                "yaxis.range": [-1, len(place)],
+                "title.text": "<br>".join(textwrap.wrap(place.iloc[0]["under"], 2 * LONGEST)),
+            }
+        )
+    buttons = []
+    for number, (title, layout) in enumerate(zip(_titles(places), layouts, strict=True)):
+        shown = [n // len(KINDS) == number for n in range(len(figure.data))]
+        buttons.append({"label": title, "method": "update", "args": [{"visible": shown}, layout]})
     figure.update_layout(
         template="plotly_white",
-        height=first["height"],
-        title={"text": first["title.text"], "font": {"size": 12}, "x": 0.01, "y": 1, "yanchor": "top", "pad": {"t": 8}},
-        margin={"l": 8, "r": 16, "t": 70, "b": 120},
+        title={"font": {"size": 11}, "x": 0.01, "yref": "paper", "y": 1, "yanchor": "bottom", "pad": {"b": 44}},
+        margin={"l": 8, "r": 16, "t": 90, "b": 120},
         legend={"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0},
         xaxis={"title": {"text": "gain, points of top-1", "standoff": 4}, "zerolinecolor": "black"},
-        yaxis={"automargin": True, "categoryorder": "array", "categoryarray": first["yaxis.categoryarray"]},
-        updatemenus=[{"buttons": buttons, "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "pad": {"b": 4}}],
+        yaxis={"automargin": True, "tickfont": {"size": 11}, "zeroline": False},
+        updatemenus=[{"buttons": buttons, "font": {"size": 11}, "pad": {"b": 4}, **MENU}],
     )
+    figure.update_layout({name.replace(".", "_"): value for name, value in layouts[0].items()})
     config = {"displayModeBar": False, "responsive": True}
     return str(figure.to_html(full_html=False, include_plotlyjs="directory", div_id="gains", config=config))
 
 
-def _traces(place: pd.DataFrame, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """The points of each of KINDS, as Plotly takes them. labels: of the rows of `place`."""
+def _titles(places: Sequence[pd.DataFrame]) -> list[str]:
+    """What the menu calls them: dataset, size and network; where these are equal, with what else tells them apart."""
+    first = [place.iloc[0] for place in places]
+    old = ["" if one["protocol"] == PROTOCOL else " (old protocol)" for one in first]
+    titles = [" ".join(one[["dataset", "size", "network"]]) + mark for one, mark in zip(first, old, strict=True)]
     found = []
-    of_row = place.assign(label=labels, kind=[_kind(way) for way in place.to_dict("records")])
+    for one, title in zip(first, titles, strict=True):
+        same = [other["under"] for other, its in zip(first, titles, strict=True) if its == title]
+        own = _apart(same)[same.index(one["under"])]
+        found.append(f"{title}; {own}" if own else title)
+    return found
+
+
+def _traces(place: pd.DataFrame) -> list[dict[str, Any]]:
+    """The points of each of KINDS, as Plotly takes them, each at the number of its row."""
+    found = []
+    of_row = place.assign(y=range(len(place)), kind=[_kind(way) for way in place.to_dict("records")])
     of_row["run"] = place["runs"].str.split().str[0]  # report.js opens its page
     gains = of_row[["control_gain", "control_low", "control_high"]].astype(float)
     reach = FAR * gains.abs().max(axis=1).median()
@@ -155,7 +188,7 @@ def _traces(place: pd.DataFrame, labels: Sequence[str]) -> list[dict[str, Any]]:
         found.append(
             {
                 "x": shown.tolist(),
-                "y": some["label"].tolist(),
+                "y": some["y"].tolist(),
                 "error_x": {
                     "array": (high - gain).where(~far, 0).tolist(),
                     "arrayminus": (gain - low).where(~far, 0).tolist(),
@@ -180,9 +213,17 @@ def _traces(place: pd.DataFrame, labels: Sequence[str]) -> list[dict[str, Any]]:
     return found
 
 
-def _label(way: Mapping[str, Any]) -> str:
-    """A name, in lines."""
-    return "<br>".join(textwrap.wrap(way["name"].replace("<", "&lt;"), WRAP))
+def _label(name: str) -> str:
+    """A name in one line: as many of its settings as find room."""
+    first, *rest = textwrap.wrap(name, LONGEST, break_on_hyphens=False)
+    return first.replace("<", "&lt;") + (" …" if rest else "")
+
+
+def _apart(texts: Sequence[str]) -> list[str]:
+    """Of texts, in parts between commas, the parts that not all of them have."""
+    parts = [text.split(", ") for text in texts]
+    shared = set.intersection(*map(set, parts))
+    return [", ".join(one for one in said if one not in shared) for said in parts]
 
 
 def _fullest(found: Sequence[Table]) -> Table:

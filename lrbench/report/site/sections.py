@@ -24,16 +24,13 @@ Note = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Section:
-    """A page of the report: its file, how menus call it, its template and what fills that.
-
-    entries: what it holds, for the first page: (link, words); the link is empty of what could not be shown.
-    """
+    """A page of the report: its file, how menus call it, its template, what fills that, and how much: "3 tables"."""
 
     path: str
     label: str
     template: str
     content: Mapping[str, Any]
-    entries: Sequence[tuple[str, str]] = ()
+    holds: str
 
 
 @dataclass(frozen=True)
@@ -51,14 +48,16 @@ class Named:
         return formats.legend(self.tables)
 
 
-def read_tables(results: pd.DataFrame, store: Store, pages: Pages, note: Note) -> tuple[dict[str, Named], list[str]]:
+def read_tables(
+    results: pd.DataFrame, store: Store, pages: Pages, note: Note, renamed: Mapping[str, str]
+) -> tuple[dict[str, Named], list[str]]:
     """Every table of which something was run, by name, its files written; and a sentence for each other."""
     found: dict[str, Named] = {}
     missing = []
     for name in tables.names():
         try:
             long = name == tables.LEADERBOARD
-            one = named(name, tables.tables(name, results, store.right, note, long), pages)
+            one = named(name, tables.tables(name, results, store.right, note, long, renamed), pages)
         except Exception as error:  # whatever its plugin may raise
             why = _why(error, pages)
             note(f"table {name} is left out: {why}")
@@ -99,21 +98,12 @@ def _of_tables(path: str, label: str, shown: Sequence[Named], missing: Sequence[
     """how: `filtered`, whether each table has a filter; `first`, the head of first columns that have none."""
     only = [one.title for one in shown] == [label]
     content = dict(heading=label, tables=shown, missing=missing, only=only, filtered=False, first="method")
-    entries = [*contents(shown, path), *(("", one) for one in missing)]
-    return Section(path, label, TABLES, content | how, entries)
+    return Section(path, label, TABLES, content | how, counted(sum(len(one.tables) for one in shown), "table"))
 
 
-def contents(shown: Sequence[Named], path: str) -> list[tuple[str, str]]:
-    """Links to each table of a page, with what tells it apart: on the page of tables its name, and parts of a name."""
-    entries = []
-    for one in shown:
-        parts = len({table.title for table in one.tables}) > 1  # such as places, or claims and their evidence
-        for number, table in enumerate(one.tables, 1):
-            part = table.title.rpartition(": ")[2] if parts else ""
-            if path == TABLES:
-                part = table.title if parts else table.title.partition(": ")[0]
-            entries.append((f"{path}#{one.id}-{number}", f"{part}: {table.conditions}" if part else table.conditions))
-    return entries
+def counted(number: int, what: str) -> str:
+    """So many of something, in words: "1 table", "3 tables"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def of_figures(results: pd.DataFrame, store: Store, data: Path, pages: Pages, note: Note) -> Section:
@@ -127,8 +117,8 @@ def of_figures(results: pd.DataFrame, store: Store, data: Path, pages: Pages, no
             note(f"{name} is not drawn: {said}")
             why = said.replace(str(data), "the data folder")  # a page is no place for a path of this machine
             missing.append(f"{name} is not drawn: {why}.")
-    entries = [*((f"figures.html#{one['id']}", one["name"]) for one in shown), *(("", one) for one in missing)]
-    return Section("figures.html", "Figures", "figures.html", {"figures": shown, "missing": missing}, entries)
+    content = {"figures": shown, "missing": missing}
+    return Section("figures.html", "Figures", "figures.html", content, counted(len(shown), "figure"))
 
 
 def _draw(name: str, results: pd.DataFrame, store: Store, data: Path, pages: Pages) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import track
 
 from lrbench.errors import UserError, few
-from lrbench.report import lines
+from lrbench.report import lines, tables
 from lrbench.report.frame import FAILED, column, frame
 from lrbench.report.site import first_page, run_page, sections
 from lrbench.report.site.pages import Pages
@@ -29,23 +29,34 @@ NEWEST = 10  # runs on the first page
 MOST_LISTED = 12  # datasets, methods and the like in a line
 
 
-def write(store: Store, out: Path, data: Path, note: Callable[[str], None]) -> Path:
+def write(
+    store: Store, out: Path, data: Path, note: Callable[[str], None], renamed: Mapping[str, str] | None = None
+) -> Path:
     """Write the report of a store to the folder `out`, whole or not at all; returns its first page.
 
-    A report that is there already is replaced. Raises UserError where there is no run, and where `out` holds
-    anything but a report; OSError where it cannot be written.
+    renamed: in published tables and claims, old dataset -> the one in its place. A report that is there already is
+    replaced. Raises UserError where there is no run, or none of what is renamed, and where `out` holds anything but a
+    report; OSError where it cannot be written.
     """
     replaced.check(out)
     results = frame(store)
     if not (results["status"] != FAILED).any():
         raise UserError(f"there is no run in {store}; start with 'lrbench run'")
+    tables.check_renamed(None, renamed or {}, results, store)
     busy = f"another process is writing {out}; waiting for it"
     with replaced.replaced(out, lambda way_out: note(busy + way_out)) as folder:
-        _write(results, store, folder, data, note)
+        _write(results, store, folder, data, note, renamed or {})
     return out / "index.html"
 
 
-def _write(results: pd.DataFrame, store: Store, folder: Path, data: Path, note: Callable[[str], None]) -> None:
+def _write(
+    results: pd.DataFrame,
+    store: Store,
+    folder: Path,
+    data: Path,
+    note: Callable[[str], None],
+    renamed: Mapping[str, str],
+) -> None:
     ended = results[results["status"] != FAILED]
     related = Related(ended)
     moment = datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")
@@ -53,19 +64,19 @@ def _write(results: pd.DataFrame, store: Store, folder: Path, data: Path, note: 
     pages = Pages(folder, made=made, cells=related.cells, experiments=related.experiments)
     in_time = finished(ended).sort_values(ascending=False, kind="stable")
     newest = [related.runs[run] for run in ended.loc[in_time.index, "id"]]
-    named, missing = sections.read_tables(results, store, pages, note)
+    named, missing = sections.read_tables(results, store, pages, note, renamed)
     drawn = sections.of_figures(ended, store, data, pages, note)
     found = [
         *sections.of_tables(named, missing),
         drawn,
         sections.of_cost(ended, pages),
-        Section("runs.html", "Runs", "runs.html", {"rows": newest}),
+        Section("runs.html", "Runs", "runs.html", {"rows": newest}, sections.counted(len(newest), "run")),
     ]
     links = [("index.html", "Overview"), *((one.path, one.label) for one in found)]
     pages.environment.globals["links"] = links
     for one in found:
         pages.write(one.template, one.path, **one.content)
-    first = {"facts": _facts(ended), "sections": found[:-1], "newest": newest[:NEWEST], "runs": len(ended)}
+    first = {"facts": _facts(ended), "sections": found, "newest": newest[:NEWEST]}
     pages.save("plotly.min.js", get_plotlyjs())
     pages.write("index.html", "index.html", **first, **first_page.content(named, drawn, results, note))
     console = Console(stderr=True)

@@ -1,4 +1,4 @@
-// Tables that are sorted by a click on a head and filtered: DataTables; without scripts they read as they are. And a
+// Tables that are sorted by a click on a title and filtered: DataTables; without scripts they read as they are. And a
 // click on a point of the plot of gains opens a run.
 "use strict";
 
