@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lrbench.errors import UserError, few
-from lrbench.report import frame, leaderboard
-from lrbench.report.compare import Right
+from lrbench.report import frame, leaderboard, plots
+from lrbench.report.compare import SEEDS, Right
 from lrbench.report.frame import CONDITIONS, FAILED, PLACE, chosen
 from lrbench.report.plots import COLOURS, Picture
 from lrbench.store import Store
@@ -19,8 +19,6 @@ from lrbench.store import Store
 ONE_FIGURE = [*(name for name in CONDITIONS if name not in PLACE), "backbone", "width"]  # what all its points share
 GAINED, LOST, UNDECIDED = COLOURS[3], COLOURS[1], "#777777"
 INCHES = 0.24  # per way of training
-FAR = 4  # times the middle one of a panel: a gain beyond that stands at the edge, as a number
-EDGE = 0.1  # how far beyond all others, as a part of their range
 
 
 def draw(
@@ -88,17 +86,13 @@ def _figure(ways: pd.DataFrame) -> Figure:
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, (_, panel) in zip(axes, panels, strict=True):
         axis.axvline(0, color="black", linewidth=0.8)
-        ends = panel[["control_gain", "control_low", "control_high"]]
-        reach = FAR * ends.abs().max(axis=1).median()
-        near = ends[panel["control_gain"].abs() <= reach]
-        left, right = min(near.min().min(), 0), max(near.max().max(), 0)
-        edge = EDGE * (right - left)
+        reach, left, right = plots.reach(panel[["control_gain", "control_low", "control_high"]])
         for way in panel.to_dict("records"):
             gain, low, high = (way[f"control_{name}"] for name in ("gain", "low", "high"))
             colour = UNDECIDED if not way["control_mark"] else GAINED if gain > 0 else LOST
             y, face = places[way["label"]], colour if way["control_mark"] else "white"
             if abs(gain) > reach > 0:
-                side = right + edge if gain > 0 else left - edge
+                side = right if gain > 0 else left
                 axis.plot(
                     [side], [y], marker="<" if gain < 0 else ">", markersize=5, color=colour, markerfacecolor=face
                 )
@@ -106,7 +100,7 @@ def _figure(ways: pd.DataFrame) -> Figure:
                 beside = {"xytext": (6 if where == "left" else -6, 0), "textcoords": "offset points"}
                 axis.annotate(f"{gain:+.1f}", (side, y), **beside, fontsize=7, ha=where, va="center", color=colour)
                 continue
-            if pd.notna(low):
+            if pd.notna(low) and way["n"] >= SEEDS:
                 axis.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
             axis.plot([gain], [y], marker="o", markersize=4.5, color=colour, markerfacecolor=face)
         axis.set_title(f"{panel['dataset'].iloc[0]} {panel['size'].iloc[0]}", fontsize=9)
@@ -121,7 +115,7 @@ def _figure(ways: pd.DataFrame) -> Figure:
     figure.suptitle(textwrap.fill(about, 28 * len(panels) + 30), fontsize=8)
     figure.supxlabel(
         "gain over the control of equal budget, points of top-1, with its 95% interval; each panel has its own scale\n"
-        "filled: three seeds or more, and the interval leaves out 0; triangle with a number: beyond the panel",
+        "filled: three seeds or more, and an interval that leaves out 0; no bar: fewer seeds; triangle: beyond the panel",
         fontsize=8,
     )
     return figure

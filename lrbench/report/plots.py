@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from lrbench.errors import UserError
 from lrbench.store.files import replaces, write_out
@@ -29,6 +30,8 @@ finally:
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1.5, 2)))
 RIGHT, WRONG = ("#009E73", "✓"), ("#D55E00", "✗")  # of a prediction: colour and mark
+FAR = 4  # times the middle one of some gains: one beyond stands at the edge, as a number
+EDGE = 0.1  # how far that is from all others, as a part of their range
 SUFFIXES = (".png", ".pdf", ".svg")
 UNDATED = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}, ".png": {}}  # what a file says of itself
 
@@ -73,6 +76,18 @@ def suffix_of(path: Path) -> str:
     if replaces(path):
         raise UserError(f"a figure's file ends in one of {', '.join(SUFFIXES)}; got '{path.name}'")
     return ".png"
+
+
+def reach(gains: pd.DataFrame) -> tuple[float, float, float]:
+    """How far a gain may lie from 0 to be drawn in its place, and the left and right edge, where those beyond stand.
+
+    gains: the columns control_gain, control_low and control_high, a row for each. Of one that is drawn by its number at
+    the edge the others are not drawn too small to be told apart.
+    """
+    far = FAR * float(gains.abs().max(axis=1).median())
+    near = gains[gains["control_gain"].abs() <= far]
+    left, right = min(float(near.min().min()), 0), max(float(near.max().max()), 0)
+    return far, left - EDGE * (right - left), right + EDGE * (right - left)
 
 
 @defaults()

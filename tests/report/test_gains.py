@@ -22,9 +22,9 @@ def store(tmp_path):
     return store
 
 
-def put(store, method, accuracy, settings=None, status="done", **changes):
+def put(store, method, accuracy, settings=None, status="done", seeds=3, **changes):
     """Runs of three seeds that nobody trained, right on about so many images."""
-    for seed in range(3):
+    for seed in range(seeds):
         one = record(method, 0.0, seed, {"init": "scratch"} | (settings or {}), **changes)
         draw = np.random.default_rng([seed, int(one.id, 16) % 2**32])
         predicted = np.where(draw.random(IMAGES) < accuracy, LABELS, (LABELS + 1) % 10)
@@ -71,6 +71,16 @@ def test_each_way_stands_at_its_gain_with_the_leaderboards_interval(store):
     assert [dfd["control_low"], dfd["control_high"]] in [pytest.approx(one) for one in interval]
     assert axes.get_title() == f"{table['dataset'].iloc[0]} {table['size'].iloc[0]}"
     assert notes == []
+
+
+def test_of_fewer_than_three_seeds_no_interval_is_drawn(store):
+    put(store, LR, 0.6)
+    put(store, "dfd", 0.75)
+    put(store, "kd", 0.7, seeds=2)
+    [axes] = drawn(store)[0].axes
+    height = {text.get_text(): place for place, text in enumerate(axes.get_yticklabels())}
+    bars = [line.get_ydata()[0] for line in axes.lines if line.get_marker() == "None" and line.get_linewidth() == 1.4]
+    assert set(points(axes)) == {"DFD", "KD"} and bars == [height["DFD"]]
 
 
 def test_a_place_is_a_panel_and_the_best_on_average_stands_on_top(store):

@@ -10,7 +10,7 @@ import pandas as pd
 from plotly import graph_objects
 
 from lrbench.method import naming, registry
-from lrbench.report import published, tables
+from lrbench.report import plots, published, tables
 from lrbench.report.compare import SEEDS
 from lrbench.report.formats import Table
 from lrbench.report.frame import CONDITIONS, OLDER
@@ -26,7 +26,6 @@ KINDS = {  # of a gain -> in words, colour and marker
     "undecided": (f"interval holds 0, or fewer than {SEEDS} seeds", "#777777", "circle-open"),
 }
 LINE, REST = 24, 210  # pixels: a row; all that is not rows
-FAR = 4  # times the middle one of a place: a gain beyond that stands at the edge, as a number
 LONGEST = 32  # characters of a label, half a phone's width; the rest is seen at the point
 CHOICES = ("settings", "dataset", "size", "backbone", "protocol")  # columns of the leaderboard, where lines differ
 PLACE = [*CONDITIONS, "backbone", "width"]  # what all gains of a plot share
@@ -174,24 +173,24 @@ def _titles(places: Sequence[pd.DataFrame]) -> list[str]:
 
 
 def _traces(place: pd.DataFrame) -> list[dict[str, Any]]:
-    """The points of each of KINDS, as Plotly takes them, each at the number of its row."""
+    """The points of each of KINDS, as Plotly takes them, each at the number of its row; bars of three seeds or more."""
     found = []
     of_row = place.assign(y=range(len(place)), kind=[_kind(way) for way in place.to_dict("records")])
     of_row["run"] = place["runs"].str.split().str[0]  # report.js opens its page
     gains = of_row[["control_gain", "control_low", "control_high"]].astype(float)
-    reach = FAR * gains.abs().max(axis=1).median()
+    reach, left, right = plots.reach(gains)
     for kind, (said, colour, symbol) in KINDS.items():
         some = of_row[of_row["kind"] == kind].iloc[::-1]  # the first gives the legend its marker
         gain, low, high = (gains.loc[some.index, f"control_{name}"] for name in ("gain", "low", "high"))
         far = gain.abs() > reach
-        shown = gain.clip(-reach, reach)
+        shown, barred = gain.clip(left, right), ~far & (some["n"] >= SEEDS)
         found.append(
             {
                 "x": shown.tolist(),
                 "y": some["y"].tolist(),
                 "error_x": {
-                    "array": (high - gain).where(~far, 0).tolist(),
-                    "arrayminus": (gain - low).where(~far, 0).tolist(),
+                    "array": (high - gain).where(barred, 0).tolist(),
+                    "arrayminus": (gain - low).where(barred, 0).tolist(),
                     "width": 0,
                 },
                 "text": [f"  {one:+.1f}  " if beyond else "" for one, beyond in zip(gain, far, strict=True)],
