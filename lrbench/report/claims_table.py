@@ -78,7 +78,9 @@ def _evidence(runs: pd.DataFrame, findings: Sequence[Finding]) -> Table:
         "Difference: mean in points over the seeds that both have, its 95% interval over seeds and images, and their "
         "number. Epochs: in the weights of both, or of the one and the other. "
         "p: of no difference, by the paired t-test over seeds, the spread pooled; of one seed by McNemar's test, which "
-        f"compares two networks and decides nothing. Holm: corrected, of {SEEDS} seeds or more, and of one seed."
+        f"compares two networks and decides nothing. Holm: corrected, of {SEEDS} seeds or more, and of one seed. "
+        "The interval comes of resampling, p of that test: close to 0.05 one may say what the other does not; verdicts "
+        "rest on p (Holm)."
     ]
     said = [
         *notes.precisions({one.label: pd.concat([one.mine, one.other]) for _, one in every}),

@@ -115,7 +115,7 @@ def _figure(ways: pd.DataFrame) -> Figure:
     figure.suptitle(textwrap.fill(about, 28 * len(panels) + 30), fontsize=8)
     figure.supxlabel(
         "gain over the control of equal budget, points of top-1, with its 95% interval; each panel has its own scale\n"
-        "filled: three seeds or more, and an interval that leaves out 0; no bar: fewer seeds; triangle: beyond the panel",
+        "filled: three seeds or more, an interval that leaves out 0; no bar: fewer seeds; triangle: beyond the panel",
         fontsize=8,
     )
     return figure
