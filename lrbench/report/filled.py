@@ -55,7 +55,8 @@ class Cell:
 class Row:
     """A published row; of one with settings that the paper leaves open, one for each of their values that were run.
 
-    name: as published; settings: those of the open ones that differ from their defaults, such as "sr_scale=4".
+    name: as published, or as its table calls rows of one of its settings; settings: those of the open ones that differ
+    from their defaults and that the name does not say, such as "sr_epochs=4".
     """
 
     name: str
@@ -191,19 +192,24 @@ def _failed(table: pd.DataFrame, of_rows: pd.DataFrame, wanted: Sequence[Wanted]
 
 
 def _rows(row: PublishedRow, wanted: Wanted, places: Sequence[tuple[str, int]], runs: Runs) -> Iterator[Row]:
-    """The rows that a published one becomes; one without runs where there are none."""
+    """The rows that a published one becomes, by name; one without runs where there are none."""
     config = dict(runs.defaults.get(row.method, {})) | dict(row.settings)
     of_place = [runs.ways(wanted, *place) for place in places]
     found = {key: same for ways in of_place for key, same in ways.items()}
+    made = []
     for text, width in sorted(found):
         first, own = found[text, width].iloc[0], json.loads(text)
         changes = {one.partition("=")[0]: one for one in json.loads(first["changes"])}
+        said = next((one for one in row.labels if one in {f"{name}={own.get(name)}" for name in row.free}), "")
         told = [changes[name] for name in row.free if name in changes and own[name] != config.get(name)]
+        told = [one for one in told if one != said]
         hr = any((ways[text, width]["tested_on"] == "hr").any() for ways in of_place if (text, width) in ways)
         cells = [
             Cell(top1, ways.get((text, width), runs.nothing)) for top1, ways in zip(row.top1, of_place, strict=True)
         ]
-        yield Row(row.label, tuple(told), row.method, row.backbone, text, width, hr, tuple(cells))
+        name = row.labels.get(said, row.label)
+        made.append(Row(name, tuple(told), row.method, row.backbone, text, width, hr, tuple(cells)))
+    yield from sorted(made, key=lambda row: row.name)
     if not found:
         empty, text = tuple(Cell(top1, runs.nothing) for top1 in row.top1), json.dumps(config, sort_keys=True)
         known = runs.table.loc[runs.table["method"] == row.method, "tested_on"]  # else its class says it

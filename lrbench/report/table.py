@@ -139,8 +139,9 @@ def _notes(filled: Filled) -> Iterator[str]:
         yield ". ".join(said) + "."
     shown = [one for row in filled.rows for cell in row.cells if (one := _shown(cell))]
     found = [notes.about_family(shown)] if shown else []
-    if shared := {row.name: " ".join(row.shared(filled.rows)) for row in filled.rows if row.shared(filled.rows)}:
-        found.append("Settings of all rows of " + "; ".join(f"{name}: {some}" for name, some in shared.items()) + ".")
+    if shared := {row.name: row.shared(filled.rows) for row in filled.rows if row.shared(filled.rows)}:
+        settings = "; ".join(f"{name}: {' '.join(some)}" for name, some in shared.items())
+        found.append(f"Settings that the rows leave out: {settings}.")
     found += notes.origins(pd.concat([row.runs for row in filled.rows]), named=False)
     if filled.unequal_budgets:
         found.append(UNEQUAL)

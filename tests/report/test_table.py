@@ -241,13 +241,30 @@ def test_a_label_has_as_few_settings_as_tell_rows_apart():
     records += [record("vdsr", settings={**shared, "sr_scale": 2}), record("espcn", settings=shared)]
     filled = table(records, "2")
     found = [line[0] for line in lines(filled, long=False) if "SPCN" in line[0] or "VDSR" in line[0]]
-    vdsr = [
-        "VDSR + ResNet-18",
-        "VDSR + ResNet-18, sr_scale=4, sr_epochs=12",
-        "VDSR + ResNet-18, sr_scale=4, sr_epochs=6",
-    ]
-    assert sorted(found) == ["ESPCN + ResNet-18", *vdsr]
-    assert {"ESPCN + ResNet-18, sr_pairs=all, channels=8"} < {line[0] for line in lines(filled)}
+    vdsr = [f"VDSR to {one}" for one in ("16x16 + ResNet-18", *(f"32x32 + ResNet-18, sr_epochs={n}" for n in (12, 6)))]
+    assert found == [*vdsr, "ESPCN to 16x16 + ResNet-18"]
+    assert {"ESPCN to 16x16 + ResNet-18, sr_pairs=all, channels=8"} < {line[0] for line in lines(filled)}
+    left_out = "Settings that the rows leave out: VDSR to 16x16 + ResNet-18: sr_pairs=all channels=8; VDSR to 32x32"
+    assert left_out in render([filled], long=False)
+
+
+@pytest.mark.parametrize("scale, label", [(2, "to 16x16 +"), (4, "to 32x32 +")])
+def test_a_row_of_table_2_always_says_to_which_size_its_net_enlarges(scale, label):
+    """Also where no other row has its name, and at the default."""
+    filled = table([record("vdsr", settings={"sr_scale": scale})], "2")
+    [found] = [row for row in filled.rows if row.method == "vdsr"]
+    assert found.label == found.short_label(filled.rows) and found.label.startswith(f"VDSR {label}")
+
+
+def test_a_published_row_may_name_its_runs_by_one_of_its_settings():
+    names = {"lam=0.5": "Half", "reduction=sum": "Summed"}
+    free = ("reduction", "lam")
+    row = published.PublishedRow("Plain", "dfd", "resnet18", (None,), free=free, labels=names)
+    source = published.PublishedTable("Any", "nobody", "none", (("cifar10", 4, 32),), (row,))
+    settings = [{}, {"lam": 0.5}, {"reduction": "sum"}, {"lam": 0.5, "reduction": "sum"}, {"lam": 0.25}]
+    [filled] = fill(source, [record("dfd", settings=one) for one in settings])
+    labels = [one.label for one in filled.rows]
+    assert labels == ["Half", "Half, reduction=sum", "Plain, lam=0.25", "Plain", "Summed"]
 
 
 def test_how_to_read_them_is_said_once_below_several_tables():
@@ -342,11 +359,12 @@ def test_sr_rows_say_what_their_sr_net_has_seen():
     filled = table([vdsr, net, limited, record()], "2")
     text = render([filled])
     assert (
-        "VDSR + ResNet-18, sr_pairs=all: its SR net was trained on 50,000 images for 12 epochs; 206.7 million" in text
+        "VDSR to 16x16 + ResNet-18, sr_pairs=all: its SR net was trained on 50,000 images for 12 epochs; 206.7 million"
+        in text
     )
     labels = [row.label for row in filled.rows if row.method == "vdsr"]
-    assert sorted(labels) == ["VDSR + ResNet-18", "VDSR + ResNet-18, sr_pairs=all"]
-    flat = numbers(filled)["VDSR + ResNet-18, sr_pairs=all"]
+    assert sorted(labels) == ["VDSR to 16x16 + ResNet-18", "VDSR to 16x16 + ResNet-18, sr_pairs=all"]
+    flat = numbers(filled)["VDSR to 16x16 + ResNet-18, sr_pairs=all"]
     assert (flat["sr_images"], flat["sr_epochs"], flat["macs"]) == ("50000", "12", 206_700_000)
 
 
@@ -439,9 +457,9 @@ def test_a_setting_that_the_paper_leaves_open_has_rows_of_its_own():
     records += [record("vdsr", 71.0, seed=1, settings={"channels": 8})]
     filled = table(records, "2")
     labels = [row.label for row in filled.rows if row.method == "vdsr"]
-    assert sorted(labels) == ["VDSR + ResNet-18", "VDSR + ResNet-18, channels=8"]
-    assert cell(filled, "VDSR + ResNet-18, channels=8").ours["n"] == 2
-    assert cell(filled, "VDSR + ResNet-18").ours["n"] == 1
+    assert sorted(labels) == ["VDSR to 16x16 + ResNet-18", "VDSR to 16x16 + ResNet-18, channels=8"]
+    assert cell(filled, "VDSR to 16x16 + ResNet-18, channels=8").ours["n"] == 2
+    assert cell(filled, "VDSR to 16x16 + ResNet-18").ours["n"] == 1
 
 
 def test_a_setting_that_is_newer_than_a_run_has_its_default_there():
