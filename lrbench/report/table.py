@@ -95,14 +95,19 @@ def _seeds(filled: Filled) -> tuple[int, ...]:
 def _best(filled: Filled, place: int) -> set[Key]:
     """The keys of the highest rows in a column, of those of one backbone and budget, where several have a mean.
 
-    HR rows do not compete.
+    HR rows do not compete, and rows of fewer seeds than others do not.
     """
-    means: dict[tuple[str, int | None], dict[Key, float]] = {}
+    groups: dict[tuple[str, int | None], list[tuple[int, float, Key]]] = {}
     for row in filled.rows:
         ours = row.cells[place].ours
         if ours and ours["top1_mean"] is not None and not row.hr:
-            means.setdefault((row.backbone, row.epochs), {})[row.key] = ours["top1_mean"]
-    return {max(of_row, key=lambda key: of_row[key]) for of_row in means.values() if len(of_row) > 1}
+            groups.setdefault((row.backbone, row.epochs), []).append((ours["n"], ours["top1_mean"], row.key))
+    best = set()
+    for group in groups.values():
+        most = max(n for n, *_ in group)
+        means = {key: mean for n, mean, key in group if n == most}
+        best |= {max(means, key=lambda key: means[key])} if len(means) > 1 else set()
+    return best
 
 
 def _cell(cell: Cell, usual: int, best: bool) -> str:
@@ -166,7 +171,7 @@ def _legend(filled: Filled) -> Iterator[str]:
     if any(map(_published, filled.rows)):
         where = "Beside it" if len(filled.columns) == 1 else "Below it, in italics,"
         yield f"{where} what was published: {source.source}; {source.protocol}."
-    yield "Bold: the highest mean in a column of rows of one backbone and equal budget."
+    yield "Bold: the highest mean in a column, of the rows of one backbone and equal budget that have the most seeds."
     yield from _marks(filled)
     yield from source.notes
     yield "`lrbench table NAME --long` has differences, gains and numbers of seeds in columns, and more notes."

@@ -224,7 +224,15 @@ def test_what_is_unusual_of_a_cell_is_said_in_it():
     records += [record(top1=70.0, scale=2), diverged(record("dfd", scale=2))]
     body = {line[0]: line[1:3] for line in lines(table(records), long=False)}
     assert body["ResNet-18"] == ["81.00±1.00", "70.00 (1)"]
-    assert body["DFD (ResNet-18)"] == ["**82.00** (2 div.)", "diverged"]
+    assert body["DFD (ResNet-18)"] == ["82.00 (2 div.)", "diverged"]
+
+
+def test_a_cell_of_fewer_seeds_is_never_bold_nor_beaten():
+    records = [record(top1=80.0, seed=seed) for seed in range(3)] + [record("dfd", 90.0)]
+    assert "**" not in render([table(records, "2")], long=False).partition("## How")[0]
+    records += [record("espcn", 81.0, seed) for seed in range(3)] + [record("vdsr", 91.0)]
+    bold = [line[0] for line in lines(table(records, "2"), long=False) if "**" in line[1]]
+    assert bold == ["ESPCN to 16x16 + ResNet-18"]  # over three seeds; of the two single ones none
 
 
 def test_hr_rows_compete_with_no_other():
