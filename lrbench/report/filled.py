@@ -124,6 +124,16 @@ class Filled:
         return [f"{dataset} {side // scale}x{side // scale}" for dataset, scale, side in self.source.columns]
 
     @property
+    def protocol(self) -> int | None:
+        """The version of the harness that its runs are of."""
+        return None if self.run is None else int(self.run["protocol"])
+
+    @property
+    def count(self) -> int:
+        """How many of its cells have runs."""
+        return sum(len(cell.runs) > 0 for row in self.rows for cell in row.cells)
+
+    @property
     def comparisons(self) -> list[Comparison]:
         """All that the table makes: they are made together, see compare.family."""
         return [one for row in self.rows for cell in row.cells for one in cell.comparisons]
@@ -148,12 +158,14 @@ class Filled:
 def fill(source: PublishedTable, results: pd.DataFrame, right: Right | None = None) -> list[Filled]:
     """The table once for each set of conditions under which a row of it was run, or failed, or once, empty.
 
+    The newest protocol first, and of one protocol the table that has most cells filled.
     Its rows and columns are the published ones, each backbone at the width at which most seeds of them were run: what
     else has been run stands in no published table. With `right`, rows are tested against the table's reference.
     """
     usual = frame.defaults(results)
     filled = [_fill(source, Runs(table, usual), results, right) for table in frame.tables(results, SHARED)]
-    filled = [one for one in filled if len(one.failed) or any(len(row.runs) for row in one.rows)]
+    filled = [one for one in filled if len(one.failed) or one.count]
+    filled.sort(key=lambda one: (-(one.protocol or 0), -one.count))
     return filled or [_fill(source, Runs(frame.placed(results)[:0], usual), results, None)]
 
 

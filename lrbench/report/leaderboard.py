@@ -32,12 +32,13 @@ NONE_YET = "Nothing has been run yet; start with `lrbench run --method NAME --da
 
 
 def leaderboards(results: pd.DataFrame, right: Right, references: Sequence[str], long: bool = False) -> list[Table]:
-    """One for each set of conditions. references: the methods that gains are measured against.
+    """One for each set of conditions: the newest protocol first, of one protocol that of most ways of training.
 
-    long: with what is deployed, what it cost, and the teachers.
+    references: the methods that gains are measured against. long: with what is deployed and cost, and the teachers.
     """
     usual = frame.defaults(results)
-    found = [_table(table, results, right, references, usual, long) for table in frame.tables(results)]
+    split = sorted(frame.tables(results), key=lambda one: (-one.iloc[0]["protocol"], -one["experiment"].nunique()))
+    found = [_table(table, results, right, references, usual, long) for table in split]
     return found or [Table(TITLE, "no run yet", pd.DataFrame(), [NONE_YET])]
 
 
@@ -116,7 +117,8 @@ def _table(
             ("min", [fixed(row["minutes"], digits=1) for row in rows], None),
         ]
     legend = _legend(ways, {name for name, *_ in columns}, results) if len(ways) else ()
-    return Table.of(title, about, columns, _notes(table, ways, results), lambda: ways, legend)
+    protocol = int(first["protocol"])
+    return Table.of(title, about, columns, _notes(table, ways, results), lambda: ways, legend, protocol)
 
 
 def _size(table: pd.DataFrame) -> str:

@@ -33,6 +33,7 @@ def table(filled: Filled, long: bool = False) -> Table:
         list(notes),
         lambda: _numbers(filled),
         list(_long_legend(filled, names) if long else _legend(filled)),
+        filled.protocol,
     )
 
 

@@ -31,7 +31,7 @@ def asked(
     backbones: Sequence[str] = (),
     long: bool = False,
 ) -> Tables:
-    """`tables` of a store's results, of some datasets and backbones, all where empty.
+    """`tables` of a store's results, of some datasets and backbones, all where empty; the newest unless `long`.
 
     renamed: in published tables and claims, old -> the dataset in its place. Raises UserError, naming the nearest.
     """
@@ -43,7 +43,8 @@ def asked(
         frame.chosen(results, store, dataset=[new])
     if datasets or backbones:
         results = frame.chosen(results, store, dataset=datasets, backbone=backbones)
-    return tables(name, results, store.right, store.warn, long, renamed)
+    found = tables(name, results, store.right, store.warn, long, renamed)
+    return found if long else found.newest
 
 
 def _check(name: str | None) -> None:

@@ -284,6 +284,26 @@ def test_protocols_never_meet_and_the_older_is_named(store):
     assert len(ids["1"]) == len(ids["2"]) == 2 and not ids["1"] & ids["2"]
 
 
+def test_tables_of_older_protocols_are_shown_by_long_alone_and_written_as_numbers(store):
+    place = {"results": store.root, "baselines": "none"}
+    put(store, spec={"protocol": 1})
+    assert "left out" not in str(lr.leaderboard(**place)) and len(lr.leaderboard(**place)) == 1  # there is no newer one
+    put(store), put(store, spec={"protocol": 0})
+    found, every = lr.leaderboard(**place), lr.leaderboard(**place, long=True)
+    assert [one.protocol for one in found] == [PROTOCOL] and [one.protocol for one in every] == [PROTOCOL, 1, 0]
+    last = "- Tables of older protocols, left out here: 2; `--long` shows them.\n"
+    assert str(found).endswith(last) and "left out" not in str(every)
+    assert len(found.numbers) == 3 and render(found, "csv") == render(every, "csv")
+    assert str(lr.table(**place)).count("## Table") == 2  # one of either, and none is empty
+
+
+def test_of_one_protocol_the_table_of_most_ways_stands_first(store):
+    put(store), put(store, "dfd", recipe="quick"), put(store, recipe="quick"), put(store, recipe="quick", seed=1)
+    for lam in (0.1, 0.2, 0.5):
+        put(store, "dfd", settings=SCRATCH | {"lam": lam}, spec={"protocol": 1})
+    assert [len(one.shown) for one in boards(store)] == [2, 1, 3]
+
+
 def test_a_batch_size_and_a_field_that_came_later_split_tables_and_are_named(store):
     put(store), put(store, batch_size=32), put(store, dropout=0.5)
     said = [one.conditions for one in boards(store)]

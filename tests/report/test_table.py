@@ -125,6 +125,17 @@ def test_an_earlier_protocol_is_named_and_stands_alone():
     assert earlier.conditions.endswith("epoch chosen on held-out images, protocol 1 (today's is 2)")
 
 
+def test_of_one_protocol_the_fullest_table_stands_first_whatever_else_was_run():
+    few = [record("dfd", 70.0, recipe="quick"), record(top1=71.0, recipe="quick")]
+    held = [record(top1=72.0, select="held-out", seed=seed) for seed in range(3)]
+    held += [record("dfd", settings={"lam": lam}, select="held-out") for lam in (0.1, 0.2)]  # which are no rows
+    old = [record(top1=73.0, scale=scale, dropout=0.5, spec={"protocol": 1}) for scale in (2, 4)]
+    old += [record("dfd", 74.0, dropout=0.5, spec={"protocol": 1})]
+    filled = fill("1", [*old, *held, *few])
+    assert [(one.protocol, one.count) for one in filled] == [(2, 2), (2, 1), (1, 3)]
+    assert table([]).protocol is None and table([]).count == 0
+
+
 def split(one, *others):
     """The sizes of the tables that runs fall into."""
     return sorted(len(part) for part in frame.tables(frame.frame([one, *others]), SHARED))
