@@ -20,11 +20,16 @@ from lrbench.report.ways import DASH
 from lrbench.store.files import replaces
 
 HR_MARK = "†"  # of what is trained and tested on HR images
-ABOUT_HR = f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor."
+SHORT_HR = f"{HR_MARK} trained and tested on HR images"
+ABOUT_HR = f"{SHORT_HR}: an upper reference, not a competitor."
 WRAPPED = 30  # characters: on a terminal, columns of longer texts are wrapped, others are not
 BOLD, ITALIC = "**", "*"  # Markdown's, around what stands at the start of a cell
 NUMBER = re.compile(r"\**[-+−]?\d")
 SUFFIXES = {"md": "md", "csv": "csv", "latex": "tex", "json": "json"}  # of a table's file, by format
+
+
+class Aside(str):
+    """A note that stands in no paper, such as one on folders."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,7 +39,8 @@ class Table:
     shown: what is read, as text, with **bold** and *italics* as in Markdown; its first column names the rows. notes: on
     these rows; legend: how to read a table of this kind, said once below several. runs: the ids behind each cell, a
     frame of the same shape with a tuple in each cell, or None. long: makes `numbers`, which takes longer than all else.
-    protocol: of the runs, where they are of one.
+    protocol: of the runs, where they are of one. caption: the signs in the cells, in one sentence, for LaTeX, where the
+    legend stands in comments.
     """
 
     title: str
@@ -45,6 +51,7 @@ class Table:
     runs: pd.DataFrame | None = None
     legend: Sequence[str] = ()
     protocol: int | None = None
+    caption: str = ""
 
     @classmethod
     def of(
@@ -56,13 +63,14 @@ class Table:
         long: Callable[[], pd.DataFrame] = pd.DataFrame,
         legend: Iterable[str] = (),
         protocol: int | None = None,
+        caption: str = "",
     ) -> Table:
         """From columns: a name, the text of each row, and the ids of the runs behind each; None if there are none."""
         names = [name for name, *_ in columns]
         shown = pd.DataFrame(list(zip(*(texts for _, texts, _ in columns), strict=True)), columns=names)
         behind = [[tuple(one.split()) for one in ids] if ids else [()] * len(shown) for _, _, ids in columns]
         runs = pd.DataFrame(list(zip(*behind, strict=True)), columns=names)
-        return cls(title, conditions, shown, list(notes), long, runs, list(legend), protocol)
+        return cls(title, conditions, shown, list(notes), long, runs, list(legend), protocol, caption)
 
     @cached_property
     def numbers(self) -> pd.DataFrame:
@@ -195,7 +203,7 @@ def _numbers(tables: Sequence[Table]) -> pd.DataFrame:
 
 
 def latex(tables: Sequence[Table]) -> str:
-    """A booktabs table each; how to read them stands in comments."""
+    """A booktabs table each, with its signs and notes in its caption; how to read them stands in comments."""
     said = "".join(f"% {line}\n" for line in legend(tables))
     return "\n".join(_latex(table) for table in tables) + said
 
@@ -212,7 +220,9 @@ def _latex(table: Table) -> str:
         return re.sub(r" \{?([*‡])\}?$", r"\\rlap{\1}", text)
 
     names = [str(name) for name in table.shown.columns]
-    caption = " ".join([f"{table.title}. Protocol: {table.conditions}.", *table.notes])
+    title = re.sub(r"^Table \S+: ", "", table.title)  # LaTeX counts tables itself
+    about = [f"{one[:1].upper()}{one[1:]}." for one in (title, f"Protocol: {table.conditions}", table.caption) if one]
+    caption = " ".join([*about, *(note for note in table.notes if not isinstance(note, Aside))])
     lines = [
         r"\begin{table}",
         r"\centering\scriptsize\setlength{\tabcolsep}{2pt}",

@@ -156,6 +156,16 @@ def test_what_is_shown_is_what_the_csv_has(store):
     assert [one["control_gain"] for one in json.loads(text(store, "json"))] == [float(found["control_gain"]), None]
 
 
+def test_latex_explains_the_signs_that_there_are(store):
+    for seed in range(3):
+        put(store, "dfd", seed, 0.9), put(store, LR, seed, 0.6)
+    caption = text(store, "latex").partition(r"\begin{tabular}")[0]
+    said = "In brackets the number of seeds; gain: points over the control of equal budget, with the 95\\% interval"
+    assert f"{said}; §: which leaves out 0, of 3 seeds or more. Precision" in caption and "†" not in caption
+    put(store, "hr-baseline", 0, 0.9)
+    assert "seeds or more; † trained and tested on HR images. " in text(store, "latex")
+
+
 def test_the_wider_interval_is_taken_and_two_seeds_get_no_mark(store):
     for seed in range(2):
         put(store, "dfd", seed, 0.95), put(store, LR, seed, 0.3)

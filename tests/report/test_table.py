@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 from helpers.records import LR, diverged, record
-from helpers.tables import cell, fill, hits, lines, numbers, paper_rows, read, render, shown, table, top1
+from helpers.tables import cell, fill, filled_from, hits, lines, numbers, paper_rows, read, render, shown, table, top1
 
 from lrbench.errors import UserError
 from lrbench.method import registry
@@ -217,7 +217,7 @@ def test_as_it_is_read_a_table_has_the_papers_rows_and_columns_with_what_it_repo
     assert max(len(line) for line in text.splitlines() if line.startswith("|")) <= 100
     table_lines = text.partition("## How to read this")[0].splitlines()
     assert sum(line.startswith("- ") for line in table_lines) == 2 and "width 0.25 of vgg16 and resnet18" in text
-    assert "- Seeds 0, 1, 2, or as many as brackets say. Precision: fp32." in text
+    assert "- Seeds 0, 1, 2. Precision: fp32." in text
 
 
 def test_the_better_of_a_pair_is_bold_and_what_is_more_than_chance_is_marked():
@@ -226,7 +226,14 @@ def test_the_better_of_a_pair_is_bold_and_what_is_more_than_chance_is_marked():
     body = {line[0]: line[1:] for line in lines(filled, long=False)}
     assert body["DFD (AlexNet)"] == body["DFD (ResNet-18)"] == ["**63.00±1.00** *"] * 4
     assert body["VGG-16"] == ["**61.00±1.00**"] * 4 and body["DFD (VGG-16)"] == ["60.99±1.00"] * 4
-    assert "Marked * (3 seeds or more): 8 of 12; corrected for their number." in render([filled], long=False)
+    text = render([filled], long=False)
+    assert "- *: more than chance (p < 0.05, corrected for 12 comparisons); 8 of them are." in text
+    about = [line for line in text.splitlines() if re.match(r"- [*‡]: .*LR-baseline of its backbone and budget", line)]
+    assert len(about) == 1 and "paired t-test" in about[0]  # no row has one seed
+    one = paper_rows(seeds=1)
+    [filled] = fill("1", one, hits(one))
+    [about] = [line for line in render([filled]).splitlines() if re.match(r"- [*‡]: of", line)]
+    assert about.startswith("- ‡: of one seed, a row differs") and "McNemar" in about
 
 
 def test_what_is_unusual_of_a_cell_is_said_in_it():
@@ -236,6 +243,8 @@ def test_what_is_unusual_of_a_cell_is_said_in_it():
     body = {line[0]: line[1:3] for line in lines(table(records), long=False)}
     assert body["ResNet-18"] == ["81.00±1.00", "70.00 (1)"]
     assert body["DFD (ResNet-18)"] == ["82.00 (2 div.)", "diverged"]
+    assert "- Seeds 0, 1, 2. (n): n seeds. Precision" in render([table(records)], long=False)
+    assert "- Seeds 0, 1, 2. Precision" in render([table(records[:6])], long=False)  # no cell says its number
 
 
 def test_a_cell_of_fewer_seeds_is_never_bold_nor_beaten():
@@ -296,6 +305,32 @@ def test_emphasis_in_each_style():
     assert r"\textbf{81.00} & " in formats.latex([found]) and r"\textit{published} & 79.86" in formats.latex([found])
     html = found._repr_html_()
     assert "<b>81.00</b>" in html and "<i>published</i>" in html and "*" not in html.partition("<ul>")[0]
+
+
+def test_a_note_says_from_where_runs_came_if_not_from_the_users_own_and_latex_does_not():
+    records = [record(), record("dfd", 81.0, 1), record(dropout=0.5)]
+    results = frame.frame(records).assign(origin=[None, "/their/runs", "/their/runs"])
+    some, every = (as_read(one) for one in filled_from("1", results))
+    assert some.notes[-1] == "1 of 2 runs here came from /their/runs, not from your own results."
+    assert every.notes[-1] == "All runs here came from /their/runs, not from your own results."
+    assert "their" in markdown([some]) and "their" not in formats.latex([some, every])
+
+
+def test_latex_explains_what_stands_in_its_cells():
+    records = paper_rows()
+    [filled] = fill("1", records, hits(records))
+    [caption] = re.findall(r"\\caption{(.*)}", render([filled], "latex", long=False))
+    assert caption.startswith(r"Top-1 accuracy (\%) with different backbones. Protocol: recipe paper")
+    paper = "published: Zhu et al., ICASSP 2019 (width 1, the whole training set, 100 epochs"
+    bold = (
+        "Mean±sample standard deviation over seeds; bold: the highest of one backbone, equal budget and the most seeds"
+    )
+    marks = "marks: compared with the LR-baseline of the same backbone and budget"
+    assert f"{bold}; {marks}; {paper}" in caption and "*: more than chance (p $<$ 0.05, corrected for 12" in caption
+    assert "†" not in caption
+    text = render([table([record("hr-baseline", 93.0)], "2")], "latex", long=False)
+    assert "one number without a spread); † trained and tested on HR images. Seed 0." in text
+    assert not any(word in text.partition(r"\begin{tabular}")[0] for word in ("bold", "marks", "standard deviation"))
 
 
 # --- what else one has to know --------------------------------------------------------------------------
