@@ -55,7 +55,8 @@ class Cell:
 class Row:
     """A published row; of one with settings that the paper leaves open, one for each of their values that were run.
 
-    name: as published; settings: those of the open ones that differ from their defaults, such as "sr_scale=4".
+    name: as published, or as its table calls rows of one of its settings; settings: those of the open ones that differ
+    from their defaults and that the name does not say, such as "sr_epochs=4".
     """
 
     name: str
@@ -123,6 +124,16 @@ class Filled:
         return [f"{dataset} {side // scale}x{side // scale}" for dataset, scale, side in self.source.columns]
 
     @property
+    def protocol(self) -> int | None:
+        """The version of the harness that its runs are of."""
+        return None if self.run is None else int(self.run["protocol"])
+
+    @property
+    def count(self) -> int:
+        """How many of its cells have runs."""
+        return sum(len(cell.runs) > 0 for row in self.rows for cell in row.cells)
+
+    @property
     def comparisons(self) -> list[Comparison]:
         """All that the table makes: they are made together, see compare.family."""
         return [one for row in self.rows for cell in row.cells for one in cell.comparisons]
@@ -147,12 +158,14 @@ class Filled:
 def fill(source: PublishedTable, results: pd.DataFrame, right: Right | None = None) -> list[Filled]:
     """The table once for each set of conditions under which a row of it was run, or failed, or once, empty.
 
+    The newest protocol first, and of one protocol the table that has most cells filled.
     Its rows and columns are the published ones, each backbone at the width at which most seeds of them were run: what
     else has been run stands in no published table. With `right`, rows are tested against the table's reference.
     """
     usual = frame.defaults(results)
     filled = [_fill(source, Runs(table, usual), results, right) for table in frame.tables(results, SHARED)]
-    filled = [one for one in filled if len(one.failed) or any(len(row.runs) for row in one.rows)]
+    filled = [one for one in filled if len(one.failed) or one.count]
+    filled.sort(key=lambda one: (-(one.protocol or 0), -one.count))
     return filled or [_fill(source, Runs(frame.placed(results)[:0], usual), results, None)]
 
 
@@ -191,19 +204,24 @@ def _failed(table: pd.DataFrame, of_rows: pd.DataFrame, wanted: Sequence[Wanted]
 
 
 def _rows(row: PublishedRow, wanted: Wanted, places: Sequence[tuple[str, int]], runs: Runs) -> Iterator[Row]:
-    """The rows that a published one becomes; one without runs where there are none."""
+    """The rows that a published one becomes, by name; one without runs where there are none."""
     config = dict(runs.defaults.get(row.method, {})) | dict(row.settings)
     of_place = [runs.ways(wanted, *place) for place in places]
     found = {key: same for ways in of_place for key, same in ways.items()}
+    made = []
     for text, width in sorted(found):
         first, own = found[text, width].iloc[0], json.loads(text)
         changes = {one.partition("=")[0]: one for one in json.loads(first["changes"])}
+        said = next((one for one in row.labels if one in {f"{name}={own.get(name)}" for name in row.free}), "")
         told = [changes[name] for name in row.free if name in changes and own[name] != config.get(name)]
+        told = [one for one in told if one != said]
         hr = any((ways[text, width]["tested_on"] == "hr").any() for ways in of_place if (text, width) in ways)
         cells = [
             Cell(top1, ways.get((text, width), runs.nothing)) for top1, ways in zip(row.top1, of_place, strict=True)
         ]
-        yield Row(row.label, tuple(told), row.method, row.backbone, text, width, hr, tuple(cells))
+        name = row.labels.get(said, row.label)
+        made.append(Row(name, tuple(told), row.method, row.backbone, text, width, hr, tuple(cells)))
+    yield from sorted(made, key=lambda row: row.name)
     if not found:
         empty, text = tuple(Cell(top1, runs.nothing) for top1 in row.top1), json.dumps(config, sort_keys=True)
         known = runs.table.loc[runs.table["method"] == row.method, "tested_on"]  # else its class says it

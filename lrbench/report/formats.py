@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from html import escape
 from itertools import groupby
@@ -20,11 +20,16 @@ from lrbench.report.ways import DASH
 from lrbench.store.files import replaces
 
 HR_MARK = "†"  # of what is trained and tested on HR images
-ABOUT_HR = f"{HR_MARK} trained and tested on HR images: an upper reference, not a competitor."
+SHORT_HR = f"{HR_MARK} trained and tested on HR images"
+ABOUT_HR = f"{SHORT_HR}: an upper reference, not a competitor."
 WRAPPED = 30  # characters: on a terminal, columns of longer texts are wrapped, others are not
 BOLD, ITALIC = "**", "*"  # Markdown's, around what stands at the start of a cell
 NUMBER = re.compile(r"\**[-+−]?\d")
 SUFFIXES = {"md": "md", "csv": "csv", "latex": "tex", "json": "json"}  # of a table's file, by format
+
+
+class Aside(str):
+    """A note that stands in no paper, such as one on folders."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -34,6 +39,8 @@ class Table:
     shown: what is read, as text, with **bold** and *italics* as in Markdown; its first column names the rows. notes: on
     these rows; legend: how to read a table of this kind, said once below several. runs: the ids behind each cell, a
     frame of the same shape with a tuple in each cell, or None. long: makes `numbers`, which takes longer than all else.
+    protocol: of the runs, where they are of one. caption: the signs in the cells, in one sentence, for LaTeX, where the
+    legend stands in comments.
     """
 
     title: str
@@ -43,6 +50,8 @@ class Table:
     long: Callable[[], pd.DataFrame] = pd.DataFrame
     runs: pd.DataFrame | None = None
     legend: Sequence[str] = ()
+    protocol: int | None = None
+    caption: str = ""
 
     @classmethod
     def of(
@@ -53,13 +62,15 @@ class Table:
         notes: Iterable[str] = (),
         long: Callable[[], pd.DataFrame] = pd.DataFrame,
         legend: Iterable[str] = (),
+        protocol: int | None = None,
+        caption: str = "",
     ) -> Table:
         """From columns: a name, the text of each row, and the ids of the runs behind each; None if there are none."""
         names = [name for name, *_ in columns]
         shown = pd.DataFrame(list(zip(*(texts for _, texts, _ in columns), strict=True)), columns=names)
         behind = [[tuple(one.split()) for one in ids] if ids else [()] * len(shown) for _, _, ids in columns]
         runs = pd.DataFrame(list(zip(*behind, strict=True)), columns=names)
-        return cls(title, conditions, shown, list(notes), long, runs, list(legend))
+        return cls(title, conditions, shown, list(notes), long, runs, list(legend), protocol, caption)
 
     @cached_property
     def numbers(self) -> pd.DataFrame:
@@ -76,12 +87,27 @@ class Table:
 
 
 class Tables(list[Table]):
-    """Several tables, as a notebook shows them."""
+    """Several tables, as a notebook shows them; `older`: others, of which only the numbers are given."""
+
+    def __init__(self, tables: Iterable[Table] = (), older: Sequence[Table] = ()) -> None:
+        super().__init__(tables)
+        self.older = older
+
+    @property
+    def newest(self) -> Tables:
+        """Those of the newest protocol that there is; how many are left out says the last line of how to read them."""
+        protocol = max((table.protocol or 0 for table in self), default=0)
+        kept = [table for table in self if table.protocol in (None, protocol)]
+        older = [table for table in self if table.protocol not in (None, protocol)]
+        if older:
+            said = f"Tables of older protocols, left out here: {len(older)}; `--long` shows them."
+            kept[-1] = replace(kept[-1], legend=[*kept[-1].legend, said])
+        return Tables(kept, older)
 
     @property
     def numbers(self) -> pd.DataFrame:
         """Their long forms, one below the other."""
-        filled = [table.numbers for table in self if len(table.numbers)]
+        filled = [table.numbers for table in [*self, *self.older] if len(table.numbers)]
         return pd.concat(filled, ignore_index=True).convert_dtypes() if filled else pd.DataFrame(columns=["table"])
 
     def __str__(self) -> str:
@@ -163,17 +189,21 @@ def _html(tables: Sequence[Table]) -> str:
 
 def as_csv(tables: Sequence[Table]) -> str:
     """The long forms."""
-    return str(Tables(tables).numbers.to_csv(index=False, lineterminator="\n"))
+    return str(_numbers(tables).to_csv(index=False, lineterminator="\n"))
 
 
 def as_json(tables: Sequence[Table]) -> str:
     """The long forms as a list of objects."""
-    flat = Tables(tables).numbers.astype(object)  # pandas' own writer rounds to ten digits, or shows 79.859999999999999
+    flat = _numbers(tables).astype(object)  # pandas' own writer rounds to ten digits, or shows 79.859999999999999
     return json.dumps(flat.where(flat.notna(), None).to_dict("records"), indent=1) + "\n"
 
 
+def _numbers(tables: Sequence[Table]) -> pd.DataFrame:
+    return (tables if isinstance(tables, Tables) else Tables(tables)).numbers
+
+
 def latex(tables: Sequence[Table]) -> str:
-    """A booktabs table each; how to read them stands in comments."""
+    """A booktabs table each, with its signs and notes in its caption; how to read them stands in comments."""
     said = "".join(f"% {line}\n" for line in legend(tables))
     return "\n".join(_latex(table) for table in tables) + said
 
@@ -190,7 +220,9 @@ def _latex(table: Table) -> str:
         return re.sub(r" \{?([*‡])\}?$", r"\\rlap{\1}", text)
 
     names = [str(name) for name in table.shown.columns]
-    caption = " ".join([f"{table.title}. Protocol: {table.conditions}.", *table.notes])
+    title = re.sub(r"^Table \S+: ", "", table.title)  # LaTeX counts tables itself
+    about = [f"{one[:1].upper()}{one[1:]}." for one in (title, f"Protocol: {table.conditions}", table.caption) if one]
+    caption = " ".join([*about, *(note for note in table.notes if not isinstance(note, Aside))])
     lines = [
         r"\begin{table}",
         r"\centering\scriptsize\setlength{\tabcolsep}{2pt}",

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lrbench.report import frame, notes, published
 from lrbench.report.compare import SEEDS, Right, family, numbers
-from lrbench.report.formats import ABOUT_HR, HR_MARK, Table
+from lrbench.report.formats import ABOUT_HR, HR_MARK, SHORT_HR, Table
 from lrbench.report.frame import CONDITIONS, FAILED
 from lrbench.report.ways import (
     DASH,
@@ -32,12 +32,13 @@ NONE_YET = "Nothing has been run yet; start with `lrbench run --method NAME --da
 
 
 def leaderboards(results: pd.DataFrame, right: Right, references: Sequence[str], long: bool = False) -> list[Table]:
-    """One for each set of conditions. references: the methods that gains are measured against.
+    """One for each set of conditions: the newest protocol first, of one protocol that of most ways of training.
 
-    long: with what is deployed, what it cost, and the teachers.
+    references: the methods that gains are measured against. long: with what is deployed and cost, and the teachers.
     """
     usual = frame.defaults(results)
-    found = [_table(table, results, right, references, usual, long) for table in frame.tables(results)]
+    split = sorted(frame.tables(results), key=lambda one: (-one.iloc[0]["protocol"], -one["experiment"].nunique()))
+    found = [_table(table, results, right, references, usual, long) for table in split]
     return found or [Table(TITLE, "no run yet", pd.DataFrame(), [NONE_YET])]
 
 
@@ -116,7 +117,8 @@ def _table(
             ("min", [fixed(row["minutes"], digits=1) for row in rows], None),
         ]
     legend = _legend(ways, {name for name, *_ in columns}, results) if len(ways) else ()
-    return Table.of(title, about, columns, _notes(table, ways, results), lambda: ways, legend)
+    protocol, caption = int(first["protocol"]), _caption(ways) if len(ways) else ""
+    return Table.of(title, about, columns, _notes(table, ways, results), lambda: ways, legend, protocol, caption)
 
 
 def _size(table: pd.DataFrame) -> str:
@@ -137,6 +139,16 @@ def _notes(table: pd.DataFrame, ways: pd.DataFrame, results: pd.DataFrame) -> It
         yield from notes.differing_weights(table, results)
         yield from notes.origins(table)
     yield from notes.failed(frame.failures_of(results, table))
+
+
+def _caption(ways: pd.DataFrame) -> str:
+    said = {
+        "in brackets the number of seeds": True,
+        "gain: points over the control of equal budget, with the 95% interval": ways["control_gain"].notna().any(),
+        f"{MARK}: which leaves out 0, of {SEEDS} seeds or more": (ways["control_mark"] != "").any(),
+        SHORT_HR: (ways["tested_on"] == "hr").any(),
+    }
+    return "; ".join(text for text, there in said.items() if there)
 
 
 def _legend(ways: pd.DataFrame, columns: Container[str], results: pd.DataFrame) -> Iterator[str]:

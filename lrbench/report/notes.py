@@ -11,29 +11,44 @@ import pandas as pd
 from lrbench.errors import few
 from lrbench.method import naming
 from lrbench.report.compare import NETWORKS_MARK, SEEDS, WAYS_MARK, Comparison
+from lrbench.report.formats import Aside
 from lrbench.report.frame import RESTORES, column
 from lrbench.report.stats import CHANCE
 from lrbench.report.ways import joined, score, summary
 
-ABOUT_MARKS = (
-    f"Marked {WAYS_MARK}: {SEEDS} seeds or more, and a difference from the row that it is compared with that is more "
-    f"than chance (p < {CHANCE:g}): the two ways of training differ. That is by a paired t-test over the seeds, whose "
-    "spread is pooled over the comparisons of the table (moderated, Smyth 2004, where they vary differently) and is at "
-    f"least what the test images alone give, after Holm's correction. Marked {NETWORKS_MARK}: one seed, and a "
-    "difference that is more than chance by McNemar's test, after Holm's correction in a family of its own: the two "
-    "networks differ, which says nothing of another seed. Without a mark no difference is shown; that does not say "
-    "that there is none."
-)
+
+def about_marks(comparisons: Sequence[Comparison], reference: str) -> Iterator[str]:
+    """What the marks say that these comparisons may have, a line each. reference: what rows are compared with."""
+    differs = f"a row differs from {reference} by more than chance (p < {CHANCE:g})"
+    if any(one.of_ways for one in comparisons):
+        yield (
+            f"{WAYS_MARK}: of {SEEDS} seeds or more, {differs}: the two ways of training differ. By a paired t-test "
+            "over the seeds, whose spread is pooled over the comparisons of the table (moderated, Smyth 2004, where "
+            "they vary differently) and is at least what the test images alone give, after Holm's correction."
+        )
+    if any(one.of_networks for one in comparisons):
+        yield (
+            f"{NETWORKS_MARK}: of one seed, {differs}: the two networks differ, which says nothing of another seed. By "
+            "McNemar's test, after Holm's correction in a family of its own."
+        )
+    yield "Without a mark no difference is shown; that does not say that there is none."
 
 
 def about_family(comparisons: Sequence[Comparison]) -> str:
     """How many of a table's differences are marked, and for how many they are corrected. comparisons: all of them."""
     families = {
-        f"{WAYS_MARK} ({SEEDS} seeds or more)": [one.beyond_chance for one in comparisons if one.of_ways],
-        f"{NETWORKS_MARK} (one seed)": [one.beyond_chance for one in comparisons if one.of_networks],
+        f"{WAYS_MARK}: more than chance": [one.beyond_chance for one in comparisons if one.of_ways],
+        f"{NETWORKS_MARK}: one seed, more than chance": [one.beyond_chance for one in comparisons if one.of_networks],
     }
-    said = [f"Marked {mark}: {sum(marked)} of {len(marked)}" for mark, marked in families.items() if marked]
-    return f"{'; '.join(said)}; corrected for their number." if said else "No difference has the seeds to be tested."
+    said = []
+    for mark, marked in families.items():
+        count, total = sum(marked), len(marked)
+        if total > 1:
+            told = f"corrected for {total} comparisons); {count or 'none'} of them {'are' if count > 1 else 'is'}."
+            said.append(f"{mark} (p < {CHANCE:g}, {told}")
+        elif marked:
+            said.append(f"{mark} (p < {CHANCE:g}, one comparison); it is{' not' * (not count)}.")
+    return " ".join(said) or "No difference has the seeds to be tested."
 
 
 def precisions(rows: Mapping[str, pd.DataFrame]) -> Iterator[str]:
@@ -69,8 +84,9 @@ def origins(runs: pd.DataFrame, named: bool = True) -> Iterator[str]:
     """A sentence for each store that is read beside the user's own, on its share of some runs; `named`: by name."""
     runs = runs.drop_duplicates("id")
     for origin, same in runs.groupby("origin"):
-        names = f": {few(column(same, 'name').dropna().unique())}" if named else ""
-        yield f"{len(same)} of these {len(runs)} runs are from {origin}, which is read beside your own runs{names}."
+        share = "All" if len(same) == len(runs) else f"{len(same)} of {len(runs)}"
+        names = f" ({few(column(same, 'name').dropna().unique())})" if named else ""
+        yield Aside(f"{share} runs here{names} came from {origin}, not from your own results.")
 
 
 def differing_weights(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:

@@ -26,6 +26,7 @@ class PublishedRow:
     top1: tuple[float | None, ...]
     settings: Mapping[str, Any] = field(default_factory=dict)  # where they differ from the method's defaults
     free: tuple[str, ...] = ()  # settings that the paper leaves open: any value may stand here, in a row of its own
+    labels: Mapping[str, str] = field(default_factory=dict)  # of rows with one of these, by "NAME=VALUE"
 
 
 @dataclass(frozen=True)

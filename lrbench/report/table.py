@@ -9,7 +9,7 @@ import pandas as pd
 from lrbench.report import notes
 from lrbench.report.compare import Comparison, numbers
 from lrbench.report.filled import Cell, Filled, Key, Row
-from lrbench.report.formats import ABOUT_HR, HR_MARK, Table
+from lrbench.report.formats import ABOUT_HR, HR_MARK, SHORT_HR, Table
 from lrbench.report.frame import SHARED, USED
 from lrbench.report.stats import CHANCE
 from lrbench.report.ways import DASH, fixed, joined, score, summary
@@ -33,6 +33,8 @@ def table(filled: Filled, long: bool = False) -> Table:
         list(notes),
         lambda: _numbers(filled),
         list(_long_legend(filled, names) if long else _legend(filled)),
+        filled.protocol,
+        _caption(filled, long),
     )
 
 
@@ -95,14 +97,19 @@ def _seeds(filled: Filled) -> tuple[int, ...]:
 def _best(filled: Filled, place: int) -> set[Key]:
     """The keys of the highest rows in a column, of those of one backbone and budget, where several have a mean.
 
-    HR rows do not compete.
+    HR rows do not compete, and rows of fewer seeds than others do not.
     """
-    means: dict[tuple[str, int | None], dict[Key, float]] = {}
+    groups: dict[tuple[str, int | None], list[tuple[int, float, Key]]] = {}
     for row in filled.rows:
         ours = row.cells[place].ours
         if ours and ours["top1_mean"] is not None and not row.hr:
-            means.setdefault((row.backbone, row.epochs), {})[row.key] = ours["top1_mean"]
-    return {max(of_row, key=lambda key: of_row[key]) for of_row in means.values() if len(of_row) > 1}
+            groups.setdefault((row.backbone, row.epochs), []).append((ours["n"], ours["top1_mean"], row.key))
+    best = set()
+    for group in groups.values():
+        most = max(n for n, *_ in group)
+        means = {key: mean for n, mean, key in group if n == most}
+        best |= {max(means, key=lambda key: means[key])} if len(means) > 1 else set()
+    return best
 
 
 def _cell(cell: Cell, usual: int, best: bool) -> str:
@@ -110,7 +117,7 @@ def _cell(cell: Cell, usual: int, best: bool) -> str:
     ours = cell.ours
     if not ours:
         return DASH
-    counts = [f"{ours['diverged']} div."] if ours["diverged"] else [f"{ours['n']}"] if ours["n"] != usual else []
+    counts = [f"{ours['diverged']} div."] if ours["diverged"] else [f"{ours['n']}"] * _other_seeds(cell, usual)
     if ours["top1_mean"] is None:
         return "diverged"
     counts += ["one class"] if ours["one_class"] and not ours["diverged"] else []
@@ -120,28 +127,35 @@ def _cell(cell: Cell, usual: int, best: bool) -> str:
     return " ".join(filter(None, [f"**{text}**" if best else text, mark, f"({', '.join(counts)})" if counts else ""]))
 
 
+def _other_seeds(cell: Cell, usual: int) -> bool:
+    """Whether a cell says its number of seeds."""
+    ours = cell.ours
+    return bool(ours and not ours["diverged"] and ours["n"] != usual)
+
+
 def _shown(cell: Cell) -> Comparison | None:
     """The comparison whose mark a cell shows: with its control, which is of equal budget, where there is one."""
     return cell.control or cell.reference
 
 
 def _notes(filled: Filled) -> Iterator[str]:
-    """Two lines at most: what the runs are, and what the marks say."""
+    """A line on what the runs are, one on what the marks say, and one for each store that they are from."""
     there = [row for row in filled.rows if len(row.runs)]
     said = []
     if seeds := _seeds(filled):
-        said.append(f"Seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}, or as many as brackets say")
-        said += [one.rstrip(".") for one in notes.precisions({row.label: row.runs for row in there})]
+        said.append(f"Seed{'s' * (len(seeds) > 1)} {', '.join(map(str, seeds))}.")
+        said += ["(n): n seeds."] * any(_other_seeds(cell, len(seeds)) for row in there for cell in row.cells)
+        said += notes.precisions({row.label: row.runs for row in there})
     taught = [(row.label, _teachers(row, filled.results)) for row in there]
     if named := [f"{score} ({label})" for label, score in taught if score]:
-        said.append(f"Teachers' top-1 % on HR images: {', '.join(named)}")
+        said.append(f"Teachers' top-1 % on HR images: {', '.join(named)}.")
     if said:
-        yield ". ".join(said) + "."
+        yield " ".join(said)
     shown = [one for row in filled.rows for cell in row.cells if (one := _shown(cell))]
     found = [notes.about_family(shown)] if shown else []
-    if shared := {row.name: " ".join(row.shared(filled.rows)) for row in filled.rows if row.shared(filled.rows)}:
-        found.append("Settings of all rows of " + "; ".join(f"{name}: {some}" for name, some in shared.items()) + ".")
-    found += notes.origins(pd.concat([row.runs for row in filled.rows]), named=False)
+    if shared := {row.name: row.shared(filled.rows) for row in filled.rows if row.shared(filled.rows)}:
+        settings = "; ".join(f"{name}: {' '.join(some)}" for name, some in shared.items())
+        found.append(f"Settings that the rows leave out: {settings}.")
     if filled.unequal_budgets:
         found.append(UNEQUAL)
     found += notes.failed(filled.failed)
@@ -151,6 +165,7 @@ def _notes(filled: Filled) -> Iterator[str]:
         found.append(_nothing(filled))
     if found:
         yield " ".join(found)
+    yield from notes.origins(pd.concat([row.runs for row in filled.rows]), named=False)
 
 
 def _teachers(row: Row, results: pd.DataFrame) -> str:
@@ -159,13 +174,27 @@ def _teachers(row: Row, results: pd.DataFrame) -> str:
     return " and ".join(dict.fromkeys(fixed(one) for one in means))
 
 
+def _caption(filled: Filled, long: bool) -> str:
+    """What stands in the cells, as a sentence."""
+    several = any(len(cell.runs) > 1 for row in filled.rows for cell in row.cells)
+    bold = not long and any(_best(filled, place) for place in range(len(filled.columns)))
+    said = {
+        "mean±sample standard deviation over seeds": several,
+        "bold: the highest of one backbone, equal budget and the most seeds": bold,
+        f"marks: compared with the {_reference(filled)} of the same backbone and budget": filled.comparisons,
+        f"{PUBLISHED}: {filled.source.source} ({filled.source.protocol})": any(map(_published, filled.rows)),
+        SHORT_HR: any(row.hr for row in filled.rows),
+    }
+    return "; ".join(text for text, there in said.items() if there)
+
+
 def _legend(filled: Filled) -> Iterator[str]:
     source = filled.source
     yield "Each cell: our top-1 % on the test images, the mean±sample standard deviation over seeds. div.: diverged."
     if any(map(_published, filled.rows)):
         where = "Beside it" if len(filled.columns) == 1 else "Below it, in italics,"
         yield f"{where} what was published: {source.source}; {source.protocol}."
-    yield "Bold: the highest mean in a column of rows of one backbone and equal budget."
+    yield "Bold: the highest mean in a column, of the rows of one backbone and equal budget that have the most seeds."
     yield from _marks(filled)
     yield from source.notes
     yield "`lrbench table NAME --long` has differences, gains and numbers of seeds in columns, and more notes."
@@ -173,7 +202,7 @@ def _legend(filled: Filled) -> Iterator[str]:
 
 def _marks(filled: Filled) -> Iterator[str]:
     if filled.comparisons:
-        yield f"A mark compares a row with the {_reference(filled)} of its backbone and budget. {notes.ABOUT_MARKS}"
+        yield from notes.about_marks(filled.comparisons, f"the {_reference(filled)} of its backbone and budget")
     if any(row.hr for row in filled.rows):
         yield ABOUT_HR
 

@@ -31,7 +31,7 @@ def asked(
     backbones: Sequence[str] = (),
     long: bool = False,
 ) -> Tables:
-    """`tables` of a store's results, of some datasets and backbones, all where empty.
+    """`tables` of a store's results, of some datasets and backbones, all where empty; the newest unless `long`.
 
     renamed: in published tables and claims, old -> the dataset in its place. Raises UserError, naming the nearest.
     """
@@ -39,7 +39,8 @@ def asked(
     check_renamed(name, renamed, results, store)
     if datasets or backbones:
         results = frame.chosen(results, store, dataset=datasets, backbone=backbones)
-    return tables(name, results, store.right, store.warn, long, renamed)
+    found = tables(name, results, store.right, store.warn, long, renamed)
+    return found if long else found.newest
 
 
 def check_renamed(name: str | None, renamed: Mapping[str, str], results: pd.DataFrame, store: Store) -> None:
@@ -47,7 +48,8 @@ def check_renamed(name: str | None, renamed: Mapping[str, str], results: pd.Data
     for old, new in renamed.items():
         if old not in (known := _replaceable(name, store.warn)):
             here = "no published table has" if name is None else f"table {name} has no"
-            raise UserError(f"{here} dataset '{old}' to replace; {did_you_mean(old, known)}")
+            tail = did_you_mean(old, known) if known else "published tables and claims have some"
+            raise UserError(f"{here} dataset '{old}' to replace; {tail}")
         frame.chosen(results, store, dataset=[new])
 
 

@@ -16,7 +16,8 @@ from lrbench.report.published import PublishedSweep
 from lrbench.report.sweep import Sweep, sweeps
 from lrbench.report.ways import DASH, comparison, gain, joined, score, summary, validation
 
-WAYS = {"paper": "the paper's", "validation": "by validation", "test": "best by test ‡"}
+NOT_SO = "(!)"  # what one must not do
+WAYS = {"paper": "the paper's", "validation": "by validation", "test": f"best by test {NOT_SO}"}
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ def _table(group: Sequence[Sweep], right: Right) -> Table:
         [*_notes(group), *notes.precisions(with_others), *notes.origins(pd.concat(with_others.values()))],
         lambda: pd.DataFrame(flat),
         _legend(source.symbol, label),
+        caption=f"in brackets the number of seeds; {NOT_SO}: chosen by the test score, which one must not do",
     )
 
 
@@ -120,8 +122,8 @@ def _legend(symbol: str, reference: str) -> Iterator[str]:
         "values have; of equal ones the smallest, which changes the plain loss least. Nothing else is chosen."
     )
     yield (
-        "‡ What one must not do: the test images choose the value and are then its score, which is too high for it. "
-        "It is here to show by how much."
+        f"{NOT_SO} What one must not do: the test images choose the value and are then its score, which is too high "
+        "for it. It is here to show by how much."
     )
     yield (
         f"vs {reference}, and its control, the {reference} of the same budget, where that is another: mean difference "

@@ -16,8 +16,13 @@ from lrbench.report.ways import score
 
 def fill(source, records, right=None, failures=()):
     """A published table, or that of a name, filled with records: once for each set of conditions."""
+    return filled_from(source, frame(records, failures), right)
+
+
+def filled_from(source, results, right=None):
+    """The same, from a frame."""
     source = published.table(source) if isinstance(source, str) else source
-    return filled.fill(source, frame(records, failures), right)
+    return filled.fill(source, results, right)
 
 
 def table(records, name="1"):

@@ -126,7 +126,12 @@ def test_marks_of_ways_want_three_seeds_and_those_of_networks_one(networks):
     assert shown == ["*", ")", "‡", ")"]
     assert marked(None) == "-"
     told = about_family(family([networks.compared(each) for each in gains]))
-    assert told == "Marked * (3 seeds or more): 1 of 2; Marked ‡ (one seed): 1 of 1; corrected for their number."
+    ways = "*: more than chance (p < 0.05, corrected for 2 comparisons); 1 of them is."
+    assert told == f"{ways} ‡: one seed, more than chance (p < 0.05, one comparison); it is."
+    none = about_family(family([networks.compared((0.1,)), networks.compared((0.1,))]))
+    assert none == "‡: one seed, more than chance (p < 0.05, corrected for 2 comparisons); none of them is."
+    [alone] = family([networks.compared((0.1, 0.2, 0.0))])
+    assert about_family([alone]) == "*: more than chance (p < 0.05, one comparison); it is not."
     assert about_family([networks.compared((9.0, 9.5))]) == "No difference has the seeds to be tested."
 
 

@@ -156,6 +156,16 @@ def test_what_is_shown_is_what_the_csv_has(store):
     assert [one["control_gain"] for one in json.loads(text(store, "json"))] == [float(found["control_gain"]), None]
 
 
+def test_latex_explains_the_signs_that_there_are(store):
+    for seed in range(3):
+        put(store, "dfd", seed, 0.9), put(store, LR, seed, 0.6)
+    caption = text(store, "latex").partition(r"\begin{tabular}")[0]
+    said = "In brackets the number of seeds; gain: points over the control of equal budget, with the 95\\% interval"
+    assert f"{said}; §: which leaves out 0, of 3 seeds or more. Precision" in caption and "†" not in caption
+    put(store, "hr-baseline", 0, 0.9)
+    assert "seeds or more; † trained and tested on HR images. " in text(store, "latex")
+
+
 def test_the_wider_interval_is_taken_and_two_seeds_get_no_mark(store):
     for seed in range(2):
         put(store, "dfd", seed, 0.95), put(store, LR, seed, 0.3)
@@ -282,6 +292,26 @@ def test_protocols_never_meet_and_the_older_is_named(store):
     assert (newer.title, older.title) == ("Leaderboard: cifar10 8x8", "Leaderboard: cifar10 8x8, protocol 1")
     ids = {protocol: {one["runs"] for one in rows(store) if one["protocol"] == protocol} for protocol in ("1", "2")}
     assert len(ids["1"]) == len(ids["2"]) == 2 and not ids["1"] & ids["2"]
+
+
+def test_tables_of_older_protocols_are_shown_by_long_alone_and_written_as_numbers(store):
+    place = {"results": store.root, "baselines": "none"}
+    put(store, spec={"protocol": 1})
+    assert "left out" not in str(lr.leaderboard(**place)) and len(lr.leaderboard(**place)) == 1  # there is no newer one
+    put(store), put(store, spec={"protocol": 0})
+    found, every = lr.leaderboard(**place), lr.leaderboard(**place, long=True)
+    assert [one.protocol for one in found] == [PROTOCOL] and [one.protocol for one in every] == [PROTOCOL, 1, 0]
+    last = "- Tables of older protocols, left out here: 2; `--long` shows them.\n"
+    assert str(found).endswith(last) and "left out" not in str(every)
+    assert len(found.numbers) == 3 and render(found, "csv") == render(every, "csv")
+    assert str(lr.table(**place)).count("## Table") == 2  # one of either, and none is empty
+
+
+def test_of_one_protocol_the_table_of_most_ways_stands_first(store):
+    put(store), put(store, "dfd", recipe="quick"), put(store, recipe="quick"), put(store, recipe="quick", seed=1)
+    for lam in (0.1, 0.2, 0.5):
+        put(store, "dfd", settings=SCRATCH | {"lam": lam}, spec={"protocol": 1})
+    assert [len(one.shown) for one in boards(store)] == [2, 1, 3]
 
 
 def test_a_batch_size_and_a_field_that_came_later_split_tables_and_are_named(store):

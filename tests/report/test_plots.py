@@ -205,7 +205,7 @@ def test_a_figure_says_how_many_of_its_runs_are_from_other_stores(store, tmp_pat
     put(store, 60.0), put(other, 61.0, seed=1)
     both, said = Store(store.root, others=[other.root]), []
     figures.draw("curves", frame(both), both, store.root, said.append)
-    assert said == [f"1 of these 2 runs are from {other.root}, which is read beside your own runs."]
+    assert said == [f"1 of 2 runs here came from {other.root}, not from your own results."]
 
 
 @pytest.mark.parametrize(

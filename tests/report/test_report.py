@@ -488,7 +488,7 @@ def test_a_store_whose_name_is_no_text_is_reported(tmp_path):
     stored.put(beside, "lr-baseline")
     (beside.root / os.fsdecode(b"bad\xe9")).mkdir()
     write(Store(tmp_path / "runs", others=[beside.root]), tmp_path / "site")
-    assert "caf\\udce9, which is read beside your own runs" in (tmp_path / "site" / "tables.html").read_text()
+    assert "caf\\udce9, not from your own results" in (tmp_path / "site" / "tables.html").read_text()
 
 
 def test_a_link_to_a_folder_stays_one(small, tmp_path):

@@ -198,27 +198,27 @@ def test_settings_that_the_paper_leaves_open_stand_in_published_rows_of_their_ow
     records += [record("vdsr", 83.0, settings={"sr_pairs": "all"}), record("espcn", 84.0)]
     records += [record("vdsr", 85.0, settings={"sr_pairs": "all"}, seed=1)]
     filled = table(records, "2")
-    label = "VDSR + ResNet-18"
-    scores = {f"{label}": 81.0, f"{label}, sr_scale=4": 82.0, f"{label}, sr_pairs=all": 84.0}
+    label = "VDSR to 16x16 + ResNet-18"
+    scores = {label: 81.0, "VDSR to 32x32 + ResNet-18": 82.0, f"{label}, sr_pairs=all": 84.0}
     assert {one.label for one in filled.rows if one.label.startswith("VDSR")} == set(scores)
     for name, score in scores.items():
         found = cell(filled, name)
         assert (found.published, found.ours["top1_mean"]) == (80.00, score)
         assert found.difference == pytest.approx(score - 80.00)
-    assert cell(filled, "ESPCN + ResNet-18").ours["top1_mean"] == 84.0
+    assert cell(filled, "ESPCN to 16x16 + ResNet-18").ours["top1_mean"] == 84.0
     assert cell(filled, "SRGAN + ResNet-18").ours is None
 
 
 def test_only_the_open_setting_that_was_run_is_shown():
     filled = table([record("srgan", 81.0, settings={"sr_scale": 4, "sr_epochs": 9})], "2")
-    assert [one.label for one in filled.rows if "SRGAN" in one.label] == ["SRGAN + ResNet-18, sr_scale=4, sr_epochs=9"]
+    assert [one.label for one in filled.rows if "SRGAN" in one.label] == ["SRGAN to 32x32 + ResNet-18, sr_epochs=9"]
 
 
 def test_the_published_rows_stand_in_the_papers_order():
     records = [record("dfd"), record("vdsr", settings={"sr_scale": 4}), record("dfd", settings={"lam": 0.5})]
     labels = [one.label for one in table([*records, record("vdsr")], "2").rows]
     papers = [label.split(" +")[0].split(" (")[0] for label in labels]
-    assert papers == ["HR-baseline", "LR-baseline", "VDSR", "VDSR", "ESPCN", "SRGAN", "DFD"]
+    assert papers == ["HR-baseline", "LR-baseline", "VDSR to 16x16", "VDSR to 32x32", "ESPCN", "SRGAN", "DFD"]
 
 
 def test_a_setting_that_the_paper_fixes_is_no_row():
@@ -230,7 +230,7 @@ def test_a_setting_that_the_paper_fixes_is_no_row():
 
 def test_a_run_on_another_backbone_is_no_row():
     filled = table([record("vdsr", 81.0), record("vdsr", 70.0, backbone="alexnet")], "2")
-    assert cell(filled, "VDSR + ResNet-18").ours["top1_mean"] == 81.0 and "alexnet" not in render([filled])
+    assert cell(filled, "VDSR to 16x16 + ResNet-18").ours["top1_mean"] == 81.0 and "alexnet" not in render([filled])
     assert table([record("vdsr", 70.0, backbone="alexnet")], "2").run is None
 
 
@@ -373,8 +373,8 @@ def test_a_row_without_a_shared_seed_is_not_compared(stored):
     stored.add("vdsr", 300, seed=7)
     stored.add("espcn", 150, seed=0)
     filled = stored.fill()
-    assert cell(filled, "VDSR + ResNet-18").reference is None
-    assert str(cell(filled, "ESPCN + ResNet-18").reference) == "-12.50 (1 of 1)"
+    assert cell(filled, "VDSR to 16x16 + ResNet-18").reference is None
+    assert str(cell(filled, "ESPCN to 16x16 + ResNet-18").reference) == "-12.50 (1 of 1)"
 
 
 def test_hr_rows_and_the_reference_itself_are_not_compared(stored):
@@ -395,8 +395,8 @@ def test_runs_under_other_conditions_are_not_compared(stored):
     stored.add("vdsr", 300, dropout=0.25)
     filled = fill("2", stored.records, stored.right)
     found = {one.run["dropout"]: one for one in filled}
-    assert cell(found[0.25], "VDSR + ResNet-18").ours["top1_mean"] == 75.0
-    assert cell(found[0.25], "VDSR + ResNet-18").reference is None
+    assert cell(found[0.25], "VDSR to 16x16 + ResNet-18").ours["top1_mean"] == 75.0
+    assert cell(found[0.25], "VDSR to 16x16 + ResNet-18").reference is None
     assert cell(found[0.0], "DFD (ResNet-18)").reference is not None
 
 
@@ -451,7 +451,7 @@ def test_a_row_trained_from_scratch_has_the_reference_as_its_control():
     stored.add(LR, 200)
     stored.add("vdsr", 220)
     filled = stored.fill()
-    found = cell(filled, "VDSR + ResNet-18")
+    found = cell(filled, "VDSR to 16x16 + ResNet-18")
     assert found.control is found.reference and str(found.control) == "+5.00 (1 of 1)"
     assert "control" not in render([filled])  # budgets are equal
 

@@ -212,8 +212,9 @@ def test_validation_chooses_and_the_test_only_scores():
     assert (chosen["reference_gain"], chosen["control_gain"]) == (10, None)  # it is its control
     assert by["paper"]["reference_gain"] == 11 and by["test"]["reference_gain"] == 12
     assert "vs its control" not in made.shown and made.shown.iloc[0, -1].endswith("] (3)")
-    assert list(made.shown[""]) == [f"ResNet-18, {way}" for way in ("the paper's", "by validation", "best by test ‡")]
-    assert any("must not" in note for note in made.legend)
+    assert list(made.shown[""]) == [f"ResNet-18, {way}" for way in ("the paper's", "by validation", "best by test (!)")]
+    assert any(note.startswith("(!) What one must not do") for note in made.legend)
+    assert "(!): chosen by the test score, which one must not do." in render([made], "latex").partition("tabular")[0]
     assert not any("not chosen by validation" in note for note in made.notes)
     other = {lam: 100 - top1 for lam, top1 in scores.items()}  # other test scores choose nothing else
     assert rows(plain(other, 3, val, select="held-out"))[1]["validation"]["value"] == 0.5

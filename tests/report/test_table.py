@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import scipy.stats
 from helpers.records import LR, diverged, record
-from helpers.tables import cell, fill, hits, lines, numbers, paper_rows, read, render, shown, table, top1
+from helpers.tables import cell, fill, filled_from, hits, lines, numbers, paper_rows, read, render, shown, table, top1
 
 from lrbench.errors import UserError
 from lrbench.method import registry
@@ -125,6 +125,17 @@ def test_an_earlier_protocol_is_named_and_stands_alone():
     assert earlier.conditions.endswith("epoch chosen on held-out images, protocol 1 (today's is 2)")
 
 
+def test_of_one_protocol_the_fullest_table_stands_first_whatever_else_was_run():
+    few = [record("dfd", 70.0, recipe="quick"), record(top1=71.0, recipe="quick")]
+    held = [record(top1=72.0, select="held-out", seed=seed) for seed in range(3)]
+    held += [record("dfd", settings={"lam": lam}, select="held-out") for lam in (0.1, 0.2)]  # which are no rows
+    old = [record(top1=73.0, scale=scale, dropout=0.5, spec={"protocol": 1}) for scale in (2, 4)]
+    old += [record("dfd", 74.0, dropout=0.5, spec={"protocol": 1})]
+    filled = fill("1", [*old, *held, *few])
+    assert [(one.protocol, one.count) for one in filled] == [(2, 2), (2, 1), (1, 3)]
+    assert table([]).protocol is None and table([]).count == 0
+
+
 def split(one, *others):
     """The sizes of the tables that runs fall into."""
     return sorted(len(part) for part in frame.tables(frame.frame([one, *others]), SHARED))
@@ -206,7 +217,7 @@ def test_as_it_is_read_a_table_has_the_papers_rows_and_columns_with_what_it_repo
     assert max(len(line) for line in text.splitlines() if line.startswith("|")) <= 100
     table_lines = text.partition("## How to read this")[0].splitlines()
     assert sum(line.startswith("- ") for line in table_lines) == 2 and "width 0.25 of vgg16 and resnet18" in text
-    assert "- Seeds 0, 1, 2, or as many as brackets say. Precision: fp32." in text
+    assert "- Seeds 0, 1, 2. Precision: fp32." in text
 
 
 def test_the_better_of_a_pair_is_bold_and_what_is_more_than_chance_is_marked():
@@ -215,7 +226,14 @@ def test_the_better_of_a_pair_is_bold_and_what_is_more_than_chance_is_marked():
     body = {line[0]: line[1:] for line in lines(filled, long=False)}
     assert body["DFD (AlexNet)"] == body["DFD (ResNet-18)"] == ["**63.00±1.00** *"] * 4
     assert body["VGG-16"] == ["**61.00±1.00**"] * 4 and body["DFD (VGG-16)"] == ["60.99±1.00"] * 4
-    assert "Marked * (3 seeds or more): 8 of 12; corrected for their number." in render([filled], long=False)
+    text = render([filled], long=False)
+    assert "- *: more than chance (p < 0.05, corrected for 12 comparisons); 8 of them are." in text
+    about = [line for line in text.splitlines() if re.match(r"- [*‡]: .*LR-baseline of its backbone and budget", line)]
+    assert len(about) == 1 and "paired t-test" in about[0]  # no row has one seed
+    one = paper_rows(seeds=1)
+    [filled] = fill("1", one, hits(one))
+    [about] = [line for line in render([filled]).splitlines() if re.match(r"- [*‡]: of", line)]
+    assert about.startswith("- ‡: of one seed, a row differs") and "McNemar" in about
 
 
 def test_what_is_unusual_of_a_cell_is_said_in_it():
@@ -224,7 +242,17 @@ def test_what_is_unusual_of_a_cell_is_said_in_it():
     records += [record(top1=70.0, scale=2), diverged(record("dfd", scale=2))]
     body = {line[0]: line[1:3] for line in lines(table(records), long=False)}
     assert body["ResNet-18"] == ["81.00±1.00", "70.00 (1)"]
-    assert body["DFD (ResNet-18)"] == ["**82.00** (2 div.)", "diverged"]
+    assert body["DFD (ResNet-18)"] == ["82.00 (2 div.)", "diverged"]
+    assert "- Seeds 0, 1, 2. (n): n seeds. Precision" in render([table(records)], long=False)
+    assert "- Seeds 0, 1, 2. Precision" in render([table(records[:6])], long=False)  # no cell says its number
+
+
+def test_a_cell_of_fewer_seeds_is_never_bold_nor_beaten():
+    records = [record(top1=80.0, seed=seed) for seed in range(3)] + [record("dfd", 90.0)]
+    assert "**" not in render([table(records, "2")], long=False).partition("## How")[0]
+    records += [record("espcn", 81.0, seed) for seed in range(3)] + [record("vdsr", 91.0)]
+    bold = [line[0] for line in lines(table(records, "2"), long=False) if "**" in line[1]]
+    assert bold == ["ESPCN to 16x16 + ResNet-18"]  # over three seeds; of the two single ones none
 
 
 def test_hr_rows_compete_with_no_other():
@@ -241,13 +269,30 @@ def test_a_label_has_as_few_settings_as_tell_rows_apart():
     records += [record("vdsr", settings={**shared, "sr_scale": 2}), record("espcn", settings=shared)]
     filled = table(records, "2")
     found = [line[0] for line in lines(filled, long=False) if "SPCN" in line[0] or "VDSR" in line[0]]
-    vdsr = [
-        "VDSR + ResNet-18",
-        "VDSR + ResNet-18, sr_scale=4, sr_epochs=12",
-        "VDSR + ResNet-18, sr_scale=4, sr_epochs=6",
-    ]
-    assert sorted(found) == ["ESPCN + ResNet-18", *vdsr]
-    assert {"ESPCN + ResNet-18, sr_pairs=all, channels=8"} < {line[0] for line in lines(filled)}
+    vdsr = [f"VDSR to {one}" for one in ("16x16 + ResNet-18", *(f"32x32 + ResNet-18, sr_epochs={n}" for n in (12, 6)))]
+    assert found == [*vdsr, "ESPCN to 16x16 + ResNet-18"]
+    assert {"ESPCN to 16x16 + ResNet-18, sr_pairs=all, channels=8"} < {line[0] for line in lines(filled)}
+    left_out = "Settings that the rows leave out: VDSR to 16x16 + ResNet-18: sr_pairs=all channels=8; VDSR to 32x32"
+    assert left_out in render([filled], long=False)
+
+
+@pytest.mark.parametrize("scale, label", [(2, "to 16x16 +"), (4, "to 32x32 +")])
+def test_a_row_of_table_2_always_says_to_which_size_its_net_enlarges(scale, label):
+    """Also where no other row has its name, and at the default."""
+    filled = table([record("vdsr", settings={"sr_scale": scale})], "2")
+    [found] = [row for row in filled.rows if row.method == "vdsr"]
+    assert found.label == found.short_label(filled.rows) and found.label.startswith(f"VDSR {label}")
+
+
+def test_a_published_row_may_name_its_runs_by_one_of_its_settings():
+    names = {"lam=0.5": "Half", "reduction=sum": "Summed"}
+    free = ("reduction", "lam")
+    row = published.PublishedRow("Plain", "dfd", "resnet18", (None,), free=free, labels=names)
+    source = published.PublishedTable("Any", "nobody", "none", (("cifar10", 4, 32),), (row,))
+    settings = [{}, {"lam": 0.5}, {"reduction": "sum"}, {"lam": 0.5, "reduction": "sum"}, {"lam": 0.25}]
+    [filled] = fill(source, [record("dfd", settings=one) for one in settings])
+    labels = [one.label for one in filled.rows]
+    assert labels == ["Half", "Half, reduction=sum", "Plain, lam=0.25", "Plain", "Summed"]
 
 
 def test_how_to_read_them_is_said_once_below_several_tables():
@@ -260,6 +305,32 @@ def test_emphasis_in_each_style():
     assert r"\textbf{81.00} & " in formats.latex([found]) and r"\textit{published} & 79.86" in formats.latex([found])
     html = found._repr_html_()
     assert "<b>81.00</b>" in html and "<i>published</i>" in html and "*" not in html.partition("<ul>")[0]
+
+
+def test_a_note_says_from_where_runs_came_if_not_from_the_users_own_and_latex_does_not():
+    records = [record(), record("dfd", 81.0, 1), record(dropout=0.5)]
+    results = frame.frame(records).assign(origin=[None, "/their/runs", "/their/runs"])
+    some, every = (as_read(one) for one in filled_from("1", results))
+    assert some.notes[-1] == "1 of 2 runs here came from /their/runs, not from your own results."
+    assert every.notes[-1] == "All runs here came from /their/runs, not from your own results."
+    assert "their" in markdown([some]) and "their" not in formats.latex([some, every])
+
+
+def test_latex_explains_what_stands_in_its_cells():
+    records = paper_rows()
+    [filled] = fill("1", records, hits(records))
+    [caption] = re.findall(r"\\caption{(.*)}", render([filled], "latex", long=False))
+    assert caption.startswith(r"Top-1 accuracy (\%) with different backbones. Protocol: recipe paper")
+    paper = "published: Zhu et al., ICASSP 2019 (width 1, the whole training set, 100 epochs"
+    bold = (
+        "Mean±sample standard deviation over seeds; bold: the highest of one backbone, equal budget and the most seeds"
+    )
+    marks = "marks: compared with the LR-baseline of the same backbone and budget"
+    assert f"{bold}; {marks}; {paper}" in caption and "*: more than chance (p $<$ 0.05, corrected for 12" in caption
+    assert "†" not in caption
+    text = render([table([record("hr-baseline", 93.0)], "2")], "latex", long=False)
+    assert "one number without a spread); † trained and tested on HR images. Seed 0." in text
+    assert not any(word in text.partition(r"\begin{tabular}")[0] for word in ("bold", "marks", "standard deviation"))
 
 
 # --- what else one has to know --------------------------------------------------------------------------
@@ -342,11 +413,12 @@ def test_sr_rows_say_what_their_sr_net_has_seen():
     filled = table([vdsr, net, limited, record()], "2")
     text = render([filled])
     assert (
-        "VDSR + ResNet-18, sr_pairs=all: its SR net was trained on 50,000 images for 12 epochs; 206.7 million" in text
+        "VDSR to 16x16 + ResNet-18, sr_pairs=all: its SR net was trained on 50,000 images for 12 epochs; 206.7 million"
+        in text
     )
     labels = [row.label for row in filled.rows if row.method == "vdsr"]
-    assert sorted(labels) == ["VDSR + ResNet-18", "VDSR + ResNet-18, sr_pairs=all"]
-    flat = numbers(filled)["VDSR + ResNet-18, sr_pairs=all"]
+    assert sorted(labels) == ["VDSR to 16x16 + ResNet-18", "VDSR to 16x16 + ResNet-18, sr_pairs=all"]
+    flat = numbers(filled)["VDSR to 16x16 + ResNet-18, sr_pairs=all"]
     assert (flat["sr_images"], flat["sr_epochs"], flat["macs"]) == ("50000", "12", 206_700_000)
 
 
@@ -439,9 +511,9 @@ def test_a_setting_that_the_paper_leaves_open_has_rows_of_its_own():
     records += [record("vdsr", 71.0, seed=1, settings={"channels": 8})]
     filled = table(records, "2")
     labels = [row.label for row in filled.rows if row.method == "vdsr"]
-    assert sorted(labels) == ["VDSR + ResNet-18", "VDSR + ResNet-18, channels=8"]
-    assert cell(filled, "VDSR + ResNet-18, channels=8").ours["n"] == 2
-    assert cell(filled, "VDSR + ResNet-18").ours["n"] == 1
+    assert sorted(labels) == ["VDSR to 16x16 + ResNet-18", "VDSR to 16x16 + ResNet-18, channels=8"]
+    assert cell(filled, "VDSR to 16x16 + ResNet-18, channels=8").ours["n"] == 2
+    assert cell(filled, "VDSR to 16x16 + ResNet-18").ours["n"] == 1
 
 
 def test_a_setting_that_is_newer_than_a_run_has_its_default_there():

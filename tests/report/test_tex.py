@@ -6,6 +6,7 @@ import unicodedata
 
 import pytest
 from helpers import stored
+from helpers.records import record
 from helpers.tables import fill, hits, paper_rows, render
 
 from lrbench.report import formats
@@ -90,11 +91,16 @@ def test_our_tables_compile(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_published_table_fits_a_column_of_a_paper(tmp_path):
+def test_published_tables_fit_a_column_of_a_paper(tmp_path):
     records = paper_rows()
     [filled] = fill("1", records, hits(records))
-    text = render([filled], "latex", long=False)
-    assert text.count(r"\textbf{") == 12 and r"\multicolumn{2}{c}{cifar10}" in text
+    settings = [{"sr_scale": 4, "sr_epochs": epochs, "channels": 32, "sr_pairs": "all"} for epochs in (6, 12)]
+    restored = [
+        record(name, 81.0 + seed, seed, one) for name in ("vdsr", "srgan") for one in settings for seed in (0, 1)
+    ]
+    [second] = fill("2", [record("hr-baseline", 93.0), record(), *restored])
+    text = render([filled, second], "latex", long=False)
+    assert text.count(r"\textbf{") == 13 and r"\multicolumn{2}{c}{cifar10}" in text and "to 32$" in text
     icassp = HEAD.replace("{article}", r"[twocolumn]{article}\textwidth=17.8cm")  # columns of 8.6 cm
     good, said = compiles(text, tmp_path, icassp)
     assert good, said
