@@ -31,14 +31,18 @@ MARK = "§"  # of a gain whose interval leaves out 0
 NONE_YET = "Nothing has been run yet; start with `lrbench run --method NAME --dataset NAME`."
 
 
-def leaderboards(results: pd.DataFrame, right: Right, references: Sequence[str], long: bool = False) -> list[Table]:
+def leaderboards(
+    results: pd.DataFrame, right: Right, references: Sequence[str], long: bool = False, backbones: Sequence[str] = ()
+) -> list[Table]:
     """One for each set of conditions: the newest protocol first, of one protocol that of most ways of training.
 
     references: the methods that gains are measured against. long: with what is deployed and cost, and the teachers.
+    backbones: those to show; all where empty. All are compared together: an interval is the same whatever is shown.
     """
     usual = frame.defaults(results)
     split = sorted(frame.tables(results), key=lambda one: (-one.iloc[0]["protocol"], -one["experiment"].nunique()))
-    found = [_table(table, results, right, references, usual, long) for table in split]
+    shown = [table for table in split if not backbones or table["backbone"].isin(backbones).any()]
+    found = [_table(table, results, right, references, usual, long, backbones) for table in shown]
     return found or [Table(TITLE, "no run yet", pd.DataFrame(), [NONE_YET])]
 
 
@@ -91,9 +95,12 @@ def _table(
     references: Sequence[str],
     usual: Defaults,
     long: bool,
+    backbones: Sequence[str],
 ) -> Table:
-    first, widths = table.iloc[0], table["width"].unique()
     ways = board(table, right, references, usual)
+    if backbones:
+        table, ways = (one[one["backbone"].isin(backbones)] if len(one) else one for one in (table, ways))
+    first, widths = table.iloc[0], table["width"].unique()
     title = f"{TITLE}: {first['dataset']} {_size(table)}"
     title += f", protocol {first['protocol']}" if first["protocol"] != PROTOCOL else ""
     about = frame.conditions(first) + (f", width {widths[0]:g}" if len(widths) == 1 else "")

@@ -38,8 +38,9 @@ def asked(
     _check(name)
     check_renamed(name, renamed, results, store)
     if datasets or backbones:
-        results = frame.chosen(results, store, dataset=datasets, backbone=backbones)
-    found = tables(name, results, store.right, store.warn, long, renamed)
+        chosen = frame.chosen(results, store, dataset=datasets, backbone=backbones)
+        results = frame.chosen(results, store, dataset=datasets) if name == LEADERBOARD else chosen
+    found = tables(name, results, store.right, store.warn, long, renamed, backbones)
     return found if long else found.newest
 
 
@@ -74,17 +75,19 @@ def tables(
     note: Note = lambda message: None,
     long: bool = False,
     renamed: Mapping[str, str] | None = None,
+    backbones: Sequence[str] = (),
 ) -> Tables:
     """A table by name, or all published ones, filled from a frame of results, once for each set of conditions.
 
     right: id of a run -> which test images it got right; note: told of a plugin that does not load; long: with all the
-    columns and notes that there are; renamed: in published tables and claims, old -> the one in its place. Raises
-    UserError, naming the nearest, for a name that there is not.
+    columns and notes that there are; renamed: in published tables and claims, old -> the one in its place;
+    backbones: those that a leaderboard shows, whose intervals rest on all of its runs. Raises UserError, naming the
+    nearest, for a name that there is not.
     """
     renamed = renamed or {}
     _check(name)
     if name == LEADERBOARD:
-        return Tables(leaderboard.leaderboards(results, right, leaderboard.references(note), long))
+        return Tables(leaderboard.leaderboards(results, right, leaderboard.references(note), long, backbones))
     if name == SR:
         return Tables(sr.tables(results))
     if name == TUNED:

@@ -501,6 +501,18 @@ def test_the_runs_of_a_table_can_be_chosen_in_python(store):
         lr.leaderboard(**place, dataset="cifar10")
 
 
+def test_an_interval_is_the_same_whatever_is_shown(store):
+    for backbone, gains in (("resnet18", (0.02, 0.02, 0.02)), ("alexnet", (0.3, -0.3, 0.1))):  # one varies much
+        for seed, gain in enumerate(gains):
+            put(store, seed=seed, backbone=backbone, accuracy=0.5)
+            put(store, method="dfd", seed=seed, backbone=backbone, accuracy=0.5 + gain)
+    place, interval = {"results": store.root, "baselines": "none"}, ["control_low", "control_high"]
+    every = lr.leaderboard(**place)[0].numbers.set_index(["backbone", "method"])
+    some = lr.leaderboard(**place, backbones="resnet18")[0].numbers.set_index(["backbone", "method"])
+    assert set(some.index.get_level_values(0)) == {"resnet18"}
+    assert list(some.loc[("resnet18", "dfd"), interval]) == list(every.loc[("resnet18", "dfd"), interval])
+
+
 def test_with_held_out_images_the_best_on_those_stands_first(store):
     for method, val, accuracy in ((LR, 70.0, 0.5), ("dfd", 60.0, 0.9)):
         put(store, method, accuracy=accuracy, metrics={"val_top1": val}, select="held-out")
