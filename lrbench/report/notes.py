@@ -17,20 +17,18 @@ from lrbench.report.stats import CHANCE
 from lrbench.report.ways import joined, score, summary
 
 
-def about_marks(comparisons: Sequence[Comparison], reference: str) -> Iterator[str]:
-    """What the marks say that these comparisons may have, a line each. reference: what rows are compared with."""
+def about_marks(reference: str) -> Iterator[str]:
+    """What the marks say, a line each. reference: what rows are compared with."""
     differs = f"a row differs from {reference} by more than chance (p < {CHANCE:g})"
-    if any(one.of_ways for one in comparisons):
-        yield (
-            f"{WAYS_MARK}: of {SEEDS} seeds or more, {differs}: the two ways of training differ. By a paired t-test "
-            "over the seeds, whose spread is pooled over the comparisons of the table (moderated, Smyth 2004, where "
-            "they vary differently) and is at least what the test images alone give, after Holm's correction."
-        )
-    if any(one.of_networks for one in comparisons):
-        yield (
-            f"{NETWORKS_MARK}: of one seed, {differs}: the two networks differ, which says nothing of another seed. By "
-            "McNemar's test, after Holm's correction in a family of its own."
-        )
+    yield (
+        f"{WAYS_MARK}: of {SEEDS} seeds or more, {differs}: the two ways of training differ. By a paired t-test over "
+        "the seeds, whose spread is pooled over the comparisons of the table (moderated, Smyth 2004, where they vary "
+        "differently) and is at least what the test images alone give, after Holm's correction."
+    )
+    yield (
+        f"{NETWORKS_MARK}: of one seed, {differs}: the two networks differ, which says nothing of another seed. By "
+        "McNemar's test, after Holm's correction in a family of its own."
+    )
     yield "Without a mark no difference is shown; that does not say that there is none."
 
 

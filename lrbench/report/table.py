@@ -202,7 +202,7 @@ def _legend(filled: Filled) -> Iterator[str]:
 
 def _marks(filled: Filled) -> Iterator[str]:
     if filled.comparisons:
-        yield from notes.about_marks(filled.comparisons, f"the {_reference(filled)} of its backbone and budget")
+        yield from notes.about_marks(f"the {_reference(filled)} of its backbone and budget")
     if any(row.hr for row in filled.rows):
         yield ABOUT_HR
 
