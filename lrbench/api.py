@@ -241,7 +241,7 @@ def table(
 
     options: `datasets` and `backbones` of the runs that it is made of, all where left out; a dataset "OLD=NEW": of a
     published table or the claims, NEW in the place of OLD. long=True: every column and note of published tables and
-    leaderboards.
+    leaderboards, and those of older protocols.
     """
     from lrbench.report import tables
     from lrbench.report.frame import frame

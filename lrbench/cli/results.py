@@ -36,7 +36,11 @@ from lrbench.errors import UserError
     help="Of runs on this one only; repeat for more. Or NEW in OLD's columns of a published table.  [default: all]",
 )
 @option("--backbone", "backbones", many=True, help="Of runs with this one only; repeat for more.  [default: all]")
-@option("--long", is_flag=True, help="Every column and note, of published tables and the leaderboard.")
+@option(
+    "--long",
+    is_flag=True,
+    help="Every column and note, of published tables and the leaderboard, and tables of older protocols.",
+)
 @out_option
 @read_options
 def table(name: str | None, style: str | None, out: Path | None, **options: Any) -> None:

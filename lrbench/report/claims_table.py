@@ -19,16 +19,20 @@ TITLE, EVIDENCE = "Claims", "Claims: the evidence"
 
 
 def tables(wanted: Sequence[Claim], results: pd.DataFrame, right: Right) -> list[Table]:
-    """Two tables for each set of conditions under which any comparison was run; else the claims, all undecided."""
+    """Two tables for each set of conditions under which any comparison was run; else the claims, all undecided.
+
+    Those of the newest protocol stand first, of one protocol those with most comparisons that count.
+    """
     usual = frame.defaults(results)
-    made: list[Table] = []
+    made: list[tuple[int, int, list[Table]]] = []
     for table in [*frame.tables(results, SHARED), frame.placed(results)[:0]]:
         runs = Runs(table, usual)
         findings = [one for claim in wanted for one in claim.judge(runs, right)]
-        compared = any(one.comparison for finding in findings for one in finding.evidence)
-        if compared or not (len(table) or made):
-            made += [_verdicts(runs, findings), _evidence(table, findings)]
-    return made
+        compared = sum(one.counts for finding in findings for one in finding.evidence)
+        if any(one.comparison for finding in findings for one in finding.evidence) or not (len(table) or made):
+            protocol = int(table.iloc[0]["protocol"]) if len(table) else 0
+            made.append((protocol, compared, [_verdicts(runs, findings), _evidence(table, findings)]))
+    return [one for *_, pair in sorted(made, key=lambda one: one[:2], reverse=True) for one in pair]
 
 
 def _verdicts(runs: Runs, findings: Sequence[Finding]) -> Table:
