@@ -102,8 +102,8 @@ def predictions(
     n = len(labels)
     figure = Picture(figsize=(1.15 * n + 2, 2.6 + 0.2 * len(predicted)), layout="constrained")
     figure.suptitle(
-        "An even sample of the test images that some of the methods get right, and the class that each predicts from "
-        f"the LR\nimage: ✓ right, ✗ wrong; in brackets its top-1 on all test images. {about}",
+        "An even sample of the test images that some methods get right and some wrong, and the class that each predicts"
+        f"\nfrom the LR image: ✓ right, ✗ wrong; in brackets its top-1 on all test images. {about}",
         fontsize=9,
     )
     panels = figure.subplots(2, n, squeeze=False)

@@ -199,12 +199,14 @@ def test_the_leaderboard_fits_a_desktop_and_shows_numbers_beside_names_on_a_phon
         "return ['.scroll:has(#ways)', '#ways', ...[1, 2, 3].map(n => `#ways tbody tr > :nth-child(${n})`)].map(box)"
     )
     shown(browser, site, "index")
+    below = "return getComputedStyle(document.querySelector('#ways tbody th'), '::after').content"
     box, table, *_ = browser.execute_script(boxes)
-    assert table["right"] <= box["right"]
+    assert table["right"] <= box["right"] and browser.execute_script(below) == "none"
     screen(browser, 360)
     shown(browser, site, "index")
     box, _, name, _, gain = browser.execute_script(boxes)
     assert box["left"] <= name["left"] and gain["right"] <= box["right"] <= 360
+    assert browser.execute_script(below) != "none"  # the settings, whose column is beyond the screen
     browser.execute_script("document.querySelector('#ways').parentElement.scrollLeft = 200")
     _, _, kept, moved, _ = browser.execute_script(boxes)
     assert box["left"] <= kept["left"] <= name["left"] and moved["left"] < kept["right"]
