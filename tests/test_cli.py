@@ -604,6 +604,6 @@ def test_demo(lrbench, tmp_path, monkeypatch):
     assert status == 0 and {path.name for path in (tmp_path / "lrbench-demo").iterdir()} == {"runs", "pairs.png"}
     rows = {line.split("|")[1].strip() for line in out.splitlines() if line.startswith("|")}
     assert {"HR-baseline †", "LR-baseline", "DFD: last features", "FitNets: maps in the middle"} <= rows
-    assert "1 epoch," in out and "digits" in out and "- Seed 0," in out
+    assert "1 epoch," in out and "digits" in out and "- Seed 0." in out
     assert out.endswith("pairs.png\n")
     assert (tmp_path / "lrbench-demo" / "pairs.png").read_bytes().startswith(b"\x89PNG")
