@@ -48,7 +48,7 @@ def content(
         "plot": plot(every),
         "ways": board(every, results) if len(every) else None,
         "published": [
-            {"id": f"first-{slug(name)}", "table": _fullest(named[name].tables), "legend": named[name].legend}
+            {"id": f"first-{slug(name)}", "table": named[name].tables[0], "legend": named[name].legend}
             for name in registry.installed(published.TABLES)
             if name in named
         ],
@@ -223,16 +223,6 @@ def _apart(texts: Sequence[str]) -> list[str]:
     parts = [text.split(", ") for text in texts]
     shared = set.intersection(*map(set, parts))
     return [", ".join(one for one in said if one not in shared) for said in parts]
-
-
-def _fullest(found: Sequence[Table]) -> Table:
-    """Of the tables of one name, of the newest protocol where there is one, that which has most cells with runs."""
-
-    def order(table: Table) -> tuple[bool, int]:
-        cells = 0 if table.runs is None else int((table.runs.map(len) > 0).to_numpy().sum())
-        return OLDER not in table.conditions, cells
-
-    return max(found, key=order)
 
 
 def claims(found: Sequence[Table]) -> dict[str, Any] | None:
