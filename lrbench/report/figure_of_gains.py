@@ -54,12 +54,12 @@ def draw(
         note(f"gains: not drawn: {told}; --backbone and --dataset choose, of the newest protocol what most ways had")
     lost = ways[(ways["n"] == 0) & (ways["diverged"] > 0)].merge(drawn[ONE_FIGURE].drop_duplicates())
     for way in lost.to_dict("records"):
-        note(f"gains: not drawn, since it diverged, {way['label']} on {way['dataset']} {way['size']}")
+        note(f"gains: not drawn, since it diverged, {way['name']} on {way['dataset']} {way['size']}")
     return _figure(drawn)
 
 
 def _ways(results: pd.DataFrame, right: Right, references: Sequence[str]) -> pd.DataFrame:
-    """The rows of all leaderboards, each with a `label`, the conditions in words, and whether it is the user's own."""
+    """The rows of all leaderboards, each with `about`, its conditions in words, and whether it is the user's `own`."""
     usual = frame.defaults(results)
     boards = [
         leaderboard.board(table, right, references, usual).assign(about=frame.conditions(table.iloc[0]))
@@ -71,15 +71,14 @@ def _ways(results: pd.DataFrame, right: Right, references: Sequence[str]) -> pd.
     if "control_gain" not in ways:
         ways["control_gain"] = math.nan
     runs = results.drop_duplicates("id").set_index("id")
-    apart = ways["row"].str.extract(r"((?: \[[^]]*\])+)$", expand=False).fillna("")  # one name, two versions
     own = ways["id"].map(runs["origin"].isna()) & runs["origin"].notna().any()
-    return ways.assign(label=ways["id"].map(runs["name"]) + apart, own=own)
+    return ways.assign(own=own)
 
 
 def _figure(ways: pd.DataFrame) -> Figure:
     panels = list(ways.groupby(PLACE, sort=False))
-    fullest = max((panel for _, panel in panels), key=len).set_index("label")["control_gain"]
-    order = ways.groupby("label")["control_gain"].mean()
+    fullest = max((panel for _, panel in panels), key=len).set_index("name")["control_gain"]
+    order = ways.groupby("name")["control_gain"].mean()
     order = fullest.reindex(order.index).fillna(order).sort_values().index
     places = {label: place for place, label in enumerate(order)}
     figure = Picture(figsize=(2.4 + 1.5 * len(panels), 1.4 + INCHES * len(order)), layout="constrained")
@@ -90,7 +89,7 @@ def _figure(ways: pd.DataFrame) -> Figure:
         for way in panel.to_dict("records"):
             gain, low, high = (way[f"control_{name}"] for name in ("gain", "low", "high"))
             colour = UNDECIDED if not way["control_mark"] else GAINED if gain > 0 else LOST
-            y, face = places[way["label"]], colour if way["control_mark"] else "white"
+            y, face = places[way["name"]], colour if way["control_mark"] else "white"
             if abs(gain) > reach > 0:
                 side = right if gain > 0 else left
                 axis.plot(
@@ -108,7 +107,7 @@ def _figure(ways: pd.DataFrame) -> Figure:
         axis.tick_params(labelsize=8)
     axes[0].set_yticks(range(len(order)), order, fontsize=8)
     for text in axes[0].get_yticklabels():
-        text.set_fontweight("bold" if text.get_text() in set(ways.loc[ways["own"], "label"]) else "normal")
+        text.set_fontweight("bold" if text.get_text() in set(ways.loc[ways["own"], "name"]) else "normal")
     axes[0].set_ylim(-0.6, len(order) - 0.4)
     first = ways.iloc[0]
     about = f"{first['backbone']} x{first['width']:g}, {first['about']}"

@@ -65,7 +65,6 @@ SELECTED = {
 }
 _encode = json.JSONEncoder(sort_keys=True).encode
 NOTHING = object()  # equal to no value
-OLDER = "today's is"  # in the conditions of an older protocol
 HALF = 50.0  # top-1 %: a network that predicts one class is right on no more
 
 
@@ -200,7 +199,7 @@ def conditions(run: pd.Series, by: Iterable[str] = CONDITIONS) -> str:
     for field in by:
         usual = field in said or pd.isna(run[field]) or run[field] == RunSpec.model_fields[field].default
         said.setdefault(field, "" if usual else f"{field} {run[field]}")
-    older = "" if run["protocol"] == PROTOCOL else f"protocol {run['protocol']} ({OLDER} {PROTOCOL})"
+    older = "" if run["protocol"] == PROTOCOL else f"protocol {run['protocol']} (today's is {PROTOCOL})"
     return ", ".join(text for text in (*said.values(), older) if text)
 
 

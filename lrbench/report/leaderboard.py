@@ -53,7 +53,10 @@ def references(note: Callable[[str], None] = lambda message: None) -> list[str]:
 
 
 def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: Defaults) -> pd.DataFrame:
-    """A row per way of training of one of frame.tables, best first; percentages and percentage points."""
+    """A row per way of training of one of frame.tables, best first; percentages and percentage points.
+
+    `name` is what it is called where its network is known, `row` names the network, too.
+    """
     tested = table[table["status"] != FAILED].sort_values("seed")
     if not len(tested):
         return pd.DataFrame()
@@ -74,7 +77,7 @@ def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: D
         low, high = gained.interval if gained else (0.0, 0.0)
         mark = {"control_mark": MARK if gained and gained.of_ways and (low > 0 or high < 0) else ""}
         place = {"table": TITLE, "size": _size(table), **{name: first[name] for name in CONDITIONS}}
-        named = {"row": first["name"], "id": first["id"]}
+        named = {"row": first["name"], "name": first["name"], "id": first["id"]}
         held = validation(runs) or {"val_top1_mean": None, "val_top1_sd": None}
         made.append(place | named | summary(runs) | held | said | numbers("control", gained) | mark)
     found = pd.DataFrame(made)
@@ -83,7 +86,8 @@ def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: D
     for told_by in ("version", "precision", "id"):  # ways of one name are told apart
         for _, same in found.groupby("row"):
             if same[told_by].nunique() > 1:
-                found.loc[same.index, "row"] += [f" [{value}]" for value in same[told_by]]
+                for said in ("row", "name"):
+                    found.loc[same.index, said] += [f" [{value}]" for value in same[told_by]]
     best = "val_top1_mean" if found["val_top1_mean"].notna().any() else "top1_mean"  # the test set chooses nothing
     return found.sort_values([best, "row"], ascending=[False, True], na_position="last", ignore_index=True)
 

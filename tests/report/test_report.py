@@ -643,6 +643,30 @@ def test_the_menu_of_the_plot_names_places_and_leaves_out_those_with_one_gain(pl
     assert all(f'"name":"{said}"' in html for said, *_ in first_page.KINDS.values())
 
 
+def test_the_first_page_answers_what_gains_most_where_both_were_run(places):
+    of_one = places[0].query("scale == 2 and method == 'dfd'").iloc[:1]
+
+    def way(name, gain, teacher=None, sr_images="", n=3, scale=4):
+        size = "8x8" if scale == 4 else "16x16"
+        gained = {"control_gain": gain, "control_low": gain - 1, "control_high": gain + 1}
+        return of_one.assign(
+            name=name, n=n, sr_images=sr_images, teacher_top1=teacher, scale=scale, size=size, **gained
+        )
+
+    ways = [
+        way("Weak", 0.5, teacher=90.0),
+        way("Strong", 2.0, teacher=90.0),
+        way("One seed", 9.0, teacher=90.0, n=1),
+        way("No teacher", 8.0),
+        way("Restored", -0.25, sr_images="50000"),
+        way("Alone", 1.0, teacher=90.0, scale=2),
+    ]
+    said = "distilling gains up to +2.00 [+1.00, +3.00] (Strong, the best of 2)"
+    also = "super-resolving gains -0.25 [-1.25, +0.75] (Restored)"
+    answer = {"place": "cifar10 8x8 resnet18", "text": f"{said}; {also}"}
+    assert first_page.answers(pd.concat(ways, ignore_index=True)) == [answer]
+
+
 def test_the_leaderboard_has_a_line_for_each_way_methods_and_settings_apart(places):
     board = first_page.board(*places)
     assert board["columns"] == ["settings", "size", "protocol"] and board["all"] == ["cifar10", "resnet18"]

@@ -13,7 +13,7 @@ from lrbench.method import naming, registry
 from lrbench.report import plots, published, tables
 from lrbench.report.compare import SEEDS
 from lrbench.report.formats import Table
-from lrbench.report.frame import CONDITIONS, OLDER
+from lrbench.report.frame import CONDITIONS
 from lrbench.report.plots import COLOURS
 from lrbench.report.site.pages import slug
 from lrbench.report.site.sections import Named, Section
@@ -45,6 +45,7 @@ def content(
     figures = published.installed(published.FIGURES, "figure", note)
     sweeps = {name: one.title for name, one in figures if isinstance(one, published.PublishedSweep)}
     return {
+        "answers": answers(every) if len(every) else [],
         "plot": plot(every),
         "ways": board(every, results) if len(every) else None,
         "published": [
@@ -60,7 +61,7 @@ def content(
 def ways(boards: Sequence[Table], results: pd.DataFrame) -> pd.DataFrame:
     """A row for each way of training on the leaderboards, of the newest protocol first, then what was run most.
 
-    With its `name`, the `label` of its method and its `settings`, its `network`, and `under` which protocol, in words;
+    With the `label` of its method and its `settings`, its `network`, and `under` which protocol, in words;
     what is tested on HR images has their size.
     """
     if not boards:
@@ -70,8 +71,7 @@ def ways(boards: Sequence[Table], results: pd.DataFrame) -> pd.DataFrame:
     short = {text: own or text.partition(", ")[0] for text, own in zip(said, _apart(said), strict=True)}
     about = results.drop_duplicates("id").set_index("id").loc[every["id"]].reset_index()
     networks = [naming.network(*one) for one in zip(every["backbone"], every["width"], strict=True)]
-    apart = every["row"].str.extract(r"((?: \[[^]]*\])+)$", expand=False).fillna("")  # one name, two versions
-    found = every.assign(name=about["name"] + apart, label=about["label"], under=every["under"].map(short))
+    found = every.assign(label=about["label"], under=every["under"].map(short))
     found["settings"] = [name[len(label) :].strip() for name, label in zip(found["name"], found["label"], strict=True)]
     on_hr = about["side"].map("{0:.0f}x{0:.0f} (HR)".format)
     found = found.assign(network=networks, size=found["size"].where(found["tested_on"] != "hr", on_hr))
@@ -105,6 +105,28 @@ def board(every: pd.DataFrame, results: pd.DataFrame) -> dict[str, Any]:
         "columns": [name for name, found in values.items() if len(found) > 1],
         "all": [text for found in values.values() if len(found) == 1 for text in found if text],
     }
+
+
+def answers(every: pd.DataFrame) -> list[dict[str, str]]:
+    """What gains most by learning from a teacher, and what by super-resolving, where both were run with three seeds."""
+    counted = every[every["control_gain"].notna() & (every["n"] >= SEEDS)]
+    places = [place for _, place in counted.groupby(PLACE, dropna=False, sort=False)]
+    found = []
+    for title, place in zip(_titles(places), places, strict=True):
+        restored = place["sr_images"] != ""
+        distilled = ~restored & place["teacher_top1"].notna()
+        if restored.any() and distilled.any():
+            said = _most("distilling", place[distilled]), _most("super-resolving", place[restored])
+            found.append({"place": title, "text": "; ".join(said)})
+    return found
+
+
+def _most(kind: str, some: pd.DataFrame) -> str:
+    """The way of training that gains most of its kind."""
+    way = some.loc[some["control_gain"].idxmax()]
+    interval = f"{way['control_gain']:+.2f} [{way['control_low']:+.2f}, {way['control_high']:+.2f}]"
+    among = f", the best of {len(some)}" if len(some) > 1 else ""
+    return f"{kind} gains {'up to ' if among else ''}{interval} ({way['name']}{among})"
 
 
 def _runs(way: Mapping[str, Any]) -> list[str]:
@@ -226,15 +248,10 @@ def _apart(texts: Sequence[str]) -> list[str]:
 
 
 def claims(found: Sequence[Table]) -> dict[str, Any] | None:
-    """The claims with verdict and reason, under the conditions under which most of them are decided."""
-    judged = [table for table in found if "verdict" in table.shown]
-    if not judged:
+    """The claims with verdict and reason, under the conditions that stand first: most comparisons count there."""
+    best = next((table for table in found if "verdict" in table.shown), None)
+    if best is None:
         return None
-
-    def order(table: Table) -> tuple[bool, int]:
-        return OLDER not in table.conditions, int((table.shown["verdict"] != "undecided").sum())
-
-    best = max(judged, key=order)
     lines = [
         {"text": str(row.iloc[0]), **{name: str(row.get(name, "")) for name in ("verdict", "why", "compared")}}
         for _, row in best.shown.iterrows()
