@@ -67,7 +67,7 @@ TABLE_2 = PublishedTable(
         "The published SR rows differ from the published LR-baseline by z = 0.25 (VDSR), -0.79 (ESPCN) and -1.42 "
         "(SRGAN) for two unpaired proportions of 10,000 images, less than chance would. That takes the samples as "
         "independent, but they are the same images: paired, at the share of images on which such networks differ here, "
-        "SRGAN's -0.81 points are about z = -2. The paper has no predictions to tell by.",
+        "SRGAN's -0.81 points are about z = -2. So the published numbers alone cannot tell.",
     ),
 )
 

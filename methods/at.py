@@ -19,8 +19,9 @@ class Config(taught.Config):
 
     weight: float = Field(1000.0, ge=0, description="of the attention loss, the paper's beta; as in the authors' code")
     distance: Literal["square", "cosine"] = Field(
-        "square", description="of two attention maps: their mean square difference (the authors' code), or 1 - their "
-        "cosine, as in Shin et al., ECCV 2022, who compare attention modules; 1 is a weight for that (ours)"
+        "square", description="of two attention maps: their mean square difference (the authors' code; the paper has "
+        "the norm, not squared), or 1 - their cosine, as in Shin et al., ECCV 2022, who compare attention modules; 1 "
+        "is a weight for that (ours)"
     )  # fmt: skip
 
 

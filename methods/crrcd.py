@@ -1,7 +1,4 @@
-"""CRRCD: cross-resolution relational contrastive distillation (Zhang et al., TCSVT 2023, arXiv:2409.02555).
-
-Only its abstract and two ports by others could be read: what is marked as ours is not the paper's word.
-"""
+"""CRRCD: cross-resolution relational contrastive distillation (Zhang et al., TCSVT 2023, arXiv:2409.02555)."""
 
 from __future__ import annotations
 
@@ -26,11 +23,14 @@ class Config(taught.Config):
 
 
 class CRRCD(Taught):
-    """Trains a student so that its features relate to the teacher's as the teacher's relate to each other."""
+    """Trains a student so that its features relate to the teacher's as the teacher's relate to each other.
+
+    Only the paper's abstract and two ports by others could be read: what is marked as ours is not the paper's word.
+    """
 
     name = "crrcd"
     label = "CRRCD"
-    paper = "Zhang et al., TCSVT 2023"
+    paper = "Zhang et al., TCSVT 2023 (in part)"
     training_only = ("relation_t", "relation_ts")
     Config = Config
 

@@ -11,7 +11,10 @@ from lrbench.method import Batch
 
 
 class Config(taught.Config):
-    """Those of the authors' code for CIFAR-100 (hunto/image_classification_sota, dist_cifar.yaml)."""
+    """Those of the authors' code for CIFAR-100 (hunto/image_classification_sota, dist_cifar.yaml).
+
+    So is the factor tau^2, which the paper does not have.
+    """
 
     weight: float = Field(2.0, ge=0, description="of both relations; the authors' code")
     beta: float = Field(1.0, ge=0, description="of the relation between classes; the authors' code")

@@ -31,7 +31,9 @@ class Config(student.Config, restorer.Config):
         20 / 200, ge=0, le=1, description="part of the training before it; the authors' code: 20 of 200"
     )
     recognition: float = Field(0.34, ge=0, description="weight of each of the three softmax losses; the authors' code")
-    sr_lr: float = Field(1e-4, gt=0, description="of AdamW for the SR net; the authors' code")
+    sr_lr: float = Field(
+        1e-4, gt=0, description="of AdamW for the SR net; the authors' code, without weight decay (here 0.01)"
+    )
 
 
 class SR4IR(student.Student):

@@ -10,10 +10,12 @@ for format in md csv; do
   for name in sr tuned leaderboard; do lrbench table $name "${here[@]}" --format $format --out $name.$format; done
 done
 lrbench plot gains "${here[@]}" --out gains.png
-lrbench plot fig2 "${here[@]}" --out fig2.png
+lrbench plot fig2 "${here[@]}" --set reduction=mean --out fig2.png
 lrbench plot fig2 "${here[@]}" --set reduction=sum --out fig2-sum.png
 lrbench plot fig3 "${here[@]}" --sr-scale 2 --out fig3-x2.png
 lrbench plot fig3 "${here[@]}" --sr-scale 4 --out fig3-x4.png
-lrbench plot curves "${here[@]}" --dataset cifar10 --backbone resnet18 --out curves.png
-lrbench plot curves "${here[@]}" --method sr-espcn --method sr-vdsr --method sr-srresnet --method sr-srgan --out sr-curves.png
+lrbench plot curves "${here[@]}" --dataset cifar10 --scale 4 --backbone resnet18 \
+  --method hr-baseline --method lr-baseline --method dfd --method fitnets --out curves.png
+lrbench plot curves "${here[@]}" --method sr-espcn --method sr-vdsr --method sr-srresnet --method sr-srgan \
+  --method sr-basicsr --out sr-curves.png
 lrbench plot curves "${here[@]}" --dataset cifar10 --scale 4 --method espcn --method vdsr --method sr4ir --out sr-classifier-curves.png

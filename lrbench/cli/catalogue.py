@@ -35,6 +35,8 @@ def methods(name: str | None, plugins: tuple[str, ...]) -> None:
         lines = pd.DataFrame(list(_settings(cls.Config)), columns=["setting", "default", "what it is"])
         show("\nSettings, for --set NAME=VALUE:\n" if len(lines) else "\nIt has no settings.")
         print_grid(lines, results())
+        if about := vars(cls.Config).get("__doc__"):
+            show(f"\nAbout them: {' '.join(about.split())}")
         if lines["what it is"].str.contains(r"\bours\b").any():
             show("\nours: a choice of this repository's, which the paper leaves open or makes otherwise.")
         return

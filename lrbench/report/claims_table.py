@@ -84,7 +84,7 @@ def _evidence(runs: pd.DataFrame, findings: Sequence[Finding]) -> Table:
         "p: of no difference, by the paired t-test over seeds, the spread pooled; of one seed by McNemar's test, which "
         f"compares two networks and decides nothing. Holm: corrected, of {SEEDS} seeds or more, and of one seed. "
         "The interval comes of resampling, p of that test: close to 0.05 one may say what the other does not; verdicts "
-        "rest on p (Holm)."
+        "rest on p (Holm). The spread is pooled over the comparisons of a claim: what stands in two claims has two p."
     ]
     said = [
         *notes.precisions({one.label: pd.concat([one.mine, one.other]) for _, one in every}),

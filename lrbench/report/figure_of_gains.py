@@ -96,8 +96,9 @@ def _figure(ways: pd.DataFrame) -> Figure:
                     [side], [y], marker="<" if gain < 0 else ">", markersize=5, color=colour, markerfacecolor=face
                 )
                 where = "left" if gain < 0 else "right"
-                beside = {"xytext": (6 if where == "left" else -6, 0), "textcoords": "offset points"}
-                axis.annotate(f"{gain:+.1f}", (side, y), **beside, fontsize=7, ha=where, va="center", color=colour)
+                beside = {"xytext": (6 if where == "left" else -6, 0), "textcoords": "offset points", "ha": where}
+                ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # the line at 0 may run below it
+                axis.annotate(f"{gain:+.1f}", (side, y), **beside, fontsize=7, va="center", color=colour, bbox=ground)
                 continue
             if pd.notna(low) and way["n"] >= SEEDS:
                 axis.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")

@@ -122,7 +122,7 @@ def _draw(panel: Axes, source: PublishedSweep, one: Sweep, own: str, reference: 
     where = panel.get_xaxis_transform()
     for value, way in lost.items():
         (cross,) = panel.plot([value], [0.06], "X", color="black", markersize=4.5, transform=where, linestyle="")
-        handles["diverged: so many of so many runs"] = cross
+        handles["diverged, of how many runs"] = cross
         at: dict[str, Any] = {"xycoords": where, "textcoords": "offset points", "xytext": (0, 4), "ha": "center"}
         said = f"{way['diverged']} of {way['n'] + way['diverged']}"
         panel.annotate(said, (value, 0.06), fontsize=SMALL - 1.5, **at)
