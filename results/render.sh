@@ -15,7 +15,7 @@ lrbench plot fig2 "${here[@]}" --set reduction=sum --out fig2-sum.png
 lrbench plot fig3 "${here[@]}" --sr-scale 2 --out fig3-x2.png
 lrbench plot fig3 "${here[@]}" --sr-scale 4 --out fig3-x4.png
 lrbench plot curves "${here[@]}" --dataset cifar10 --scale 4 --backbone resnet18 \
-  --method hr-baseline --method lr-baseline --method dfd --method fitnets --out curves.png
+  --method hr-baseline --method lr-baseline --method fitnets --method kd --out curves.png
 lrbench plot curves "${here[@]}" --method sr-espcn --method sr-vdsr --method sr-srresnet --method sr-srgan \
   --method sr-basicsr --out sr-curves.png
 lrbench plot curves "${here[@]}" --dataset cifar10 --scale 4 --method espcn --method vdsr --method sr4ir --out sr-classifier-curves.png

@@ -102,7 +102,8 @@ def _figure(ways: pd.DataFrame) -> Figure:
                 continue
             if pd.notna(low) and way["n"] >= SEEDS:
                 axis.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
-            axis.plot([gain], [y], marker="o", markersize=4.5, color=colour, markerfacecolor=face)
+            marker = "s" if way["sr_images"] else "o"
+            axis.plot([gain], [y], marker=marker, markersize=4.5, color=colour, markerfacecolor=face)
         axis.set_title(f"{panel['dataset'].iloc[0]} {panel['size'].iloc[0]}", fontsize=9)
         axis.grid(alpha=0.3)
         axis.tick_params(labelsize=8)
@@ -115,7 +116,8 @@ def _figure(ways: pd.DataFrame) -> Figure:
     figure.suptitle(textwrap.fill(about, 28 * len(panels) + 30), fontsize=8)
     figure.supxlabel(
         "gain over the control of equal budget, points of top-1, with its 95% interval; each panel has its own scale\n"
-        "filled: three seeds or more, an interval that leaves out 0; no bar: fewer seeds; triangle: beyond the panel",
+        "filled: three seeds or more, an interval that leaves out 0; no bar: fewer seeds; triangle: beyond the panel\n"
+        "square: sees the images of an SR net",
         fontsize=8,
     )
     return figure

@@ -20,10 +20,10 @@ from lrbench.report.site.sections import Named, Section
 from lrbench.report.ways import DASH, fixed, score
 from lrbench.spec import PROTOCOL
 
-KINDS = {  # of a gain -> in words, colour and marker
-    "more": ("interval above 0", COLOURS[3], "circle"),
-    "less": ("interval below 0", COLOURS[1], "circle"),
-    "undecided": (f"interval holds 0, or fewer than {SEEDS} seeds", "#777777", "circle-open"),
+KINDS = {  # of a gain -> in words, colour and how its marker is filled
+    "more": ("interval above 0", COLOURS[3], ""),
+    "less": ("interval below 0", COLOURS[1], ""),
+    "undecided": (f"interval holds 0, or fewer than {SEEDS} seeds", "#777777", "-open"),
 }
 LINE, REST = 24, 210  # pixels: a row; all that is not rows
 LONGEST = 32  # characters of a label, half a phone's width; the rest is seen at the point
@@ -201,11 +201,12 @@ def _traces(place: pd.DataFrame) -> list[dict[str, Any]]:
     of_row["run"] = place["runs"].str.split().str[0]  # report.js opens its page
     gains = of_row[["control_gain", "control_low", "control_high"]].astype(float)
     reach, left, right = plots.reach(gains)
-    for kind, (said, colour, symbol) in KINDS.items():
+    for kind, (said, colour, filled) in KINDS.items():
         some = of_row[of_row["kind"] == kind].iloc[::-1]  # the first gives the legend its marker
         gain, low, high = (gains.loc[some.index, f"control_{name}"] for name in ("gain", "low", "high"))
         far = gain.abs() > reach
         shown, barred = gain.clip(left, right), ~far & (some["n"] >= SEEDS)
+        shapes = ["square" if images else "circle" for images in some["sr_images"]]
         found.append(
             {
                 "x": shown.tolist(),
@@ -224,8 +225,8 @@ def _traces(place: pd.DataFrame) -> list[dict[str, Any]]:
                     "color": colour,
                     "size": 9,
                     "symbol": [
-                        ("triangle-left" if one < 0 else "triangle-right") if beyond else symbol
-                        for one, beyond in zip(gain, far, strict=True)
+                        ("triangle-left" if one < 0 else "triangle-right") if beyond else shape + filled
+                        for one, beyond, shape in zip(gain, far, shapes, strict=True)
                     ],
                 },
                 "name": said,
