@@ -303,6 +303,7 @@ def test_the_settings_of_one_method(lrbench):
     assert "Source: Zhu et al., ICASSP 2019." in out
     settings = {line[0]: line[1:] for line in cells(out)}
     assert settings["lam"] == ["2.0", "lambda of Eq. 4; best near 2 in Fig. 2"] and settings["init"][0] == "scratch"
+    assert "About them: The paper leaves `init` and `reduction` open;" in out
     assert "It has no settings." in lrbench("methods", "hr-baseline")[1]
     assert lrbench("methods", "dfx") == (2, "", "lrbench: no method 'dfx'; did you mean 'dfd'?\n")
 

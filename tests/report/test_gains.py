@@ -52,7 +52,7 @@ def drawn(store, **options):
 def points(axes):
     """Label -> where its point stands."""
     labels = [text.get_text() for text in axes.get_yticklabels()]
-    marks = [line for line in axes.lines if line.get_marker() in ("o", "<", ">")]
+    marks = [line for line in axes.lines if line.get_marker() in ("o", "s", "<", ">")]
     return {labels[int(line.get_ydata()[0])]: (float(line.get_xdata()[0]), line.get_marker()) for line in marks}
 
 
@@ -71,6 +71,18 @@ def test_each_way_stands_at_its_gain_with_the_leaderboards_interval(store):
     assert [dfd["control_low"], dfd["control_high"]] in [pytest.approx(one) for one in interval]
     assert axes.get_title() == f"{table['dataset'].iloc[0]} {table['size'].iloc[0]}"
     assert notes == []
+
+
+def test_what_sees_the_images_of_an_sr_net_is_a_square(store):
+    for method, accuracy in ((LR, 0.6), ("dfd", 0.7), ("vdsr", 0.65)):
+        put(store, method, accuracy)
+    for seed in range(3):
+        classifier = record("vdsr", seed=seed, settings={"init": "scratch"})
+        spec, metrics = classifier.spec.needs["restorer"], {"psnr": 25.0, "epochs_in_weights": 12}
+        restorer = classifier.model_copy(update={"id": spec.id, "spec": spec, "metrics": metrics})
+        store.save(restorer, "epoch,loss\n1,2\n", {"psnr": np.full(IMAGES, 25.0)}, save_tensors({}))
+    [axes] = drawn(store)[0].axes
+    assert {name: marker for name, (_, marker) in points(axes).items()} == {"DFD": "o", "VDSR": "s"}
 
 
 def test_of_fewer_than_three_seeds_no_interval_is_drawn(store):
