@@ -86,8 +86,8 @@ def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: D
     for told_by in ("version", "precision", "id"):  # ways of one name are told apart
         for _, same in found.groupby("row"):
             if same[told_by].nunique() > 1:
-                for said in ("row", "name"):
-                    found.loc[same.index, said] += [f" [{value}]" for value in same[told_by]]
+                for column in ("row", "name"):
+                    found.loc[same.index, column] += [f" [{value}]" for value in same[told_by]]
     best = "val_top1_mean" if found["val_top1_mean"].notna().any() else "top1_mean"  # the test set chooses nothing
     return found.sort_values([best, "row"], ascending=[False, True], na_position="last", ignore_index=True)
 
