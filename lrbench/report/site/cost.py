@@ -33,7 +33,7 @@ def tables(results: pd.DataFrame) -> list[Table]:
     """A table for each of `headings`."""
     every = results.set_index("id", drop=False)
     measured = every.reindex(columns=list(COLUMNS)).apply(pd.to_numeric)
-    every = every.assign(device=column(every, "env.device").fillna(DASH), **measured)
+    every = every.assign(device=column(every, "env.device").astype(object).fillna(DASH), **measured)
     return [_table(heading, found, every) for heading, found in headings(results).items()]
 
 

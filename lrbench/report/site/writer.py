@@ -129,7 +129,7 @@ def _facts(ended: pd.DataFrame) -> list[tuple[str, str]]:
         ("datasets", _list(ended["dataset"])),
         ("methods", _list(ended["method"])),
         ("backbones", _list(run_page.listed(ended)["backbone"])),
-        ("devices", _list(column(ended, "env.device").fillna(DASH))),
+        ("devices", _list(column(ended, "env.device").astype(object).fillna(DASH))),
     ]
 
 
