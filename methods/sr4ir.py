@@ -32,7 +32,9 @@ class Config(student.Config, restorer.Config):
     )
     recognition: float = Field(0.34, ge=0, description="weight of each of the three softmax losses; the authors' code")
     sr_lr: float = Field(
-        1e-4, gt=0, description="of AdamW for the SR net; the authors' code, without weight decay (here 0.01)"
+        1e-4,
+        gt=0,
+        description="of AdamW for the SR net: the authors' code; its weight decay is 0 there, 0.01 here (ours)",
     )
 
 

@@ -13,11 +13,10 @@ from lrbench.errors import UserError, few
 from lrbench.report import frame, leaderboard, plots
 from lrbench.report.compare import SEEDS, Right
 from lrbench.report.frame import CONDITIONS, FAILED, PLACE, chosen
-from lrbench.report.plots import COLOURS, Picture
+from lrbench.report.plots import GAINS, Picture
 from lrbench.store import Store
 
 ONE_FIGURE = [*(name for name in CONDITIONS if name not in PLACE), "backbone", "width"]  # what all its points share
-GAINED, LOST, UNDECIDED = COLOURS[3], COLOURS[1], "#777777"
 INCHES = 0.24  # per way of training
 
 
@@ -88,7 +87,7 @@ def _figure(ways: pd.DataFrame) -> Figure:
         reach, left, right = plots.reach(panel[["control_gain", "control_low", "control_high"]])
         for way in panel.to_dict("records"):
             gain, low, high = (way[f"control_{name}"] for name in ("gain", "low", "high"))
-            colour = UNDECIDED if not way["control_mark"] else GAINED if gain > 0 else LOST
+            colour = GAINS[leaderboard.kind(way)]
             y, face = places[way["name"]], colour if way["control_mark"] else "white"
             if abs(gain) > reach > 0:
                 side = right if gain > 0 else left
@@ -117,7 +116,7 @@ def _figure(ways: pd.DataFrame) -> Figure:
     figure.supxlabel(
         "gain over the control of equal budget, points of top-1, with its 95% interval; each panel has its own scale\n"
         "filled: three seeds or more, an interval that leaves out 0; no bar: fewer seeds; triangle: beyond the panel\n"
-        "square: sees the images of an SR net",
+        "square: a classifier of an SR net's images",
         fontsize=8,
     )
     return figure

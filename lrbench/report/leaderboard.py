@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -90,6 +91,13 @@ def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: D
                     found.loc[same.index, column] += [f" [{value}]" for value in same[told_by]]
     best = "val_top1_mean" if found["val_top1_mean"].notna().any() else "top1_mean"  # the test set chooses nothing
     return found.sort_values([best, "row"], ascending=[False, True], na_position="last", ignore_index=True)
+
+
+def kind(way: Mapping[str, Any]) -> str:
+    """Of a row of `board`: whether its gain is "more" or "less" by its mark, or "undecided"; empty without a gain."""
+    if pd.isna(way["control_gain"]):
+        return ""
+    return "undecided" if not way["control_mark"] else "more" if way["control_gain"] > 0 else "less"
 
 
 def _table(

@@ -29,6 +29,7 @@ finally:
 # Okabe & Ito 2008, "Color Universal Design", without the yellow, which is not seen on white
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1.5, 2)))
+GAINS = {"more": COLOURS[3], "less": COLOURS[1], "undecided": "#777777"}  # leaderboard.kind of a gain -> its colour
 RIGHT, WRONG = ("#009E73", "✓"), ("#D55E00", "✗")  # of a prediction: colour and mark
 FAR = 4  # times the middle one of some gains: one beyond stands at the edge, as a number
 EDGE = 0.1  # how far that is from all others, as a part of their range

@@ -10,20 +10,19 @@ import pandas as pd
 from plotly import graph_objects
 
 from lrbench.method import naming, registry
-from lrbench.report import plots, published, tables
+from lrbench.report import leaderboard, plots, published, tables
 from lrbench.report.compare import SEEDS
 from lrbench.report.formats import Table
 from lrbench.report.frame import CONDITIONS
-from lrbench.report.plots import COLOURS
 from lrbench.report.site.pages import slug
 from lrbench.report.site.sections import Named, Section
-from lrbench.report.ways import DASH, fixed, score
+from lrbench.report.ways import DASH, fixed, gain, score
 from lrbench.spec import PROTOCOL
 
-KINDS = {  # of a gain -> in words, colour and how its marker is filled
-    "more": ("interval above 0", COLOURS[3], ""),
-    "less": ("interval below 0", COLOURS[1], ""),
-    "undecided": (f"interval holds 0, or fewer than {SEEDS} seeds", "#777777", "-open"),
+KINDS = {  # leaderboard.kind of a gain -> in words, and how its marker is filled
+    "more": ("interval above 0", ""),
+    "less": ("interval below 0", ""),
+    "undecided": (f"interval holds 0, or fewer than {SEEDS} seeds", "-open"),
 }
 LINE, REST = 24, 210  # pixels: a row; all that is not rows
 LONGEST = 32  # characters of a label, half a phone's width; the rest is seen at the point
@@ -88,8 +87,8 @@ def board(every: pd.DataFrame, results: pd.DataFrame) -> dict[str, Any]:
             "method": way["label"],
             "top1": score(way).partition(" (")[0],
             "gain": fixed(way["control_gain"], "+"),
-            "interval": f"{way['control_low']:+.2f} to {way['control_high']:+.2f}" if _kind(way) else DASH,
-            "kind": _kind(way),
+            "interval": f"{way['control_low']:+.2f} to {way['control_high']:+.2f}" if leaderboard.kind(way) else DASH,
+            "kind": leaderboard.kind(way),
             "seeds": sorted((seed[run], run, run in way["diverged_runs"]) for run in _runs(way)),
             "settings": way["settings"],
             "dataset": way["dataset"],
@@ -124,20 +123,13 @@ def answers(every: pd.DataFrame) -> list[dict[str, str]]:
 def _most(kind: str, some: pd.DataFrame) -> str:
     """The way of training that gains most of its kind."""
     way = some.loc[some["control_gain"].idxmax()]
-    interval = f"{way['control_gain']:+.2f} [{way['control_low']:+.2f}, {way['control_high']:+.2f}]"
+    interval = gain(way, "control").partition(" (")[0]
     among = f", the best of {len(some)}" if len(some) > 1 else ""
     return f"{kind} gains {'up to ' if among else ''}{interval} ({way['name']}{among})"
 
 
 def _runs(way: Mapping[str, Any]) -> list[str]:
     return f"{way['runs']} {way['diverged_runs']}".split()
-
-
-def _kind(way: Mapping[str, Any]) -> str:
-    """A key of KINDS; empty of what has no control."""
-    if pd.isna(way["control_gain"]):
-        return ""
-    return "undecided" if not way["control_mark"] else "more" if way["control_gain"] > 0 else "less"
 
 
 def plot(every: pd.DataFrame) -> str:
@@ -197,36 +189,36 @@ def _titles(places: Sequence[pd.DataFrame]) -> list[str]:
 def _traces(place: pd.DataFrame) -> list[dict[str, Any]]:
     """The points of each of KINDS, as Plotly takes them, each at the number of its row; bars of three seeds or more."""
     found = []
-    of_row = place.assign(y=range(len(place)), kind=[_kind(way) for way in place.to_dict("records")])
+    of_row = place.assign(y=range(len(place)), kind=[leaderboard.kind(way) for way in place.to_dict("records")])
     of_row["run"] = place["runs"].str.split().str[0]  # report.js opens its page
     gains = of_row[["control_gain", "control_low", "control_high"]].astype(float)
     reach, left, right = plots.reach(gains)
-    for kind, (said, colour, filled) in KINDS.items():
+    for kind, (said, filled) in KINDS.items():
         some = of_row[of_row["kind"] == kind].iloc[::-1]  # the first gives the legend its marker
-        gain, low, high = (gains.loc[some.index, f"control_{name}"] for name in ("gain", "low", "high"))
-        far = gain.abs() > reach
-        shown, barred = gain.clip(left, right), ~far & (some["n"] >= SEEDS)
+        mean, low, high = (gains.loc[some.index, f"control_{name}"] for name in ("gain", "low", "high"))
+        far = mean.abs() > reach
+        shown, barred = mean.clip(left, right), ~far & (some["n"] >= SEEDS)
         shapes = ["square" if images else "circle" for images in some["sr_images"]]
         found.append(
             {
                 "x": shown.tolist(),
                 "y": some["y"].tolist(),
                 "error_x": {
-                    "array": (high - gain).where(barred, 0).tolist(),
-                    "arrayminus": (gain - low).where(barred, 0).tolist(),
+                    "array": (high - mean).where(barred, 0).tolist(),
+                    "arrayminus": (mean - low).where(barred, 0).tolist(),
                     "width": 0,
                 },
-                "text": [f"  {one:+.1f}  " if beyond else "" for one, beyond in zip(gain, far, strict=True)],
-                "textposition": ["middle right" if one < 0 else "middle left" for one in gain],
+                "text": [f"  {one:+.1f}  " if beyond else "" for one, beyond in zip(mean, far, strict=True)],
+                "textposition": ["middle right" if one < 0 else "middle left" for one in mean],
                 "customdata": some[["name", "top1_mean", "n", *gains, "run"]].to_numpy().tolist(),
                 "hovertemplate": HOVER,
                 "mode": "markers+text",
                 "marker": {
-                    "color": colour,
+                    "color": plots.GAINS[kind],
                     "size": 9,
                     "symbol": [
                         ("triangle-left" if one < 0 else "triangle-right") if beyond else shape + filled
-                        for one, beyond, shape in zip(gain, far, shapes, strict=True)
+                        for one, beyond, shape in zip(mean, far, shapes, strict=True)
                     ],
                 },
                 "name": said,

@@ -42,10 +42,11 @@ def write(
     results = frame(store)
     if not (results["status"] != FAILED).any():
         raise UserError(f"there is no run in {store}; start with 'lrbench run'")
-    tables.check_renamed(None, renamed or {}, results, store)
+    renamed = renamed or {}
+    tables.check_renamed(None, renamed, results, store)
     busy = f"another process is writing {out}; waiting for it"
     with replaced.replaced(out, lambda way_out: note(busy + way_out)) as folder:
-        _write(results, store, folder, data, note, renamed or {})
+        _write(results, store, folder, data, note, renamed)
     return out / "index.html"
 
 
