@@ -9,7 +9,7 @@ for format in md csv; do
   lrbench table claims --dataset svhn=svhn-resplit "${here[@]}" --format $format --out claims.$format
   for name in sr tuned leaderboard; do lrbench table $name "${here[@]}" --format $format --out $name.$format; done
 done
-lrbench plot gains "${here[@]}" --out gains.png
+lrbench plot gains "${here[@]}" --set lam=2 --out gains.png
 lrbench plot fig2 "${here[@]}" --set reduction=mean --out fig2.png
 lrbench plot fig2 "${here[@]}" --set reduction=sum --out fig2-sum.png
 lrbench plot fig3 "${here[@]}" --sr-scale 2 --out fig3-x2.png

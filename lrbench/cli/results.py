@@ -133,7 +133,13 @@ def predictions(names: tuple[str, ...], tables: tuple[str, ...], out: Path | Non
 )
 @option("--method", "methods", many=True, help="Of gains and curves: only this one; repeat for more.")
 @option("--backbone", "backbones", many=True, help="Of gains and curves: only this one.  [default: that of most runs]")
-@option("--set", "settings", many=True, metavar="NAME=VALUE", help="Of the runs to draw: init=scratch.")
+@option(
+    "--set",
+    "settings",
+    many=True,
+    metavar="NAME=VALUE",
+    help="Of fig2 and gains: of methods with this setting only the runs with this value, such as init=scratch.",
+)
 @option(
     "--scale",
     type=int,

@@ -112,7 +112,7 @@ def _figure(
     network = _network(first)
     names = {label: said(label, same).replace(f" ({network})", "") for label, same in ways.items()}
     beside = max(1, LEGEND // (max(map(len, names.values())) + 8))
-    figure = Picture(figsize=(SIZE[0], SIZE[1] + LINE * (len(ways) // beside + 1)), layout="constrained")
+    figure = Picture(layout="constrained")
     restores = first.iloc[0]["backbone"] == RESTORES  # SR nets have rates of their own, which no recipe says
     loss, score, *rate = figure.subplots(1, 2 if restores else 3)
     terms = list(dict.fromkeys(term for one in curves.values() for term in _terms(one)))
@@ -149,11 +149,14 @@ def _figure(
         panel.grid(alpha=0.25, linewidth=0.4)
     for panel, keys in ((loss, of_terms if len(terms) > 1 else {}), (score, images)):
         if keys:
-            panel.legend(keys.values(), keys, fontsize=SMALL - 1, framealpha=0.8, handlelength=2.5)
+            below = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.24), "borderaxespad": 0, "frameon": False}
+            panel.legend(keys.values(), keys, ncols=2, fontsize=SMALL - 1, handlelength=2.5, **below)
     place = heading[0] if restores else f"{heading[0]}, {network}"
     about = f"{place}: {heading[1]}. Means over seeds, bands: their range; points: ± sd."
     figure.suptitle(textwrap.fill(about, WRAP, break_on_hyphens=False), fontsize=SMALL)
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=beside, fontsize=SMALL, frameon=False)
+    lines = len(ways) // beside + 1 + (max(len(of_terms), len(images)) + 1) // 2
+    figure.set_size_inches(SIZE[0], SIZE[1] + LINE * lines)
     return figure
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import math
 import textwrap
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
 
-from lrbench.errors import UserError, few
+from lrbench.errors import UserError, did_you_mean, few, unknown
 from lrbench.report import frame, leaderboard, plots
 from lrbench.report.compare import SEEDS, Right
 from lrbench.report.frame import CONDITIONS, FAILED, PLACE, chosen
@@ -28,19 +30,22 @@ def draw(
     datasets: Collection[str] = (),
     methods: Collection[str] = (),
     backbones: Collection[str] = (),
+    settings: Mapping[str, Any] | None = None,
 ) -> Figure:
     """Each way of training by its gain over the reference of equal budget, with the leaderboard's 95% interval.
 
     Ways stand in the order of their gain in the panel that has most of them, best first; those of the user's own store
     in bold, where there are others. Of several backbones and conditions those that most ways were run at are drawn, of
     the newest protocol; `note` is told of the others, and of ways that diverged. references: what gains are measured
-    against. datasets, methods, backbones: names of those to draw; all where empty. Raises UserError where there is
-    nothing.
+    against. datasets, methods, backbones: names of those to draw; all where empty. settings: of the methods that have
+    one of these, those with its value alone. Raises UserError where there is nothing, or no such setting or value.
     """
     ended = chosen(results[results["status"] != FAILED], store, dataset=datasets)
     wanted = chosen(ended, store, method=methods, backbone=backbones)
     ways = _ways(ended, store.right, references)  # all: their spread is pooled
     ways = ways[ways["method"].isin(wanted["method"]) & ways["backbone"].isin(wanted["backbone"])]
+    configs = ways["id"].map(wanted.drop_duplicates("id").set_index("id")["config"])
+    ways = ways[_with_settings([json.loads(config) for config in configs], settings or {})]
     gained = ways[ways["control_gain"].notna()]
     if not len(gained):
         control = f", which is a run of {' or '.join(references)}" if references else ""
@@ -55,6 +60,17 @@ def draw(
     for way in lost.to_dict("records"):
         note(f"gains: not drawn, since it diverged, {way['name']} on {way['dataset']} {way['size']}")
     return _figure(drawn)
+
+
+def _with_settings(configs: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[bool]:
+    """Which ways, each by the settings that it was run with, have these values of those that they have."""
+    for name, value in settings.items():
+        there = {json.dumps(config[name]) for config in configs if name in config}
+        if not there:
+            raise unknown("setting", name, sorted({setting for config in configs for setting in config}))
+        if value not in map(json.loads, there):
+            raise UserError(f"there is no run with {name}={value}; {did_you_mean(json.dumps(value), sorted(there))}")
+    return [all(config.get(name, value) == value for name, value in settings.items()) for config in configs]
 
 
 def _ways(results: pd.DataFrame, right: Right, references: Sequence[str]) -> pd.DataFrame:

@@ -31,10 +31,10 @@ def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note,
     """A figure of the runs in a store, whose frame `results` is; `note` is told of what it leaves out,
     and of other stores that the runs are from.
 
-    options: of curves `datasets`, `methods`, `backbones` and `scale`; of gains the first three; of a figure of
-    a setting `datasets`, `settings` and `scale`; of restored images `datasets` (one), `sr_scale` and `images` (rows);
-    all as they are by default where left out. Raises UserError for a name or an option that there is not, and where
-    there is nothing to draw.
+    options: of curves `datasets`, `methods`, `backbones` and `scale`; of gains the first three and `settings`; of a
+    figure of a setting `datasets`, `settings` and `scale`; of restored images `datasets` (one), `sr_scale` and
+    `images` (rows); all as they are by default where left out. Raises UserError for a name or an option that there is
+    not, and where there is nothing to draw.
     """
     if name not in names():
         raise unknown("figure", name, names())
@@ -51,7 +51,7 @@ def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note,
         from lrbench.report import figure_of_gains, leaderboard
 
         references = leaderboard.references(note)
-        wanted = _checked(name, given, "datasets", "methods", "backbones")
+        wanted = _checked(name, given, "datasets", "methods", "backbones", "settings")
         return figure_of_gains.draw(results, store, references, note, **wanted)
     figure = published.figure(name)
     if isinstance(figure, PublishedSweep):

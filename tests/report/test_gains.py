@@ -130,6 +130,20 @@ def test_of_several_backbones_the_one_that_most_was_run_on_is_drawn_and_the_othe
     assert set(points(figure.axes[0])) == {"DFD"} and not notes
 
 
+def test_a_setting_chooses_among_the_runs_of_methods_that_have_it(store):
+    put(store, LR, 0.6)
+    put(store, "kd", 0.5)
+    for lam in (0.5, 2.0):
+        put(store, "dfd", 0.65, {"lam": lam})
+    for wanted, left in ((2, {"DFD", "KD"}), (0.5, {"DFD lam=0.5", "KD"})):  # 2 is dfd's default
+        figure, _ = drawn(store, settings={"lam": wanted})
+        assert set(points(figure.axes[0])) == left
+    for wanted, said in (({"lam": 3}, "no run with lam=3; choose from 0.5, 2.0"), ({"lan": 2}, "did you mean 'lam'?")):
+        with pytest.raises(UserError) as caught:
+            drawn(store, settings=wanted)
+        assert said in str(caught.value)
+
+
 def test_methods_can_be_chosen(store):
     put(store, LR, 0.6)
     put(store, "dfd", 0.65)
