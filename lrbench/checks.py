@@ -29,13 +29,10 @@ def checked(given: Mapping[str, Any], types: Mapping[str, Any]) -> dict[str, Any
     """Options, each of its type, or of JSON where it has none. Raises UserError that says what is valid."""
     found = {}
     for name, value in given.items():
-        value = (
-            several(value)
-            if name in SEVERAL and name in types
-            else value.item()
-            if isinstance(value, np.generic)
-            else value
-        )
+        if name in SEVERAL and name in types:
+            value = several(value)
+        elif isinstance(value, np.generic):
+            value = value.item()
         try:
             found[name] = TypeAdapter(types.get(name, JsonValue)).validate_python(value, strict=True)
         except ValidationError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from lrbench.store.store import Store
 
 DEMO, SHOWN = "lrbench.demo", 7  # the entry-point group of the table that is run, and pairs in the picture
 EPOCHS = 10  # so that it ends within a minute
+RIGHT, WRONG = (plots.COLOURS[3], "✓"), (plots.COLOURS[1], "✗")  # of a prediction: colour and mark
 
 
 def demo(out: Path, device: str, threads: str | int = devices.AUTO) -> tuple[Table, Path]:
@@ -40,10 +41,10 @@ def demo(out: Path, device: str, threads: str | int = devices.AUTO) -> tuple[Tab
         how |= {"recipe": "quick", "epochs": EPOCHS}
         quick = Request(row.method, dataset, out / "runs", (0, 1, 2), scale=scale, width=0.25, **how)
         records += run(quick)
-    store, picture = Store(out / "runs"), out / "pairs.png"
-    plots.save(_pairs(store, [record for record in records if record.spec.scale]), picture)
+    store, drawn = Store(out / "runs"), out / "pairs.png"
+    plots.save(_pairs(store, [record for record in records if record.spec.scale]), drawn)
     (filled,) = fill(source, frame(records), store.right)
-    return as_table(filled), picture
+    return as_table(filled), drawn
 
 
 def _pairs(store: Store, records: Sequence[Record]) -> plots.Figure:
@@ -65,4 +66,42 @@ def _pairs(store: Store, records: Sequence[Record]) -> plots.Figure:
         for name, values in predicted.items()
     }
     about = f"{naming.network(spec.backbone, spec.width)}, {spec.recipe.epochs} epochs, seed {spec.seed}"
-    return plots.predictions(test.images[shown], lr, [classes[label] for label in test.labels[shown]], names, about)
+    return picture(test.images[shown], lr, [classes[label] for label in test.labels[shown]], names, about)
+
+
+@plots.defaults()
+def picture(
+    hr: np.ndarray, lr: np.ndarray, labels: Sequence[str], predicted: Mapping[str, Sequence[str]], about: str
+) -> plots.Figure:
+    """Pairs of HR and LR images, uint8 (n, H, W, 3), each with its label and what each method saw in it.
+
+    labels: the true class of each; predicted: method -> the class it predicts for each; about: the networks, in words.
+    Pixels are shown as they are, enlarged by nearest neighbour.
+    """
+    n = len(labels)
+    figure = plots.Picture(figsize=(1.15 * n + 2, 2.6 + 0.2 * len(predicted)), layout="constrained")
+    figure.suptitle(
+        "An even sample of the test images that some methods get right and some wrong, and the class that each predicts"
+        f"\nfrom the LR image: ✓ right, ✗ wrong; in brackets its top-1 on all test images. {about}",
+        fontsize=9,
+    )
+    panels = figure.subplots(2, n, squeeze=False)
+    for column in range(n):
+        for line, images in enumerate((hr, lr)):
+            panels[line, column].imshow(images[column], interpolation="nearest")
+            panels[line, column].set(xticks=[], yticks=[])
+        panels[0, column].set_title(f"true {labels[column]}", fontsize=9)
+        for line, classes in enumerate(predicted.values()):
+            colour, mark = RIGHT if classes[column] == labels[column] else WRONG
+            _below(panels[1, column], line, 0.5, f"{classes[column]} {mark}", ha="center", color=colour)
+    for line, name in enumerate(predicted):
+        _below(panels[1, 0], line, -0.05, name, ha="right", color="black")
+    for panel, name, images in ((panels[0, 0], "HR", hr), (panels[1, 0], "LR", lr)):
+        panel.set_ylabel(f"{name} {images.shape[1]}x{images.shape[2]}")
+    return figure
+
+
+def _below(panel, line: int, x: float, text: str, **style: str) -> None:  # type: ignore[no-untyped-def]
+    """A word below a panel, on a line of its own; x is a fraction of the panel's width."""
+    place = {"xy": (x, 0), "xycoords": "axes fraction", "xytext": (0, -14 - 14 * line), "textcoords": "offset points"}
+    panel.annotate(text, **place, fontsize=9, **style)

@@ -398,8 +398,6 @@ MISTAKES = {
     "run --recipe quik": "did you mean 'quick'?",
     "run --degradation pil-bicubik": "did you mean 'pil-bicubic'?",
     "run --select best": "did you mean 'best-epoch'?",
-    "run --select val": "say best-epoch to test the epoch that is best on held-out images, as 'run --select val' did",
-    "reproduce smoke --select val": "held-out to test the last and measure them, as 'reproduce --select val' did",
     "reproduce smoke --select heldout": "did you mean 'held-out'?",
     "run --preset mimi": "no preset 'mimi'; did you mean 'mini'?",
     "reproduce smoke --preset mimi": "no preset 'mimi'; did you mean 'mini'?",

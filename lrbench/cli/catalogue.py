@@ -10,15 +10,15 @@ from typing import Any, Literal, get_args, get_origin
 
 import click
 
-from lrbench.cli.options import FOLDER, PATH, Group, command, data_option, plugin_option, warn
+from lrbench.cli.options import FOLDER, PATH, Group, command, data_option, draft_option, warn
 from lrbench.cli.streams import show
 from lrbench.errors import UserError, broken, printable
 
 
 @command()
 @click.argument("name", required=False)
-@plugin_option
-def methods(name: str | None, plugins: tuple[str, ...]) -> None:
+@draft_option
+def methods(name: str | None) -> None:
     """List the methods; with NAME, the settings of one."""
     import pandas as pd
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -133,17 +132,16 @@ read_options = options(draft_option, results_option, baselines_option)
 
 def settings_of(pairs: tuple[str, ...]) -> dict[str, Any]:
     """NAME=VALUE pairs; a value is JSON where it reads as JSON, else text."""
-    settings = {}
+    from lrbench.method import naming
+
+    settings: dict[str, Any] = {}
     for pair in pairs:
         name, equals, value = pair.partition("=")
         if not equals or not name:
             raise UserError(f"--set wants NAME=VALUE, such as lam=2; got '{pair}'")
         if name in settings:
             raise UserError(f"--set gives {name} twice; give one")
-        try:
-            settings[name] = json.loads(value)
-        except ValueError:
-            settings[name] = value
+        settings[name] = naming.parsed(value)
     return settings
 
 

@@ -105,7 +105,7 @@ def compare(first: str, second: str, as_json: bool, **options: Any) -> None:
 def predictions(names: tuple[str, ...], tables: tuple[str, ...], out: Path | None, **stores: Any) -> None:
     """Write what runs predicted, image by image, as CSV.
 
-    Its columns: run, index, label, predicted. Of NAMES as in compare, or of all runs.
+    Its columns: run, index, label, predicted. Of NAMES as in compare, or of all your own classifiers.
     """
     from codecs import getwriter
 

@@ -92,11 +92,8 @@ class Known:
     fingerprint: Mapping[str, str] | None = None  # of which the images of each class follow
     side: int = 32
 
-    def fault(self, info: DatasetInfo, splits: Mapping[str, Split] | None = None) -> str | None:
-        """What keeps `info` from being this dataset, as the end of "this is not ...", or None.
-
-        splits: the images, whose labels are counted where they are given.
-        """
+    def fault(self, info: DatasetInfo) -> str | None:
+        """What keeps `info` from being this dataset, as the end of "this is not ...", or None."""
         if info.counts != self.counts:
             part = "the whole of " if sum(info.counts.values()) < sum(self.counts.values()) else ""
             return f"{part}{info.name} ({_sizes(info.counts)} images, not {_sizes(self.counts)})"
@@ -107,11 +104,8 @@ class Known:
             return f"{info.name} (it has groups of images: leave train_source out)"
         if self.fingerprint is not None and info.fingerprint != self.fingerprint:
             return f"{info.name} (its images or labels differ)"
-        if splits is None or self.per_class is None:
-            return None
-        for part, wanted in self.per_class.items():
-            found = np.bincount(splits[part].labels, minlength=len(wanted)).tolist()
-            for label, (n, known) in enumerate(zip(found, wanted, strict=True)):
+        for part, wanted in (self.per_class or {}).items():
+            for label, (n, known) in enumerate(zip(info.per_class[part], wanted, strict=True)):
                 if n != known:
                     name = self.classes[label]
                     return f"{info.name} (it has {n:,} {part} images of label {label}, '{name}', not {known:,})"

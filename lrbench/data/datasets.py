@@ -84,7 +84,7 @@ def load(name: str, root: Path) -> Dataset:
         return _dataset(archive, name)
 
 
-def written(path: Path) -> Dataset | None:
+def read_own(path: Path) -> Dataset | None:
     """The dataset that lrbench wrote to a file, whatever the file is called; None where it is not lrbench's.
 
     Any error means that the file is damaged, or of another version of lrbench.
@@ -140,16 +140,16 @@ def check_place(name: str, root: Path, source: Path | None = None) -> str:
         return ""
     _need_file(path)
     try:
-        written = _written(path)
+        written = _own_name(path)
     except Exception as error:  # of any kind: a flipped bit comes out of zipfile, NumPy or even Python's tokenizer
         raise_machines(error, path)
         return "it is damaged"
     if written is None:
-        raise _own(path, source or path)
+        raise _not_ours(path, source or path)
     return "" if written == name else f"it is the dataset {written}"
 
 
-def _written(path: Path) -> str | None:
+def _own_name(path: Path) -> str | None:
     """The name of the dataset that lrbench wrote to a file; None where it did not. Any error means a damaged file."""
     with open(path, "rb") as file:
         start = file.read(len(ZIP))  # where the disk gives nothing: zipfile would call it no zip file
@@ -177,7 +177,7 @@ def _need_file(path: Path) -> None:
         raise UserError(f"{path} is no file, or a link to one that is not there; move it to another folder")
 
 
-def _own(path: Path, source: Path) -> UserError:
+def _not_ours(path: Path, source: Path) -> UserError:
     """What the user is told of a file of his own at the place of a dataset's. source: of what was to be imported."""
     other = shlex.join(["lrbench", "data", "import", path.stem, str(source), "--data", str(path.parent / "datasets")])
     ways = f"move it to another folder, or keep datasets in another one: {other}"
@@ -225,10 +225,7 @@ def _meta(archive: Mapping[str, Any], name: str) -> DatasetInfo:
 def _dataset(archive: Mapping[str, Any], name: str) -> Dataset:
     """All of an archive. Any error means that it is not the dataset `name`."""
     meta = _meta(archive, name)
-    splits = {split: _split(archive, split, meta) for split in meta.counts}
-    if name in KNOWN and KNOWN[name].fault(meta, splits):
-        raise ValueError("another dataset")
-    return Dataset(meta, splits)
+    return Dataset(meta, {split: _split(archive, split, meta) for split in meta.counts})
 
 
 def _split(archive: Mapping[str, Any], part: str, meta: DatasetInfo) -> Split:

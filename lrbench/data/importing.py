@@ -61,7 +61,7 @@ def make(name: str, splits: Mapping[str, Split], classes: tuple[str, ...] | None
     if known is None:
         return build(name, named, splits, source)
     dataset = build(name, known.classes if len(known.classes) == len(named) else named, splits, source)
-    fault = known.fault(dataset.info, dataset.splits)
+    fault = known.fault(dataset.info)
     if fault is None and known.fingerprint is None and classes not in (None, known.classes):
         # Other names may mean another order of the labels, and no fingerprint would tell.
         fault = f"{name} (its classes are not called {known.classes[0]} to {known.classes[-1]}, in that order)"
@@ -92,7 +92,7 @@ def _read(path: Path, warn: Warn) -> Read:
 def _read_own(path: Path) -> Read | None:
     """What lrbench itself wrote, with its classes and groups; None where another did."""
     try:
-        found = datasets.written(path)
+        found = datasets.read_own(path)
     except Exception as error:  # of any kind, as in lrbench.data.datasets
         raise_machines(error, path)
         raise UserError(f"{path} is damaged, or of another version of lrbench; get it again") from error

@@ -55,6 +55,14 @@ def changes(config: Mapping[str, Any], about: About) -> list[str]:
     ]
 
 
+def parsed(value: str) -> Any:
+    """A setting's value as `changes` and --set write it: JSON where it reads as JSON, else text."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
 def name(spec: RunSpec, method: About | None = None) -> str:
     """A way of training as tables call it: the method's label and the settings that differ: "DFD lam=0.5"."""
     method = method or about(spec.method)

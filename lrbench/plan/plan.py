@@ -26,10 +26,6 @@ from lrbench.store.store import Store
 
 WIDEST = 16  # times a backbone's channels: a width above it is taken for a mistake
 SELECT = ("none", "best-epoch", "held-out")
-VAL = (
-    "there is no selection 'val' any more: say best-epoch to test the epoch that is best on held-out images, as 'run "
-    "--select val' did, or held-out to test the last and measure them, as 'reproduce --select val' did"
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,8 +57,6 @@ class Protocol(Conditions):
     def check(self) -> None:
         """Raise UserError, naming the nearest valid value, for anything that cannot be run."""
         check_scale(self.data.side, self.scale)
-        if self.select == "val":
-            raise UserError(VAL)
         for kind, name, known in (("degradation", self.degradation, DEGRADATIONS), ("selection", self.select, SELECT)):
             if name not in known:
                 raise unknown(kind, name, known)

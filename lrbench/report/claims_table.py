@@ -11,7 +11,7 @@ from lrbench.report import claims, frame, notes
 from lrbench.report.claims import Claim, Evidence, Finding
 from lrbench.report.compare import SEEDS, Right, numbers
 from lrbench.report.formats import Table
-from lrbench.report.frame import DIVERGED, FAILED, SHARED
+from lrbench.report.frame import DIVERGED, FAILED, SHARED, SHARED_NUMBERS
 from lrbench.report.stats import CHANCE
 from lrbench.report.ways import DASH, Runs, gain, joined, summary
 
@@ -104,8 +104,7 @@ def _under(runs: pd.DataFrame) -> str:
 
 def _flat(runs: pd.DataFrame, finding: Finding, one: Evidence) -> dict[str, Any]:
     """The verdict and one comparison, run or missing."""
-    shared = [name for name in SHARED if name != "variant"]  # `content` says it
-    about = {name: runs.iloc[0][name] for name in shared} if len(runs) else dict.fromkeys(shared)
+    about = {name: runs.iloc[0][name] if len(runs) else None for name in SHARED_NUMBERS}
     there = pd.concat([one.mine, one.other])
     seeds = one.comparison.seeds if one.comparison else ()
     mine, other = (summary(side) if len(side) else {} for side in (one.mine, one.other))

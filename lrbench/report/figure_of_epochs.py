@@ -20,12 +20,12 @@ from lrbench.method import naming
 from lrbench.report import frame, published
 from lrbench.report.frame import DONE, FAILED, RESTORES, chosen
 from lrbench.report.headings import drawn, headings, said
+from lrbench.report.lines import is_measure
 from lrbench.report.lines import read as read_curve
 from lrbench.report.plots import COLOURS, DASHES, Picture
 from lrbench.report.ways import Wanted
 from lrbench.spec import schedules
 from lrbench.store import Store
-from lrbench.train.training import COLUMNS
 
 SIZE, LINE = (7.0, 2.6), 0.15  # inches: three panels across a page, and a line of the legend
 LEGEND = 110  # characters in a line of it
@@ -80,8 +80,7 @@ def draw(
 
 def _published(results: pd.DataFrame, note: Note) -> set[int]:
     """The experiments that are rows of published tables."""
-    every = published.installed(published.TABLES, "table", note, published.PublishedTable)
-    rows = [row for _, table in every for row in table.rows]
+    rows = [row for table in published.tables(note).values() for row in table.rows]
     wanted = [Wanted(row.method, row.backbone, row.settings, row.free) for row in rows]
     usual = frame.defaults(results)
     ways = results.drop_duplicates("experiment")
@@ -174,7 +173,7 @@ def _key(**look: Any) -> Line2D:
 
 def _terms(curves: Curves) -> list[str]:
     """The terms of a loss; the loss itself where it has none."""
-    return [name for name in curves if name not in COLUMNS] or ["loss"]
+    return [name for name in curves if name != "loss" and not is_measure(name)] or ["loss"]
 
 
 def _curves(store: Store, ids: Iterable[str]) -> Curves:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import textwrap
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -83,8 +82,6 @@ def _ways(results: pd.DataFrame, right: Right, references: Sequence[str]) -> pd.
     if not boards:
         raise UserError("no gain: no classifier was run")
     ways = pd.concat(boards, ignore_index=True)
-    if "control_gain" not in ways:
-        ways["control_gain"] = math.nan
     runs = results.drop_duplicates("id").set_index("id")
     own = ways["id"].map(runs["origin"].isna()) & runs["origin"].notna().any()
     return ways.assign(own=own)
@@ -115,7 +112,7 @@ def _figure(ways: pd.DataFrame) -> Figure:
                 ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # the line at 0 may run below it
                 axis.annotate(f"{gain:+.1f}", (side, y), **beside, fontsize=7, va="center", color=colour, bbox=ground)
                 continue
-            if pd.notna(low) and way["n"] >= SEEDS:
+            if pd.notna(low) and way["control_n"] >= SEEDS:
                 axis.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
             marker = "s" if way["sr_images"] else "o"
             axis.plot([gain], [y], marker=marker, markersize=4.5, color=colour, markerfacecolor=face)

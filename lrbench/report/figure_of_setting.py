@@ -145,7 +145,7 @@ def _at_papers_place(source: PublishedSweep, one: Sweep) -> bool:
 
 def _as_published(source: PublishedSweep, one: Sweep) -> bool:
     """Whether a sweep was trained as the paper's were, so that its numbers may be compared."""
-    run, usual = one.run, {name: value for name, (value, _) in recipes.RECIPES[recipes.BASE].items()}
+    run, usual = one.run, recipes.fields(recipes.BASE)
     same = {"recipe": recipes.BASE, "width": 1, "select": "none", "degradation": DEFAULT, "dropout": 0}
     same |= {f"recipe.{name}": usual[name] for name in ("epochs", "batch_size")}
     whole = pd.isna(run["limit_train"]) and pd.isna(run["limit_test"])

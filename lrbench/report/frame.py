@@ -27,7 +27,6 @@ from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lrbench.errors import UserError, did_you_mean, printable
@@ -35,7 +34,7 @@ from lrbench.method import naming
 from lrbench.spec import PROTOCOL, RunSpec, recipes
 from lrbench.spec.recipes import Recipe
 from lrbench.spec.record import About, Record
-from lrbench.spec.runspec import ADDED, id_of
+from lrbench.spec.runspec import ADDED, id_of, stripped
 from lrbench.store import Store
 from lrbench.store.store import WEIGHTS
 
@@ -51,6 +50,7 @@ CONDITIONS = [column for field in SPLITTING for column in INSTEAD.get(field, (fi
 ON_LR = ["scale", "degradation"]  # conditions that a run on HR images does not have: it stands in all of their tables
 PLACE = ["dataset", "content", "scale"]  # conditions that are columns in a paper's table
 SHARED = ["variant", *(name for name in CONDITIONS if name not in PLACE)]  # what all of such a table share
+SHARED_NUMBERS = SHARED[1:]  # of them what its long form says: `content` names the variant
 MEASURED = ["top1", "val_top1", "epochs_in_weights", "predicted_classes", "deployed", "macs", "train_seconds"]
 USED = [  # by tables of classifiers; all others are left out there, for a narrow frame is a quick one
     *("id", "experiment", "anyhow", "label", "name", "changes", "variant", *CONDITIONS, *WAY, *WITHIN),
@@ -64,8 +64,6 @@ SELECTED = {
     "held-out": "final epoch, validation images held out",
 }
 _encode = json.JSONEncoder(sort_keys=True).encode
-NOTHING = object()  # equal to no value
-HALF = 50.0  # top-1 %: a network that predicts one class is right on no more
 
 
 def frame(
@@ -168,6 +166,13 @@ def tables(results: pd.DataFrame, by: list[str] = CONDITIONS) -> list[pd.DataFra
     runs = placed(results)
     split = [table for _, table in runs.groupby(by, dropna=False, sort=False)] if len(runs) else []
     return sorted(split, key=lambda table: _order(table.iloc[0], by))
+
+
+def size(table: pd.DataFrame) -> str:
+    """Of the images of a table, in which runs on HR images may stand too; the scale, if any, where nothing is known."""
+    known = table.loc[table["scale"].isna() | (table["tested_on"] == "lr"), "size"].dropna()
+    scale = table.iloc[0]["scale"]
+    return str(known.iloc[0]) if len(known) else "" if pd.isna(scale) else f"x{scale:g}"
 
 
 def _order(run: pd.Series, by: Iterable[str]) -> tuple[Any, ...]:
@@ -282,17 +287,9 @@ def _of_result(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_store(content: dict[str, Any], store: Store) -> dict[str, Any]:
-    """With the store that it is from, if that is another than the user's own.
-
-    And with the number of classes that a classifier predicts, of an older record too, which does not say it.
-    """
-    if origin := store.origin(content["id"]):
-        content = content | {"origin": printable(str(origin))}
-    metrics = content["metrics"]
-    if "top1" not in metrics or "predicted_classes" in metrics or metrics["top1"] > HALF:
-        return content
-    classes = len(np.unique(store.predictions(content["id"])["predicted"]))
-    return content | {"metrics": metrics | {"predicted_classes": classes}}
+    """With the store that it is from, if that is another than the user's own."""
+    origin = store.origin(content["id"])
+    return content | {"origin": printable(str(origin))} if origin else content
 
 
 @lru_cache
@@ -309,12 +306,7 @@ def _need(text: str) -> tuple[str, str, str]:
 
 def _hash(spec: Mapping[str, Any], without: Collection[str]) -> str:
     """A spec without some of its fields, and without those of its needs, as a hash."""
-    return _short(_encode(_without(spec, without)))
-
-
-def _without(spec: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    kept = {name: value for name, value in spec.items() if name not in names and ADDED.get(name, NOTHING) != value}
-    return kept | {"needs": {role: _without(need, names) for role, need in spec["needs"].items()}}
+    return _short(_encode(stripped(spec, without)))
 
 
 @lru_cache(maxsize=1 << 14)

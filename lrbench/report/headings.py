@@ -24,8 +24,7 @@ def headings(results: pd.DataFrame) -> dict[tuple[str, str], dict[str, pd.DataFr
         rows = [shown(same) for _, same in table.groupby(ROW, dropna=False)]
         there = [runs for runs in rows if len(runs)]
         if there:
-            known = table.loc[table["scale"].isna() | (table["tested_on"] == "lr"), "size"].dropna()
-            images = f"{table.iloc[0]['dataset']} {known.iloc[0] if len(known) else ''}".strip()
+            images = f"{table.iloc[0]['dataset']} {frame.size(table)}".strip()
             found[images, frame.conditions(table.iloc[0])] = dict(zip(_labels(there), there, strict=True))
     for test in sr.tests(results):
         found["Restoration", sr.about(test.iloc[0])] = sr.named(test)

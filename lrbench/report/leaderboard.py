@@ -49,8 +49,7 @@ def leaderboards(
 
 def references(note: Callable[[str], None] = lambda message: None) -> list[str]:
     """The methods that installed tables measure gains against; `note` is told of a table that does not load."""
-    every = published.installed(published.TABLES, "table", note, published.PublishedTable)
-    return list(dict.fromkeys(table.reference for _, table in every if table.reference))
+    return list(dict.fromkeys(one.reference for one in published.tables(note).values() if one.reference))
 
 
 def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: Defaults) -> pd.DataFrame:
@@ -77,10 +76,9 @@ def board(table: pd.DataFrame, right: Right, references: Sequence[str], usual: D
         first = runs.iloc[0]
         low, high = gained.interval if gained else (0.0, 0.0)
         mark = {"control_mark": MARK if gained and gained.of_ways and (low > 0 or high < 0) else ""}
-        place = {"table": TITLE, "size": _size(table), **{name: first[name] for name in CONDITIONS}}
+        place = {"table": TITLE, "size": frame.size(table), **{name: first[name] for name in CONDITIONS}}
         named = {"row": first["name"], "name": first["name"], "id": first["id"]}
-        held = validation(runs) or {"val_top1_mean": None, "val_top1_sd": None}
-        made.append(place | named | summary(runs) | held | said | numbers("control", gained) | mark)
+        made.append(place | named | summary(runs) | validation(runs) | said | numbers("control", gained) | mark)
     found = pd.DataFrame(made)
     widths = found["width"].nunique() > 1
     found["row"] += [f" ({row.backbone}{f' x{row.width:g}' if widths else ''})" for row in found.itertuples()]
@@ -113,7 +111,7 @@ def _table(
     if backbones:
         table, ways = (one[one["backbone"].isin(backbones)] if len(one) else one for one in (table, ways))
     first, widths = table.iloc[0], table["width"].unique()
-    title = f"{TITLE}: {first['dataset']} {_size(table)}"
+    title = f"{TITLE}: {first['dataset']} {frame.size(table)}"
     title += f", protocol {first['protocol']}" if first["protocol"] != PROTOCOL else ""
     about = frame.conditions(first) + (f", width {widths[0]:g}" if len(widths) == 1 else "")
     rows = ways.to_dict("records")
@@ -138,12 +136,6 @@ def _table(
     legend = _legend(ways, {name for name, *_ in columns}, results) if len(ways) else ()
     protocol, caption = int(first["protocol"]), _caption(ways) if len(ways) else ""
     return Table.of(title, about, columns, _notes(table, ways, results), lambda: ways, legend, protocol, caption)
-
-
-def _size(table: pd.DataFrame) -> str:
-    """Of the images of a table, in which runs on HR images may stand too; the scale where nothing is known of them."""
-    known = table.loc[table["scale"].isna() | (table["tested_on"] == "lr"), "size"].dropna()
-    return str(known.iloc[0]) if len(known) else f"x{table.iloc[0]['scale']:g}"
 
 
 def _notes(table: pd.DataFrame, ways: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:

@@ -45,10 +45,15 @@ def read(text: str) -> dict[str, list[float]]:
     return rows.astype(float).to_dict("list")
 
 
+def is_measure(column: str) -> bool:
+    """Whether a column of a curve says how good the network was, rather than a part of its loss."""
+    return column.startswith(("train_", "val_"))
+
+
 def panels(curve: Curve) -> list[Panel]:
     """The losses together, then each measure of training and validation images."""
-    measures = {name.partition("_")[2] for name in curve if name.startswith(("train_", "val_"))}
-    groups = [("Loss", "", [name for name in curve if not name.startswith(("train_", "val_"))])]
+    measures = {name.partition("_")[2] for name in curve if is_measure(name)}
+    groups = [("Loss", "", [name for name in curve if not is_measure(name)])]
     for measure in sorted(measures):
         title, unit = {"top1": ("Top-1", "%"), "psnr": ("PSNR", "dB")}.get(measure, (measure, ""))
         groups.append((title, unit, [name for name in (f"train_{measure}", f"val_{measure}") if name in curve]))

@@ -1,16 +1,15 @@
-"""Figures, drawn without a display: how they are saved, and their colours and dashes."""
+"""Figures, drawn without a display: how they are saved, their colours and dashes, and how far an axis of gains goes."""
 
 from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from lrbench.errors import UserError
@@ -30,7 +29,6 @@ finally:
 COLOURS = ("#000000", "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 DASHES: tuple[str | tuple[int, tuple[float, ...]], ...] = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (7, 2, 1.5, 2)))
 GAINS = {"more": COLOURS[3], "less": COLOURS[1], "undecided": "#777777"}  # leaderboard.kind of a gain -> its colour
-RIGHT, WRONG = ("#009E73", "✓"), ("#D55E00", "✗")  # of a prediction: colour and mark
 FAR = 4  # times the middle one of some gains: one beyond stands at the edge, as a number
 EDGE = 0.1  # how far that is from all others, as a part of their range
 SUFFIXES = (".png", ".pdf", ".svg")
@@ -89,41 +87,3 @@ def reach(gains: pd.DataFrame) -> tuple[float, float, float]:
     near = gains[gains["control_gain"].abs() <= far]
     left, right = min(float(near.min().min()), 0), max(float(near.max().max()), 0)
     return far, left - EDGE * (right - left), right + EDGE * (right - left)
-
-
-@defaults()
-def predictions(
-    hr: np.ndarray, lr: np.ndarray, labels: Sequence[str], predicted: Mapping[str, Sequence[str]], about: str
-) -> Figure:
-    """Pairs of HR and LR images, uint8 (n, H, W, 3), each with its label and what each method saw in it.
-
-    labels: the true class of each; predicted: method -> the class it predicts for each; about: the networks, in words.
-    Pixels are shown as they are, enlarged by nearest neighbour.
-    """
-    n = len(labels)
-    figure = Picture(figsize=(1.15 * n + 2, 2.6 + 0.2 * len(predicted)), layout="constrained")
-    figure.suptitle(
-        "An even sample of the test images that some methods get right and some wrong, and the class that each predicts"
-        f"\nfrom the LR image: ✓ right, ✗ wrong; in brackets its top-1 on all test images. {about}",
-        fontsize=9,
-    )
-    panels = figure.subplots(2, n, squeeze=False)
-    for column in range(n):
-        for line, images in enumerate((hr, lr)):
-            panels[line, column].imshow(images[column], interpolation="nearest")
-            panels[line, column].set(xticks=[], yticks=[])
-        panels[0, column].set_title(f"true {labels[column]}", fontsize=9)
-        for line, classes in enumerate(predicted.values()):
-            colour, mark = RIGHT if classes[column] == labels[column] else WRONG
-            _below(panels[1, column], line, 0.5, f"{classes[column]} {mark}", ha="center", color=colour)
-    for line, name in enumerate(predicted):
-        _below(panels[1, 0], line, -0.05, name, ha="right", color="black")
-    for panel, name, images in ((panels[0, 0], "HR", hr), (panels[1, 0], "LR", lr)):
-        panel.set_ylabel(f"{name} {images.shape[1]}x{images.shape[2]}")
-    return figure
-
-
-def _below(panel, line: int, x: float, text: str, **style: str) -> None:  # type: ignore[no-untyped-def]
-    """A word below a panel, on a line of its own; x is a fraction of the panel's width."""
-    place = {"xy": (x, 0), "xycoords": "axes fraction", "xytext": (0, -14 - 14 * line), "textcoords": "offset points"}
-    panel.annotate(text, **place, fontsize=9, **style)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import itertools
 from codecs import StreamWriter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from typing import IO
 
-import numpy as np
 import pandas as pd
 
 from lrbench.errors import UserError
@@ -20,8 +19,6 @@ from lrbench.report.frame import FAILED, RESTORES
 from lrbench.report.published import table
 from lrbench.report.ways_by_name import find
 from lrbench.store import Store
-
-HEAD = ("run", "index", "label", "predicted")
 
 
 def choose(results: pd.DataFrame, names: Iterable[str], tables: Iterable[str]) -> list[str]:
@@ -43,19 +40,13 @@ def choose(results: pd.DataFrame, names: Iterable[str], tables: Iterable[str]) -
 
 def write(ids: Iterable[str], store: Store, file: IO[str] | StreamWriter) -> int:
     """Write the predictions of runs, one run in memory at a time; returns the number of lines below the head."""
-    file.write(",".join(HEAD) + "\n")
+    file.write("run,index,label,predicted\n")
     count = 0
     for run in ids:
-        _, *lines = csv_lines(store.predictions(run))
-        file.writelines(f"{run},{line}\n" for line in lines)
-        count += len(lines)
+        shown = store.predictions(run)
+        for index, (label, predicted) in enumerate(
+            zip(shown["label"].tolist(), shown["predicted"].tolist(), strict=True)
+        ):
+            file.write(f"{run},{index},{label},{predicted}\n")
+        count += len(shown["label"])
     return count
-
-
-def csv_lines(arrays: Mapping[str, np.ndarray]) -> Iterator[str]:
-    """What a test showed, a line an image below the head: index, then label and predicted, or an SR net's measures."""
-    shown = [name for name in ("label", "predicted") if name in arrays]
-    shown += [name for name, values in arrays.items() if values.ndim == 1 and name not in shown]
-    pattern = ",".join(("%d", *("%.6g" if np.issubdtype(arrays[name].dtype, np.floating) else "%d" for name in shown)))
-    yield ",".join(("index", *shown))
-    yield from map(pattern.__mod__, zip(itertools.count(), *(arrays[name].tolist() for name in shown)))

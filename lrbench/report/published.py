@@ -128,6 +128,11 @@ def installed(group: str, kind: str, note: Callable[[str], None], *expected: typ
             yield name, found
 
 
+def tables(note: Callable[[str], None]) -> dict[str, PublishedTable]:
+    """All the tables that are installed, by name."""
+    return dict(installed(TABLES, "table", note, PublishedTable))
+
+
 def sweeps(note: Callable[[str], None]) -> list[PublishedSweep]:
     """Those of all the figures that are installed."""
     every = installed(FIGURES, "figure", note, PublishedSweep, PublishedGallery)

@@ -6,7 +6,7 @@ import pandas as pd
 
 from lrbench.method import naming
 from lrbench.report import frame, notes, sr
-from lrbench.report.formats import HR_MARK, Table
+from lrbench.report.formats import HR_MARK, SHORT_HR, Table
 from lrbench.report.frame import DIVERGED, RESTORES, column
 from lrbench.report.stats import summarise
 from lrbench.report.ways import DASH, fixed, score, summary
@@ -29,7 +29,7 @@ def table(results: pd.DataFrame) -> Table:
             lines.append([name, str(run["seed"]), *values, epochs, speed, run["id"]])
         if len(runs) > 1:
             lines.append([name, "mean", *(_mean(runs, one) for one in scores), "", "", ""])
-    said = [f"{HR_MARK} trained and tested on HR images"] if (results["tested_on"] == "hr").any() else []
+    said = [SHORT_HR] if (results["tested_on"] == "hr").any() else []
     said += notes.origins(results)
     return Table("Runs", _about(results, wanted), pd.DataFrame(lines, columns=head), said, lambda: results)
 

@@ -60,11 +60,6 @@ class Sweep:
         backbone = self.wanted.backbone
         return naming.network(self.source.backbones.get(backbone, backbone), self.run["width"])
 
-    @property
-    def common_seeds(self) -> set[int]:
-        """The seeds that all values have."""
-        return set.intersection(*(set(runs["seed"]) for runs in self.points.values()))
-
 
 def sweeps(
     source: PublishedSweep, results: pd.DataFrame, settings: Mapping[str, Any] | None = None

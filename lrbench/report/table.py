@@ -10,7 +10,7 @@ from lrbench.report import notes
 from lrbench.report.compare import Comparison, numbers
 from lrbench.report.filled import Cell, Filled, Key, Row
 from lrbench.report.formats import ABOUT_HR, HR_MARK, SHORT_HR, Table
-from lrbench.report.frame import SHARED, USED
+from lrbench.report.frame import SHARED_NUMBERS, USED
 from lrbench.report.stats import CHANCE
 from lrbench.report.ways import DASH, fixed, joined, score, summary
 
@@ -40,8 +40,7 @@ def table(filled: Filled, long: bool = False) -> Table:
 
 def _numbers(filled: Filled) -> pd.DataFrame:
     """A row for each row and column of the table that has a number; percentages and percentage points."""
-    shared = [name for name in SHARED if name != "variant"]  # `content` says it
-    about = dict.fromkeys(shared) if filled.run is None else {name: filled.run[name] for name in shared}
+    about = {name: None if filled.run is None else filled.run[name] for name in SHARED_NUMBERS}
     lines = []
     for row in filled.rows:
         for (dataset, scale, side), cell in zip(filled.source.columns, row.cells, strict=True):

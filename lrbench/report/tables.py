@@ -61,8 +61,8 @@ def _check(name: str | None) -> None:
 
 def _replaceable(name: str | None, note: Note) -> list[str]:
     """The datasets that another may stand in for: of a published table, of all of them for None, or of the claims."""
-    every = list(published.installed(published.TABLES, "table", note, published.PublishedTable))
-    found = [dataset for other, one in every if name in (None, other) for dataset, _, _ in one.columns]
+    every = published.tables(note)
+    found = [dataset for other, one in every.items() if name in (None, other) for dataset, _, _ in one.columns]
     if name == CLAIMS:
         found = [pair.dataset for one in claims.installed(note) for pair in one.pairs]
     return list(dict.fromkeys(found))
@@ -94,6 +94,5 @@ def tables(
         return Tables(tuned.tables(published.sweeps(note), results, right))
     if name == CLAIMS:
         return Tables(claims_table.tables([one.on(renamed) for one in claims.installed(note)], results, right))
-    every = published.installed(published.TABLES, "table", note, published.PublishedTable)
-    sources = [one.on(renamed) for one in ([published.table(name)] if name else [one for _, one in every])]
+    sources = [one.on(renamed) for one in ([published.table(name)] if name else published.tables(note).values())]
     return Tables(table.table(one, long) for source in sources for one in filled.fill(source, results, right))

@@ -38,10 +38,10 @@ def choices(one: Sweep) -> list[Choice]:
 
     The smallest, because it changes the plain loss least. A value at which a run diverged is not chosen.
     """
-    points = {value: runs for value, runs in one.points.items() if not (runs["status"] == DIVERGED).any()}
-    seeds = set.intersection(*(set(runs["seed"]) for runs in points.values())) if points else set()
-    shared = {value: runs[runs["seed"].isin(seeds)] for value, runs in points.items()} if seeds else {}
-    measured = {value: held["val_top1_mean"] for value, runs in shared.items() if (held := validation(runs))}
+    shared = {value: runs for value, runs in _comparable(one).items() if len(runs)}
+    measured = {
+        value: mean for value, runs in shared.items() if (mean := validation(runs)["val_top1_mean"]) is not None
+    }
     chosen = {
         "paper": one.source.chosen,
         "validation": _best(measured if len(measured) == len(shared) else {}),
@@ -54,6 +54,13 @@ def choices(one: Sweep) -> list[Choice]:
             Choice(way, value, runs, one.others(runs.iloc[0]["precision"]) if len(runs) else (nothing, nothing))
         )
     return made
+
+
+def _comparable(one: Sweep) -> dict[float, pd.DataFrame]:
+    """The values at which no run diverged, each with its runs of the seeds that all these values have."""
+    points = {value: runs for value, runs in one.points.items() if not (runs["status"] == DIVERGED).any()}
+    seeds = set.intersection(*(set(runs["seed"]) for runs in points.values())) if points else set()
+    return {value: runs[runs["seed"].isin(seeds)] for value, runs in points.items()}
 
 
 def _best(scores: Mapping[float, float]) -> float | None:
@@ -133,7 +140,7 @@ def _legend(symbol: str, reference: str) -> Iterator[str]:
 
 def _notes(group: Sequence[Sweep]) -> Iterator[str]:
     symbol = group[0].source.symbol
-    if any(validation(runs) is None for one in group for runs in one.points.values()):
+    if any(validation(one.points[value])["val_top1_mean"] is None for one in group for value in _comparable(one)):
         yield (
             f"{symbol} is not chosen by validation: these runs held no image out; "
             "`lrbench reproduce SUITE --select held-out` does, and makes runs of their own."
@@ -144,7 +151,7 @@ def _notes(group: Sequence[Sweep]) -> Iterator[str]:
         diverged = {value: int((runs["status"] == DIVERGED).sum()) for value, runs in one.points.items()}
         if told := [f"{value:g} ({n} of {len(one.points[value])})" for value, n in diverged.items() if n]:
             yield f"{one.network}: runs diverged at {symbol} = {', '.join(told)}; these values are not chosen."
-        if not one.common_seeds:
+        if (left := _comparable(one)) and not any(map(len, left.values())):
             yield f"{one.network}: its values share no seed, so none is chosen."
 
 
@@ -152,7 +159,6 @@ def _flat(one: Sweep, choice: Choice, reference: Comparison | None, control: Com
     ours = summary(choice.runs if len(choice.runs) else next(iter(one.points.values())))
     if not len(choice.runs):
         ours = dict.fromkeys(ours) | {"n": 0, "diverged": 0, "one_class": "", "runs": "", "seeds": ""}
-    held = validation(choice.runs) or {"val_top1_mean": None, "val_top1_sd": None}
     return {
         "table": "Tuned",
         **{name: one.run[name] for name in CONDITIONS},
@@ -166,7 +172,7 @@ def _flat(one: Sweep, choice: Choice, reference: Comparison | None, control: Com
         "chosen": choice.way,
         "value": choice.value,
         "values_run": joined(f"{value:g}" for value in one.points),
-        **held,
+        **validation(choice.runs),
         **numbers("reference", reference),
         **numbers("control", control),
     }

@@ -158,14 +158,14 @@ def summary(runs: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def validation(runs: pd.DataFrame) -> dict[str, Any] | None:
-    """Top-1 on held-out images over seeds, in percent, of what was tested; None unless every run has it.
+def validation(runs: pd.DataFrame) -> dict[str, float | None]:
+    """Top-1 on held-out images over seeds, in percent, of what was tested; its mean is None unless every run has it.
 
     Of the runs that did not diverge; not to be shown without how many did.
     """
     values = runs.loc[runs["status"] == DONE, "val_top1"]
     if not len(values) or values.isna().any():
-        return None
+        return {"val_top1_mean": None, "val_top1_sd": None}
     found = summarise([float(value) for value in values])
     return {"val_top1_mean": round(found.mean, 6), "val_top1_sd": found.sd and round(found.sd, 6)}
 

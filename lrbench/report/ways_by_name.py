@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from lrbench.errors import UserError, did_you_mean, few, unknown
+from lrbench.method import naming
 from lrbench.report import frame
 from lrbench.report.frame import CONDITIONS, FAILED, ON_LR
 from lrbench.report.ways import finished
@@ -98,21 +99,13 @@ def _candidates(name: str, results: pd.DataFrame, shared: Mapping[str, Any]) -> 
         in_time = meant.loc[finished(meant).sort_values(kind="stable").index]
         meant = in_time.drop_duplicates(["config", "content", *MADE_UNDER.values()], keep="last")
     found = ended[ended["experiment"].isin(meant["experiment"])].drop_duplicates("experiment")
-    own = {key.replace("-", "_"): _parsed(value) for key, _, value in (pair.partition("=") for pair in pairs)}
+    own = {key.replace("-", "_"): naming.parsed(value) for key, _, value in (pair.partition("=") for pair in pairs)}
     for key, value in {**shared, **own}.items():
         found = found[_fits(found, method, key, value)]
     usual = frame.defaults(results)
     settings = [(usual.get(run.method, {}), json.loads(run.config)) for run in found.itertuples()]
     plain = [all(key in own or usual.get(key) == config[key] for key in config) for usual, config in settings]
     return found.assign(plain=plain, conditions=[conditions(run) for _, run in found.iterrows()])
-
-
-def _parsed(value: str) -> Any:
-    """JSON where it reads as JSON, else text."""
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
 
 
 def _words(found: pd.DataFrame) -> dict[str, pd.Series]:

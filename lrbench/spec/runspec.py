@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -107,14 +107,15 @@ class RunSpec(BaseModel):
 
 def id_of(content: dict[str, Any]) -> str:
     """The id of the spec that was dumped as this JSON."""
-    canonical = json.dumps(_without_added(content), sort_keys=True, separators=(",", ":"))
+    canonical = json.dumps(stripped(content), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
-def _without_added(content: dict[str, Any]) -> dict[str, Any]:
-    """The same without the fields that were added later, where these are as they always were."""
-    kept = content | {"needs": {role: _without_added(need) for role, need in content["needs"].items()}}
-    for name, before in ADDED.items():
-        if kept.get(name) == before:
-            del kept[name]
-    return kept
+def stripped(content: Mapping[str, Any], names: Collection[str] = ()) -> dict[str, Any]:
+    """A spec as JSON, without some fields and without those added later that are as before; so those it needs."""
+    kept = {
+        name: value
+        for name, value in content.items()
+        if name not in names and not (name in ADDED and ADDED[name] == value)
+    }
+    return kept | {"needs": {role: stripped(need, names) for role, need in content["needs"].items()}}

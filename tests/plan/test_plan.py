@@ -195,7 +195,6 @@ def refusal(method: str, settings=None, **changes) -> str:
         ({"recipe": "xyz"}, "choose from paper, quick, strong"),
         ({"degradation": "pil-bicubik"}, "no degradation 'pil-bicubik'; did you mean 'pil-bicubic'?"),
         ({"select": "best-epok"}, "no selection 'best-epok'; did you mean 'best-epoch'?"),
-        ({"select": "val"}, "no selection 'val' any more: say best-epoch"),
         (
             {"batch_size": 0},
             "batch size 0: there are 40 training images, and batch normalisation needs two",

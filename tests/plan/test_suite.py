@@ -195,7 +195,7 @@ def test_a_suite_is_utf_8_whatever_the_locale(tmp_path: Path, mine: Path) -> Non
         (("width = 0.125", "width = {alexnet = 1.0}"), "width: there is no entry for resnet18"),
         (("width = 0.125", "lr = 0.0"), "learning rate 0 is not a positive number"),
         (("width = 0.125", "batch_size = 0"), "the nearest valid size is 2"),
-        (("width = 0.125", 'select = "val"'), "no selection 'val' any more: say best-epoch .* held-out"),
+        (("width = 0.125", 'select = "heldout"'), "did you mean 'held-out'"),
     ],
 )
 def test_a_mistake_is_named(mine: Path, change: tuple[str, str], message: str) -> None:

@@ -95,6 +95,14 @@ def test_of_fewer_than_three_seeds_no_interval_is_drawn(store):
     assert set(points(axes)) == {"DFD", "KD"} and bars == [height["DFD"]]
 
 
+def test_seeds_that_the_control_lacks_draw_no_interval(store):
+    put(store, LR, 0.6, seeds=1)
+    put(store, "dfd", 0.75)
+    [axes] = drawn(store)[0].axes
+    bars = [line for line in axes.lines if line.get_marker() == "None" and line.get_linewidth() == 1.4]
+    assert set(points(axes)) == {"DFD"} and not bars
+
+
 def test_a_place_is_a_panel_and_the_best_on_average_stands_on_top(store):
     for scale in (4, 2):
         put(store, LR, 0.6, scale=scale)

@@ -436,10 +436,12 @@ def test_what_records_say_is_shown_without_torch(store):
     code = (
         "import sys, pathlib; from lrbench.store import Store; from lrbench.report import frame, tables; "
         "store = Store(pathlib.Path(sys.argv[1])); results = frame.frame(store); "
-        "print(*[tables.tables(name, results, store.right) for name in tables.names()[-4:]], 'torch' in sys.modules)"
+        "print(*[tables.tables(name, results, store.right) for name in tables.names()[-4:]]); "
+        "from lrbench.report import figures; figures.draw('curves', results, store, store.root, print); "
+        "print('torch' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code, store.root], text=True, capture_output=True)
-    assert done.returncode == 0 and "DFD" in done.stdout and done.stdout.endswith(" False\n"), done.stderr
+    assert done.returncode == 0 and "DFD" in done.stdout and done.stdout.endswith("\nFalse\n"), done.stderr
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from helpers.records import LR, diverged, record
 from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
 
+from lrbench import demo
 from lrbench.errors import UserError
 from lrbench.report import figure_of_epochs, figures, plots
 from lrbench.report.frame import frame
@@ -230,7 +231,7 @@ def test_a_figure_or_an_option_that_there_is_not_is_named(name, options, message
 def figure_of_pairs(n=4):
     hr, lr = np.zeros((n, 8, 8, 3), np.uint8), np.full((n, 2, 2, 3), 200, np.uint8)
     labels = ["cat", "dog", "cat", "owl"][:n]
-    return plots.predictions(hr, lr, labels, {"DFD": labels, "LR-baseline": ["cat"] * n}, "resnet18, 3 epochs")
+    return demo.picture(hr, lr, labels, {"DFD": labels, "LR-baseline": ["cat"] * n}, "resnet18, 3 epochs")
 
 
 @pytest.mark.parametrize("n", [1, 4])
@@ -244,7 +245,7 @@ def test_predictions_show_each_pair_and_what_was_seen_in_it(n):
         [image] = axes.images
         assert image.get_array().shape == (side, side, 3) and image.get_interpolation() == "nearest"
     words = [[(text.get_text(), text.get_color()) for text in axes.texts] for axes in below]
-    (green, right), (red, wrong) = plots.RIGHT, plots.WRONG
+    (green, right), (red, wrong) = demo.RIGHT, demo.WRONG
     cat, hit, miss = (f"cat {right}", green), (f"{{}} {right}", green), (f"cat {wrong}", red)
     dog, owl = ((hit[0].format(animal), green) for animal in ("dog", "owl"))
     seen = [[cat] * 2, [dog, miss], [cat] * 2, [owl, miss]]

@@ -19,10 +19,9 @@ from matplotlib.image import imread
 from safetensors.torch import save as save_tensors
 
 from lrbench.errors import UserError
-from lrbench.report import figures, tables
+from lrbench.report import figures, predictions, tables
 from lrbench.report.formats import Table
 from lrbench.report.frame import frame
-from lrbench.report.predictions import csv_lines
 from lrbench.report.site import first_page, run_page, writer
 from lrbench.report.site import pages as site_pages
 from lrbench.store import replaced
@@ -560,8 +559,14 @@ def test_a_folder_that_cannot_be_written(lrbench, small):
 
 
 def test_csv_of_predictions_reads_back():
-    text = "\n".join(csv_lines({"predicted": np.array([1, 2]), "label": np.array([1, 0])}))
-    assert list(csv.reader(io.StringIO(text))) == [["index", "label", "predicted"], ["0", "1", "1"], ["1", "0", "2"]]
+    class One:
+        def predictions(self, run):
+            return {"predicted": np.array([1, 2]), "label": np.array([1, 0])}
+
+    out = io.StringIO()
+    assert predictions.write(["abc"], One(), out) == 2
+    read = list(csv.reader(out.getvalue().splitlines()))
+    assert read == [["run", "index", "label", "predicted"], ["abc", "0", "1", "1"], ["abc", "1", "0", "2"]]
 
 
 def test_what_diverged_or_learned_one_class_is_said_on_every_page(tmp_path):

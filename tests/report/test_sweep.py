@@ -198,6 +198,14 @@ def test_a_value_at_which_a_run_diverged_is_not_chosen():
     assert any("runs diverged at λ = 0.5 (1 of 3); these values are not chosen" in note for note in made.notes)
 
 
+def test_of_a_value_at_which_all_diverged_nothing_false_is_said():
+    records = plain({0.5: 75.0, 2.0: 71.0}, 3, {0.5: 68.0, 2.0: 66.0}, select="held-out")
+    lost = diverged(record("dfd", 10.0, 7, {"lam": 10.0}, select="held-out"))  # of a seed that the others have not
+    made, by = rows([*records, lost])
+    assert by["validation"]["value"] == 0.5
+    assert not [note for note in made.notes if "not chosen by validation" in note or "share no seed" in note]
+
+
 def rows(records):
     [made] = tuned.tables([FIG_2], frame(records), right)
     return made, {line["chosen"]: line for line in json.loads(render([made], "json"))}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from lrbench.report.formats import HR_MARK, Table
+from lrbench.report.formats import SHORT_HR, Table
 from lrbench.report.frame import CONDITIONS, column
 from lrbench.report.headings import headings, marked
 from lrbench.report.ways import DASH, joined
@@ -24,7 +24,7 @@ NOTES = [
     "parameters: those that the run itself trained; MACs: multiply-accumulates of one test image, from LR on.",
     "images/s and minutes: of this run's own training, without the runs that it needed; means over seeds.",
     "peak memory: of the GPU, or on a CPU of the whole process; the largest of the seeds.",
-    f"{HR_MARK} trained and tested on HR images.",
+    f"{SHORT_HR}.",
     "Seeds that ran on different devices have a line for each device.",
 ]
 

@@ -108,7 +108,7 @@ def board(every: pd.DataFrame, results: pd.DataFrame) -> dict[str, Any]:
 
 def answers(every: pd.DataFrame) -> list[dict[str, str]]:
     """What gains most by learning from a teacher, and what by super-resolving, where both were run with three seeds."""
-    counted = every[every["control_gain"].notna() & (every["n"] >= SEEDS)]
+    counted = every[every["control_gain"].notna() & (every["control_n"] >= SEEDS)]
     places = [place for _, place in counted.groupby(PLACE, dropna=False, sort=False)]
     found = []
     for title, place in zip(_titles(places), places, strict=True):
@@ -197,7 +197,7 @@ def _traces(place: pd.DataFrame) -> list[dict[str, Any]]:
         some = of_row[of_row["kind"] == kind].iloc[::-1]  # the first gives the legend its marker
         mean, low, high = (gains.loc[some.index, f"control_{name}"] for name in ("gain", "low", "high"))
         far = mean.abs() > reach
-        shown, barred = mean.clip(left, right), ~far & (some["n"] >= SEEDS)
+        shown, barred = mean.clip(left, right), ~far & (some["control_n"] >= SEEDS)
         shapes = ["square" if images else "circle" for images in some["sr_images"]]
         found.append(
             {

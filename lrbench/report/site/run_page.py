@@ -152,8 +152,6 @@ def warning(run: Run) -> str:
 
 def metrics(run: Run, measured: Content) -> list[tuple[str, float | int, str]]:
     """What was measured: name, value, unit. What has no value is left out."""
-    if not pd.isna(run.predicted_classes):  # which older records do not say
-        measured = {**measured, "predicted_classes": int(run.predicted_classes)}
     names = [*(name for name in METRICS if name in measured), *(name for name in measured if name not in METRICS)]
     found = [(*METRICS.get(name, (name, "")), measured[name]) for name in names]
     return [(title, value, unit) for title, unit, value in found if value is not None]
