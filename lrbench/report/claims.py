@@ -174,7 +174,7 @@ class Above(Paired):
 
     def verdict(self, evidence: Sequence[Evidence]) -> tuple[Verdict, str]:
         more, less = [one for one in evidence if one.more], [one for one in evidence if one.less]
-        why = _counted(evidence, f"{len(more)} better beyond chance, {len(less)} worse")
+        why = _counted(evidence, {"better beyond chance": len(more), "worse": len(less)}, "within chance")
         if less:
             return Verdict.NOT_SUPPORTED, f"{why}: {', '.join(one.label for one in less)}"
         return Verdict.SUPPORTED if len(more) == len(evidence) else Verdict.UNDECIDED, why
@@ -195,8 +195,8 @@ class NoGain(Paired):
         below = [label for label, (_, high) in ends.items() if high < self.margin]
         gains = [one.label for one in evidence if one.more and ends[one.label][0] >= self.margin]
         points = f"{self.margin:g} points"
-        said = f"{len(gains)} gain {points} or more beyond chance, {len(below)} certainly less"
-        why = _counted(evidence, said)
+        told = {f"gain {points} or more for certain": len(gains), f"gain less than {points} for certain": len(below)}
+        why = _counted(evidence, told, f"may gain more or less than {points}")
         if gains:
             return Verdict.NOT_SUPPORTED, f"{why}: {', '.join(gains)}"
         return Verdict.SUPPORTED if len(below) == len(evidence) else Verdict.UNDECIDED, why
@@ -218,8 +218,8 @@ class BestNear(Claim):
         evidence = gather(_at_usual_widths(self.pairs, runs), runs, right)
         against = [one for one in evidence if one.less and self._beats_near(one, runs)]
         more, less = [one for one in evidence if one.more], [one for one in evidence if one.less]
-        said = f"{self.setting} {self.value:g} is better beyond chance in {len(more)}, worse in {len(less)}"
-        why = f"{_counted(evidence, said)}; the highest mean is {self._best(runs)}"
+        told = {f"in which {self.setting} {self.value:g} is better beyond chance": len(more), "worse": len(less)}
+        why = f"{_counted(evidence, told, 'within chance')}; the highest mean is {self._best(runs)}"
         verdict = Verdict.SUPPORTED if len(more) == len(evidence) else Verdict.UNDECIDED
         if against:
             verdict, why = Verdict.NOT_SUPPORTED, f"{why}; against it: {', '.join(one.label for one in against)}"
@@ -250,11 +250,13 @@ class BestNear(Claim):
         return ", ".join(words) or "not known"
 
 
-def _counted(evidence: Sequence[Evidence], found: str) -> str:
-    """What was found, of the comparisons that have seeds enough to count; that none has, where it is so."""
+def _counted(evidence: Sequence[Evidence], told: Mapping[str, int], rest: str) -> str:
+    """How many of the comparisons that have seeds enough to count are what; that none has, where it is so."""
     enough = sum(one.counts for one in evidence)
     if not enough:
         return f"no comparison of {len(evidence)} has {SEEDS} seeds"
+    counts = {**told, rest: enough - sum(told.values())}
+    found = ", ".join(f"{count} {what}" for what, count in counts.items() if count)
     return f"{enough} of {len(evidence)} comparisons have {SEEDS} seeds or more: {found}"
 
 

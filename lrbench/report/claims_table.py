@@ -52,7 +52,8 @@ def _verdicts(runs: Runs, findings: Sequence[Finding]) -> Table:
         "is missing, shows no difference beyond chance, or where one of two has more epochs in its weights.",
         f"{claims.AS_PUBLISHED}: with what the paper compares with. {claims.EQUAL_BUDGET}: with one of the two started "
         "as the other was (`init`), whichever was run, so that as many epochs are in the weights of both.",
-        "Diverged: how many of the runs that a line compares have no score, since their training diverged.",
+        "Methods have their default settings, but for those that a claim names. Diverged: how many of the runs that a "
+        "line compares have no score, since their training diverged.",
         *dict.fromkeys(f"{one.claim.text}: {one.claim.source}." for one in findings),
     ]
     return Table.of(TITLE, _under(runs.table), columns, notes.failed(_failed(runs, findings)), legend=legend)

@@ -35,9 +35,10 @@ def draw(
 
     Ways stand in the order of their gain in the panel that has most of them, best first; those of the user's own store
     in bold, where there are others. Of several backbones and conditions those that most ways were run at are drawn, of
-    the newest protocol; `note` is told of the others, and of ways that diverged. references: what gains are measured
-    against. datasets, methods, backbones: names of those to draw; all where empty. settings: of the methods that have
-    one of these, those with its value alone. Raises UserError where there is nothing, or no such setting or value.
+    the newest protocol; `note` is told of the others. Ways of which all runs diverged stand below. references: what
+    gains are measured against. datasets, methods, backbones: names of those to draw; all where empty. settings: of the
+    methods that have one of these, those with its value alone. Raises UserError where there is nothing, or no such
+    setting or value.
     """
     ended = chosen(results[results["status"] != FAILED], store, dataset=datasets)
     wanted = chosen(ended, store, method=methods, backbone=backbones)
@@ -56,19 +57,19 @@ def draw(
         told = few((f"{count} of {name} x{width:g}" for (name, width), count in others.items()), 4)
         note(f"gains: not drawn: {told}; --backbone and --dataset choose, of the newest protocol what most ways had")
     lost = ways[(ways["n"] == 0) & (ways["diverged"] > 0)].merge(drawn[ONE_FIGURE].drop_duplicates())
-    for way in lost.to_dict("records"):
-        note(f"gains: not drawn, since it diverged, {way['name']} on {way['dataset']} {way['size']}")
-    return _figure(drawn)
+    return _figure(pd.concat([drawn, lost[lost["size"].isin(drawn["size"]) & lost["dataset"].isin(drawn["dataset"])]]))
 
 
 def _with_settings(configs: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[bool]:
     """Which ways, each by the settings that it was run with, have these values of those that they have."""
     for name, value in settings.items():
-        there = {json.dumps(config[name]) for config in configs if name in config}
+        there = sorted(
+            {json.dumps(config[name]) for config in configs if name in config}, key=lambda one: (len(one), one)
+        )
         if not there:
             raise unknown("setting", name, sorted({setting for config in configs for setting in config}))
         if value not in map(json.loads, there):
-            raise UserError(f"there is no run with {name}={value}; {did_you_mean(json.dumps(value), sorted(there))}")
+            raise UserError(f"there is no run with {name}={value}; {did_you_mean(json.dumps(value), there)}")
     return [all(config.get(name, value) == value for name, value in settings.items()) for config in configs]
 
 
@@ -91,7 +92,7 @@ def _figure(ways: pd.DataFrame) -> Figure:
     panels = list(ways.groupby(PLACE, sort=False))
     fullest = max((panel for _, panel in panels), key=len).set_index("name")["control_gain"]
     order = ways.groupby("name")["control_gain"].mean()
-    order = fullest.reindex(order.index).fillna(order).sort_values().index
+    order = fullest.reindex(order.index).fillna(order).sort_values(na_position="first").index
     places = {label: place for place, label in enumerate(order)}
     figure = Picture(figsize=(2.4 + 1.5 * len(panels), 1.4 + INCHES * len(order)), layout="constrained")
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
@@ -100,6 +101,10 @@ def _figure(ways: pd.DataFrame) -> Figure:
         reach, left, right = plots.reach(panel[["control_gain", "control_low", "control_high"]])
         for way in panel.to_dict("records"):
             gain, low, high = (way[f"control_{name}"] for name in ("gain", "low", "high"))
+            if pd.isna(gain):
+                at = {"xycoords": axis.get_yaxis_transform(), "va": "center", "fontsize": 7, "color": GAINS["less"]}
+                axis.annotate(f"{way['diverged']} diverged", (0.03, places[way["name"]]), **at)
+                continue
             colour = GAINS[leaderboard.kind(way)]
             y, face = places[way["name"]], colour if way["control_mark"] else "white"
             if abs(gain) > reach > 0:
@@ -129,7 +134,7 @@ def _figure(ways: pd.DataFrame) -> Figure:
     figure.supxlabel(
         "gain over the control of equal budget, points of top-1, with its 95% interval; each panel has its own scale\n"
         "filled: three seeds or more, an interval that leaves out 0; no bar: fewer seeds; triangle: beyond the panel\n"
-        "square: a classifier of an SR net's images",
+        "square: a classifier of an SR net's images, of which the net may have seen more",
         fontsize=8,
     )
     return figure

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import textwrap
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -13,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
 
 from lrbench.data.degradation import DEFAULT
-from lrbench.errors import UserError, did_you_mean
+from lrbench.errors import UserError, did_you_mean, few
 from lrbench.method.registry import config_of, method
 from lrbench.report.frame import conditions
 from lrbench.report.plots import Picture
@@ -70,6 +71,12 @@ def chosen(
     for place in found:
         if place is not best:
             note(f"not drawn: {place[0].place}, {conditions(place[0].run)}; --dataset and --scale choose a place")
+    shown = {run for one in best for runs in one.points.values() for run in runs["id"]}
+    same = best[0].table.table
+    others = same.loc[(same["method"] == source.method) & ~same["id"].isin(shown), "changes"]
+    other = {" ".join(one for one in json.loads(text) if not one.startswith(f"{source.setting}=")) for text in others}
+    if others := sorted(other - {""}):
+        note(f"not drawn: {few(others)}; --set chooses")
     return best
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,6 @@ def names() -> list[str]:
     return [CURVES, GAINS, *registry.installed(published.FIGURES)]
 
 
-@plots.defaults()
 def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note, **options: Any) -> Figure:
     """A figure of the runs in a store, whose frame `results` is; `note` is told of what it leaves out,
     and of other stores that the runs are from.
@@ -38,8 +37,16 @@ def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note,
     """
     if name not in names():
         raise unknown("figure", name, names())
+    figure = _drawn(name, results, store, data, note, options)
     for said in notes.origins(results, named=False):
         note(said)
+    return figure
+
+
+@plots.defaults()
+def _drawn(
+    name: str, results: pd.DataFrame, store: Store, data: Path, note: Note, options: Mapping[str, Any]
+) -> Figure:
     given = {option: value for option, value in options.items() if value not in (None, (), {}, [])}
     if name == CURVES:
         from lrbench.report import figure_of_epochs
@@ -70,5 +77,5 @@ def draw(name: str, results: pd.DataFrame, store: Store, data: Path, note: Note,
 def _checked(name: str, given: dict[str, Any], *known: str) -> dict[str, Any]:
     for option in given:
         if option not in known:
-            raise UserError(f"{name} has no option {option}; it has {', '.join(known)}")
+            raise UserError(f"{name} takes no {option}; it takes {', '.join(known)}")
     return given

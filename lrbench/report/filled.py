@@ -124,6 +124,15 @@ class Filled:
         return [f"{dataset} {side // scale}x{side // scale}" for dataset, scale, side in self.source.columns]
 
     @property
+    def empty_datasets(self) -> list[str]:
+        """Those of which no cell has a run."""
+        places = [
+            (dataset, row.cells[place]) for place, (dataset, *_) in enumerate(self.source.columns) for row in self.rows
+        ]
+        run = {dataset for dataset, cell in places if len(cell.runs)}
+        return [name for name in dict.fromkeys(dataset for dataset, _ in places) if name not in run]
+
+    @property
     def protocol(self) -> int | None:
         """The version of the harness that its runs are of."""
         return None if self.run is None else int(self.run["protocol"])

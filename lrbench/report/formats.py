@@ -23,6 +23,7 @@ HR_MARK = "†"  # of what is trained and tested on HR images
 SHORT_HR = f"{HR_MARK} trained and tested on HR images"
 ABOUT_HR = f"{SHORT_HR}: an upper reference, not a competitor."
 WRAPPED = 30  # characters: on a terminal, columns of longer texts are wrapped, others are not
+READING = "How to read this"
 BOLD, ITALIC = "**", "*"  # Markdown's, around what stands at the start of a cell
 NUMBER = re.compile(r"\**[-+−]?\d")
 SUFFIXES = {"md": "md", "csv": "csv", "latex": "tex", "json": "json"}  # of a table's file, by format
@@ -166,7 +167,7 @@ def markdown(tables: Sequence[Table]) -> str:
         for table in tables
     ]
     if said := legend(tables):
-        sections.append("## How to read this\n\n" + "".join(f"- {line}\n" for line in said))
+        sections.append(f"## {READING}\n\n" + "".join(f"- {line}\n" for line in said))
     return "\n".join(sections)
 
 
@@ -274,7 +275,8 @@ def grid(shown: pd.DataFrame) -> str:
 def numeric(shown: pd.DataFrame) -> list[bool]:
     """Of each column of a table, whether it holds numbers, for most of what is not a dash; the first holds names."""
     found = [[str(text) for text in column if text not in ("", DASH)] for column in shown.to_numpy().T[1:]]
-    return [False, *(2 * sum(bool(NUMBER.match(text)) for text in column) >= len(column) for column in found)]
+    number = [[len(text) <= WRAPPED and bool(NUMBER.match(text)) for text in column] for column in found]
+    return [False, *(2 * sum(column) >= len(column) for column in number)]
 
 
 def print_tables(tables: Sequence[Table], file: TextIO | None = None) -> None:
@@ -291,7 +293,9 @@ def print_tables(tables: Sequence[Table], file: TextIO | None = None) -> None:
         print_grid(table.shown, file)
         for note in table.notes:
             console.print(Text(f"- {note}", style="dim"))
-    for line in legend(tables):
+    for number, line in enumerate(legend(tables)):
+        if not number:
+            console.print(Text(READING, style="bold"))
         console.print(Text(f"- {line}", style="dim"))
 
 

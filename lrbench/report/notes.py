@@ -88,7 +88,7 @@ def origins(runs: pd.DataFrame, named: bool = True) -> Iterator[str]:
 
 
 def differing_weights(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[str]:
-    """A sentence for each needed way of training of which some of these runs used weights other than the stored run's.
+    """A sentence on the needed runs, of which some of these runs used weights other than the stored run's.
 
     That happens where a run was repeated: on another machine, or on a GPU, equal runs do not end with equal weights.
     """
@@ -109,13 +109,16 @@ def differing_weights(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[str
                 name, seed = _described(known.loc[need]), int(known.loc[need, "seed"])
             seeds[name, stored].append(seed)
             usual[name, stored] += [weights == now for weights in given]
-    for (name, stored), had in usual.items():
+    said = []
+    for name, stored in usual:  # of one that is not stored, the weights that most used count as its
         of_seeds = sorted(seed for seed in seeds[name, stored] if seed >= 0)
         where = f", seed{'s' * (len(of_seeds) > 1)} {', '.join(map(str, of_seeds))}" if of_seeds else ""
+        said.append(f"{name}{where}")
+    if said:
+        had = [one for every in usual.values() for one in every]
         yield (
-            f"{name}{where}: trained more than once, to different weights. {had.count(False)} of the {len(had)} runs "
-            "here that need it used weights other than those of "
-            f"{'the stored run, whose score is shown' if stored else 'most of them'}."
+            f"Trained more than once, to different weights: {'; '.join(said)}. {had.count(False)} of the {len(had)} "
+            "uses of them here are of other weights than those of the stored run."
         )
 
 

@@ -162,6 +162,8 @@ def _notes(filled: Filled) -> Iterator[str]:
         found.append(f"Not shown: {', '.join(filled.other_widths)}, run less often.")
     if filled.run is None:
         found.append(_nothing(filled))
+    elif empty := filled.empty_datasets:
+        found.append(f"Not run: {', '.join(empty)}; `--dataset {empty[0]}=OTHER` puts another dataset there.")
     if found:
         yield " ".join(found)
     yield from notes.origins(pd.concat([row.runs for row in filled.rows]), named=False)

@@ -25,6 +25,7 @@ from lrbench.spec import PROTOCOL
 LISTED = 4  # experiments that an error names one by one
 ALL = "all"  # what a limit is called where there is none
 COLUMNS = ["dataset", "scale", "degradation", "backbone", "width", *CONDITIONS, "precision"]
+SHORTEST = 6  # characters of an id: with fewer, a word that is misspelt may be the beginning of some id
 MADE_UNDER = {name.rpartition(".")[2]: name for name in COLUMNS if name != "content"}  # condition -> column
 
 
@@ -89,7 +90,8 @@ def _candidates(name: str, results: pd.DataFrame, shared: Mapping[str, Any]) -> 
     """
     method, *pairs = re.split(r"\s+(?=[\w-]+=)", name.strip())
     ended = results[results["status"] != FAILED].sort_values("seed")
-    named, with_id = ended[ended["method"] == method], ended[ended["id"].str.startswith(method)]
+    named = ended[ended["method"] == method]
+    with_id = ended[ended["id"].str.startswith(method) & (len(method) >= SHORTEST)]
     if not len(named) and not len(with_id):
         raise unknown("method or run", method, sorted(ended["method"].unique()))
     meant = frame.classifiers(named if len(named) else with_id)

@@ -85,9 +85,9 @@ def test_why_says_of_how_many_comparisons_it_speaks():
     one = runs("dfd", over(SURE)) + runs(LR, BASE)
     assert judge(claim, runs(LR, BASE))[0].why == "no comparison of 2 has 3 seeds"
     [finding] = judge(claim, one)
-    assert finding.why == "1 of 2 comparisons have 3 seeds or more: 1 better beyond chance, 0 worse"
+    assert finding.why == "1 of 2 comparisons have 3 seeds or more: 1 better beyond chance"
     [finding] = judge(replace(claim, pairs=claim.pairs[:1]), one)
-    assert finding.why == "1 of 1 comparisons have 3 seeds or more: 1 better beyond chance, 0 worse"
+    assert finding.why == "1 of 1 comparisons have 3 seeds or more: 1 better beyond chance"
 
 
 def test_where_budgets_are_equal_there_is_one_verdict():

@@ -111,6 +111,8 @@ def test_an_id_or_its_beginning_means_all_seeds(many):
     for name in (one.id, one.id[:6]):
         found = many.one(name)
         assert len(found) == 3 and one.id in set(found["id"])
+    with pytest.raises(UserError, match="no method or run"):  # it may be a method that is misspelt
+        many.one(one.id[:5])
 
 
 @pytest.mark.parametrize(
@@ -329,7 +331,7 @@ def test_other_weights_of_what_was_needed_are_noted(runs):
     runs.add("hr-baseline", 290)
     for seed in range(3):
         runs.add("dfd", 230, seed, needs_weights={"teacher": "another"}), runs.add(LR, 200, seed)
-    said = "HR-baseline (resnet18) on cifar10 HR, seed 0: trained more than once, to different weights. 1 of the 1 runs"
+    said = "Trained more than once, to different weights: HR-baseline (resnet18) on cifar10 HR, seed 0. 1 of the 1 uses"
     assert said in str(runs.versus("dfd", LR))
 
 

@@ -218,13 +218,15 @@ def test_ones_own_methods_are_bold_beside_those_of_other_stores(store, tmp_path)
     assert {text.get_fontweight() for text in drawn(store)[0].axes[0].get_yticklabels()} == {"normal"}
 
 
-def test_a_way_of_which_every_seed_diverged_is_named(store):
+def test_a_way_of_which_every_seed_diverged_stands_below(store):
     put(store, LR, 0.6)
     put(store, "kd", 0.7)
     put(store, "dfd", 0.1, status="diverged")
     figure, notes = drawn(store)
-    assert set(points(figure.axes[0])) == {"KD"}
-    assert notes == ["gains: not drawn, since it diverged, DFD on cifar10 8x8"]
+    [axes] = figure.axes
+    assert set(points(axes)) == {"KD"} and not notes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["DFD", "KD"]
+    assert [text.get_text() for text in axes.texts] == ["3 diverged"]
 
 
 def test_of_sr_nets_alone_there_is_nothing_to_draw(store):

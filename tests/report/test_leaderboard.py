@@ -239,14 +239,14 @@ def test_other_weights_of_a_needed_run_are_named(store):
     put(store, "dfd", settings=SCRATCH | {"lam": 0.5}, weights={role: "a" * 64})
     assert "more than once" not in notes(store)
     put(store, "dfd", settings=SCRATCH | {"lam": 0.1}, weights={role: "b" * 64})
-    assert "to different weights. 1 of the 3 runs here" in notes(store)
+    assert "1 of the 3 uses of them here" in notes(store)
 
 
 def test_a_teacher_that_was_trained_again_since_is_named(store):
     put(store, "dfd", weights={"teacher": "a" * 64})
     assert "more than once" not in notes(store)
     put(store, "hr-baseline")
-    assert "to different weights. 1 of the 1 runs here" in notes(store)
+    assert "1 of the 1 uses of them here" in notes(store)
 
 
 def test_a_control_that_diverged_is_counted_and_a_teacher_that_did_is_in_no_mean(store):

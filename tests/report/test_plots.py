@@ -213,11 +213,11 @@ def test_a_figure_says_how_many_of_its_runs_are_from_other_stores(store, tmp_pat
     ("name", "options", "message"),
     [
         ("fig22", {}, "did you mean 'fig2'?"),
-        ("fig2", {"images": 4}, "fig2 has no option images; it has datasets, settings, scale"),
+        ("fig2", {"images": 4}, "fig2 takes no images; it takes datasets, settings, scale"),
         (
             "curves",
             {"settings": {"lam": 1}},
-            "curves has no option settings; it has datasets, methods, backbones, scale",
+            "curves takes no settings; it takes datasets, methods, backbones, scale",
         ),
         ("fig3", {"datasets": ("digits", "svhn")}, "one dataset; name one"),
     ],

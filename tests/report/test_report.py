@@ -655,7 +655,7 @@ def test_the_first_page_answers_what_gains_most_where_both_were_run(places):
         size = "8x8" if scale == 4 else "16x16"
         gained = {"control_gain": gain, "control_low": gain - 1, "control_high": gain + 1}
         return of_one.assign(
-            name=name, n=n, sr_images=sr_images, teacher_top1=teacher, scale=scale, size=size, **gained
+            name=name, control_n=n, sr_images=sr_images, teacher_top1=teacher, scale=scale, size=size, **gained
         )
 
     ways = [
@@ -668,8 +668,18 @@ def test_the_first_page_answers_what_gains_most_where_both_were_run(places):
     ]
     said = "distilling gains up to +2.00 [+1.00, +3.00] (Strong, the best of 2)"
     also = "super-resolving gains -0.25 [-1.25, +0.75] (Restored)"
-    answer = {"place": "cifar10 8x8 resnet18", "text": f"{said}; {also}"}
-    assert first_page.answers(pd.concat(ways, ignore_index=True)) == [answer]
+    place = "cifar10 8x8 resnet18"
+    top1 = {"a": 72.0, "b": 73.0, "c": 72.0, "d": 70.0, "e": 70.0, "f": 70.0}
+    results = pd.DataFrame({"id": [*top1], "seed": [0, 1, 2] * 2, "status": "done", "top1": [*top1.values()]})
+    every = pd.concat(ways, ignore_index=True).assign(diverged_runs="")
+    every["runs"] = every["name"].map({"Strong": "a b c", "Restored": "d e f"}).fillna("-")
+    [told] = first_page.answers(every, results, lambda run: np.arange(1000) < 10 * top1[run])
+    assert (told["place"], told["text"].rpartition(" [")[0]) == (
+        place,
+        f"{said}; {also}; the one minus the other is +2.33",
+    )
+    low, high = map(float, told["text"].rpartition(" [")[2].rstrip("]").split(", "))
+    assert low <= 2.33 - 1.43 and high >= 2.33 + 1.43  # a t-interval: 4.303 times the standard error, 1/3
 
 
 def test_the_leaderboard_has_a_line_for_each_way_methods_and_settings_apart(places):

@@ -426,13 +426,12 @@ def test_runs_of_one_id_with_other_weights_are_noted():
     same, other = learned_from("aa"), learned_from("bb")
     assert "more than once" not in render([table([teacher, same, record()], "2")])
     text = render([table([teacher, other, record()], "2")])
-    assert (
-        "HR-baseline (resnet18) on cifar10 HR, seed 0: trained more than once, to different weights. 1 of the 1" in text
-    )
+    said = "Trained more than once, to different weights: HR-baseline (resnet18) on cifar10 HR, seed 0. 1 of the 1 uses"
+    assert said in text
     vgg = {"backbone": "vgg16"}
     pair = learned_from("aa", **vgg), learned_from("bb", scale=2, **vgg)  # two that differ, of a teacher that is gone
     gone = f"The teacher {pair[0].spec.needs['teacher'].id}, which is not here"
-    assert f"{gone}: trained more than once, to different weights. 1 of the 2 runs" in render([table(pair)])
+    assert f"to different weights: {gone}. 1 of the 2 uses" in render([table(pair)])
 
 
 def test_alexnets_own_learning_rate_is_the_same_recipe():

@@ -11,12 +11,12 @@ from plotly import graph_objects
 
 from lrbench.method import naming, registry
 from lrbench.report import leaderboard, plots, published, tables
-from lrbench.report.compare import SEEDS
+from lrbench.report.compare import SEEDS, Right
 from lrbench.report.formats import Table
 from lrbench.report.frame import CONDITIONS
 from lrbench.report.site.pages import slug
 from lrbench.report.site.sections import Named, Section
-from lrbench.report.ways import DASH, fixed, gain, score
+from lrbench.report.ways import DASH, comparison, fixed, gain, score
 from lrbench.spec import PROTOCOL
 
 KINDS = {  # leaderboard.kind of a gain -> in words, and how its marker is filled
@@ -36,7 +36,7 @@ HOVER = (
 
 
 def content(
-    named: Mapping[str, Named], drawn: Section, results: pd.DataFrame, note: Callable[[str], None]
+    named: Mapping[str, Named], drawn: Section, results: pd.DataFrame, right: Right, note: Callable[[str], None]
 ) -> dict[str, Any]:
     """What its template is filled with. named: the tables that there are; drawn: the page of figures."""
     boards = named[tables.LEADERBOARD].tables if tables.LEADERBOARD in named else []
@@ -44,7 +44,7 @@ def content(
     figures = published.installed(published.FIGURES, "figure", note)
     sweeps = {name: one.title for name, one in figures if isinstance(one, published.PublishedSweep)}
     return {
-        "answers": answers(every) if len(every) else [],
+        "answers": answers(every, results, right) if len(every) else [],
         "plot": plot(every),
         "ways": board(every, results) if len(every) else None,
         "published": [
@@ -106,8 +106,11 @@ def board(every: pd.DataFrame, results: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def answers(every: pd.DataFrame) -> list[dict[str, str]]:
-    """What gains most by learning from a teacher, and what by super-resolving, where both were run with three seeds."""
+def answers(every: pd.DataFrame, results: pd.DataFrame, right: Right) -> list[dict[str, str]]:
+    """What gains most by learning from a teacher, and what by super-resolving, where both were run with three seeds.
+
+    And the difference of these two by themselves: no other row's spread is pooled with theirs.
+    """
     counted = every[every["control_gain"].notna() & (every["control_n"] >= SEEDS)]
     places = [place for _, place in counted.groupby(PLACE, dropna=False, sort=False)]
     found = []
@@ -115,16 +118,21 @@ def answers(every: pd.DataFrame) -> list[dict[str, str]]:
         restored = place["sr_images"] != ""
         distilled = ~restored & place["teacher_top1"].notna()
         if restored.any() and distilled.any():
-            said = _most("distilling", place[distilled]), _most("super-resolving", place[restored])
+            best = [some.loc[some["control_gain"].idxmax()] for some in (place[distilled], place[restored])]
+            said = [_most("distilling", best[0], sum(distilled)), _most("super-resolving", best[1], sum(restored))]
+            mine, other = (results[results["id"].isin(_runs(way))] for way in best)
+            between = comparison(mine, other, right)
+            if between and between.of_ways:
+                low, high = between.interval
+                said.append(f"the one minus the other is {between.gain:+.2f} [{low:+.2f}, {high:+.2f}]")
             found.append({"place": title, "text": "; ".join(said)})
     return found
 
 
-def _most(kind: str, some: pd.DataFrame) -> str:
-    """The way of training that gains most of its kind."""
-    way = some.loc[some["control_gain"].idxmax()]
+def _most(kind: str, way: Mapping[str, Any], count: int) -> str:
+    """The way of training that gains most of its kind, of which there are so many."""
     interval = gain(way, "control").partition(" (")[0]
-    among = f", the best of {len(some)}" if len(some) > 1 else ""
+    among = f", the best of {count}" if count > 1 else ""
     return f"{kind} gains {'up to ' if among else ''}{interval} ({way['name']}{among})"
 
 

@@ -40,6 +40,7 @@ def write(
     """
     replaced.check(out)
     results = frame(store)
+    results["origin"] = results["origin"].map(lambda path: Path(path).name, na_action="ignore")  # no page has our paths
     if not (results["status"] != FAILED).any():
         raise UserError(f"there is no run in {store}; start with 'lrbench run'")
     renamed = renamed or {}
@@ -79,7 +80,7 @@ def _write(
         pages.write(one.template, one.path, **one.content)
     first = {"facts": _facts(ended), "sections": found, "newest": newest[:NEWEST]}
     pages.save("plotly.min.js", get_plotlyjs())
-    pages.write("index.html", "index.html", **first, **first_page.content(named, drawn, results, note))
+    pages.write("index.html", "index.html", **first, **first_page.content(named, drawn, results, store.right, note))
     console = Console(stderr=True)
     records = [one for one in store.contents() if one["id"] in related.runs]  # others may have been finished meanwhile
     for record in track(records, "pages of runs", console=console, transient=True, disable=not console.is_terminal):

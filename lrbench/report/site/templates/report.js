@@ -21,13 +21,15 @@ window.datatables.then(({ default: DataTable }) => {
       },
       language: { info: "_TOTAL_ lines", infoFiltered: "of _MAX_", infoEmpty: "no line", emptyTable: "no line", zeroRecords: "no line" },
       columnDefs: [
-        { targets: ".n", type: "num" },
+        { targets: ".n", type: "num", orderSequence: ["desc", "asc"] }, // the highest first
         { targets: ".choice", columnControl: [["searchList"]] },
       ],
     });
   }
 });
-document.getElementById("gains")?.on("plotly_click", (event) => {
+const gains = document.getElementById("gains");
+gains?.on("plotly_click", (event) => {
   location.href = `runs/${event.points[0].customdata.at(-1)}/index.html`;
 });
+gains?.on("plotly_afterplot", () => (gains.style.height = `${gains.layout.height}px`)); // the menu changes it
 window.addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((one) => (one.open = true)));
