@@ -176,7 +176,7 @@ class Above(Paired):
         more, less = [one for one in evidence if one.more], [one for one in evidence if one.less]
         why = _counted(evidence, {"better beyond chance": len(more), "worse": len(less)}, "within chance")
         if less:
-            return Verdict.NOT_SUPPORTED, f"{why}: {', '.join(one.label for one in less)}"
+            return Verdict.NOT_SUPPORTED, f"{why}; against it: {', '.join(one.label for one in less)}"
         return Verdict.SUPPORTED if len(more) == len(evidence) else Verdict.UNDECIDED, why
 
 
@@ -198,7 +198,7 @@ class NoGain(Paired):
         told = {f"gain {points} or more for certain": len(gains), f"gain less than {points} for certain": len(below)}
         why = _counted(evidence, told, f"may gain more or less than {points}")
         if gains:
-            return Verdict.NOT_SUPPORTED, f"{why}: {', '.join(gains)}"
+            return Verdict.NOT_SUPPORTED, f"{why}; against it: {', '.join(gains)}"
         return Verdict.SUPPORTED if len(below) == len(evidence) else Verdict.UNDECIDED, why
 
 

@@ -37,7 +37,7 @@ def tables(wanted: Sequence[Claim], results: pd.DataFrame, right: Right) -> list
 
 def _verdicts(runs: Runs, findings: Sequence[Finding]) -> Table:
     columns = [
-        ("", [one.claim.text for one in findings], [joined(_ids(one.evidence)) for one in findings]),
+        ("", [one.claim.text for one in findings], None),
         ("compared", [one.against for one in findings], None),
         ("verdict", [str(one.verdict) for one in findings], None),
         ("seeds enough", [f"{one.enough} of {len(one.evidence)}" for one in findings], None),
