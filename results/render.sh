@@ -18,4 +18,5 @@ lrbench plot curves "${here[@]}" --dataset cifar10 --scale 4 --backbone resnet18
   --method hr-baseline --method lr-baseline --method fitnets --method kd --out curves.png
 lrbench plot curves "${here[@]}" --method sr-espcn --method sr-vdsr --method sr-srresnet --method sr-srgan \
   --method sr-basicsr --out sr-curves.png
-lrbench plot curves "${here[@]}" --dataset cifar10 --scale 4 --method espcn --method vdsr --method sr4ir --out sr-classifier-curves.png
+lrbench plot curves "${here[@]}" --dataset cifar10 --scale 4 --method espcn --method vdsr --method srgan --method sr4ir \
+  --out sr-classifier-curves.png

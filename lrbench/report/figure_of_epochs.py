@@ -149,12 +149,12 @@ def _figure(
     for panel, keys in ((loss, of_terms if len(terms) > 1 else {}), (score, images)):
         if keys:
             below = {"loc": "upper left", "bbox_to_anchor": (-0.02, -0.24), "borderaxespad": 0, "frameon": False}
-            panel.legend(keys.values(), keys, ncols=2, fontsize=SMALL - 1, handlelength=2.5, **below)
+            panel.legend(keys.values(), keys, ncols=1 + (panel is loss), fontsize=SMALL - 1, handlelength=2.5, **below)
     place = heading[0] if restores else f"{heading[0]}, {network}"
     about = f"{place}: {heading[1]}. Means over seeds, bands: their range; points: ± sd."
     figure.suptitle(textwrap.fill(about, WRAP, break_on_hyphens=False), fontsize=SMALL)
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=beside, fontsize=SMALL, frameon=False)
-    lines = len(ways) // beside + 1 + (max(len(of_terms), len(images)) + 1) // 2
+    lines = len(ways) // beside + 1 + max((len(of_terms) + 1) // 2, len(images))
     figure.set_size_inches(SIZE[0], SIZE[1] + LINE * lines)
     return figure
 

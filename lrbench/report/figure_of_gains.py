@@ -19,6 +19,7 @@ from lrbench.store import Store
 
 ONE_FIGURE = [*(name for name in CONDITIONS if name not in PLACE), "backbone", "width"]  # what all its points share
 INCHES = 0.24  # per way of training
+LETTER = 0.075  # inches: of its name
 
 
 def draw(
@@ -94,7 +95,9 @@ def _figure(ways: pd.DataFrame) -> Figure:
     order = ways.groupby("name")["control_gain"].mean()
     order = fullest.reindex(order.index).fillna(order).sort_values(na_position="first").index
     places = {label: place for place, label in enumerate(order)}
-    figure = Picture(figsize=(2.4 + 1.5 * len(panels), 1.4 + INCHES * len(order)), layout="constrained")
+    figure = Picture(
+        figsize=(LETTER * max(map(len, order)) + 1.6 * len(panels), 1.4 + INCHES * len(order)), layout="constrained"
+    )
     axes = figure.subplots(1, len(panels), sharey=True, squeeze=False)[0]
     for axis, (_, panel) in zip(axes, panels, strict=True):
         axis.axvline(0, color="black", linewidth=0.8)
@@ -121,7 +124,7 @@ def _figure(ways: pd.DataFrame) -> Figure:
                 axis.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
             marker = "s" if way["sr_images"] else "o"
             axis.plot([gain], [y], marker=marker, markersize=4.5, color=colour, markerfacecolor=face)
-        axis.set_title(f"{panel['dataset'].iloc[0]} {panel['size'].iloc[0]}", fontsize=9)
+        axis.set_title(f"{panel['dataset'].iloc[0]}\n{panel['size'].iloc[0]}", fontsize=9)
         axis.grid(alpha=0.3)
         axis.tick_params(labelsize=8)
     axes[0].set_yticks(range(len(order)), order, fontsize=8)

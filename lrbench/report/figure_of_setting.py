@@ -100,7 +100,7 @@ def draw(source: PublishedSweep, lines: Sequence[Sweep], settings: Mapping[str, 
     panels[-1].xaxis.set_minor_locator(NullLocator())
     panels[-1].set_xlabel(source.symbol, fontsize=SMALL + 1)
     figure.supylabel("top-1 on the test images (%)", fontsize=SMALL + 1)
-    about = f"{lines[0].place}: {conditions(run)}. Bars and bands: ± standard deviation over seeds."
+    about = f"{lines[0].place}: {conditions(run)}. Bars and bands: ±\u00a0standard deviation over seeds."
     figure.suptitle(textwrap.fill(about, WRAP, break_on_hyphens=False), fontsize=SMALL - 1)
     figure.legend(handles.values(), handles, loc="outside lower center", ncols=2, fontsize=SMALL, frameon=False)
     return figure

@@ -69,7 +69,7 @@ def test_each_way_stands_at_its_gain_with_the_leaderboards_interval(store):
         list(line.get_xdata()) for line in axes.lines if line.get_marker() == "None" and len(line.get_xdata()) == 2
     ]
     assert [dfd["control_low"], dfd["control_high"]] in [pytest.approx(one) for one in interval]
-    assert axes.get_title() == f"{table['dataset'].iloc[0]} {table['size'].iloc[0]}"
+    assert axes.get_title() == f"{table['dataset'].iloc[0]}\n{table['size'].iloc[0]}"
     assert notes == []
 
 
