@@ -20,6 +20,8 @@ from lrbench.store import Store
 ONE_FIGURE = [*(name for name in CONDITIONS if name not in PLACE), "backbone", "width"]  # what all its points share
 INCHES = 0.24  # per way of training
 LETTER = 0.075  # inches: of its name
+GROUND = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # the line at 0 may run below it
+WORDS: dict[str, Any] = {"fontsize": 7, "va": "center", "bbox": GROUND}  # in a panel
 
 
 def draw(
@@ -105,8 +107,9 @@ def _figure(ways: pd.DataFrame) -> Figure:
         for way in panel.to_dict("records"):
             gain, low, high = (way[f"control_{name}"] for name in ("gain", "low", "high"))
             if pd.isna(gain):
-                at = {"xycoords": axis.get_yaxis_transform(), "va": "center", "fontsize": 7, "color": GAINS["less"]}
-                axis.annotate(f"{way['diverged']} diverged", (0.03, places[way["name"]]), **at)
+                at = 0.03, places[way["name"]]
+                words = {"xycoords": axis.get_yaxis_transform(), "color": GAINS["less"], **WORDS}
+                axis.annotate(f"{way['diverged']} diverged", at, **words)
                 continue
             colour = GAINS[leaderboard.kind(way)]
             y, face = places[way["name"]], colour if way["control_mark"] else "white"
@@ -117,8 +120,7 @@ def _figure(ways: pd.DataFrame) -> Figure:
                 )
                 where = "left" if gain < 0 else "right"
                 beside = {"xytext": (6 if where == "left" else -6, 0), "textcoords": "offset points", "ha": where}
-                ground = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}  # the line at 0 may run below it
-                axis.annotate(f"{gain:+.1f}", (side, y), **beside, fontsize=7, va="center", color=colour, bbox=ground)
+                axis.annotate(f"{gain:+.1f}", (side, y), **beside, color=colour, **WORDS)
                 continue
             if pd.notna(low) and way["control_n"] >= SEEDS:
                 axis.plot([low, high], [y, y], color=colour, linewidth=1.4, solid_capstyle="butt")
