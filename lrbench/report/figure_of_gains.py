@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from lrbench.errors import UserError, did_you_mean, few, unknown
+from lrbench.method import naming
 from lrbench.report import frame, leaderboard, plots
 from lrbench.report.compare import SEEDS, Right
 from lrbench.report.frame import CONDITIONS, FAILED, PLACE, chosen
@@ -133,13 +134,16 @@ def _figure(ways: pd.DataFrame) -> Figure:
     for text in axes[0].get_yticklabels():
         text.set_fontweight("bold" if text.get_text() in set(ways.loc[ways["own"], "name"]) else "normal")
     axes[0].set_ylim(-0.6, len(order) - 0.4)
-    first = ways.iloc[0]
+    first, controls = ways.iloc[0], [naming.about(one).label for one in ways["reference"].dropna().unique()]
     about = f"{first['backbone']} x{first['width']:g}, {first['about']}"
     figure.suptitle(textwrap.fill(about, 28 * len(panels) + 30), fontsize=8)
     figure.supxlabel(
-        "gain over the control of equal budget, points of top-1, with its 95% interval; each panel has its own scale\n"
-        "filled: three seeds or more, an interval that leaves out 0; no bar: fewer seeds; triangle: beyond the panel\n"
-        "square: a classifier of an SR net's images, of which the net may have seen more",
+        f"gain over the {' or '.join(controls)} of equal budget, points of top-1, with its 95% interval, "
+        "not corrected for the number of rows\n"
+        "filled: three seeds or more, an interval that leaves out 0; no bar: fewer seeds; no point: not run; "
+        "triangle: beyond the panel\n"
+        "square: a classifier of an SR net's images; the net may have seen more training images; each panel has its "
+        "own scale",
         fontsize=8,
     )
     return figure

@@ -146,7 +146,7 @@ def draw(title: str, shown: Sequence[Column], rows: int, caption: str = "") -> F
 def title(gallery: PublishedGallery, chosen: pd.DataFrame) -> str:
     """What the figure shows."""
     seeds = ", ".join(map(str, dict.fromkeys(chosen["seed"])))
-    return f"{gallery.title}: {sr.about(chosen.iloc[0])}, the first of them\nPSNR (RGB) below each; seed {seeds}"
+    return f"{gallery.title}: {sr.about(chosen.iloc[0])} (the first are shown)\nPSNR (RGB) below each; seed {seeds}"
 
 
 def caption(gallery: PublishedGallery, chosen: pd.DataFrame) -> str:

@@ -248,7 +248,7 @@ def test_by_name_the_figure_says_which_nets_it_lacks(toys):
 def test_the_title_names_the_dataset_and_each_seed_once(toys):
     toys.put("sr-espcn", seed=3), toys.put("sr-vdsr", seed=1), toys.put("sr-srgan", seed=3)
     assert figure_of_images.title(FIG_3, figure_of_images.choose(frame(toys.store), NETS)) == (
-        "Fig. 3: toys 4x4 to 8x8, area, 12 test images, the first of them\nPSNR (RGB) below each; seed 3, 1"
+        "Fig. 3: toys 4x4 to 8x8, area, 12 test images (the first are shown)\nPSNR (RGB) below each; seed 3, 1"
     )
 
 
