@@ -226,7 +226,7 @@ def test_the_menu_of_the_plot_shows_another_place(tmp_path, browser):
     for place in [*seeds][::-1]:
         browser.find_element(By.CSS_SELECTOR, "#gains .updatemenu-header").click()
         buttons = browser.find_elements(By.CSS_SELECTOR, "#gains .updatemenu-dropdown-button")
-        assert {one.text for one in buttons} == {*seeds}
+        becomes(browser, lambda shown=buttons: {one.text for one in shown}, {*seeds})  # they fade in
         ActionChains(browser).click(next(one for one in buttons if one.text == place)).perform()
         becomes(browser, lambda: browser.execute_script(seen), seeds[place])
 
