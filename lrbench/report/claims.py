@@ -174,7 +174,7 @@ class Above(Paired):
 
     def verdict(self, evidence: Sequence[Evidence]) -> tuple[Verdict, str]:
         more, less = [one for one in evidence if one.more], [one for one in evidence if one.less]
-        why = _counted(evidence, {"better beyond chance": len(more), "worse": len(less)}, "within chance")
+        why = _counted(evidence, {"better beyond chance": len(more), "worse": len(less)}, "undecided")
         if less:
             return Verdict.NOT_SUPPORTED, f"{why}; against it: {', '.join(one.label for one in less)}"
         return Verdict.SUPPORTED if len(more) == len(evidence) else Verdict.UNDECIDED, why
@@ -219,7 +219,7 @@ class BestNear(Claim):
         against = [one for one in evidence if one.less and self._beats_near(one, runs)]
         more, less = [one for one in evidence if one.more], [one for one in evidence if one.less]
         told = {f"in which {self.setting} {self.value:g} is better beyond chance": len(more), "worse": len(less)}
-        why = f"{_counted(evidence, told, 'within chance')}; the highest mean is {self._best(runs)}"
+        why = f"{_counted(evidence, told, 'undecided')}; the highest mean is {self._best(runs)}"
         verdict = Verdict.SUPPORTED if len(more) == len(evidence) else Verdict.UNDECIDED
         if against:
             verdict, why = Verdict.NOT_SUPPORTED, f"{why}; against it: {', '.join(one.label for one in against)}"

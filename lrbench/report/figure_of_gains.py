@@ -60,8 +60,8 @@ def draw(
     if len(others):
         told = few((f"{count} of {name} x{width:g}" for (name, width), count in others.items()), 4)
         note(f"gains: not drawn: {told}; --backbone and --dataset choose, of the newest protocol what most ways had")
-    lost = ways[(ways["n"] == 0) & (ways["diverged"] > 0)].merge(drawn[ONE_FIGURE].drop_duplicates())
-    return _figure(pd.concat([drawn, lost[lost["size"].isin(drawn["size"]) & lost["dataset"].isin(drawn["dataset"])]]))
+    diverged = ways[(ways["n"] == 0) & (ways["diverged"] > 0)]
+    return _figure(pd.concat([drawn, diverged.merge(drawn[[*ONE_FIGURE, *PLACE]].drop_duplicates())]))
 
 
 def _with_settings(configs: Sequence[Mapping[str, Any]], settings: Mapping[str, Any]) -> list[bool]:

@@ -71,12 +71,12 @@ def chosen(
     for place in found:
         if place is not best:
             note(f"not drawn: {place[0].place}, {conditions(place[0].run)}; --dataset and --scale choose a place")
-    shown = {run for one in best for runs in one.points.values() for run in runs["id"]}
-    same = best[0].table.table
-    others = same.loc[(same["method"] == source.method) & ~same["id"].isin(shown), "changes"]
-    other = {" ".join(one for one in json.loads(text) if not one.startswith(f"{source.setting}=")) for text in others}
-    if others := sorted(other - {""}):
-        note(f"not drawn: {few(others)}; --set chooses")
+    ids = {run for one in best for runs in one.points.values() for run in runs["id"]}
+    there, swept = best[0].table.table, f"{source.setting}="
+    left = there.loc[(there["method"] == source.method) & ~there["id"].isin(ids), "changes"]
+    others = {" ".join(change for change in json.loads(changes) if not change.startswith(swept)) for changes in left}
+    if others - {""}:
+        note(f"not drawn: {few(sorted(others - {''}))}; --set chooses")
     return best
 
 

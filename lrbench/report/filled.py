@@ -126,11 +126,9 @@ class Filled:
     @property
     def empty_datasets(self) -> list[str]:
         """Those of which no cell has a run."""
-        places = [
-            (dataset, row.cells[place]) for place, (dataset, *_) in enumerate(self.source.columns) for row in self.rows
-        ]
-        run = {dataset for dataset, cell in places if len(cell.runs)}
-        return [name for name in dict.fromkeys(dataset for dataset, _ in places) if name not in run]
+        datasets = [dataset for dataset, *_ in self.source.columns]
+        run = {name for row in self.rows for name, cell in zip(datasets, row.cells, strict=True) if len(cell.runs)}
+        return [name for name in dict.fromkeys(datasets) if name not in run]
 
     @property
     def protocol(self) -> int | None:

@@ -293,9 +293,9 @@ def print_tables(tables: Sequence[Table], file: TextIO | None = None) -> None:
         print_grid(table.shown, file)
         for note in table.notes:
             console.print(Text(f"- {note}", style="dim"))
-    for number, line in enumerate(legend(tables)):
-        if not number:
-            console.print(Text(READING, style="bold"))
+    if said := legend(tables):
+        console.print(Text(READING, style="bold"))
+    for line in said:
         console.print(Text(f"- {line}", style="dim"))
 
 

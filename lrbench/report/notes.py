@@ -98,27 +98,23 @@ def differing_weights(runs: pd.DataFrame, results: pd.DataFrame) -> Iterator[str
     for run, text in zip(runs["id"], column(runs, "needs_weights"), strict=True):
         for need, weights in (json.loads(text) if isinstance(text, str) else {}).items():
             used[need][run] = weights
-    seeds: dict[tuple[str, bool], list[int]] = defaultdict(list)  # needed way of training, whether stored -> seeds
-    usual: dict[tuple[str, bool], list[bool]] = defaultdict(list)  # -> of each user, whether it had the usual weights
+    seeds: dict[str, list[int]] = defaultdict(list)  # needed way of training -> seeds; none of one that is not stored
+    usual: list[bool] = []  # of each use of these, whether it was of the stored weights, or else of those most used
     for need, of_user in used.items():
         stored, given = need in known.index, list(of_user.values())
         now = known.loc[need, "weights"] if stored else max(given, key=given.count)
         if set(given) != {now}:
-            name, seed = f"The {role[need]} {need}, which is not here", -1
-            if stored:
-                name, seed = _described(known.loc[need]), int(known.loc[need, "seed"])
-            seeds[name, stored].append(seed)
-            usual[name, stored] += [weights == now for weights in given]
-    said = []
-    for name, stored in usual:  # of one that is not stored, the weights that most used count as its
-        of_seeds = sorted(seed for seed in seeds[name, stored] if seed >= 0)
-        where = f", seed{'s' * (len(of_seeds) > 1)} {', '.join(map(str, of_seeds))}" if of_seeds else ""
-        said.append(f"{name}{where}")
-    if said:
-        had = [one for every in usual.values() for one in every]
+            name = _described(known.loc[need]) if stored else f"The {role[need]} {need}, which is not here"
+            seeds[name] += [int(known.loc[need, "seed"])] if stored else []
+            usual += [weights == now for weights in given]
+    if seeds:
+        said = [
+            name + (f", seed{'s' * (len(some) > 1)} {', '.join(map(str, sorted(some)))}" if some else "")
+            for name, some in seeds.items()
+        ]
         yield (
-            f"Trained more than once, to different weights: {'; '.join(said)}. {had.count(False)} of the {len(had)} "
-            "uses of them here are of other weights than those of the stored run."
+            f"Trained more than once, to different weights: {'; '.join(said)}. {usual.count(False)} of the "
+            f"{len(usual)} uses of them here are of other weights than those of the stored run."
         )
 
 

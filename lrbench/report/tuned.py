@@ -139,19 +139,20 @@ def _legend(symbol: str, reference: str) -> Iterator[str]:
 
 
 def _notes(group: Sequence[Sweep]) -> Iterator[str]:
-    symbol = group[0].source.symbol
-    if any(validation(one.points[value])["val_top1_mean"] is None for one in group for value in _comparable(one)):
+    symbol, comparable = group[0].source.symbol, [_comparable(one) for one in group]
+    asked = [one.points[value] for one, points in zip(group, comparable, strict=True) for value in points]
+    if any(validation(runs)["val_top1_mean"] is None for runs in asked):
         yield (
             f"{symbol} is not chosen by validation: these runs held no image out; "
             "`lrbench reproduce SUITE --select held-out` does, and makes runs of their own."
         )
-    for one in group:
+    for one, points in zip(group, comparable, strict=True):
         if missing := [f"{value:g}" for value in one.source.values if value not in one.points]:
             yield f"{one.network}: not run at {symbol} = {', '.join(missing)}."
         diverged = {value: int((runs["status"] == DIVERGED).sum()) for value, runs in one.points.items()}
         if told := [f"{value:g} ({n} of {len(one.points[value])})" for value, n in diverged.items() if n]:
             yield f"{one.network}: runs diverged at {symbol} = {', '.join(told)}; these values are not chosen."
-        if (left := _comparable(one)) and not any(map(len, left.values())):
+        if points and not any(map(len, points.values())):
             yield f"{one.network}: its values share no seed, so none is chosen."
 
 

@@ -112,7 +112,7 @@ def id_of(content: dict[str, Any]) -> str:
 
 
 def stripped(content: Mapping[str, Any], names: Collection[str] = ()) -> dict[str, Any]:
-    """A spec as JSON, without some fields and without those added later that are as before; so those it needs."""
+    """A spec as JSON, without some fields and without those added later that are as before; those it needs alike."""
     kept = {
         name: value
         for name, value in content.items()

@@ -103,6 +103,7 @@ def test_what_diverged_is_counted_and_supports_nothing():
     assert judge(claim, mine + other)[0].verdict == Verdict.SUPPORTED
     [finding] = judge(claim, [*mine[:3], diverged(mine[3]), *other])
     assert (finding.verdict, finding.diverged, finding.enough) == (Verdict.UNDECIDED, 1, 1)
+    assert finding.why == "1 of 1 comparisons have 3 seeds or more: 1 undecided"
     assert finding.evidence[0].comparison.diverged == (3,)
     [finding] = judge(claim, [diverged(mine[0]), *mine[1:2], *other])
     assert (finding.enough, finding.diverged) == (0, 1)
